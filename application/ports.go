@@ -1,0 +1,196 @@
+package application
+
+import (
+	"context"
+	"time"
+
+	"github.com/millrace/millrace/domain"
+)
+
+// Every port is safe for concurrent use. A port that cannot reach its server,
+// or does not know what became of a write, returns domain.ErrUnavailable,
+// wrapped; ctx ends every wait. contract.* in test/contract are the suites that
+// an implementation has to pass.
+
+// TaskRepository is the record of every task, and the only truth about it.
+type TaskRepository interface {
+	// Add stores new tasks, all or none, and returns after the commit.
+	Add(ctx context.Context, tasks ...*domain.Task) error
+	// Get returns the task, or domain.ErrTaskNotFound.
+	Get(ctx context.Context, id domain.TaskID) (*domain.Task, error)
+	// List returns the tasks that match, newest first: by id, downwards.
+	List(ctx context.Context, q TaskQuery) ([]*domain.Task, error)
+	// Save stores t if the stored version is the one that t was loaded at.
+	// Otherwise it stores nothing and returns domain.ErrConflict, or
+	// domain.ErrTaskNotFound if there is no such task.
+	Save(ctx context.Context, t *domain.Task) error
+	// Claim makes those of the ids that are pending and marked as queued the
+	// worker's, as domain.Task.Claim does, and returns them in the order of ids.
+	// Any other id is left out: no error. It waits for whoever is changing one of
+	// them. Of many claims of one task one gets it. A worker whose heartbeat is not
+	// younger than two of its beats gets domain.ErrWorkerStale, and no task.
+	Claim(ctx context.Context, c ClaimRequest) ([]*domain.Task, error)
+}
+
+// TaskQuery says which tasks to list.
+type TaskQuery struct {
+	Statuses []domain.Status // any of these; none: all
+	Before   domain.TaskID   // only ids below this one; zero: from the newest
+	Limit    int             // at most so many; at least 1
+}
+
+// ClaimRequest is a worker's wish to have tasks.
+type ClaimRequest struct {
+	domain.Claim
+	IDs []domain.TaskID
+	Now time.Time
+}
+
+// WorkerRepository is the record of the workers: one row each, whose heartbeat
+// is the lease of all that the worker holds.
+type WorkerRepository interface {
+	// Beat renews the worker's lease, in the time of the store, and registers the
+	// worker at its first beat. A beat with a lower number than one that was seen
+	// before renews nothing. Then, whatever the number:
+	//   - tasks that the worker owns, that the beat does not list and that were
+	//     claimed under a lower number are given back by b.Release: the answer to
+	//     their claim was lost;
+	//   - tasks that the beat lists as running although their deadline has passed
+	//     are given back by b.TimeOut.
+	// Rows that somebody else is changing are left to the next beat.
+	Beat(ctx context.Context, b Beat) (BeatAnswer, error)
+	// Leave forgets a worker that holds nothing any more. One that still owns
+	// tasks stays, so that its lease lapses and they are rescued.
+	Leave(ctx context.Context, id domain.WorkerID) error
+}
+
+// Decide changes a task, or returns an error and leaves it as it is.
+type Decide func(t *domain.Task) error
+
+// Beat is what a worker says of itself every Interval. It lists all that the
+// worker holds: what is on no list is not held.
+type Beat struct {
+	Worker   WorkerInfo
+	Number   int64           // counts the worker's beats, from 1
+	Interval time.Duration   // how often the worker beats
+	Claiming []domain.TaskID // in a claim whose answer is not there yet: any attempt
+	Held     []HeldAttempt   // claimed and waiting, running, or returned and not yet saved
+	Release  Decide
+	TimeOut  Decide
+}
+
+// WorkerInfo describes one life of a worker to operators.
+type WorkerInfo struct {
+	ID       domain.WorkerID
+	Host     string
+	PID      int
+	Version  string
+	Started  time.Time
+	Capacity int // tasks at once
+	Running  int
+}
+
+// AttemptRef names an attempt of a task.
+type AttemptRef struct {
+	Task    domain.TaskID
+	Attempt int
+}
+
+// HeldAttempt is an attempt that a worker holds.
+type HeldAttempt struct {
+	AttemptRef
+	Running bool // its handler has not returned
+}
+
+// BeatAnswer says which of the listed attempts are not the worker's any more,
+// and which it is asked to stop.
+type BeatAnswer struct {
+	Lost []AttemptRef
+	Stop []AttemptRef
+}
+
+// DispatchRepository answers the dispatcher's questions. Each method locks a
+// batch, passing over what another transaction has locked, lets decide change
+// each task, stores those that it changed, and returns them after the commit. A
+// task that decide refuses, or that cannot be read, is left as it is and named
+// in Passed: it does not stop the rest.
+type DispatchRepository interface {
+	// Due: pending, not marked, to run at or before now; the longest due first.
+	Due(ctx context.Context, now time.Time, b SweepBatch) (Swept, error)
+	// Stranded: pending and marked before the given time; the oldest mark first.
+	Stranded(ctx context.Context, before time.Time, b SweepBatch) (Swept, error)
+	// AnyQueuedBefore reports whether Stranded would find any. It locks nothing.
+	AnyQueuedBefore(ctx context.Context, before time.Time) (bool, error)
+	// Abandoned: processing, held by a worker that is unknown or whose heartbeat is
+	// older than the lease, all judged at once in the time of the store. Nothing
+	// is found while the judge's own heartbeat is older than two of its beats, or
+	// has had a gap over two beats within the last three: after an outage of the
+	// store every heartbeat is old and no one is dead.
+	Abandoned(ctx context.Context, j Judge, b SweepBatch) (Swept, error)
+}
+
+// Judge is the worker in whose name leases are judged.
+type Judge struct {
+	Worker   domain.WorkerID
+	Interval time.Duration // of its beat
+	Lease    time.Duration // a heartbeat older than this has lapsed
+}
+
+// SweepBatch bounds one step of a sweep.
+type SweepBatch struct {
+	Limit  int
+	Except []domain.TaskID // passed over in earlier steps of this sweep
+	Decide Decide
+}
+
+// Swept is what one step of a sweep has done. A step that found fewer tasks than
+// its limit was the last.
+type Swept struct {
+	Found   int
+	Changed []*domain.Task
+	Passed  map[domain.TaskID]error
+}
+
+// Entry is a hint on the queue: this task is ready. A hint may be lost, doubled
+// or stale; the claim decides.
+type Entry struct {
+	ID       domain.TaskID
+	QueuedAt time.Time // when the task was marked as queued
+}
+
+// EntryOf is the hint for a task that is marked as queued.
+func EntryOf(t *domain.Task) Entry { return Entry{ID: t.ID(), QueuedAt: t.State().QueuedAt} }
+
+// Queue carries hints, first in, first out. It may lose or double them.
+type Queue interface {
+	// Push appends the entries, in order.
+	Push(ctx context.Context, entries ...Entry) error
+	// Pull takes at most n entries from the head, waiting until there is one. It
+	// may return none and no error, so that the caller looks around from time to
+	// time. When ctx ends, it returns what it has already taken, or ctx's error:
+	// entries are not lost on a stop.
+	Pull(ctx context.Context, n int) ([]Entry, error)
+	// Oldest returns when the entry at the head was marked; false if there is none.
+	Oldest(ctx context.Context) (time.Time, bool, error)
+	// Length counts the entries.
+	Length(ctx context.Context) (int, error)
+}
+
+// Clock tells the time: UTC, whole microseconds. Processes that share a store
+// agree on it to within a tenth of a second.
+type Clock interface {
+	Now() time.Time
+}
+
+// Handler does the work of a task.
+type Handler interface {
+	// Handle processes the task and returns nil when the work is done. It should
+	// return soon after ctx has ended: the deadline has passed, the task is to stop,
+	// or the worker ends. What it did then may be done again by another attempt.
+	Handle(ctx context.Context, t *domain.Task) error
+}
+
+// Probe tells whether something that a program needs answers.
+type Probe interface {
+	Probe(ctx context.Context) error
+}

@@ -1,0 +1,69 @@
+package domain
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Code says to a program what kind of failure an Error is. Codes are part of
+// the API: they never change their spelling or their meaning.
+type Code string
+
+// The codes.
+const (
+	CodeInvalid     Code = "invalid"     // well-formed, but against a rule; Fields says where
+	CodeTooLarge    Code = "too_large"   // over a size limit
+	CodeNotFound    Code = "not_found"   // no such task
+	CodeConflict    Code = "conflict"    // the task's state does not allow it
+	CodeUnavailable Code = "unavailable" // a store is away or did not answer in time: try again
+	CodeInternal    Code = "internal"    // a defect of ours
+)
+
+// Error is a failure that a caller can act on. Every other error is internal.
+type Error struct {
+	Code    Code
+	Message string       // safe to show to a client
+	Fields  []FieldError // which parts of the input are wrong, if the input is
+}
+
+// FieldError is what is wrong with one field of an input.
+type FieldError struct {
+	Field  string // the field's name, as in JSON
+	Detail string
+}
+
+// The failures that callers tell apart with errors.Is.
+var (
+	ErrTaskNotFound = &Error{Code: CodeNotFound, Message: "task not found"}
+	// ErrConflict says that a save met a newer version: reload and decide again.
+	ErrConflict = &Error{Code: CodeConflict, Message: "the task was changed by someone else meanwhile"}
+	// ErrAttemptLost says that the attempt is no longer the one that holds the task.
+	ErrAttemptLost = &Error{Code: CodeConflict, Message: "the attempt no longer holds the task"}
+	// ErrWorkerStale says that a worker may not claim, because its heartbeat is not young.
+	ErrWorkerStale = &Error{Code: CodeConflict, Message: "the worker's heartbeat is too old to claim"}
+	// ErrUnavailable says that a store is away, or that nobody knows what became of a write.
+	ErrUnavailable = &Error{Code: CodeUnavailable, Message: "the store does not answer; try again"}
+)
+
+// Error returns the message.
+func (e *Error) Error() string { return e.Message }
+
+// Errorf makes an Error with a formatted message.
+func Errorf(code Code, format string, args ...any) *Error {
+	return &Error{Code: code, Message: fmt.Sprintf(format, args...)}
+}
+
+// Invalid makes a CodeInvalid error about one field.
+func Invalid(field, format string, args ...any) *Error {
+	detail := fmt.Sprintf(format, args...)
+	return &Error{Code: CodeInvalid, Message: field + ": " + detail, Fields: []FieldError{{Field: field, Detail: detail}}}
+}
+
+// Public finds the Error in err, however deeply it is wrapped. For all else it
+// returns a CodeInternal error that gives nothing away.
+func Public(err error) *Error {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e
+	}
+	return &Error{Code: CodeInternal, Message: "internal error"}
+}

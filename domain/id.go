@@ -1,0 +1,53 @@
+package domain
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// TaskID names a task: a UUID of version 7 (RFC 9562), so ids sort by creation.
+type TaskID uuid.UUID
+
+// WorkerID names one life of a worker process. It is new at every start, never
+// derived from a host, so that a restarted worker cannot be taken for its predecessor.
+type WorkerID string
+
+// idCounter orders the ids that one process makes within one microsecond.
+var idCounter atomic.Uint32
+
+// NewTaskID makes the id of a task created at now. Within a process, ids made
+// one after the other for the same or later times are in that order.
+//
+// RFC 9562, section 5.7: 48 bits of milliseconds, then rand_a and rand_b. Here
+// rand_a is the fraction of the millisecond (section 6.2, method 3), and rand_b
+// is a 24-bit counter (method 1) and 38 bits of chance.
+func NewTaskID(now time.Time) TaskID {
+	micros := uint64(now.UnixMicro())
+	var id uuid.UUID
+	binary.BigEndian.PutUint64(id[0:8], micros/1000<<16|0x7000|micros%1000*4096/1000)
+	rand.Read(id[8:16]) // crypto/rand: never fails, it ends the program instead
+	chance := binary.BigEndian.Uint64(id[8:16]) & (1<<38 - 1)
+	count := uint64(idCounter.Add(1)) & (1<<24 - 1)
+	binary.BigEndian.PutUint64(id[8:16], 0b10<<62|count<<38|chance)
+	return TaskID(id)
+}
+
+// ParseTaskID reads the canonical spelling of a UUID, in either case; any
+// version, as older tasks may have been made elsewhere. Otherwise CodeInvalid.
+func ParseTaskID(s string) (TaskID, error) {
+	id, err := uuid.Parse(s)
+	if err != nil || len(s) != 36 { // uuid.Parse also takes braces, urn: and bare digits
+		return TaskID{}, Invalid("id", "%.40q is not a UUID", s)
+	}
+	return TaskID(id), nil
+}
+
+// NewWorkerID makes an identity for one start of a worker.
+func NewWorkerID() WorkerID { return WorkerID(uuid.NewString()) }
+
+// String returns the canonical spelling.
+func (id TaskID) String() string { return uuid.UUID(id).String() }

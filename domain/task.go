@@ -1,0 +1,324 @@
+package domain
+
+import (
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// maxReason bounds last_error, in bytes.
+const maxReason = 4 << 10
+
+// Task is a message that is to be processed. Its fields are its own: every
+// change is a method that takes the time, checks the transition and returns a
+// typed error, and a method that returns an error has changed nothing.
+// A Task is not safe for concurrent use.
+type Task struct {
+	s      TaskState
+	stored int64 // the version that the store is known to have; 0 for a new task
+}
+
+// TaskState is what a task consists of. It is how adapters read a task and,
+// through Restore, make one again; it is a copy, so changing it changes no task.
+type TaskState struct {
+	ID        TaskID
+	Message   string
+	Status    Status
+	CreatedAt time.Time
+	UpdatedAt time.Time
+	Version   int64 // counts changes, from 1
+
+	RunAt    time.Time // not before
+	QueuedAt time.Time // when it was marked as queued; zero: it is not on the queue
+
+	MaxAttempts int // failures that make the task failed
+	Attempt     int // counts claims, only grows: the fencing token
+	Failures    int // attempts that ended in the handler's own error or its deadline
+	Rescues     int // attempts whose worker was lost
+
+	Worker    WorkerID  // who holds it; empty unless processing
+	ClaimBeat int64     // the number of the worker's last beat when it claimed
+	Deadline  time.Time // of the attempt; zero unless processing
+
+	LastError       string
+	StopRequestedAt time.Time // a client asked the running attempt to stop; zero: nobody did
+}
+
+// TaskSpec is what a client says of a new task.
+type TaskSpec struct {
+	Message     string
+	MaxAttempts int // at least 1
+}
+
+// NewTask makes a pending task that is marked as queued from birth, so that a
+// task which is pushed at once is written once. The message must be non-empty
+// UTF-8 without NUL, which no PostgreSQL text can hold; otherwise CodeInvalid.
+func NewTask(spec TaskSpec, now time.Time) (*Task, error) {
+	switch {
+	case spec.Message == "":
+		return nil, Invalid("message", "must not be empty")
+	case !utf8.ValidString(spec.Message):
+		return nil, Invalid("message", "must be UTF-8")
+	case strings.ContainsRune(spec.Message, 0):
+		return nil, Invalid("message", "must not hold the NUL character (U+0000)")
+	case spec.MaxAttempts < 1:
+		return nil, Invalid("max_attempts", "must be at least 1, not %d", spec.MaxAttempts)
+	}
+	now = moment(now)
+	return &Task{s: TaskState{
+		ID: NewTaskID(now), Message: spec.Message, Status: StatusPending, MaxAttempts: spec.MaxAttempts,
+		CreatedAt: now, UpdatedAt: now, Version: 1, RunAt: now, QueuedAt: now,
+	}}, nil
+}
+
+// Restore makes a task from what a store has of it. It refuses a state that no
+// sequence of changes can reach, so that damage is seen where it is read.
+func Restore(s TaskState) (*Task, error) {
+	held := s.Status == StatusProcessing
+	var wrong string
+	switch {
+	case !slices.Contains(Statuses(), s.Status):
+		wrong = "unknown status"
+	case s.Message == "" || !utf8.ValidString(s.Message) || strings.ContainsRune(s.Message, 0):
+		wrong = "impossible message"
+	case s.Version < 1 || s.MaxAttempts < 1 || s.Attempt < 0 || s.Failures < 0 || s.Rescues < 0:
+		wrong = "a counter out of range"
+	case s.Failures+s.Rescues > s.Attempt:
+		wrong = "more failures and rescues than attempts"
+	case s.UpdatedAt.Before(s.CreatedAt):
+		wrong = "updated before it was created"
+	case held != (s.Worker != "") || held != !s.Deadline.IsZero() || held && s.Attempt == 0:
+		wrong = "held by a worker and not processing, or the reverse"
+	case !s.QueuedAt.IsZero() && s.Status != StatusPending:
+		wrong = "marked as queued and not pending"
+	case !s.StopRequestedAt.IsZero() && s.Status == StatusPending:
+		wrong = "asked to stop and pending"
+	}
+	if wrong != "" {
+		return nil, Errorf(CodeInternal, "task %s cannot be: %s", s.ID, wrong)
+	}
+	return &Task{s: s, stored: s.Version}, nil
+}
+
+// State returns a copy of all that the task consists of.
+func (t *Task) State() TaskState { return t.s }
+
+// ID returns the task's name.
+func (t *Task) ID() TaskID { return t.s.ID }
+
+// Message returns what the client sent, to the byte.
+func (t *Task) Message() string { return t.s.Message }
+
+// Status returns where the task is in its life.
+func (t *Task) Status() Status { return t.s.Status }
+
+// Attempt returns the number of the latest claim; 0 before the first.
+func (t *Task) Attempt() int { return t.s.Attempt }
+
+// Version counts the changes of the task, from 1.
+func (t *Task) Version() int64 { return t.s.Version }
+
+// StoredVersion is the version that the store had when the task was loaded or
+// saved last: what a save compares with. 0: the task was never stored.
+func (t *Task) StoredVersion() int64 { return t.stored }
+
+// MarkStored notes that the store has the task as it is now. Adapters call it
+// after the commit.
+func (t *Task) MarkStored() { t.stored = t.s.Version }
+
+// StopRequested reports whether a client asked the running attempt to stop.
+func (t *Task) StopRequested() bool { return !t.s.StopRequestedAt.IsZero() }
+
+// Claim is what a worker says when it makes a task its own.
+type Claim struct {
+	Worker  WorkerID
+	Beat    int64         // the number of the worker's last beat composed before the claim was sent
+	Timeout time.Duration // how long the attempt may hold the task, its grace included
+}
+
+// Claim makes a pending task that is marked as queued the worker's, as its next
+// attempt. One that is not marked has nothing on the queue that speaks for it:
+// a doubled or stale entry must not jump a backoff.
+func (t *Task) Claim(c Claim, now time.Time) error {
+	if t.s.Status == StatusPending && t.s.QueuedAt.IsZero() {
+		return Errorf(CodeConflict, "a task that is not queued cannot be claimed")
+	}
+	if err := t.moveTo(StatusProcessing, now); err != nil {
+		return err
+	}
+	t.s.Attempt++
+	t.s.Worker, t.s.ClaimBeat, t.s.Deadline = c.Worker, c.Beat, t.s.UpdatedAt.Add(c.Timeout)
+	t.s.QueuedAt, t.s.StopRequestedAt = time.Time{}, time.Time{}
+	return nil
+}
+
+// Complete ends the attempt and the task with success. It wins over a stop that
+// was asked for meanwhile.
+func (t *Task) Complete(attempt int, now time.Time) error {
+	return t.endAttempt(attempt, StatusCompleted, now)
+}
+
+// Fail ends the attempt with the handler's own error or its deadline. The task
+// is tried again after a backoff, of which part in [0, 1) is the share drawn, or
+// it has failed: because the failure is permanent or the last attempt is spent.
+func (t *Task) Fail(attempt int, f Failure, p RetryPolicy, part float64, now time.Time) error {
+	last := f.Permanent || t.s.Failures+1 >= t.s.MaxAttempts
+	if err := t.giveBack(attempt, last, now); err != nil || t.s.Status == StatusCanceled {
+		return err // stopped on request: no failure of the task
+	}
+	t.s.Failures++
+	t.s.LastError = bounded(f.Reason)
+	if t.s.Status == StatusPending {
+		wait := f.RetryAfter
+		if wait <= 0 {
+			wait = p.Backoff(t.s.Failures, part)
+		}
+		t.s.RunAt = moment(t.s.UpdatedAt.Add(wait))
+	}
+	return nil
+}
+
+// Release gives the task back without a result and without charging it: the
+// worker stops, or never started it.
+func (t *Task) Release(attempt int, now time.Time) error {
+	return t.giveBack(attempt, false, now)
+}
+
+// Rescue takes the task from a worker that was lost. A message that keeps
+// killing its workers must not do so for ever: after p.MaxRescues it has failed.
+func (t *Task) Rescue(p RetryPolicy, now time.Time) error {
+	last := t.s.Rescues+1 >= p.MaxRescues
+	if err := t.giveBack(t.s.Attempt, last, now); err != nil || t.s.Status == StatusCanceled {
+		return err
+	}
+	t.s.Rescues++
+	t.s.LastError = "the worker was lost while it processed the task"
+	return nil
+}
+
+// Cancel ends a pending task. A canceled one stays as it is; any other answers
+// a conflict that names its status.
+func (t *Task) Cancel(now time.Time) error {
+	switch t.s.Status {
+	case StatusCanceled:
+		return nil
+	case StatusProcessing: // stopping what runs is a request of its own
+		return t.refuse(StatusCanceled)
+	}
+	return t.moveTo(StatusCanceled, now)
+}
+
+// RequestStop asks that the running attempt end. What gives the task back after
+// that cancels it; a handler that finishes first wins. A pending task is
+// canceled at once; a repeated request changes nothing.
+func (t *Task) RequestStop(now time.Time) error {
+	if t.s.Status != StatusProcessing {
+		return t.Cancel(now)
+	}
+	if !t.StopRequested() {
+		t.touch(now)
+		t.s.StopRequestedAt = t.s.UpdatedAt
+	}
+	return nil
+}
+
+// Reopen makes a failed task pending again with fresh budgets, marked as queued.
+// Its attempt goes on counting, as the fence must.
+func (t *Task) Reopen(now time.Time) error {
+	if t.s.Status != StatusFailed {
+		return t.refuse(StatusPending)
+	}
+	if err := t.moveTo(StatusPending, now); err != nil {
+		return err
+	}
+	t.s.Failures, t.s.Rescues, t.s.StopRequestedAt = 0, 0, time.Time{}
+	t.s.RunAt, t.s.QueuedAt = t.s.UpdatedAt, t.s.UpdatedAt
+	return nil
+}
+
+// MarkQueued notes that the task is about to be pushed: it is pending and its
+// time has come. That is no change of the task: neither version nor updated_at moves.
+func (t *Task) MarkQueued(now time.Time) error {
+	now = moment(now)
+	if t.s.Status != StatusPending {
+		return Errorf(CodeConflict, "a %s task cannot be queued", t.s.Status)
+	}
+	if t.s.RunAt.After(now) {
+		return Errorf(CodeConflict, "the task is not to run before %s", t.s.RunAt.Format(time.RFC3339Nano))
+	}
+	t.s.QueuedAt = now
+	return nil
+}
+
+// giveBack takes the task from its attempt without success. Whatever gives back
+// a task that was asked to stop makes it canceled.
+func (t *Task) giveBack(attempt int, last bool, now time.Time) error {
+	next := StatusPending
+	switch {
+	case t.StopRequested():
+		next = StatusCanceled
+	case last:
+		next = StatusFailed
+	}
+	if err := t.endAttempt(attempt, next, now); err != nil {
+		return err
+	}
+	t.s.RunAt = t.s.UpdatedAt
+	return nil
+}
+
+// endAttempt moves a processing task on, provided that attempt is the one that holds it.
+func (t *Task) endAttempt(attempt int, next Status, now time.Time) error {
+	if t.s.Status != StatusProcessing || t.s.Attempt != attempt {
+		return ErrAttemptLost
+	}
+	if err := t.moveTo(next, now); err != nil {
+		return err
+	}
+	t.s.Worker, t.s.ClaimBeat, t.s.Deadline = "", 0, time.Time{}
+	return nil
+}
+
+// moveTo is the only place that assigns the status after construction.
+func (t *Task) moveTo(next Status, now time.Time) error {
+	if !slices.Contains(transitions[t.s.Status], next) {
+		return t.refuse(next)
+	}
+	t.touch(now)
+	t.s.Status = next
+	if next != StatusPending {
+		t.s.QueuedAt = time.Time{}
+	}
+	return nil
+}
+
+func (t *Task) refuse(next Status) error {
+	return Errorf(CodeConflict, "a %s task cannot become %s", t.s.Status, next)
+}
+
+// touch notes a change. A clock may step back, a task never does.
+func (t *Task) touch(now time.Time) {
+	if now = moment(now); now.After(t.s.UpdatedAt) {
+		t.s.UpdatedAt = now
+	}
+	t.s.Version++
+}
+
+// moment is the resolution of time in Millrace: UTC, whole microseconds, which
+// is what PostgreSQL keeps.
+func moment(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
+
+// bounded makes any text fit to be stored and shown: valid UTF-8 without NUL,
+// no longer than maxReason.
+func bounded(s string) string {
+	s = strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
+	if len(s) <= maxReason {
+		return s
+	}
+	cut := maxReason
+	for cut > 0 && !utf8.RuneStart(s[cut]) {
+		cut--
+	}
+	return s[:cut]
+}
