@@ -184,13 +184,43 @@ type Clock interface {
 
 // Handler does the work of a task.
 type Handler interface {
-	// Handle processes the task and returns nil when the work is done. It should
+	// Handle processes the task and returns nil when the work is done. An error is
+	// tried again later, unless it is Permanent; RetryAfter says when. Handle should
 	// return soon after ctx has ended: the deadline has passed, the task is to stop,
-	// or the worker ends. What it did then may be done again by another attempt.
+	// or the worker ends. What it did by then may be done again by another attempt,
+	// which the task's id and attempt let it notice.
 	Handle(ctx context.Context, t *domain.Task) error
 }
 
 // Probe tells whether something that a program needs answers.
 type Probe interface {
 	Probe(ctx context.Context) error
+}
+
+// Events hears what happens in the loops of a worker, for logs and metrics. A
+// call must not block.
+type Events interface {
+	// EntryDropped: an entry was pulled that names no task.
+	EntryDropped(id domain.TaskID)
+	// AttemptStarted: a handler was called.
+	AttemptStarted(t *domain.Task)
+	// AttemptEnded: the outcome is stored and t shows it; err is the handler's.
+	AttemptEnded(t *domain.Task, took time.Duration, err error)
+	// AttemptLost: the attempt was no longer the one that holds the task, so its
+	// outcome was dropped.
+	AttemptLost(ref AttemptRef)
+	// OutcomeUnsaved: the outcome could not be stored before the worker had to end;
+	// the task will be rescued.
+	OutcomeUnsaved(ref AttemptRef, err error)
+	// HandlerPanicked: a handler panicked; the attempt has failed.
+	HandlerPanicked(ref AttemptRef, value any, stack []byte)
+	// HandlerAbandoned: a handler did not return in time after its context had
+	// ended, and was left behind.
+	HandlerAbandoned(ref AttemptRef)
+	// Swept: a sweep of the dispatcher has changed so many tasks.
+	Swept(sweep string, n int)
+	// TaskPassed: a sweep could not handle a task, and went on.
+	TaskPassed(sweep string, id domain.TaskID, err error)
+	// Turn: a loop has made a turn, with this result. Loops that fail try again.
+	Turn(loop string, err error)
 }

@@ -104,6 +104,9 @@ func Restore(s TaskState) (*Task, error) {
 // State returns a copy of all that the task consists of.
 func (t *Task) State() TaskState { return t.s }
 
+// Clone returns a task of its own that is the same.
+func (t *Task) Clone() *Task { c := *t; return &c }
+
 // ID returns the task's name.
 func (t *Task) ID() TaskID { return t.s.ID }
 

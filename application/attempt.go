@@ -1,0 +1,162 @@
+package application
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"runtime/debug"
+	"time"
+
+	"github.com/millrace/millrace/domain"
+)
+
+// maxSaveTries bounds the tries to store an outcome that the store refuses for
+// a reason that waiting does not cure.
+const maxSaveTries = 5
+
+// attempt runs the handler and stores what came of it.
+func (w *Worker) attempt(work, saving context.Context, t *domain.Task) {
+	ref := refOf(t)
+	ctx, end := context.WithCancelCause(work)
+	defer end(nil)
+	ctx, stop := context.WithTimeoutCause(ctx, w.cfg.TaskTimeout, errDeadline)
+	defer stop()
+	w.holdings.start(ref, end)
+	begun := w.clock.Now()
+	w.events.AttemptStarted(t)
+
+	err, abandoned := w.handle(ctx, t)
+	w.holdings.returned(ref)
+	if abandoned {
+		t = t.Clone() // the handler may still read the other
+	}
+	w.store(saving, t, w.outcome(context.Cause(ctx), err), err, w.clock.Now().Sub(begun))
+}
+
+// handle calls the handler. A panic is an error. A handler that does not return
+// within the grace after its context has ended is left behind.
+func (w *Worker) handle(ctx context.Context, t *domain.Task) (err error, abandoned bool) {
+	ref := refOf(t)
+	done := make(chan error, 1)
+	go func() {
+		defer func() {
+			if v := recover(); v != nil {
+				w.events.HandlerPanicked(ref, v, debug.Stack())
+				done <- fmt.Errorf("the handler panicked: %v", v)
+			}
+		}()
+		done <- w.handler.Handle(ctx, t)
+	}()
+	select {
+	case err := <-done:
+		return err, false
+	case <-ctx.Done():
+	}
+	grace := time.NewTimer(w.cfg.HandlerGrace)
+	defer grace.Stop()
+	select {
+	case err := <-done:
+		return err, false
+	case <-grace.C:
+		w.events.HandlerAbandoned(ref)
+		return fmt.Errorf("the handler did not return: %w", context.Cause(ctx)), true
+	}
+}
+
+// outcome says what becomes of the task: cause is why the handler's context
+// ended (nil: it did not), err what the handler returned. A handler that has
+// finished wins over whatever its context said.
+func (w *Worker) outcome(cause, err error) Decide {
+	switch {
+	case err == nil:
+		return func(t *domain.Task) error { return t.Complete(t.Attempt(), w.clock.Now()) }
+	case errors.Is(cause, domain.ErrAttemptLost):
+		return func(*domain.Task) error { return domain.ErrAttemptLost }
+	case errors.Is(cause, errStopRequested), errors.Is(cause, errShutdown):
+		return w.release
+	case errors.Is(cause, errDeadline):
+		return w.fail(domain.Failure{Reason: fmt.Sprintf("not finished within %s: %v", w.cfg.TaskTimeout, err)})
+	default:
+		return w.fail(failureOf(err))
+	}
+}
+
+func (w *Worker) release(t *domain.Task) error { return t.Release(t.Attempt(), w.clock.Now()) }
+
+func (w *Worker) fail(f domain.Failure) Decide {
+	return func(t *domain.Task) error {
+		return t.Fail(t.Attempt(), f, w.cfg.Retry, rand.Float64(), w.clock.Now())
+	}
+}
+
+// store stores the outcome of an attempt and lets go of it. While the store is
+// away it tries again, for as long as the lease holds: the heart's answer says
+// when it does not.
+func (w *Worker) store(ctx context.Context, t *domain.Task, decide Decide, cause error, took time.Duration) {
+	ref := refOf(t)
+	defer w.holdings.drop(ref)
+	stored, err := w.trySave(ctx, ref, t, decide)
+	switch {
+	case err == nil:
+		w.events.AttemptEnded(stored, took, cause)
+	case errors.Is(err, domain.ErrAttemptLost), errors.Is(err, domain.ErrTaskNotFound):
+		w.events.AttemptLost(ref)
+	default:
+		w.events.OutcomeUnsaved(ref, err)
+	}
+}
+
+func (w *Worker) trySave(ctx context.Context, ref AttemptRef, t *domain.Task, decide Decide) (*domain.Task, error) {
+	wait := newBackoff()
+	for tries := 1; ; {
+		if t.Attempt() != ref.Attempt {
+			return nil, domain.ErrAttemptLost
+		}
+		if err := decide(t); err != nil {
+			return nil, err
+		}
+		err := w.tasks.Save(ctx, t)
+		switch {
+		case err == nil:
+			w.events.Turn(loopSave, nil)
+			return t, nil
+		case errors.Is(err, domain.ErrTaskNotFound):
+			return nil, err
+		case errors.Is(err, domain.ErrConflict): // a stop was asked for, or the attempt is lost
+		default:
+			w.events.Turn(loopSave, err)
+			if tries++; tries > maxSaveTries && !errors.Is(err, domain.ErrUnavailable) {
+				return nil, err
+			}
+			if !pause(ctx, wait) {
+				return nil, err
+			}
+		}
+		now, err := w.reload(ctx, ref)
+		if err != nil {
+			return nil, err
+		}
+		if now.Version() == t.Version() && now.Status() == t.Status() && now.Attempt() == ref.Attempt {
+			return now, nil // the save whose answer was lost did go through
+		}
+		t = now
+	}
+}
+
+// reload reads the task of an attempt that the worker still holds.
+func (w *Worker) reload(ctx context.Context, ref AttemptRef) (*domain.Task, error) {
+	wait := newBackoff()
+	for {
+		if cause := w.holdings.causeOf(ref); errors.Is(cause, domain.ErrAttemptLost) {
+			return nil, cause
+		}
+		t, err := w.tasks.Get(ctx, ref.Task)
+		if err == nil || errors.Is(err, domain.ErrTaskNotFound) {
+			return t, err
+		}
+		if !pause(ctx, wait) {
+			return nil, err
+		}
+	}
+}

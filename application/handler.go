@@ -1,0 +1,33 @@
+package application
+
+import (
+	"errors"
+	"time"
+
+	"github.com/millrace/millrace/domain"
+)
+
+// handlerError is an error of a handler that says more than "try again".
+type handlerError struct {
+	err       error
+	permanent bool
+	after     time.Duration
+}
+
+func (e *handlerError) Error() string { return e.err.Error() }
+func (e *handlerError) Unwrap() error { return e.err }
+
+// Permanent says that no retry can help: the task fails at once.
+func Permanent(err error) error { return &handlerError{err: err, permanent: true} }
+
+// RetryAfter says when the next try makes sense: not before d has passed.
+func RetryAfter(err error, d time.Duration) error { return &handlerError{err: err, after: d} }
+
+// failureOf reads what a handler's error says.
+func failureOf(err error) domain.Failure {
+	f := domain.Failure{Reason: err.Error()}
+	if e, ok := errors.AsType[*handlerError](err); ok {
+		f.Permanent, f.RetryAfter = e.permanent, e.after
+	}
+	return f
+}

@@ -1,0 +1,63 @@
+package application
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/millrace/millrace/domain"
+)
+
+// heart beats every interval until ctx ends, and closes first after the first
+// beat that was answered. A beat does not wait for the one before it: one that
+// is stuck on a stalled link must not cost the lease.
+func (w *Worker) heart(ctx context.Context, first chan<- struct{}) {
+	var beats sync.WaitGroup
+	defer beats.Wait()
+	var once sync.Once
+	ticker := time.NewTicker(w.cfg.interval())
+	defer ticker.Stop()
+	for {
+		beats.Go(func() {
+			if w.beat(ctx) == nil {
+				once.Do(func() { close(first) })
+			}
+		})
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// beat sends one beat and does what its answer says.
+func (w *Worker) beat(ctx context.Context) error {
+	b := Beat{Worker: w.info, Interval: w.cfg.interval(), Release: w.release, TimeOut: w.timeOut}
+	w.holdings.compose(&b)
+	answer, err := w.workers.Beat(ctx, b)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	w.events.Turn(loopBeat, err)
+	if err != nil {
+		return fmt.Errorf("beat %d: %w", b.Number, err)
+	}
+	w.pulse.within(loopBeat, w.clock.Now().Add(w.cfg.Lease))
+	for _, ref := range answer.Lost {
+		w.holdings.end(ref, domain.ErrAttemptLost)
+	}
+	for _, ref := range answer.Stop {
+		w.holdings.end(ref, errStopRequested)
+	}
+	return nil
+}
+
+// timeOut takes a task from an attempt that runs on although its deadline, which
+// has the grace in it, has passed: whatever has become of the handler, the task goes on.
+func (w *Worker) timeOut(t *domain.Task) error {
+	f := domain.Failure{Reason: fmt.Sprintf("still running after %s", w.cfg.TaskTimeout+2*w.cfg.HandlerGrace)}
+	return t.Fail(t.Attempt(), f, w.cfg.Retry, rand.Float64(), w.clock.Now())
+}

@@ -1,0 +1,53 @@
+package application
+
+import (
+	"sync"
+	"time"
+)
+
+// The loops of a worker, as Events and readiness name them.
+const (
+	loopPull  = "pull"
+	loopClaim = "claim"
+	loopSave  = "save"
+	loopBeat  = "beat"
+)
+
+// pullPatience is how long one turn of pull may take: a Pull returns every few
+// seconds, with or without entries, and a claim takes milliseconds.
+const pullPatience = 15 * time.Second
+
+// pulse knows by when each loop has to show progress.
+type pulse struct {
+	mu  sync.Mutex
+	due map[string]time.Time
+}
+
+// within says that the loop has made progress, and does so again by the given time.
+func (p *pulse) within(loop string, by time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.due == nil {
+		p.due = map[string]time.Time{}
+	}
+	p.due[loop] = by
+}
+
+// rest says that the loop waits for something that may take any time.
+func (p *pulse) rest(loop string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.due, loop)
+}
+
+// overdue names a loop that has missed its time.
+func (p *pulse) overdue(now time.Time) (string, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for loop, by := range p.due {
+		if now.After(by) {
+			return loop, true
+		}
+	}
+	return "", false
+}

@@ -1,0 +1,237 @@
+package application
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"github.com/millrace/millrace/domain"
+)
+
+// WorkerConfig are the settings of a worker.
+type WorkerConfig struct {
+	Capacity        int           // tasks at once
+	Lease           time.Duration // how old its heartbeat may get before its tasks are taken away
+	TaskTimeout     time.Duration // how long an attempt may run
+	HandlerGrace    time.Duration // how long a handler may take to return once its context has ended
+	ShutdownTimeout time.Duration // how long a stop waits for what runs
+	Retry           domain.RetryPolicy
+}
+
+// beatsPerLease: a worker beats every tenth of its lease. The proportion is one
+// of those that the model of the protocol was checked with; never under five.
+const beatsPerLease = 10
+
+// interval is how often the worker beats.
+func (c WorkerConfig) interval() time.Duration { return c.Lease / beatsPerLease }
+
+// saveTimeout bounds how long a worker that ends tries to store outcomes.
+const saveTimeout = 5 * time.Second
+
+// Why a handler's context ends; domain.ErrAttemptLost is another reason.
+var (
+	errStopRequested = errors.New("the task is asked to stop")
+	errDeadline      = errors.New("the attempt's time is over")
+	errShutdown      = errors.New("the worker ends")
+)
+
+// Worker processes tasks in two loops around a bounded local queue: pull takes
+// entries for as many slots as are free and claims their tasks, schedule starts
+// each claimed task at once. Beside them beats its heart, which keeps the lease
+// of all that it holds. Any number of workers run side by side. A Worker runs once.
+type Worker struct {
+	info     WorkerInfo
+	cfg      WorkerConfig
+	tasks    TaskRepository
+	workers  WorkerRepository
+	queue    Queue
+	handler  Handler
+	clock    Clock
+	events   Events
+	slots    *slots
+	holdings *holdings
+	local    chan *domain.Task // claimed, to be started
+	attempts sync.WaitGroup
+	pulse    pulse
+}
+
+// NewWorker makes a worker; info says who it is.
+func NewWorker(info WorkerInfo, cfg WorkerConfig, tasks TaskRepository, workers WorkerRepository,
+	queue Queue, handler Handler, clock Clock, events Events,
+) *Worker {
+	info.Capacity = cfg.Capacity
+	return &Worker{
+		info: info, cfg: cfg, tasks: tasks, workers: workers, queue: queue, handler: handler, clock: clock, events: events,
+		slots: newSlots(cfg.Capacity), holdings: newHoldings(), local: make(chan *domain.Task, cfg.Capacity),
+	}
+}
+
+// Run works until ctx ends. Then it stops pulling, releases what it has claimed
+// and not started, waits up to ShutdownTimeout for what runs, ends the contexts
+// of what is left, releases those tasks, and returns.
+func (w *Worker) Run(ctx context.Context) {
+	alive, die := context.WithCancel(context.WithoutCancel(ctx))
+	var heart sync.WaitGroup
+	firstBeat := make(chan struct{})
+	heart.Go(func() { w.heart(alive, firstBeat) })
+	select {
+	case <-firstBeat: // no claim is granted before it
+	case <-ctx.Done():
+	}
+
+	work, endWork := context.WithCancelCause(alive)
+	saving, endSaving := context.WithCancel(alive)
+	go w.pull(ctx)
+	w.schedule(ctx, work, saving)
+
+	patience := time.AfterFunc(w.cfg.ShutdownTimeout, func() { endWork(errShutdown) })
+	limit := time.AfterFunc(w.cfg.ShutdownTimeout+w.cfg.HandlerGrace+saveTimeout, endSaving)
+	w.attempts.Wait()
+	patience.Stop()
+	limit.Stop()
+	endWork(nil)
+	endSaving()
+	die()
+	heart.Wait()
+
+	leaving, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
+	defer cancel()
+	w.events.Turn("leave", w.workers.Leave(leaving, w.info.ID))
+}
+
+// pull fills the local queue until ctx ends, then closes it.
+func (w *Worker) pull(ctx context.Context) {
+	defer close(w.local)
+	wait := newBackoff()
+	for {
+		w.pulse.rest(loopPull) // a worker that is busy makes progress
+		free, err := w.slots.takeAll(ctx)
+		if err != nil {
+			return
+		}
+		w.pulse.within(loopPull, w.clock.Now().Add(pullPatience))
+		entries, err := w.queue.Pull(ctx, free)
+		w.slots.release(free - len(entries))
+		if ctx.Err() == nil {
+			w.events.Turn(loopPull, err)
+		}
+		if err != nil {
+			if !pause(ctx, wait) {
+				return
+			}
+			continue
+		}
+		wait.Reset()
+		claimed := w.claim(ctx, entries)
+		w.slots.release(len(entries) - len(claimed))
+		for _, t := range claimed {
+			w.local <- t
+		}
+	}
+}
+
+// claim makes the entries' tasks the worker's. While the store is away it tries
+// again, before anything more is pulled; on a stop it puts the entries back.
+func (w *Worker) claim(ctx context.Context, entries []Entry) []*domain.Task {
+	if len(entries) == 0 {
+		return nil
+	}
+	ids := make([]domain.TaskID, len(entries))
+	for i, e := range entries {
+		ids[i] = e.ID
+	}
+	wait := newBackoff()
+	for ctx.Err() == nil {
+		claimed, err := w.tryClaim(ctx, ids)
+		w.events.Turn(loopClaim, err)
+		if err == nil {
+			w.reportUnknown(ctx, ids, claimed)
+			return claimed
+		}
+		if !pause(ctx, wait) {
+			break
+		}
+	}
+	back, cancel := context.WithTimeout(context.WithoutCancel(ctx), pushWait)
+	defer cancel()
+	_ = w.queue.Push(back, entries...) // if not, the dispatcher finds them stranded
+	return nil
+}
+
+func (w *Worker) tryClaim(ctx context.Context, ids []domain.TaskID) ([]*domain.Task, error) {
+	beat := w.holdings.startClaim(ids)
+	claimed, err := w.tasks.Claim(ctx, ClaimRequest{
+		Claim: domain.Claim{Worker: w.info.ID, Beat: beat, Timeout: w.cfg.TaskTimeout + 2*w.cfg.HandlerGrace},
+		IDs:   ids,
+		Now:   w.clock.Now(),
+	})
+	w.holdings.endClaim(ids, claimed)
+	return claimed, err
+}
+
+// reportUnknown looks at what could not be claimed. A task that was canceled, or
+// was claimed through another entry, is skipped; an id that names no task is told.
+func (w *Worker) reportUnknown(ctx context.Context, ids []domain.TaskID, claimed []*domain.Task) {
+	if len(claimed) == len(ids) {
+		return
+	}
+	got := make(map[domain.TaskID]bool, len(claimed))
+	for _, t := range claimed {
+		got[t.ID()] = true
+	}
+	for _, id := range ids {
+		if got[id] {
+			continue
+		}
+		if _, err := w.tasks.Get(ctx, id); errors.Is(err, domain.ErrTaskNotFound) {
+			w.events.EntryDropped(id)
+		}
+	}
+}
+
+// schedule starts each claimed task in its own goroutine. Once ctx has ended it
+// releases them instead.
+func (w *Worker) schedule(ctx, work, saving context.Context) {
+	for t := range w.local {
+		w.attempts.Go(func() {
+			defer w.slots.release(1)
+			if ctx.Err() != nil {
+				w.store(saving, t, w.release, nil, 0)
+				return
+			}
+			w.attempt(work, saving, t)
+		})
+	}
+}
+
+// Probe fails when a loop makes no progress: a worker that lives and consumes
+// nothing is not ready.
+func (w *Worker) Probe(context.Context) error {
+	if loop, ok := w.pulse.overdue(w.clock.Now()); ok {
+		return fmt.Errorf("%w: the worker's %s loop makes no progress", domain.ErrUnavailable, loop)
+	}
+	return nil
+}
+
+// newBackoff spaces the tries of a loop whose server is away.
+func newBackoff() *backoff.ExponentialBackOff {
+	b := backoff.NewExponentialBackOff()
+	b.InitialInterval, b.MaxInterval = 50*time.Millisecond, 2*time.Second
+	return b
+}
+
+// pause waits for the next try; false if ctx ended first.
+func pause(ctx context.Context, b *backoff.ExponentialBackOff) bool {
+	timer := time.NewTimer(b.NextBackOff())
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
