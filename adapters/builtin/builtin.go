@@ -1,0 +1,51 @@
+// Package builtin has the handlers that need nothing outside the process: one
+// that logs, one that sleeps, and one that does nothing.
+package builtin
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/domain"
+)
+
+var (
+	_ application.Handler = (*Log)(nil)
+	_ application.Handler = Sleep(0)
+	_ application.Handler = Noop{}
+)
+
+// Log writes each message to the log: the default, to see that tasks arrive.
+type Log struct{ log *slog.Logger }
+
+// NewLog makes the handler.
+func NewLog(log *slog.Logger) *Log { return &Log{log: log} }
+
+// Handle logs the message and completes the task.
+func (h *Log) Handle(ctx context.Context, t *domain.Task) error {
+	h.log.InfoContext(ctx, "task", "task", t.ID().String(), "attempt", t.Attempt(), "message", t.Message())
+	return nil
+}
+
+// Sleep takes its time over each task: a demonstration of long work.
+type Sleep time.Duration
+
+// Handle waits, and completes the task unless ctx ends first.
+func (h Sleep) Handle(ctx context.Context, _ *domain.Task) error {
+	timer := time.NewTimer(time.Duration(h))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// Noop completes each task at once: for measuring everything else.
+type Noop struct{}
+
+// Handle does nothing.
+func (Noop) Handle(context.Context, *domain.Task) error { return nil }

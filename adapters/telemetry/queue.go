@@ -1,0 +1,29 @@
+package telemetry
+
+import (
+	"context"
+	"log/slog"
+
+	"github.com/millrace/millrace/application"
+)
+
+var _ application.Queue = (*Queue)(nil)
+
+// Queue logs that pushes begin to fail, and that they work again: whoever
+// submits a task does not, because the task is accepted all the same.
+type Queue struct {
+	application.Queue
+	pushes *changes
+}
+
+// NewQueue decorates next.
+func NewQueue(next application.Queue, log *slog.Logger) *Queue {
+	return &Queue{Queue: next, pushes: newChanges(log)}
+}
+
+// Push pushes to the decorated queue.
+func (q *Queue) Push(ctx context.Context, entries ...application.Entry) error {
+	err := q.Queue.Push(ctx, entries...)
+	q.pushes.report("push to the queue", err)
+	return err
+}
