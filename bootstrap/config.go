@@ -2,6 +2,8 @@ package bootstrap
 
 import (
 	"log/slog"
+	"net"
+	"strconv"
 	"strings"
 	"time"
 
@@ -32,7 +34,7 @@ type (
 
 	// HTTPConfig is about the API.
 	HTTPConfig struct {
-		ListenAddr     string `env:"LISTEN_ADDR" envDefault:"127.0.0.1:8000" help:"where the API listens, host:port" allowed:"host:port"`
+		ListenAddr     string `env:"LISTEN_ADDR" envDefault:"127.0.0.1:8000" help:"where the API listens, host:port"`
 		MaxMessageSize int    `env:"MAX_MESSAGE_BYTES" envDefault:"262144" help:"longest message, in bytes" min:"1" max:"16777216"`
 		MaxAttempts    int    `env:"MAX_ATTEMPTS" envDefault:"10" help:"failures that make a task failed, for tasks that do not say" min:"1" max:"1000"`
 	}
@@ -55,7 +57,7 @@ type (
 
 	// AdminConfig is about a worker's own health.
 	AdminConfig struct {
-		AdminAddr string `env:"ADMIN_ADDR" help:"where a worker answers /healthz and /readyz, host:port; none: nowhere" allowed:"host:port"`
+		AdminAddr string `env:"ADMIN_ADDR" help:"where a worker answers /healthz and /readyz, host:port; none: nowhere"`
 	}
 
 	// StopConfig is about the end.
@@ -94,19 +96,19 @@ type EmbeddedConfig struct {
 // LoadAPI reads the settings of cmd/api from NAME=value lines.
 func LoadAPI(environ []string) (APIConfig, error) {
 	cfg, err := load[APIConfig](environ)
-	return cfg, firstOf(err, cfg.ServerConfig.check)
+	return cfg, firstOf(err, cfg.ServerConfig.check, cfg.HTTPConfig.check)
 }
 
 // LoadWorker reads the settings of cmd/worker from NAME=value lines.
 func LoadWorker(environ []string) (WorkerConfig, error) {
 	cfg, err := load[WorkerConfig](environ)
-	return cfg, firstOf(err, cfg.ServerConfig.check, cfg.WorkConfig.check)
+	return cfg, firstOf(err, cfg.ServerConfig.check, cfg.WorkConfig.check, cfg.AdminConfig.check)
 }
 
 // LoadEmbedded reads the settings of cmd/millrace from NAME=value lines.
 func LoadEmbedded(environ []string) (EmbeddedConfig, error) {
 	cfg, err := load[EmbeddedConfig](environ)
-	return cfg, firstOf(err, cfg.StoreConfig.check, cfg.WorkConfig.check)
+	return cfg, firstOf(err, cfg.StoreConfig.check, cfg.HTTPConfig.check, cfg.WorkConfig.check)
 }
 
 // DescribeAPI lists the settings of cmd/api.
@@ -144,6 +146,23 @@ func (c StoreConfig) check() error {
 	}
 	if c.QueueURL != "memory:" {
 		return &SettingError{"QUEUE_URL", hidden, "memory:; cmd/api and cmd/worker are the programs for Redis"}
+	}
+	return nil
+}
+
+func (c HTTPConfig) check() error { return checkAddr("LISTEN_ADDR", c.ListenAddr) }
+
+func (c AdminConfig) check() error {
+	if c.AdminAddr == "" {
+		return nil
+	}
+	return checkAddr("ADMIN_ADDR", c.AdminAddr)
+}
+
+func checkAddr(name, addr string) error {
+	_, port, err := net.SplitHostPort(addr)
+	if _, bad := strconv.ParseUint(port, 10, 16); err != nil || bad != nil {
+		return &SettingError{name, addr, "host:port, such as 127.0.0.1:8000"}
 	}
 	return nil
 }

@@ -1,0 +1,76 @@
+package bootstrap
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+
+	"github.com/millrace/millrace/adapters/httpapi"
+	"github.com/millrace/millrace/adapters/postgres"
+)
+
+// API is cmd/api, assembled.
+type API struct {
+	migrateOnStart bool
+	db             *postgres.DB
+	clock          *postgres.Clock
+	server         *httpapi.Server
+	log            *slog.Logger
+}
+
+// NewAPI assembles the API; the returned function closes what it holds.
+func NewAPI(cfg APIConfig, log *slog.Logger) (*API, func(), error) { return newAPI(cfg, log) }
+
+func provideAPI(cfg MigrateConfig, db *postgres.DB, clock *postgres.Clock, server *httpapi.Server, log *slog.Logger) *API {
+	return &API{migrateOnStart: cfg.MigrateOnStart, db: db, clock: clock, server: server, log: log}
+}
+
+// Migrate brings the schema up to date, waiting for PostgreSQL.
+func (a *API) Migrate(ctx context.Context) error {
+	return until(ctx, a.log, "PostgreSQL", func(ctx context.Context) error { return postgres.Migrate(ctx, a.db, a.log) })
+}
+
+// Run waits for PostgreSQL, migrates if that is set, and serves until ctx ends.
+func (a *API) Run(ctx context.Context) error {
+	err := prepare(ctx, a.log, a.db, a.clock, func(ctx context.Context) error {
+		if a.migrateOnStart {
+			return postgres.Migrate(ctx, a.db, a.log)
+		}
+		return postgres.CheckSchema(ctx, a.db)
+	})
+	if err != nil {
+		return unlessEnded(ctx, err)
+	}
+	return beside(ctx, a.clock.Run, a.server.Run)
+}
+
+// prepare waits until PostgreSQL answers, the schema is as it has to be, and the
+// clock has taken a sample.
+func prepare(ctx context.Context, log *slog.Logger, db *postgres.DB, clock *postgres.Clock, schema func(context.Context) error) error {
+	if err := until(ctx, log, "PostgreSQL", db.Probe); err != nil {
+		return err
+	}
+	if err := until(ctx, log, "the schema", schema); err != nil {
+		return err
+	}
+	return until(ctx, log, "the time of PostgreSQL", clock.Sync)
+}
+
+// beside runs background for as long as main runs.
+func beside(ctx context.Context, background func(context.Context), main func(context.Context) error) error {
+	// The background must outlast main, which may still be busy when ctx has ended.
+	side, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var wait sync.WaitGroup
+	wait.Go(func() { background(side) })
+	defer wait.Wait()
+	defer stop()
+	return main(ctx)
+}
+
+// unlessEnded returns err unless it merely says that the program was told to end.
+func unlessEnded(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,33 @@
+//go:build wireinject
+
+package bootstrap
+
+import (
+	"log/slog"
+
+	"github.com/google/wire"
+)
+
+func newAPI(cfg APIConfig, log *slog.Logger) (*API, func(), error) {
+	wire.Build(
+		wire.FieldsOf(new(APIConfig), "ServerConfig", "HTTPConfig", "MigrateConfig", "StopConfig"),
+		serverSet, apiSet, provideAPIReadiness, provideAPI,
+	)
+	return nil, nil, nil
+}
+
+func newWorker(cfg WorkerConfig, log *slog.Logger) (*Worker, func(), error) {
+	wire.Build(
+		wire.FieldsOf(new(WorkerConfig), "ServerConfig", "WorkConfig", "AdminConfig", "StopConfig"),
+		serverSet, workerSet, provideWorkerReadiness, provideWorker,
+	)
+	return nil, nil, nil
+}
+
+func newEmbedded(cfg EmbeddedConfig, log *slog.Logger) (*Embedded, func(), error) {
+	wire.Build(
+		wire.FieldsOf(new(EmbeddedConfig), "StoreConfig", "HTTPConfig", "WorkConfig", "StopConfig"),
+		embeddedSet, apiSet, workerSet, provideEmbeddedReadiness, provideEmbedded,
+	)
+	return nil, nil, nil
+}

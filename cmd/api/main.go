@@ -1,0 +1,53 @@
+// Command api serves Millrace's HTTP API on PostgreSQL and Redis.
+package main
+
+import (
+	"context"
+	"os"
+
+	"github.com/millrace/millrace/bootstrap"
+	"github.com/millrace/millrace/cmd/internal/cli"
+)
+
+func main() {
+	cmd := cli.Root("api", "Serve Millrace's HTTP API on PostgreSQL and Redis.", bootstrap.DescribeAPI(), run)
+	cmd.AddCommand(
+		cli.Sub("migrate", "Bring the schema up to date and end.", migrate),
+		cli.Sub("healthcheck", "Ask the API on LISTEN_ADDR whether it is ready; exit 0 if it is.", healthcheck),
+	)
+	os.Exit(cli.Main(cmd))
+}
+
+func run(ctx context.Context) error {
+	cfg, err := bootstrap.LoadAPI(os.Environ())
+	if err != nil {
+		return err
+	}
+	api, closeAll, err := bootstrap.NewAPI(cfg, cli.NewLog(cfg.LogLevel))
+	if err != nil {
+		return err
+	}
+	defer closeAll()
+	return api.Run(ctx)
+}
+
+func migrate(ctx context.Context) error {
+	cfg, err := bootstrap.LoadAPI(os.Environ())
+	if err != nil {
+		return err
+	}
+	api, closeAll, err := bootstrap.NewAPI(cfg, cli.NewLog(cfg.LogLevel))
+	if err != nil {
+		return err
+	}
+	defer closeAll()
+	return api.Migrate(ctx)
+}
+
+func healthcheck(ctx context.Context) error {
+	cfg, err := bootstrap.LoadAPI(os.Environ())
+	if err != nil {
+		return err
+	}
+	return cli.Healthcheck(ctx, cfg.ListenAddr)
+}

@@ -1,0 +1,53 @@
+// Command millrace runs API and worker in one process on an embedded store: no
+// server is needed.
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+
+	"github.com/millrace/millrace/bootstrap"
+	"github.com/millrace/millrace/cmd/internal/cli"
+)
+
+func main() {
+	cmd := cli.Root("millrace", "Run Millrace in one process on an embedded store.", bootstrap.DescribeEmbedded(), serve)
+	cmd.AddCommand(
+		cli.Sub("serve", "Run API and worker; what plain millrace does.", serve),
+		cli.Sub("healthcheck", "Ask the Millrace on LISTEN_ADDR whether it is ready; exit 0 if it is.", healthcheck),
+	)
+	os.Exit(cli.Main(cmd))
+}
+
+func serve(ctx context.Context) error {
+	cfg, err := bootstrap.LoadEmbedded(os.Environ())
+	if err != nil {
+		return err
+	}
+	all, closeAll, err := bootstrap.NewEmbedded(cfg, cli.NewLog(cfg.LogLevel))
+	if err != nil {
+		return err
+	}
+	defer closeAll()
+	return all.Run(ctx, welcome)
+}
+
+// welcome tells a person what to do next.
+func welcome(addr net.Addr) {
+	base := "http://" + addr.String()
+	fmt.Printf(`Millrace %s is ready.
+  API   %s/tasks
+  Docs  %s/docs
+  Try   curl -i %s/tasks -H 'Content-Type: application/json' -d '{"message":"Hello World"}'
+`, bootstrap.Version(), base, base, base)
+}
+
+func healthcheck(ctx context.Context) error {
+	cfg, err := bootstrap.LoadEmbedded(os.Environ())
+	if err != nil {
+		return err
+	}
+	return cli.Healthcheck(ctx, cfg.ListenAddr)
+}

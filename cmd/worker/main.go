@@ -1,0 +1,40 @@
+// Command worker processes Millrace's tasks from PostgreSQL and Redis.
+package main
+
+import (
+	"context"
+	"os"
+
+	"github.com/millrace/millrace/bootstrap"
+	"github.com/millrace/millrace/cmd/internal/cli"
+)
+
+func main() {
+	cmd := cli.Root("worker", "Process Millrace's tasks from PostgreSQL and Redis.", bootstrap.DescribeWorker(), run)
+	cmd.AddCommand(cli.Sub("healthcheck", "Ask the worker on ADMIN_ADDR whether it is ready; exit 0 if it is.", healthcheck))
+	os.Exit(cli.Main(cmd))
+}
+
+func run(ctx context.Context) error {
+	cfg, err := bootstrap.LoadWorker(os.Environ())
+	if err != nil {
+		return err
+	}
+	worker, closeAll, err := bootstrap.NewWorker(cfg, cli.NewLog(cfg.LogLevel))
+	if err != nil {
+		return err
+	}
+	defer closeAll()
+	return worker.Run(ctx)
+}
+
+func healthcheck(ctx context.Context) error {
+	cfg, err := bootstrap.LoadWorker(os.Environ())
+	if err != nil {
+		return err
+	}
+	if cfg.AdminAddr == "" {
+		return &bootstrap.SettingError{Name: "ADMIN_ADDR", Value: "", Allowed: "host:port for a healthcheck"}
+	}
+	return cli.Healthcheck(ctx, cfg.AdminAddr)
+}

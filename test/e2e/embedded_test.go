@@ -1,0 +1,129 @@
+package e2e
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+// embed starts millrace serve in dir.
+func embed(t *testing.T, dir string, env ...string) *deployment {
+	t.Helper()
+	d := &deployment{t: t, addr: freeAddr(t)}
+	d.api = start(t, dir, append([]string{"LISTEN_ADDR=" + d.addr}, env...), "millrace", "serve")
+	d.ready()
+	return d
+}
+
+func TestMillrace_KeepsTasksOverARestart(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	first := embed(t, dir, "HANDLER=sleep:1h", "WORKER_QUEUE_MAXSIZE=1")
+	running := first.submit("running").ID
+	first.becomes(running, "processing", 10*time.Second)
+	waiting := first.submit("waiting").ID
+	first.api.kill()
+
+	second := embed(t, dir)
+	if got := second.becomes(running, "completed", 5*time.Second); got.Attempt != 2 {
+		t.Errorf("attempt %d, not 2: %+v", got.Attempt, got)
+	}
+	second.becomes(waiting, "completed", 5*time.Second)
+	second.api.stop()
+}
+
+func TestMillrace_RefusesAFileThatIsInUse(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	embed(t, dir)
+	other := start(t, dir, []string{"LISTEN_ADDR=" + freeAddr(t)}, "millrace")
+	if code := other.wait(10 * time.Second); code != 1 {
+		t.Errorf("exit code %d, not 1", code)
+	}
+	if out := other.out.String(); strings.Count(out, "\n") != 1 || !strings.Contains(out, "millrace.db") {
+		t.Errorf("not one line that names the file: %q", out)
+	}
+}
+
+func TestMillrace_SaysWhereItIs(t *testing.T) {
+	t.Parallel()
+	d := embed(t, t.TempDir())
+	out := d.api.out.String()
+	for _, want := range []string{"http://" + d.addr + "/docs", "curl -i http://" + d.addr + "/tasks"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%q is not in: %s", want, out)
+		}
+	}
+	for _, path := range []string{"/docs", "/openapi.yaml", "/openapi.json", "/healthz"} {
+		d.call(http.MethodGet, path, "", http.StatusOK, nil)
+	}
+}
+
+func TestPrograms_HelpListsEverySetting(t *testing.T) {
+	t.Parallel()
+	for name, settings := range map[string][]string{
+		"api":      {"DATABASE_URL", "QUEUE_URL", "LISTEN_ADDR", "MAX_MESSAGE_BYTES", "MIGRATE_ON_START", "SHUTDOWN_TIMEOUT", "LOG_LEVEL"},
+		"worker":   {"DATABASE_URL", "QUEUE_URL", "HANDLER", "WORKER_QUEUE_MAXSIZE", "LEASE_TIMEOUT", "ADMIN_ADDR", "SHUTDOWN_TIMEOUT"},
+		"millrace": {"DATABASE_URL", "QUEUE_URL", "HANDLER", "LISTEN_ADDR", "WORKER_QUEUE_MAXSIZE"},
+	} {
+		p := start(t, t.TempDir(), nil, name, "--help")
+		if code := p.wait(5 * time.Second); code != 0 {
+			t.Errorf("%s --help: code %d", name, code)
+		}
+		for _, s := range settings {
+			if !strings.Contains(p.out.String(), s) {
+				t.Errorf("%s --help does not name %s", name, s)
+			}
+		}
+		if v := start(t, t.TempDir(), nil, name, "--version"); v.wait(5*time.Second) != 0 || !strings.Contains(v.out.String(), "version") {
+			t.Errorf("%s --version: %q", name, v.out.String())
+		}
+	}
+}
+
+func TestPrograms_RefuseAWrongSettingWithOneLine(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ program, setting, want string }{
+		{"api", "LISTEN_ADDR=nowhere", "LISTEN_ADDR"},
+		{"api", "DATABASE_URL=mysql://secret@host/db", "DATABASE_URL"},
+		{"api", "QUEUE_URL=kafka://secret@host", "QUEUE_URL"},
+		{"api", "MAX_MESSAGE_BYTES=0", "from 1 to"},
+		{"worker", "WORKER_QUEUE_MAXSIZE=many", "a whole number from 1"},
+		{"worker", "LEASE_TIMEOUT=5", "a duration"},
+		{"worker", "HANDLER=dance:", "sleep:3s"},
+		{"worker", "LOG_LEVEL=loud", "debug, info, warn or error"},
+		{"millrace", "DATABASE_URL=postgres://secret@host/db", "sqlite:"},
+		{"millrace", "HANDLER=sleep:long", `"sleep:long"`},
+	} {
+		p := start(t, t.TempDir(), []string{c.setting}, c.program)
+		code, out := p.wait(5*time.Second), p.out.String()
+		if code != 2 || strings.Count(out, "\n") != 1 || !strings.Contains(out, c.want) || strings.Contains(out, "secret") {
+			t.Errorf("%s with %s: code %d, %q", c.program, c.setting, code, out)
+		}
+	}
+	if p := start(t, t.TempDir(), nil, "api", "dance"); p.wait(5*time.Second) != 2 {
+		t.Errorf("an unknown command: %q", p.out.String())
+	}
+}
+
+func TestPrograms_Healthcheck(t *testing.T) {
+	t.Parallel()
+	d := embed(t, t.TempDir())
+	env := []string{"LISTEN_ADDR=" + d.addr}
+	if p := start(t, t.TempDir(), env, "millrace", "healthcheck"); p.wait(10*time.Second) != 0 {
+		t.Errorf("of a ready program: %q", p.out.String())
+	}
+	d.api.stop()
+	if p := start(t, t.TempDir(), env, "millrace", "healthcheck"); p.wait(10*time.Second) != 1 {
+		t.Errorf("of a program that has ended: %q", p.out.String())
+	}
+
+	all := deployAll(t)
+	admin := freeAddr(t)
+	all.worker("ADMIN_ADDR=" + admin)
+	waitReady(t, admin)
+	if p := start(t, t.TempDir(), append(all.env, "ADMIN_ADDR="+admin), "worker", "healthcheck"); p.wait(10*time.Second) != 0 {
+		t.Errorf("of a ready worker: %q", p.out.String())
+	}
+}
