@@ -3,27 +3,32 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/millrace/millrace/test/programs"
 	"github.com/millrace/millrace/test/services"
 )
+
+func TestMain(m *testing.M) { os.Exit(programs.Main(m)) }
 
 // deployment is API and workers as processes on servers of their own.
 type deployment struct {
 	t     *testing.T
 	env   []string // DATABASE_URL, QUEUE_URL
 	addr  string
-	api   *process
+	api   *programs.Process
 	extra []string
 }
 
 // deploy starts an API on the given servers; extra is environment for all programs.
 func deploy(t *testing.T, database, queue string, extra ...string) *deployment {
 	t.Helper()
-	d := &deployment{t: t, env: append([]string{"DATABASE_URL=" + database, "QUEUE_URL=" + queue}, extra...), addr: freeAddr(t)}
+	d := &deployment{t: t, env: append([]string{"DATABASE_URL=" + database, "QUEUE_URL=" + queue}, extra...), addr: programs.FreeAddr(t)}
 	d.api = d.program("api", "LISTEN_ADDR="+d.addr)
 	d.ready()
 	return d
@@ -35,12 +40,12 @@ func deployAll(t *testing.T, extra ...string) *deployment {
 	return deploy(t, services.PostgreSQL(t), services.Redis(t), extra...)
 }
 
-func (d *deployment) program(name string, env ...string) *process {
+func (d *deployment) program(name string, env ...string) *programs.Process {
 	d.t.Helper()
-	return start(d.t, d.t.TempDir(), append(append([]string{}, d.env...), env...), name)
+	return programs.Start(d.t, d.t.TempDir(), append(append([]string{}, d.env...), env...), name)
 }
 
-func (d *deployment) worker(env ...string) *process {
+func (d *deployment) worker(env ...string) *programs.Process {
 	d.t.Helper()
 	return d.program("worker", env...)
 }
@@ -48,19 +53,7 @@ func (d *deployment) worker(env ...string) *process {
 // ready waits until the API says so.
 func (d *deployment) ready() {
 	d.t.Helper()
-	waitReady(d.t, d.addr)
-}
-
-func waitReady(t *testing.T, addr string) {
-	t.Helper()
-	eventually(t, 30*time.Second, "ready on "+addr, func() bool {
-		res, err := http.Get("http://" + addr + "/readyz")
-		if err != nil {
-			return false
-		}
-		defer res.Body.Close()
-		return res.StatusCode == http.StatusOK
-	})
+	programs.WaitReady(d.t, d.addr)
 }
 
 // task is what clients see of a task.
@@ -105,7 +98,12 @@ func call(t *testing.T, base, method, path, body string) (int, string) {
 		t.Errorf("%s %s: %v", method, path, err)
 		return 0, ""
 	}
-	return res.StatusCode, readAll(t, res.Body)
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Errorf("%s %s: read the answer: %v", method, path, err)
+	}
+	return res.StatusCode, string(text)
 }
 
 func (d *deployment) submit(message string) task {
@@ -130,7 +128,7 @@ func (d *deployment) get(id string) task {
 func (d *deployment) becomes(id, status string, atMost time.Duration) task {
 	d.t.Helper()
 	var got task
-	eventually(d.t, atMost, "task "+id+" is "+status, func() bool {
+	programs.Eventually(d.t, atMost, "task "+id+" is "+status, func() bool {
 		got = d.get(id)
 		return got.Status == status
 	})

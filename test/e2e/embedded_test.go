@@ -5,13 +5,15 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/millrace/millrace/test/programs"
 )
 
 // embed starts millrace serve in dir.
 func embed(t *testing.T, dir string, env ...string) *deployment {
 	t.Helper()
-	d := &deployment{t: t, addr: freeAddr(t)}
-	d.api = start(t, dir, append([]string{"LISTEN_ADDR=" + d.addr}, env...), "millrace", "serve")
+	d := &deployment{t: t, addr: programs.FreeAddr(t)}
+	d.api = programs.Start(t, dir, append([]string{"LISTEN_ADDR=" + d.addr}, env...), "millrace", "serve")
 	d.ready()
 	return d
 }
@@ -23,25 +25,25 @@ func TestMillrace_KeepsTasksOverARestart(t *testing.T) {
 	running := first.submit("running").ID
 	first.becomes(running, "processing", 10*time.Second)
 	waiting := first.submit("waiting").ID
-	first.api.kill()
+	first.api.Kill()
 
 	second := embed(t, dir)
 	if got := second.becomes(running, "completed", 5*time.Second); got.Attempt != 2 {
 		t.Errorf("attempt %d, not 2: %+v", got.Attempt, got)
 	}
 	second.becomes(waiting, "completed", 5*time.Second)
-	second.api.stop()
+	second.api.Stop()
 }
 
 func TestMillrace_RefusesAFileThatIsInUse(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	embed(t, dir)
-	other := start(t, dir, []string{"LISTEN_ADDR=" + freeAddr(t)}, "millrace")
-	if code := other.wait(10 * time.Second); code != 1 {
+	other := programs.Start(t, dir, []string{"LISTEN_ADDR=" + programs.FreeAddr(t)}, "millrace")
+	if code := other.Wait(10 * time.Second); code != 1 {
 		t.Errorf("exit code %d, not 1", code)
 	}
-	if out := other.out.String(); strings.Count(out, "\n") != 1 || !strings.Contains(out, "millrace.db") {
+	if out := other.Output(); strings.Count(out, "\n") != 1 || !strings.Contains(out, "millrace.db") {
 		t.Errorf("not one line that names the file: %q", out)
 	}
 }
@@ -49,7 +51,7 @@ func TestMillrace_RefusesAFileThatIsInUse(t *testing.T) {
 func TestMillrace_SaysWhereItIs(t *testing.T) {
 	t.Parallel()
 	d := embed(t, t.TempDir())
-	out := d.api.out.String()
+	out := d.api.Output()
 	for _, want := range []string{"http://" + d.addr + "/docs", "curl -i http://" + d.addr + "/tasks"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("%q is not in: %s", want, out)
@@ -67,17 +69,17 @@ func TestPrograms_HelpListsEverySetting(t *testing.T) {
 		"worker":   {"DATABASE_URL", "QUEUE_URL", "HANDLER", "WORKER_QUEUE_MAXSIZE", "LEASE_TIMEOUT", "ADMIN_ADDR", "SHUTDOWN_TIMEOUT"},
 		"millrace": {"DATABASE_URL", "QUEUE_URL", "HANDLER", "LISTEN_ADDR", "WORKER_QUEUE_MAXSIZE"},
 	} {
-		p := start(t, t.TempDir(), nil, name, "--help")
-		if code := p.wait(5 * time.Second); code != 0 {
+		p := programs.Start(t, t.TempDir(), nil, name, "--help")
+		if code := p.Wait(5 * time.Second); code != 0 {
 			t.Errorf("%s --help: code %d", name, code)
 		}
 		for _, s := range settings {
-			if !strings.Contains(p.out.String(), s) {
+			if !strings.Contains(p.Output(), s) {
 				t.Errorf("%s --help does not name %s", name, s)
 			}
 		}
-		if v := start(t, t.TempDir(), nil, name, "--version"); v.wait(5*time.Second) != 0 || !strings.Contains(v.out.String(), "version") {
-			t.Errorf("%s --version: %q", name, v.out.String())
+		if v := programs.Start(t, t.TempDir(), nil, name, "--version"); v.Wait(5*time.Second) != 0 || !strings.Contains(v.Output(), "version") {
+			t.Errorf("%s --version: %q", name, v.Output())
 		}
 	}
 }
@@ -96,14 +98,14 @@ func TestPrograms_RefuseAWrongSettingWithOneLine(t *testing.T) {
 		{"millrace", "DATABASE_URL=postgres://secret@host/db", "sqlite:"},
 		{"millrace", "HANDLER=sleep:long", `"sleep:long"`},
 	} {
-		p := start(t, t.TempDir(), []string{c.setting}, c.program)
-		code, out := p.wait(5*time.Second), p.out.String()
+		p := programs.Start(t, t.TempDir(), []string{c.setting}, c.program)
+		code, out := p.Wait(5*time.Second), p.Output()
 		if code != 2 || strings.Count(out, "\n") != 1 || !strings.Contains(out, c.want) || strings.Contains(out, "secret") {
 			t.Errorf("%s with %s: code %d, %q", c.program, c.setting, code, out)
 		}
 	}
-	if p := start(t, t.TempDir(), nil, "api", "dance"); p.wait(5*time.Second) != 2 {
-		t.Errorf("an unknown command: %q", p.out.String())
+	if p := programs.Start(t, t.TempDir(), nil, "api", "dance"); p.Wait(5*time.Second) != 2 {
+		t.Errorf("an unknown command: %q", p.Output())
 	}
 }
 
@@ -111,19 +113,19 @@ func TestPrograms_Healthcheck(t *testing.T) {
 	t.Parallel()
 	d := embed(t, t.TempDir())
 	env := []string{"LISTEN_ADDR=" + d.addr}
-	if p := start(t, t.TempDir(), env, "millrace", "healthcheck"); p.wait(10*time.Second) != 0 {
-		t.Errorf("of a ready program: %q", p.out.String())
+	if p := programs.Start(t, t.TempDir(), env, "millrace", "healthcheck"); p.Wait(10*time.Second) != 0 {
+		t.Errorf("of a ready program: %q", p.Output())
 	}
-	d.api.stop()
-	if p := start(t, t.TempDir(), env, "millrace", "healthcheck"); p.wait(10*time.Second) != 1 {
-		t.Errorf("of a program that has ended: %q", p.out.String())
+	d.api.Stop()
+	if p := programs.Start(t, t.TempDir(), env, "millrace", "healthcheck"); p.Wait(10*time.Second) != 1 {
+		t.Errorf("of a program that has ended: %q", p.Output())
 	}
 
 	all := deployAll(t)
-	admin := freeAddr(t)
+	admin := programs.FreeAddr(t)
 	all.worker("ADMIN_ADDR=" + admin)
-	waitReady(t, admin)
-	if p := start(t, t.TempDir(), append(all.env, "ADMIN_ADDR="+admin), "worker", "healthcheck"); p.wait(10*time.Second) != 0 {
-		t.Errorf("of a ready worker: %q", p.out.String())
+	programs.WaitReady(t, admin)
+	if p := programs.Start(t, t.TempDir(), append(all.env, "ADMIN_ADDR="+admin), "worker", "healthcheck"); p.Wait(10*time.Second) != 0 {
+		t.Errorf("of a ready worker: %q", p.Output())
 	}
 }

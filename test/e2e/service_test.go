@@ -11,14 +11,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/millrace/millrace/test/programs"
 	"github.com/millrace/millrace/test/services"
 )
 
 // handled counts, by message, what the log: handler of the workers has handled.
-func handled(workers ...*process) map[string]int {
+func handled(workers ...*programs.Process) map[string]int {
 	n := map[string]int{}
 	for _, w := range workers {
-		for line := range strings.Lines(w.out.String()) {
+		for line := range strings.Lines(w.Output()) {
 			var entry struct{ Msg, Message string }
 			if json.Unmarshal([]byte(line), &entry) == nil && entry.Msg == "task" {
 				n[entry.Message]++
@@ -63,12 +64,12 @@ func TestService_ThousandTasksAreEachProcessedOnceOrCanceled(t *testing.T) {
 	started.Wait()
 	one := d.worker("WORKER_QUEUE_MAXSIZE=10")
 	two := d.worker("WORKER_QUEUE_MAXSIZE=10")
-	eventually(t, 30*time.Second, "the first worker works", func() bool { return len(handled(one)) > 50 })
-	one.stop()
+	programs.Eventually(t, 30*time.Second, "the first worker works", func() bool { return len(handled(one)) > 50 })
+	one.Stop()
 	again := d.worker("WORKER_QUEUE_MAXSIZE=10")
 	posting.Wait()
 
-	eventually(t, 60*time.Second, "all tasks ended", func() bool { return d.count("pending")+d.count("processing") == 0 })
+	programs.Eventually(t, 60*time.Second, "all tasks ended", func() bool { return d.count("pending")+d.count("processing") == 0 })
 	if got := [3]int{d.count("completed"), d.count("canceled"), d.count("failed")}; got != [3]int{tasks - cancels, cancels, 0} {
 		t.Errorf("completed, canceled, failed: %v, not [%d %d 0]", got, tasks-cancels, cancels)
 	}
@@ -89,7 +90,7 @@ func TestWorker_FinishesWhatRunsOnSIGTERM(t *testing.T) {
 	w := d.worker()
 	id := d.submit("a long one").ID
 	d.becomes(id, "processing", 20*time.Second)
-	w.stop()
+	w.Stop()
 	if got := d.get(id); got.Status != "completed" || got.Attempt != 1 {
 		t.Errorf("after the stop: %+v", got)
 	}
@@ -104,7 +105,7 @@ func TestWorker_ReleasesWhatOutlastsItsShutdownTimeout(t *testing.T) {
 	if status, text := call(t, "http://"+d.addr, http.MethodPatch, "/tasks/"+id, `{"status":"canceled"}`); status != http.StatusConflict || !strings.Contains(text, "processing") {
 		t.Errorf("cancel of a running task: %d %s", status, text)
 	}
-	w.stop()
+	w.Stop()
 	if got := d.get(id); got.Status != "pending" || got.Failures != 0 {
 		t.Errorf("after the stop: %+v", got)
 	}
@@ -140,11 +141,11 @@ func TestPrograms_WaitForPostgreSQL(t *testing.T) {
 	server := services.StartPostgreSQL(t)
 	url := server.URL("postgres")
 	server.Stop("fast")
-	d := &deployment{t: t, env: []string{"DATABASE_URL=" + url, "QUEUE_URL=" + services.Redis(t)}, addr: freeAddr(t)}
+	d := &deployment{t: t, env: []string{"DATABASE_URL=" + url, "QUEUE_URL=" + services.Redis(t)}, addr: programs.FreeAddr(t)}
 	w := d.worker()
 	d.api = d.program("api", "LISTEN_ADDR="+d.addr)
-	eventually(t, 10*time.Second, "both say that they wait", func() bool {
-		return strings.Contains(w.out.String(), "waiting for PostgreSQL") && strings.Contains(d.api.out.String(), "waiting for PostgreSQL")
+	programs.Eventually(t, 10*time.Second, "both say that they wait", func() bool {
+		return strings.Contains(w.Output(), "waiting for PostgreSQL") && strings.Contains(d.api.Output(), "waiting for PostgreSQL")
 	})
 	server.Start()
 	d.ready()

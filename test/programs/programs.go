@@ -1,0 +1,194 @@
+// Package programs builds Millrace's programs and runs them as processes, for
+// tests of the whole.
+package programs
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// dir is where the programs are, once Main has built them.
+var dir string
+
+// Main builds the programs, runs the tests and removes the programs again. Call
+// it from TestMain with the exit code as its result.
+func Main(m *testing.M) int {
+	code, err := buildAndRun(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return code
+}
+
+func buildAndRun(m *testing.M) (int, error) {
+	into, err := os.MkdirTemp("", "millrace-programs-")
+	if err != nil {
+		return 0, fmt.Errorf("make a folder for the programs: %w", err)
+	}
+	defer os.RemoveAll(into)
+	dir = into
+	const module = "github.com/millrace/millrace/cmd/"
+	build := exec.CommandContext(context.Background(), "go", "build", "-o", dir, module+"api", module+"worker", module+"millrace")
+	if out, err := build.CombinedOutput(); err != nil {
+		return 0, fmt.Errorf("build the programs: %w\n%s", err, out)
+	}
+	return m.Run(), nil
+}
+
+// Process is a running program. Its methods fail the test when they cannot do
+// what they say.
+type Process struct {
+	t    testing.TB
+	cmd  *exec.Cmd
+	out  output
+	done chan struct{}
+}
+
+// output collects what a process prints; it may be read meanwhile.
+type output struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.String()
+}
+
+// Start runs a program in the folder, with nothing in its environment but env
+// and PATH. It is killed at the end of the test, and the end of its output shown
+// if the test failed.
+func Start(t testing.TB, folder string, env []string, name string, args ...string) *Process {
+	t.Helper()
+	p := &Process{t: t, cmd: exec.CommandContext(context.Background(), filepath.Join(dir, name), args...), done: make(chan struct{})}
+	p.cmd.Dir = folder
+	p.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH")}, env...)
+	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a Ctrl-C at the tests is not for it
+	if err := p.cmd.Start(); err != nil {
+		t.Fatalf("start %s: %v", name, err)
+	}
+	go func() {
+		_ = p.cmd.Wait() // the exit code is asked for later
+		close(p.done)
+	}()
+	t.Cleanup(func() {
+		_ = p.cmd.Process.Kill()
+		<-p.done
+		if t.Failed() {
+			t.Logf("output of %s:\n%s", name, tail(p.out.String(), 60))
+		}
+	})
+	return p
+}
+
+// Signal sends sig.
+func (p *Process) Signal(sig os.Signal) {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		p.t.Fatalf("send %v: %v", sig, err)
+	}
+}
+
+// Wait waits for the end and returns the exit code.
+func (p *Process) Wait(atMost time.Duration) int {
+	p.t.Helper()
+	select {
+	case <-p.done:
+		return p.cmd.ProcessState.ExitCode()
+	case <-time.After(atMost):
+		p.t.Fatalf("%s did not end within %s", p.cmd.Path, atMost)
+		return -1
+	}
+}
+
+// Stop asks the process to end and expects that it does so with code 0.
+func (p *Process) Stop() {
+	p.t.Helper()
+	p.Signal(syscall.SIGTERM)
+	if code := p.Wait(40 * time.Second); code != 0 {
+		p.t.Fatalf("%s ended with code %d, not 0", p.cmd.Path, code)
+	}
+}
+
+// Output is all that the process has printed so far.
+func (p *Process) Output() string { return p.out.String() }
+
+// Alive reports whether the process has not ended.
+func (p *Process) Alive() bool {
+	select {
+	case <-p.done:
+		return false
+	default:
+		return true
+	}
+}
+
+// Kill ends the process at once.
+func (p *Process) Kill() {
+	p.t.Helper()
+	p.Signal(syscall.SIGKILL)
+	<-p.done
+}
+
+// Eventually waits until ok holds.
+func Eventually(t testing.TB, atMost time.Duration, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(atMost); ; time.Sleep(20 * time.Millisecond) {
+		if ok() {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("not within %s: %s", atMost, what)
+		}
+	}
+}
+
+// FreeAddr is an address on loopback that nobody listens on.
+func FreeAddr(t testing.TB) string {
+	t.Helper()
+	l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatalf("find a free port: %v", err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// WaitReady waits until the program on addr says that it is ready.
+func WaitReady(t testing.TB, addr string) {
+	t.Helper()
+	Eventually(t, 30*time.Second, "ready on "+addr, func() bool {
+		res, err := http.Get("http://" + addr + "/readyz") //nolint:noctx // bounded by Eventually
+		if err != nil {
+			return false
+		}
+		defer res.Body.Close()
+		return res.StatusCode == http.StatusOK
+	})
+}
+
+func tail(s string, lines int) string {
+	all := strings.Split(s, "\n")
+	return strings.Join(all[max(0, len(all)-lines):], "\n")
+}
