@@ -3,6 +3,7 @@ package domain
 import (
 	"crypto/rand"
 	"encoding/binary"
+	mathrand "math/rand/v2"
 	"sync/atomic"
 	"time"
 
@@ -16,23 +17,27 @@ type TaskID uuid.UUID
 // derived from a host, so that a restarted worker cannot be taken for its predecessor.
 type WorkerID string
 
-// idCounter orders the ids that one process makes within one microsecond.
+// idCounter orders the ids that one process makes within one microsecond. It
+// starts at random, so that processes do not count in step, and in its lower
+// half, so that it is two billion ids away from starting over.
 var idCounter atomic.Uint32
+
+func init() { idCounter.Store(mathrand.Uint32() >> 1) }
 
 // NewTaskID makes the id of a task created at now. Within a process, ids made
 // one after the other for the same or later times are in that order.
 //
 // RFC 9562, section 5.7: 48 bits of milliseconds, then rand_a and rand_b. Here
 // rand_a is the fraction of the millisecond (section 6.2, method 3), and rand_b
-// is a 24-bit counter (method 1) and 38 bits of chance.
+// is a 32-bit counter (method 1) and 30 bits of chance.
 func NewTaskID(now time.Time) TaskID {
 	micros := uint64(now.UnixMicro())
 	var id uuid.UUID
 	binary.BigEndian.PutUint64(id[0:8], micros/1000<<16|0x7000|micros%1000*4096/1000)
 	rand.Read(id[8:16]) // crypto/rand: never fails, it ends the program instead
-	chance := binary.BigEndian.Uint64(id[8:16]) & (1<<38 - 1)
-	count := uint64(idCounter.Add(1)) & (1<<24 - 1)
-	binary.BigEndian.PutUint64(id[8:16], 0b10<<62|count<<38|chance)
+	chance := binary.BigEndian.Uint64(id[8:16]) & (1<<30 - 1)
+	count := uint64(idCounter.Add(1))
+	binary.BigEndian.PutUint64(id[8:16], 0b10<<62|count<<30|chance)
 	return TaskID(id)
 }
 

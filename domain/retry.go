@@ -16,7 +16,7 @@ type RetryPolicy struct {
 func (p RetryPolicy) Backoff(failures int, part float64) time.Duration {
 	ceiling := p.Base
 	for range failures - 1 {
-		if ceiling >= p.Cap/2 {
+		if ceiling > p.Cap/2 { // twice that is over the cap, or no number at all
 			ceiling = p.Cap
 			break
 		}

@@ -72,8 +72,9 @@ func NewTask(spec TaskSpec, now time.Time) (*Task, error) {
 	}}, nil
 }
 
-// Restore makes a task from what a store has of it. It refuses a state that no
-// sequence of changes can reach, so that damage is seen where it is read.
+// Restore makes a task from what a store has of it. It accepts every state that
+// a sequence of changes reaches and refuses one whose parts contradict each
+// other, so that damage is seen where it is read.
 func Restore(s TaskState) (*Task, error) {
 	held := s.Status == StatusProcessing
 	var wrong string
@@ -144,6 +145,9 @@ type Claim struct {
 // attempt. One that is not marked has nothing on the queue that speaks for it:
 // a doubled or stale entry must not jump a backoff.
 func (t *Task) Claim(c Claim, now time.Time) error {
+	if c.Worker == "" {
+		return Errorf(CodeInternal, "a claim must name its worker")
+	}
 	if t.s.Status == StatusPending && t.s.QueuedAt.IsZero() {
 		return Errorf(CodeConflict, "a task that is not queued cannot be claimed")
 	}
@@ -151,7 +155,7 @@ func (t *Task) Claim(c Claim, now time.Time) error {
 		return err
 	}
 	t.s.Attempt++
-	t.s.Worker, t.s.ClaimBeat, t.s.Deadline = c.Worker, c.Beat, t.s.UpdatedAt.Add(c.Timeout)
+	t.s.Worker, t.s.ClaimBeat, t.s.Deadline = c.Worker, c.Beat, moment(t.s.UpdatedAt.Add(c.Timeout))
 	t.s.QueuedAt, t.s.StopRequestedAt = time.Time{}, time.Time{}
 	return nil
 }
