@@ -1,0 +1,47 @@
+package domain_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/millrace/millrace/domain"
+)
+
+func TestRestore_RefusesWhatContradictsItself(t *testing.T) {
+	for name, c := range map[string]struct {
+		of     domain.Status
+		damage func(*domain.TaskState)
+	}{
+		"an unknown status":             {"pending", func(s *domain.TaskState) { s.Status = "lost" }},
+		"no message":                    {"pending", func(s *domain.TaskState) { s.Message = "" }},
+		"a message with NUL":            {"pending", func(s *domain.TaskState) { s.Message = "\x00" }},
+		"a message that is not UTF-8":   {"pending", func(s *domain.TaskState) { s.Message = "\xff" }},
+		"version 0":                     {"pending", func(s *domain.TaskState) { s.Version = 0 }},
+		"no attempts allowed":           {"pending", func(s *domain.TaskState) { s.MaxAttempts = 0 }},
+		"a negative attempt":            {"pending", func(s *domain.TaskState) { s.Attempt = -1 }},
+		"negative failures":             {"processing", func(s *domain.TaskState) { s.Failures = -1 }},
+		"negative rescues":              {"processing", func(s *domain.TaskState) { s.Rescues = -1 }},
+		"more failures than attempts":   {"processing", func(s *domain.TaskState) { s.Failures = 2 }},
+		"more given back than attempts": {"processing", func(s *domain.TaskState) { s.Failures, s.Rescues = 1, 1 }},
+		"updated before it was created": {"pending", func(s *domain.TaskState) { s.UpdatedAt = s.CreatedAt.Add(-1) }},
+		"processing by nobody":          {"processing", func(s *domain.TaskState) { s.Worker = "" }},
+		"processing without deadline":   {"processing", func(s *domain.TaskState) { s.Deadline = time.Time{} }},
+		"processing and never claimed":  {"processing", func(s *domain.TaskState) { s.Attempt = 0 }},
+		"pending, held by a worker":     {"pending", func(s *domain.TaskState) { s.Worker = "w" }},
+		"completed with a deadline":     {"completed", func(s *domain.TaskState) { s.Deadline = start }},
+		"processing and queued":         {"processing", func(s *domain.TaskState) { s.QueuedAt = start }},
+		"canceled and queued":           {"canceled", func(s *domain.TaskState) { s.QueuedAt = start }},
+		"pending and asked to stop":     {"pending", func(s *domain.TaskState) { s.StopRequestedAt = start }},
+	} {
+		s := taskIn(t, c.of).State()
+		if _, err := domain.Restore(s); err != nil {
+			t.Errorf("before the damage of %q: %v", name, err)
+		}
+		c.damage(&s)
+		task, err := domain.Restore(s)
+		if task != nil {
+			t.Errorf("%s: accepted", name)
+		}
+		wantCode(t, err, domain.CodeInternal)
+	}
+}
