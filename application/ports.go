@@ -1,5 +1,7 @@
 package application
 
+//go:generate go tool -modfile=../tools/go.mod mockgen -typed -source=ports.go -destination=mocks/ports.go -package=mocks
+
 import (
 	"context"
 	"time"
