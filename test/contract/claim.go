@@ -1,0 +1,220 @@
+package contract
+
+import (
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/domain"
+)
+
+func claimIsTheDomains(t *testing.T, s Store) {
+	worker := enlist(t, s)
+	tasks := []*domain.Task{
+		addMade(t, s),
+		addMade(t, s, func(s *domain.TaskState) { // tried before
+			s.Attempt, s.Failures, s.Rescues, s.Version, s.LastError = 7, 2, 1, 30, "broken"
+		}),
+		addMade(t, s, func(s *domain.TaskState) { s.RunAt = s.RunAt.Add(time.Hour) }), // the mark decides, not the time
+		addMade(t, s, marked(now().Add(-time.Hour))),
+	}
+	req := application.ClaimRequest{
+		Claim: domain.Claim{Worker: worker, Beat: 5, Timeout: 90*time.Second + 7*time.Microsecond},
+		IDs:   idsOf(tasks), Now: now().Add(999 * time.Nanosecond), // times are cut, never rounded up
+	}
+	claimed := claim(t, s, req)
+	wantIDs(t, claimed, tasks)
+	for i := range min(len(claimed), len(tasks)) {
+		want := tasks[i]
+		if err := want.Claim(req.Claim, req.Now); err != nil {
+			t.Fatal(err)
+		}
+		wantState(t, claimed[i], want.State())
+		wantStored(t, s, want.State())
+	}
+	// What a claim returns can be saved.
+	if err := errors.Join(claimed[0].Complete(1, now()), s.Tasks.Save(t.Context(), claimed[0])); err != nil {
+		t.Errorf("complete what was claimed: %v", err)
+	}
+}
+
+func claimClockBehind(t *testing.T, s Store) {
+	task := addMade(t, s)
+	req := claimOf(enlist(t, s), task)
+	req.Now = task.State().UpdatedAt.Add(-time.Minute)
+	claimed := claim(t, s, req)
+	if err := task.Claim(req.Claim, req.Now); err != nil {
+		t.Fatal(err)
+	}
+	wantIDs(t, claimed, []*domain.Task{task})
+	wantStored(t, s, task.State())
+}
+
+func claimOnlyQueued(t *testing.T, s Store) {
+	worker := enlist(t, s)
+	good := addMade(t, s)
+	tasks := []*domain.Task{
+		makeTask(t, waiting(now().Add(-time.Hour))), makeTask(t, waiting(now().Add(time.Hour))),
+		makeTask(t, heldBy(worker, 1)), makeTask(t, heldBy("another", 1)), makeTask(t, heldBy("another", 1), askedToStop),
+		makeTask(t, ended(domain.StatusCompleted)), makeTask(t, ended(domain.StatusCanceled)), makeTask(t, ended(domain.StatusFailed)),
+	}
+	add(t, s, tasks...)
+	ids := append(slices.Clone(tasks), good, makeTask(t)) // the last is unknown
+	wantIDs(t, claim(t, s, claimOf(worker, ids...)), []*domain.Task{good})
+	for _, task := range tasks {
+		wantStored(t, s, task.State())
+	}
+	wantIDs(t, claim(t, s, claimOf(worker, ids...)), nil)
+}
+
+func claimOrder(t *testing.T, s Store) {
+	worker := enlist(t, s)
+	tasks := addMany(t, s, 50)
+	rand.Shuffle(len(tasks), func(i, j int) { tasks[i], tasks[j] = tasks[j], tasks[i] })
+	wantIDs(t, claim(t, s, claimOf(worker, tasks...)), tasks)
+}
+
+func claimDoubled(t *testing.T, s Store) {
+	worker := enlist(t, s)
+	tasks := addMany(t, s, 3)
+	claimed := claim(t, s, claimOf(worker, tasks[2], tasks[0], tasks[2], tasks[1], tasks[0], tasks[2]))
+	wantIDs(t, claimed, []*domain.Task{tasks[2], tasks[0], tasks[1]})
+	for _, task := range claimed {
+		if task.Attempt() != 1 {
+			t.Errorf("attempt %d after one claim", task.Attempt())
+		}
+	}
+}
+
+func claimNothing(t *testing.T, s Store) {
+	addMade(t, s)
+	wantIDs(t, claim(t, s, claimOf(enlist(t, s))), nil)
+}
+
+func claimIsExclusive(t *testing.T, s Store) {
+	const claimers, count = 50, 1000
+	tasks := addMany(t, s, count)
+	workers := []domain.WorkerID{enlist(t, s), enlist(t, s), enlist(t, s), enlist(t, s), enlist(t, s)}
+	var mu sync.Mutex
+	winners := map[domain.TaskID]domain.WorkerID{}
+	var all sync.WaitGroup
+	for i := range claimers {
+		worker := workers[i%len(workers)]
+		order := slices.Clone(tasks)
+		rand.Shuffle(count, func(i, j int) { order[i], order[j] = order[j], order[i] })
+		all.Go(func() {
+			for batch := range slices.Chunk(order, count/4) {
+				claimed, err := s.Tasks.Claim(t.Context(), claimOf(worker, batch...))
+				if err != nil {
+					t.Errorf("claim: %v", err)
+					return
+				}
+				mu.Lock()
+				for _, task := range claimed {
+					if winner, taken := winners[task.ID()]; taken {
+						t.Errorf("task %s was claimed by %s and by %s", task.ID(), winner, worker)
+					}
+					winners[task.ID()] = worker
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	all.Wait()
+	if len(winners) != count {
+		t.Errorf("%d of %d tasks were claimed", len(winners), count)
+	}
+	for _, task := range list(t, s, application.TaskQuery{Limit: count + 1}) {
+		if state := task.State(); state.Attempt != 1 || state.Worker != winners[state.ID] {
+			t.Errorf("task %s: attempt %d of %q, but the claim answered to %q", state.ID, state.Attempt, state.Worker, winners[state.ID])
+		}
+	}
+}
+
+func claimOrCancel(t *testing.T, s Store) {
+	worker := enlist(t, s)
+	tasks := addMany(t, s, 100)
+	claimed, canceled := map[domain.TaskID]bool{}, map[domain.TaskID]bool{}
+	var all sync.WaitGroup
+	all.Go(func() {
+		for batch := range slices.Chunk(tasks, 10) {
+			got, err := s.Tasks.Claim(t.Context(), claimOf(worker, batch...))
+			if err != nil {
+				t.Errorf("claim: %v", err)
+			}
+			for _, task := range got {
+				claimed[task.ID()] = true
+			}
+		}
+	})
+	all.Go(func() {
+		for _, task := range slices.Backward(tasks) {
+			mine := task.Clone()
+			if err := mine.Cancel(now()); err != nil {
+				t.Error(err)
+			}
+			err := s.Tasks.Save(t.Context(), mine)
+			if err != nil && !errors.Is(err, domain.ErrConflict) {
+				t.Errorf("cancel: %v", err)
+			}
+			canceled[mine.ID()] = err == nil
+		}
+	})
+	all.Wait()
+	for _, task := range tasks {
+		want := domain.StatusCanceled
+		if claimed[task.ID()] {
+			want = domain.StatusProcessing
+		}
+		if got := get(t, s, task.ID()).Status(); got != want || claimed[task.ID()] == canceled[task.ID()] {
+			t.Errorf("task %s is %s; claimed %v, canceled %v", task.ID(), got, claimed[task.ID()], canceled[task.ID()])
+		}
+	}
+}
+
+func claimUnknownWorker(t *testing.T, s Store) {
+	enlist(t, s)
+	wantStale(t, s, domain.NewWorkerID())
+}
+
+func claimStaleWorker(t *testing.T, s Store) {
+	const interval = 400 * time.Millisecond
+	worker := domain.NewWorkerID()
+	beat(t, s, beatOf(t, worker, 1, interval))
+	claimsWithin(t, s, worker, 2*interval)
+
+	time.Sleep(2*interval + 100*time.Millisecond)
+	wantStale(t, s, worker)
+
+	beat(t, s, beatOf(t, worker, 2, interval))
+	claimsWithin(t, s, worker, 2*interval)
+}
+
+// wantStale checks that the worker may not claim, and gets nothing.
+func wantStale(t *testing.T, s Store, worker domain.WorkerID) {
+	t.Helper()
+	task := addMade(t, s)
+	claimed, err := s.Tasks.Claim(t.Context(), claimOf(worker, task))
+	if !errors.Is(err, domain.ErrWorkerStale) || len(claimed) > 0 {
+		t.Errorf("claim of a worker without a young heartbeat: %d tasks, %v; want ErrWorkerStale", len(claimed), err)
+	}
+	wantStored(t, s, task.State())
+}
+
+// claimsWithin checks that the worker may claim, so long as this machine gets
+// to it while its last heartbeat is younger than that.
+func claimsWithin(t *testing.T, s Store, worker domain.WorkerID, young time.Duration) {
+	t.Helper()
+	start := time.Now()
+	task := addMade(t, s)
+	claimed, err := s.Tasks.Claim(t.Context(), claimOf(worker, task))
+	if took := time.Since(start); err != nil && took > young/2 {
+		t.Logf("too slow to tell: %v", took)
+	} else if err != nil || len(claimed) != 1 {
+		t.Errorf("claim of a worker with a young heartbeat: %d tasks, %v", len(claimed), err)
+	}
+}

@@ -1,0 +1,270 @@
+package contract
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/domain"
+)
+
+func addKeepsEveryField(t *testing.T, s Store) {
+	at := time.Date(2026, 2, 28, 23, 59, 59, 123457000, time.UTC) // odd in its last microsecond
+	states := map[string]domain.TaskState{
+		"as it is born": makeTask(t).State(),
+		"every field of a held task": {
+			Message: "m", Status: domain.StatusProcessing, CreatedAt: at, UpdatedAt: at.Add(time.Microsecond),
+			Version: 1 << 40, RunAt: at.Add(2 * time.Microsecond), MaxAttempts: 5, Attempt: 9, Failures: 3, Rescues: 2,
+			Worker: "worker 'one'", ClaimBeat: 1 << 41, Deadline: at.Add(3 * time.Microsecond), LastError: "disk \U0001F4A5 full\n\tat line 1",
+			StopRequestedAt: at.Add(4 * time.Microsecond),
+		},
+		"held, not asked to stop": {
+			Message: "m", Status: domain.StatusProcessing, CreatedAt: at, UpdatedAt: at, Version: 2, RunAt: at,
+			MaxAttempts: 1, Attempt: 1, Worker: "w", Deadline: at,
+		},
+		"completed": {
+			Message: "m", Status: domain.StatusCompleted, CreatedAt: at, UpdatedAt: at, Version: 3, RunAt: at, MaxAttempts: 1, Attempt: 1,
+		},
+		"completed before it could stop": {
+			Message: "m", Status: domain.StatusCompleted, CreatedAt: at, UpdatedAt: at, Version: 4, RunAt: at,
+			MaxAttempts: 1, Attempt: 1, StopRequestedAt: at.Add(-time.Microsecond),
+		},
+		"canceled": {
+			Message: "m", Status: domain.StatusCanceled, CreatedAt: at, UpdatedAt: at, Version: 2, RunAt: at, MaxAttempts: 1,
+		},
+		"failed": {
+			Message: "m", Status: domain.StatusFailed, CreatedAt: at, UpdatedAt: at, Version: 3, RunAt: at,
+			MaxAttempts: 1, Attempt: 1, Failures: 1, LastError: strings.Repeat("é", 2048),
+		},
+		"pending, not marked": {
+			Message: "m", Status: domain.StatusPending, CreatedAt: at, UpdatedAt: at, Version: 3, RunAt: at.Add(100 * 365 * 24 * time.Hour),
+			MaxAttempts: 25, Attempt: 2, Rescues: 1, Failures: 1,
+		},
+		"the largest numbers": {
+			Message: "m", Status: domain.StatusProcessing, CreatedAt: at, UpdatedAt: at, Version: math.MaxInt64, RunAt: at,
+			MaxAttempts: math.MaxInt32, Attempt: math.MaxInt32, Worker: "w", ClaimBeat: math.MaxInt64, Deadline: at,
+		},
+		"before 1970": {
+			Message: "m", Status: domain.StatusCanceled, CreatedAt: time.Unix(-1, 999999000).UTC(), UpdatedAt: time.Unix(-1, 999999000).UTC(),
+			Version: 2, RunAt: time.Unix(0, 0).UTC(), MaxAttempts: 1,
+		},
+	}
+	for name, message := range map[string]string{
+		"unicode":             "日本語 \U0001F469\u200D\U0001F680 a\u0301 \u202Ertl\u202C \uFEFF \uFFFD \uFFFF \U0010FFFF",
+		"controls":            "\x01\x02\b\t\n\v\f\r\x1b\x7f\u0085\u2028\u2029",
+		"surrounding space":   " \t padded \r\n ",
+		"quotes and escapes":  `it's "so"; \x00 \\ \' $1 ? :name %s {"a": null} --`,
+		"a number":            "0123",
+		"the longest message": strings.Repeat("0123456789abcde\n", 256<<10/16),
+		"the longest unicode": strings.Repeat("\U0001F600", 256<<10/4),
+	} {
+		state := makeTask(t).State()
+		state.Message = message
+		states["message: "+name] = state
+	}
+	for name, want := range states {
+		if want.ID == (domain.TaskID{}) {
+			want.ID = domain.NewTaskID(want.CreatedAt)
+		}
+		if err := s.Tasks.Add(t.Context(), restore(t, want)); err != nil {
+			t.Errorf("add %q: %v", name, err)
+			continue
+		}
+		t.Log(name)
+		wantStored(t, s, want)
+	}
+	for name, id := range map[string]uuid.UUID{"lowest id": uuid.Nil, "highest id": uuid.Max, "random id": uuid.New()} {
+		want := makeTask(t, func(s *domain.TaskState) { s.ID = domain.TaskID(id) }).State()
+		t.Log(name)
+		add(t, s, restore(t, want))
+		wantStored(t, s, want)
+	}
+}
+
+func addAllOrNone(t *testing.T, s Store) {
+	first := addMade(t, s)
+	twin := makeTask(t, func(s *domain.TaskState) { s.ID, s.Message = first.ID(), "another" })
+	fresh := []*domain.Task{makeTask(t), makeTask(t), makeTask(t)}
+	for name, batch := range map[string][]*domain.Task{
+		"stored before":     {fresh[0], twin, fresh[1]},
+		"stored, first":     {twin, fresh[0]},
+		"stored, last":      {fresh[0], fresh[1], twin},
+		"alone":             {twin},
+		"twice in the same": {fresh[0], fresh[2], fresh[2].Clone()},
+	} {
+		if err := s.Tasks.Add(t.Context(), batch...); err == nil {
+			t.Errorf("%s: a batch with an id that is taken was stored", name)
+		}
+		for _, task := range fresh {
+			if _, err := s.Tasks.Get(t.Context(), task.ID()); !errors.Is(err, domain.ErrTaskNotFound) {
+				t.Errorf("%s: get of a task of the refused batch: %v", name, err)
+			}
+		}
+	}
+	wantStored(t, s, first.State())
+	for _, task := range fresh {
+		if task.StoredVersion() != 0 {
+			t.Errorf("task %s of a refused batch believes itself stored", task.ID())
+		}
+	}
+	add(t, s, fresh...)
+}
+
+func addNothing(t *testing.T, s Store) { add(t, s) }
+
+func addMarksStored(t *testing.T, s Store) {
+	for _, task := range addMany(t, s, 3) {
+		if task.StoredVersion() != 1 {
+			t.Errorf("stored version %d after Add, want 1", task.StoredVersion())
+		}
+	}
+}
+
+func getUnknown(t *testing.T, s Store) {
+	addMade(t, s)
+	if task, err := s.Tasks.Get(t.Context(), makeTask(t).ID()); !errors.Is(err, domain.ErrTaskNotFound) {
+		t.Errorf("get of an unknown task: %v, %v", task, err)
+	}
+}
+
+func saveStores(t *testing.T, s Store) {
+	worker := enlist(t, s)
+	task := addMade(t, s)
+	at := task.State().CreatedAt
+	policy := domain.RetryPolicy{Base: time.Minute, Cap: time.Hour, MaxRescues: 3}
+	for _, step := range []struct {
+		name   string
+		change func() error
+	}{
+		{"claim", func() error {
+			return task.Claim(domain.Claim{Worker: worker, Beat: 3, Timeout: time.Minute}, at.Add(time.Second))
+		}},
+		{"fail", func() error {
+			return task.Fail(1, domain.Failure{Reason: "broken"}, policy, 0.5, at.Add(2*time.Second))
+		}},
+		{"mark", func() error { return task.MarkQueued(at.Add(time.Hour)) }},
+		{"claim again", func() error { return task.Claim(domain.Claim{Worker: worker, Beat: 4}, at.Add(2*time.Hour)) }},
+		{"rescue", func() error { return task.Rescue(policy, at.Add(3*time.Hour)) }},
+		{"mark again", func() error { return task.MarkQueued(at.Add(4 * time.Hour)) }},
+		{"claim a third time", func() error { return task.Claim(domain.Claim{Worker: worker, Beat: 5}, at.Add(5*time.Hour)) }},
+		{"fail for good", func() error {
+			return task.Fail(3, domain.Failure{Reason: "no", Permanent: true}, policy, 0, at.Add(6*time.Hour))
+		}},
+		{"reopen", func() error { return task.Reopen(at.Add(7 * time.Hour)) }},
+		{"claim a fourth time", func() error { return task.Claim(domain.Claim{Worker: worker}, at.Add(8*time.Hour)) }},
+		{"ask to stop", func() error { return task.RequestStop(at.Add(9 * time.Hour)) }},
+		{"release", func() error { return task.Release(4, at.Add(10*time.Hour)) }},
+	} {
+		if err := step.change(); err != nil {
+			t.Fatalf("%s: %v", step.name, err)
+		}
+		if err := s.Tasks.Save(t.Context(), task); err != nil {
+			t.Fatalf("save after %s: %v", step.name, err)
+		}
+		t.Log(step.name)
+		wantState(t, task, task.State()) // knows itself stored
+		wantStored(t, s, task.State())
+	}
+}
+
+func saveStale(t *testing.T, s Store) {
+	id := addMade(t, s).ID()
+	early, late := get(t, s, id), get(t, s, id)
+	if err := errors.Join(early.Cancel(now()), s.Tasks.Save(t.Context(), early)); err != nil {
+		t.Fatal(err)
+	}
+	if err := late.Claim(domain.Claim{Worker: "late", Timeout: time.Minute}, now()); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // a conflict stays one
+		if err := s.Tasks.Save(t.Context(), late); !errors.Is(err, domain.ErrConflict) {
+			t.Errorf("save of a stale version: %v, want ErrConflict", err)
+		}
+		wantStored(t, s, early.State())
+	}
+}
+
+func saveUnknown(t *testing.T, s Store) {
+	other := addMade(t, s)
+	for name, task := range map[string]*domain.Task{"never stored": makeTask(t), "restored": makeTask(t, heldBy("w", 1))} {
+		if err := s.Tasks.Save(t.Context(), task); !errors.Is(err, domain.ErrTaskNotFound) {
+			t.Errorf("save of an unknown task, %s: %v, want ErrTaskNotFound", name, err)
+		}
+		if _, err := s.Tasks.Get(t.Context(), task.ID()); !errors.Is(err, domain.ErrTaskNotFound) {
+			t.Errorf("the refused save stored the task: %v", err)
+		}
+	}
+	wantStored(t, s, other.State())
+}
+
+func saveRace(t *testing.T, s Store) {
+	const rounds, racers = 10, 10
+	for range rounds {
+		id := addMade(t, s).ID()
+		var winner atomic.Pointer[domain.Task]
+		var all sync.WaitGroup
+		start := make(chan struct{})
+		for i := range racers {
+			task := get(t, s, id)
+			if err := task.Claim(domain.Claim{Worker: domain.WorkerID(fmt.Sprint("racer ", i)), Timeout: time.Hour}, now()); err != nil {
+				t.Fatal(err)
+			}
+			all.Go(func() {
+				<-start
+				switch err := s.Tasks.Save(t.Context(), task); {
+				case err == nil && !winner.CompareAndSwap(nil, task):
+					t.Error("two saves of one version won")
+				case err != nil && !errors.Is(err, domain.ErrConflict):
+					t.Errorf("save of a racer: %v, want ErrConflict", err)
+				}
+			})
+		}
+		close(start)
+		all.Wait()
+		if winner.Load() == nil {
+			t.Fatal("no save won")
+		}
+		wantStored(t, s, winner.Load().State())
+	}
+}
+
+func addConcurrently(t *testing.T, s Store) {
+	const callers, each = 16, 10
+	var all sync.WaitGroup
+	for range callers {
+		all.Go(func() {
+			for range each {
+				task := makeTask(t)
+				if err := s.Tasks.Add(t.Context(), task); err != nil {
+					t.Errorf("add: %v", err)
+					return
+				}
+				// What Add has answered is there for everybody.
+				if _, err := s.Tasks.Get(t.Context(), task.ID()); err != nil {
+					t.Errorf("get of what was just added: %v", err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	tasks, err := s.Tasks.List(t.Context(), application.TaskQuery{Limit: 2 * callers * each})
+	if err != nil || len(tasks) != callers*each {
+		t.Errorf("list: %d tasks, %v; want %d", len(tasks), err, callers*each)
+	}
+}
+
+// newestFirst orders tasks as lists are.
+func newestFirst(tasks []*domain.Task) []*domain.Task {
+	sorted := sortedByID(tasks)
+	slices.Reverse(sorted)
+	return sorted
+}
