@@ -1,0 +1,115 @@
+package postgres
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/lib/pq"
+)
+
+// Config says which database to use and how.
+type Config struct {
+	// URL is postgres://user:password@host:port/database?option=value with the
+	// options of libpq that lib/pq knows. It may name several hosts, host:port
+	// each, separated by commas; then the one that takes writes is used, unless
+	// target_session_attrs says otherwise.
+	URL string
+	// MaxConns bounds the connections; 0: 10.
+	MaxConns int
+	// CallTimeout bounds the wait for a connection, and then each wait for the
+	// server; 0: 5 s. It bounds the wait for a lock and for a synchronous standby
+	// too, so it is not to be short.
+	CallTimeout time.Duration
+}
+
+func (c Config) withDefaults() Config {
+	if c.MaxConns == 0 {
+		c.MaxConns = 10
+	}
+	if c.CallTimeout == 0 {
+		c.CallTimeout = 5 * time.Second
+	}
+	return c
+}
+
+// maxConnect bounds the making of a connection, however patient its calls may be.
+const maxConnect = 10 * time.Second
+
+const wantURL = "want postgres://user:password@host:port/database"
+
+// driverConfig makes the driver's configuration. No error of it holds a part of
+// the URL that could be secret.
+func (c Config) driverConfig() (pq.Config, error) {
+	if c.MaxConns < 1 || c.CallTimeout <= 0 {
+		return pq.Config{}, fmt.Errorf("postgres: MaxConns and CallTimeout must be positive, not %d and %s", c.MaxConns, c.CallTimeout)
+	}
+	u, err := url.Parse(c.URL)
+	if err != nil { // its text quotes the URL
+		return pq.Config{}, errors.New("postgres: the database URL is malformed: " + wantURL)
+	}
+	if u.Scheme != "postgres" && u.Scheme != "postgresql" {
+		return pq.Config{}, fmt.Errorf("postgres: the database URL has the scheme %q: %s", u.Scheme, wantURL)
+	}
+	spreadHosts(u)
+	cfg, err := pq.NewConfig(u.String())
+	if err != nil {
+		return pq.Config{}, fmt.Errorf("postgres: the database URL cannot be used: %s", redact(err.Error(), u))
+	}
+
+	if len(cfg.Multi) > 0 && cfg.TargetSessionAttrs == "" {
+		cfg.TargetSessionAttrs = pq.TargetSessionAttrsReadWrite
+	}
+	// A host that swallows packets must leave time for the next one.
+	if share := min(c.CallTimeout, maxConnect) / time.Duration(1+len(cfg.Multi)); cfg.ConnectTimeout <= 0 || cfg.ConnectTimeout > share {
+		cfg.ConnectTimeout = share
+	}
+	cfg.ApplicationName = "millrace"
+	cfg.BinaryParameters = true // one round trip for a statement instead of two
+	if cfg.Runtime == nil {
+		cfg.Runtime = map[string]string{}
+	}
+	cfg.Runtime["timezone"] = "UTC"
+	// A frozen dispatcher must not hold the rows of its sweep for long.
+	cfg.Runtime["idle_in_transaction_session_timeout"] = "5s"
+	// It would cancel a wait for a synchronous standby, and report success.
+	cfg.Runtime["statement_timeout"] = "0"
+	return cfg, nil
+}
+
+// spreadHosts turns host1:port1,host2:port2 into the options host and port, as
+// lib/pq reads such an authority as one host.
+func spreadHosts(u *url.URL) {
+	if !strings.Contains(u.Host, ",") {
+		return
+	}
+	var hosts, ports []string
+	for part := range strings.SplitSeq(u.Host, ",") {
+		host, port, err := net.SplitHostPort(part)
+		if err != nil {
+			host, port = strings.Trim(part, "[]"), "5432"
+		}
+		hosts, ports = append(hosts, host), append(ports, port)
+	}
+	q := u.Query()
+	q.Set("host", strings.Join(hosts, ","))
+	q.Set("port", strings.Join(ports, ","))
+	u.Host, u.RawQuery = "", q.Encode()
+}
+
+// redact takes every secret of the URL out of a text.
+func redact(text string, u *url.URL) string {
+	secrets := []string{u.Query().Get("password"), u.Query().Get("sslkey")}
+	if p, ok := u.User.Password(); ok {
+		secrets = append(secrets, p, url.QueryEscape(p), url.PathEscape(p))
+	}
+	for _, s := range secrets {
+		if s != "" {
+			text = strings.ReplaceAll(text, s, "…")
+		}
+	}
+	return text
+}

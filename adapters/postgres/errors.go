@@ -1,0 +1,102 @@
+package postgres
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"slices"
+
+	"github.com/lib/pq"
+
+	"github.com/millrace/millrace/domain"
+)
+
+// The SQLSTATEs that mean something to us. Classes are their first two letters.
+const (
+	classConnection   = "08"
+	classAuth         = "28"
+	classResources    = "53"
+	classIntervention = "57"
+
+	codeReadOnly       = "25006" // this server has become a standby
+	codeNotSupported   = "0A000" // a standby's answer to BEGIN READ WRITE, which is how lib/pq begins
+	codeIdleInTx       = "25P03"
+	codeNoDatabase     = "3D000"
+	codeUndefinedTable = "42P01"
+	codeSerialization  = "40001"
+	codeDeadlock       = "40P01"
+)
+
+// translate turns what the driver reports into the errors that the ports name.
+func translate(err error) error {
+	var known *domain.Error
+	switch {
+	case err == nil || errors.As(err, &known):
+		return err
+	case errors.Is(err, sql.ErrNoRows):
+		return domain.ErrTaskNotFound
+	case unavailable(err) || retryable(err):
+		return outage(err)
+	case sqlState(err) == codeUndefinedTable:
+		return outage(fmt.Errorf("the schema is not there yet: run the migrations: %w", err))
+	}
+	return fmt.Errorf("postgres: %w", err)
+}
+
+func outage(err error) error {
+	return fmt.Errorf("%w: postgres: %w", domain.ErrUnavailable, err)
+}
+
+// unavailable reports whether the server could not be reached, or its answer to
+// a write is not known, or the connection is of no more use.
+func unavailable(err error) bool {
+	if err == nil {
+		return false
+	}
+	if state := sqlState(err); state != "" {
+		switch state[:2] {
+		case classConnection, classResources, classIntervention:
+			return true
+		}
+		return slices.Contains([]string{codeReadOnly, codeNotSupported, codeIdleInTx}, state)
+	}
+	if _, ok := errors.AsType[net.Error](err); ok {
+		return true
+	}
+	for _, lost := range []error{
+		domain.ErrUnavailable, driver.ErrBadConn, sql.ErrConnDone, sql.ErrTxDone, io.EOF, io.ErrUnexpectedEOF,
+		net.ErrClosed, os.ErrDeadlineExceeded, context.DeadlineExceeded,
+	} {
+		if errors.Is(err, lost) {
+			return true
+		}
+	}
+	return false
+}
+
+// retryable reports whether the server undid everything for the sake of another
+// transaction, so that trying again is safe.
+func retryable(err error) bool {
+	state := sqlState(err)
+	return state == codeSerialization || state == codeDeadlock
+}
+
+// refused reports whether the server is there and does not want us.
+func refused(err error) bool {
+	state := sqlState(err)
+	return state == codeNoDatabase || len(state) == 5 && state[:2] == classAuth
+}
+
+// sqlState returns the five letters that the server gave the error; "" if it is
+// not the server's.
+func sqlState(err error) string {
+	if e, ok := errors.AsType[*pq.Error](err); ok && len(e.Code) == 5 {
+		return string(e.Code)
+	}
+	return ""
+}

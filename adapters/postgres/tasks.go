@@ -1,0 +1,106 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
+
+	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/domain"
+)
+
+var _ application.TaskRepository = (*TaskRepository)(nil)
+
+// TaskRepository keeps tasks in the table tasks. It is safe for concurrent use.
+type TaskRepository struct {
+	db *DB
+}
+
+// NewTaskRepository makes a repository on db, whose schema Migrate has made.
+func NewTaskRepository(db *DB) *TaskRepository { return &TaskRepository{db: db} }
+
+// Add stores new tasks with one statement, so all or none.
+func (r *TaskRepository) Add(ctx context.Context, tasks ...*domain.Task) error {
+	if len(tasks) == 0 {
+		return nil
+	}
+	err := r.db.write(ctx, func(ctx context.Context, c *sqlx.Conn) error {
+		_, err := c.ExecContext(ctx, insertSQL, arraysOf(insertColumns, statesOf(tasks))...)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, t := range tasks {
+		t.MarkStored()
+	}
+	return nil
+}
+
+// Get returns the task, or domain.ErrTaskNotFound.
+func (r *TaskRepository) Get(ctx context.Context, id domain.TaskID) (*domain.Task, error) {
+	var found row
+	err := r.db.read(ctx, func(ctx context.Context, q sqlx.QueryerContext) error {
+		return sqlx.GetContext(ctx, q, &found, "SELECT "+selectColumns+" FROM tasks AS t WHERE t.id = $1", id.String())
+	})
+	if err != nil {
+		return nil, err
+	}
+	return found.task()
+}
+
+// List returns the tasks that match, newest first.
+func (r *TaskRepository) List(ctx context.Context, q application.TaskQuery) ([]*domain.Task, error) {
+	args := []any{q.Limit}
+	conditions := []string{"true"}
+	where := func(condition string, arg any) {
+		args = append(args, arg)
+		conditions = append(conditions, fmt.Sprintf(condition, len(args)))
+	}
+	if len(q.Statuses) > 0 {
+		where("t.status = ANY($%d::text[])", statusesOf(q.Statuses))
+	}
+	if q.Before != (domain.TaskID{}) {
+		where("t.id < $%d", q.Before.String())
+	}
+	query := "SELECT " + selectColumns + " FROM tasks AS t WHERE " + strings.Join(conditions, " AND ") + " ORDER BY t.id DESC LIMIT $1"
+
+	var rows []row
+	if err := r.db.read(ctx, func(ctx context.Context, x sqlx.QueryerContext) error {
+		return sqlx.SelectContext(ctx, x, &rows, query, args...)
+	}); err != nil {
+		return nil, err
+	}
+	return restoreAll(rows)
+}
+
+// Save stores t if the stored version is the one that t was loaded at.
+func (r *TaskRepository) Save(ctx context.Context, t *domain.Task) error {
+	err := r.db.write(ctx, func(ctx context.Context, c *sqlx.Conn) error {
+		stored, err := storeChanged(ctx, c, []*domain.Task{t})
+		if err != nil || len(stored) == 1 {
+			return err
+		}
+		var one int
+		if err := c.GetContext(ctx, &one, "SELECT 1 FROM tasks WHERE id = $1", t.ID().String()); err != nil {
+			return err // sql.ErrNoRows: there is no such task
+		}
+		return domain.ErrConflict
+	})
+	if err != nil {
+		return err
+	}
+	t.MarkStored()
+	return nil
+}
+
+func statusesOf(statuses []domain.Status) any {
+	texts := make([]string, len(statuses))
+	for i, s := range statuses {
+		texts[i] = string(s)
+	}
+	return pq.Array(texts)
+}

@@ -1,0 +1,152 @@
+package postgres
+
+import (
+	"context"
+
+	"github.com/google/uuid"
+	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
+
+	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/domain"
+)
+
+var _ application.WorkerRepository = (*WorkerRepository)(nil)
+
+// WorkerRepository keeps the workers' heartbeats in the table workers. It is
+// safe for concurrent use.
+type WorkerRepository struct {
+	db *DB
+}
+
+// NewWorkerRepository makes a repository on db, whose schema Migrate has made.
+func NewWorkerRepository(db *DB) *WorkerRepository { return &WorkerRepository{db: db} }
+
+const (
+	// renewSQL takes the time before it waits for the row, so a heartbeat is
+	// never younger than the beat that gave it. beating_since begins anew with
+	// every gap over two beats.
+	renewSQL = `
+INSERT INTO workers AS w
+	(id, host, pid, version, started_at, seen_at, beating_since, beat, beat_interval, capacity, running)
+SELECT $1, $2, $3, $4, $5, at, at, $6, $7::bigint * interval '1 microsecond', $8, $9
+FROM (SELECT clock_timestamp() AS at) AS now
+ON CONFLICT (id) DO UPDATE SET
+	seen_at = greatest(w.seen_at, excluded.seen_at),
+	beating_since = CASE
+		WHEN excluded.seen_at - w.seen_at > 2 * excluded.beat_interval THEN excluded.seen_at
+		ELSE w.beating_since
+	END,
+	beat = excluded.beat, beat_interval = excluded.beat_interval,
+	capacity = excluded.capacity, running = excluded.running
+WHERE w.beat < excluded.beat`
+
+	leaveSQL = "DELETE FROM workers WHERE id = $1 AND NOT EXISTS (SELECT FROM tasks AS t WHERE " + processing + " AND t.worker = $1)"
+
+	// answerSQL finds what the worker has to hear of: attempts that it lists and
+	// that are not its own any more, and those that are to stop.
+	answerSQL = `
+SELECT h.id, h.attempt, t.id IS NULL AS lost
+FROM unnest($2::uuid[], $3::bigint[]) AS h(id, attempt)
+LEFT JOIN tasks AS t ON t.id = h.id AND t.attempt = h.attempt AND t.worker = $1 AND ` + processing + `
+WHERE t.id IS NULL OR t.stop_requested_at IS NOT NULL
+ORDER BY h.id, h.attempt`
+)
+
+// giveBackSQL finds the worker's tasks that the beat does not list, and those
+// that it lists as running although their deadline has passed. An attempt is
+// listed by its number, or by any in a claim that is under way.
+var giveBackSQL = selectSQL + `
+LEFT JOIN unnest($3::uuid[], $4::bigint[], $5::bool[]) AS h(id, attempt, running)
+	ON h.id = t.id AND h.attempt = t.attempt
+WHERE ` + processing + ` AND t.worker = $1 AND CASE
+	WHEN h.id IS NOT NULL THEN h.running AND t.deadline < clock_timestamp()
+	ELSE t.claim_beat < $6 AND NOT EXISTS (SELECT FROM unnest($2::uuid[]) AS c(id) WHERE c.id = t.id)
+END
+ORDER BY t.id FOR UPDATE OF t SKIP LOCKED`
+
+// Beat renews the lease in a commit of its own, so that nothing that goes wrong
+// later costs the worker its life; then it gives back, then it answers. With an
+// error after the renewal the lease is renewed all the same.
+func (r *WorkerRepository) Beat(ctx context.Context, b application.Beat) (application.BeatAnswer, error) {
+	w := b.Worker
+	if err := r.db.write(ctx, func(ctx context.Context, c *sqlx.Conn) error {
+		_, err := c.ExecContext(ctx, renewSQL, string(w.ID), w.Host, w.PID, w.Version, w.Started,
+			b.Number, b.Interval.Microseconds(), w.Capacity, w.Running)
+		return err
+	}); err != nil {
+		return application.BeatAnswer{}, err
+	}
+
+	held := heldOf(b.Held)
+	decide := func(t *domain.Task) error {
+		if held.has(t) {
+			return b.TimeOut(t)
+		}
+		return b.Release(t)
+	}
+	if _, err := r.db.sweep(ctx, decide, giveBackSQL, string(w.ID), uuidsOf(b.Claiming),
+		pq.Array(held.ids), pq.Array(held.attempts), pq.Array(held.running), b.Number); err != nil {
+		return application.BeatAnswer{}, err
+	}
+	return r.answer(ctx, w.ID, held)
+}
+
+func (r *WorkerRepository) answer(ctx context.Context, id domain.WorkerID, held held) (application.BeatAnswer, error) {
+	var found []struct {
+		ID      uuid.UUID `db:"id"`
+		Attempt int       `db:"attempt"`
+		Lost    bool      `db:"lost"`
+	}
+	if err := r.db.read(ctx, func(ctx context.Context, q sqlx.QueryerContext) error {
+		return sqlx.SelectContext(ctx, q, &found, answerSQL, string(id), pq.Array(held.ids), pq.Array(held.attempts))
+	}); err != nil {
+		return application.BeatAnswer{}, err
+	}
+	var answer application.BeatAnswer
+	for _, f := range found {
+		ref := application.AttemptRef{Task: domain.TaskID(f.ID), Attempt: f.Attempt}
+		if f.Lost {
+			answer.Lost = append(answer.Lost, ref)
+		} else {
+			answer.Stop = append(answer.Stop, ref)
+		}
+	}
+	return answer, nil
+}
+
+// Leave forgets a worker that holds nothing any more.
+func (r *WorkerRepository) Leave(ctx context.Context, id domain.WorkerID) error {
+	return r.db.write(ctx, func(ctx context.Context, c *sqlx.Conn) error {
+		_, err := c.ExecContext(ctx, leaveSQL, string(id))
+		return err
+	})
+}
+
+// held is a beat's list of attempts, each once, as the columns of a statement.
+type held struct {
+	ids      []string
+	attempts []int64
+	running  []bool
+	index    map[application.AttemptRef]int
+}
+
+func heldOf(list []application.HeldAttempt) held {
+	h := held{index: make(map[application.AttemptRef]int, len(list))}
+	for _, a := range list {
+		if i, ok := h.index[a.AttemptRef]; ok {
+			h.running[i] = h.running[i] || a.Running
+			continue
+		}
+		h.index[a.AttemptRef] = len(h.ids)
+		h.ids = append(h.ids, a.Task.String())
+		h.attempts = append(h.attempts, int64(a.Attempt))
+		h.running = append(h.running, a.Running)
+	}
+	return h
+}
+
+func (h held) has(t *domain.Task) bool {
+	_, ok := h.index[application.AttemptRef{Task: t.ID(), Attempt: t.Attempt()}]
+	return ok
+}
