@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"time"
 
 	"github.com/jmoiron/sqlx"
 
@@ -38,7 +37,7 @@ func (r *TaskRepository) Claim(ctx context.Context, c application.ClaimRequest) 
 		rows = nil
 		err := x.SelectContext(ctx, &rows, claimSQL+selectColumns, uuidsOf(c.IDs),
 			statusesOf(domain.Before(domain.StatusProcessing)), string(domain.StatusProcessing),
-			c.Now.UTC().Truncate(time.Microsecond), string(c.Worker), c.Beat, c.Timeout.Microseconds())
+			moment(c.Now), string(c.Worker), c.Beat, c.Timeout.Microseconds())
 		if err != nil || len(rows) > 0 {
 			return err
 		}

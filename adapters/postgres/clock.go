@@ -43,7 +43,7 @@ func (c *Clock) Now() time.Time {
 	if s := c.last.Load(); s != nil {
 		now = s.server.Add(now.Sub(s.local)) // both readings are monotonic
 	}
-	return now.UTC().Truncate(time.Microsecond)
+	return moment(now)
 }
 
 // Sync asks the server once (F. Cristian, "Probabilistic clock synchronization",

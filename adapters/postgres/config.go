@@ -90,7 +90,7 @@ func spreadHosts(u *url.URL) {
 	for part := range strings.SplitSeq(u.Host, ",") {
 		host, port, err := net.SplitHostPort(part)
 		if err != nil {
-			host, port = strings.Trim(part, "[]"), "5432"
+			host, port = part, "5432"
 		}
 		hosts, ports = append(hosts, host), append(ports, port)
 	}

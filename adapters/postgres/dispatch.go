@@ -60,19 +60,19 @@ var (
 
 // Due finds what is pending, not marked, and to run at or before now.
 func (r *DispatchRepository) Due(ctx context.Context, now time.Time, b application.SweepBatch) (application.Swept, error) {
-	return r.db.sweep(ctx, b.Decide, dueSQL, b.Limit, uuidsOf(b.Except), now)
+	return r.db.sweep(ctx, b.Decide, dueSQL, b.Limit, uuidsOf(b.Except), moment(now))
 }
 
 // Stranded finds what is pending and was marked before the given time.
 func (r *DispatchRepository) Stranded(ctx context.Context, before time.Time, b application.SweepBatch) (application.Swept, error) {
-	return r.db.sweep(ctx, b.Decide, strandedSQL, b.Limit, uuidsOf(b.Except), before)
+	return r.db.sweep(ctx, b.Decide, strandedSQL, b.Limit, uuidsOf(b.Except), moment(before))
 }
 
 // AnyQueuedBefore reports whether Stranded would find any.
 func (r *DispatchRepository) AnyQueuedBefore(ctx context.Context, before time.Time) (bool, error) {
 	var any bool
 	err := r.db.read(ctx, func(ctx context.Context, q sqlx.QueryerContext) error {
-		return sqlx.GetContext(ctx, q, &any, anyQueuedSQL, before)
+		return sqlx.GetContext(ctx, q, &any, anyQueuedSQL, moment(before))
 	})
 	return any, err
 }

@@ -62,6 +62,9 @@ func orZero(t sql.NullTime) time.Time {
 	return t.Time.UTC()
 }
 
+// moment is the resolution of timestamptz. The server would round, the domain truncates.
+func moment(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
+
 func orNull(t time.Time) sql.NullTime { return sql.NullTime{Time: t, Valid: !t.IsZero()} }
 
 // column is how one column of many tasks is sent: as one array.

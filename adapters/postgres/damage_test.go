@@ -1,0 +1,74 @@
+package postgres
+
+import (
+	"testing"
+	"time"
+
+	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/domain"
+)
+
+// damaged is a store with two pending tasks, of which no one can read the first.
+func damaged(t *testing.T) (*DB, []domain.TaskID) {
+	t.Helper()
+	db := migrated(t, Config{})
+	tasks, ids := newTasks(t, 2)
+	if err := NewTaskRepository(db).Add(t.Context(), tasks...); err != nil {
+		t.Fatal(err)
+	}
+	db.x.MustExec("ALTER TABLE tasks DROP CONSTRAINT tasks_message_not_empty")
+	db.x.MustExec("UPDATE tasks SET message = '' WHERE id = $1", ids[0].String())
+	return db, ids
+}
+
+func TestSweep_PassesOverARowThatCannotBeRead(t *testing.T) {
+	db, ids := damaged(t)
+	mark := func(t *domain.Task) error { return t.MarkQueued(time.Now()) }
+	swept, err := NewDispatchRepository(db).Stranded(t.Context(), time.Now().Add(time.Second), application.SweepBatch{Limit: 10, Decide: mark})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if swept.Found != 2 || len(swept.Changed) != 1 || swept.Changed[0].ID() != ids[1] || swept.Passed[ids[0]] == nil {
+		t.Errorf("swept %+v, want the second changed and the first passed over", swept)
+	}
+}
+
+func TestBeat_RenewsAndGivesBackDespiteARowThatCannotBeRead(t *testing.T) {
+	db, ids := damaged(t)
+	tasks, workers := NewTaskRepository(db), NewWorkerRepository(db)
+	beat := beatOf(time.Minute)
+	if _, err := workers.Beat(t.Context(), beat); err != nil {
+		t.Fatal(err)
+	}
+	claimed, err := tasks.Claim(t.Context(), application.ClaimRequest{
+		Claim: domain.Claim{Worker: beat.Worker.ID, Beat: 1, Timeout: time.Minute}, IDs: ids, Now: time.Now(),
+	})
+	if err != nil || len(claimed) != 1 || claimed[0].ID() != ids[1] {
+		t.Fatalf("claimed %v, %v; want the one that can be read", claimed, err)
+	}
+
+	beat.Number = 2
+	if _, err := workers.Beat(t.Context(), beat); err != nil {
+		t.Fatal(err)
+	}
+	var number int64
+	if err := db.x.Get(&number, "SELECT beat FROM workers WHERE id = $1", string(beat.Worker.ID)); err != nil || number != 2 {
+		t.Errorf("the lease stands at beat %d, %v; want 2", number, err)
+	}
+	if got, err := tasks.Get(t.Context(), ids[1]); err != nil || got.Status() != domain.StatusPending {
+		t.Errorf("the task behind the damage was not given back: %v, %v", got, err)
+	}
+}
+
+func TestBeat_KeepsTheLeaseWhenGivingBackFails(t *testing.T) {
+	db, _ := damaged(t)
+	db.x.MustExec("ALTER TABLE tasks RENAME TO elsewhere")
+	beat := beatOf(time.Minute)
+	if _, err := NewWorkerRepository(db).Beat(t.Context(), beat); err == nil {
+		t.Error("the failure was not told")
+	}
+	var workers int
+	if err := db.x.Get(&workers, "SELECT count(*) FROM workers WHERE id = $1", string(beat.Worker.ID)); err != nil || workers != 1 {
+		t.Errorf("%d workers, %v; want the one that beat", workers, err)
+	}
+}

@@ -1,0 +1,66 @@
+package postgres
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"syscall"
+	"testing"
+
+	"github.com/lib/pq"
+	"github.com/lib/pq/pqerror"
+
+	"github.com/millrace/millrace/domain"
+)
+
+func TestTranslate(t *testing.T) {
+	state := func(code pqerror.Code) error { return fmt.Errorf("wrapped: %w", &pq.Error{Code: code, Message: "no"}) }
+	for name, check := range map[string]struct {
+		err  error
+		want error // nil: an internal error
+	}{
+		"no rows":                  {sql.ErrNoRows, domain.ErrTaskNotFound},
+		"refused":                  {&net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}, domain.ErrUnavailable},
+		"reset":                    {&net.OpError{Op: "read", Err: syscall.ECONNRESET}, domain.ErrUnavailable},
+		"stalled":                  {&net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}, domain.ErrUnavailable},
+		"closed by the server":     {io.ErrUnexpectedEOF, domain.ErrUnavailable},
+		"bad connection":           {driver.ErrBadConn, domain.ErrUnavailable},
+		"no free connection":       {context.DeadlineExceeded, domain.ErrUnavailable},
+		"connection exception":     {state("08006"), domain.ErrUnavailable},
+		"too many connections":     {state("53300"), domain.ErrUnavailable},
+		"shutting down":            {state("57P01"), domain.ErrUnavailable},
+		"starting up":              {state("57P03"), domain.ErrUnavailable},
+		"read-only standby":        {state("25006"), domain.ErrUnavailable},
+		"standby, BEGIN":           {state("0A000"), domain.ErrUnavailable},
+		"no schema yet":            {state("42P01"), domain.ErrUnavailable},
+		"deadlock that goes on":    {state("40P01"), domain.ErrUnavailable},
+		"serialization failure":    {state("40001"), domain.ErrUnavailable},
+		"ours already":             {fmt.Errorf("x: %w", domain.ErrConflict), domain.ErrConflict},
+		"the caller went away":     {context.Canceled, nil},
+		"a doubled key":            {state("23505"), nil},
+		"a check":                  {state("23514"), nil},
+		"a defect of a statement":  {state("42601"), nil},
+		"a password that is wrong": {state("28P01"), nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := translate(check.err)
+			if !errors.Is(got, check.err) && check.want != domain.ErrTaskNotFound {
+				t.Errorf("%v has lost its cause", got)
+			}
+			if check.want != nil && !errors.Is(got, check.want) {
+				t.Errorf("translate = %v, want %v", got, check.want)
+			}
+			if check.want == nil && domain.Public(got).Code != domain.CodeInternal {
+				t.Errorf("translate = %v, want an internal error", got)
+			}
+		})
+	}
+	if translate(nil) != nil {
+		t.Error("nil became an error")
+	}
+}

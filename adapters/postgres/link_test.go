@@ -1,0 +1,174 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+
+	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/domain"
+	"github.com/millrace/millrace/test/services"
+)
+
+const shortCall = 300 * time.Millisecond
+
+// requireUnavailable checks that call ends soon after one call timeout.
+func requireUnavailable(t *testing.T, name string, call func() error) {
+	t.Helper()
+	began := time.Now()
+	err := call()
+	if !errors.Is(err, domain.ErrUnavailable) {
+		t.Errorf("%s = %v, want ErrUnavailable", name, err)
+	}
+	if took := time.Since(began); took > shortCall+700*time.Millisecond {
+		t.Errorf("%s held its caller for %s", name, took)
+	}
+}
+
+func TestStalledLink_FreesItsCallerAndRecovers(t *testing.T) {
+	direct := services.PostgreSQL(t)
+	migrated(t, Config{URL: direct})
+	p := newProxy(t, direct)
+	db := open(t, Config{URL: p.url, MaxConns: 2, CallTimeout: shortCall})
+	tasks, workers, dispatch := NewTaskRepository(db), NewWorkerRepository(db), NewDispatchRepository(db)
+	task := newTask(t)
+	if err := tasks.Add(t.Context(), task); err != nil {
+		t.Fatal(err)
+	}
+
+	p.swallowUp.Store(true)
+	ctx := t.Context()
+	if err := task.Cancel(time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	for name, call := range map[string]func() error{
+		"Get":    func() error { _, err := tasks.Get(ctx, task.ID()); return err },
+		"Add":    func() error { return tasks.Add(ctx, newTask(t)) },
+		"Save":   func() error { return tasks.Save(ctx, task) },
+		"Claim":  func() error { _, err := tasks.Claim(ctx, application.ClaimRequest{}); return err },
+		"Beat":   func() error { _, err := workers.Beat(ctx, beatOf(time.Second)); return err },
+		"Leave":  func() error { return workers.Leave(ctx, "w") },
+		"Due":    func() error { _, err := dispatch.Due(ctx, time.Now(), application.SweepBatch{Limit: 1}); return err },
+		"Sync":   func() error { return NewClock(db).Sync(ctx) },
+		"Schema": func() error { return CheckSchema(ctx, db) },
+		"Probe":  func() error { return db.Probe(ctx) },
+	} {
+		p.swallowUp.Store(false)
+		if err := db.Probe(ctx); err != nil { // a connection that works, before the link stalls
+			t.Errorf("before %s: the pool has not recovered: %v", name, err)
+		}
+		p.swallowUp.Store(true)
+		requireUnavailable(t, name, call)
+	}
+
+	p.swallowUp.Store(false)
+	if err := tasks.Save(ctx, task); err != nil {
+		t.Errorf("after the stall: %v", err)
+	}
+}
+
+func TestStalledLink_AWriteWhoseAnswerIsLostIsNotASuccess(t *testing.T) {
+	direct := services.PostgreSQL(t)
+	there := NewTaskRepository(migrated(t, Config{URL: direct}))
+	p := newProxy(t, direct)
+	db := open(t, Config{URL: p.url, CallTimeout: shortCall})
+	if err := db.Probe(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+
+	p.swallowAnswers.Store(true)
+	task := newTask(t)
+	requireUnavailable(t, "Add", func() error { return NewTaskRepository(db).Add(t.Context(), task) })
+	if task.StoredVersion() != 0 {
+		t.Error("the task is taken to be stored")
+	}
+	if _, err := there.Get(t.Context(), task.ID()); err != nil {
+		t.Errorf("the server has done the write, all the same: %v", err)
+	}
+}
+
+func TestProbe_IsBoundedWhenCallsArePatient(t *testing.T) {
+	p := newProxy(t, services.PostgreSQL(t))
+	db := open(t, Config{URL: p.url, CallTimeout: 8 * time.Second})
+	if err := db.Probe(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	p.swallowUp.Store(true)
+	began := time.Now()
+	if err := db.Probe(t.Context()); !errors.Is(err, domain.ErrUnavailable) {
+		t.Errorf("Probe = %v, want ErrUnavailable", err)
+	}
+	if took := time.Since(began); took > probeTimeout+time.Second {
+		t.Errorf("Probe took %s", took)
+	}
+}
+
+func TestWrite_WaitsForAConnectionWithinItsBounds(t *testing.T) {
+	db := migrated(t, Config{MaxConns: 1, CallTimeout: shortCall})
+	only, err := db.x.Connx(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	requireUnavailable(t, "Add", func() error { return NewTaskRepository(db).Add(t.Context(), newTask(t)) })
+
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := NewTaskRepository(db).Add(ctx, newTask(t)); !errors.Is(err, context.Canceled) {
+		t.Errorf("Add under a canceled context = %v", err)
+	}
+	_ = only.Close()
+	if err := NewTaskRepository(db).Add(t.Context(), newTask(t)); err != nil {
+		t.Error(err)
+	}
+}
+
+// A write under way is not canceled: a canceled wait for a synchronous standby
+// would be a success that a failover loses.
+func TestWrite_IsNotCutShortByItsCaller(t *testing.T) {
+	db := migrated(t, Config{})
+	ctx, cancel := context.WithCancel(t.Context())
+	err := db.write(ctx, func(ctx context.Context, c *sqlx.Conn) error {
+		time.AfterFunc(50*time.Millisecond, cancel)
+		_, err := c.ExecContext(ctx, "SELECT pg_sleep(0.3)")
+		return err
+	})
+	if err != nil || ctx.Err() == nil {
+		t.Errorf("the write ended with %v; its caller with %v", err, ctx.Err())
+	}
+}
+
+func TestWrite_ThrowsAwayConnectionsThatAreOfNoMoreUse(t *testing.T) {
+	for name, spoil := range map[string]string{
+		"a standby now":         "SET default_transaction_read_only = on",
+		"ended by the operator": "SELECT pg_terminate_backend(pg_backend_pid())",
+	} {
+		t.Run(name, func(t *testing.T) {
+			db := migrated(t, Config{MaxConns: 3})
+			tasks := NewTaskRepository(db)
+			var conns []*sqlx.Conn
+			for range db.cfg.MaxConns {
+				c, err := db.x.Connx(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				conns = append(conns, c)
+			}
+			for _, c := range conns {
+				// Raw, so that the pool does not learn what has become of the connection.
+				_, _ = c.ExecContext(t.Context(), spoil)
+			}
+			for _, c := range conns {
+				_ = c.Close()
+			}
+			_ = tasks.Add(t.Context(), newTask(t)) // may be the one that finds out
+			for range db.cfg.MaxConns {
+				if err := tasks.Add(t.Context(), newTask(t)); err != nil {
+					t.Errorf("a spoiled connection was used again: %v", err)
+				}
+			}
+		})
+	}
+}

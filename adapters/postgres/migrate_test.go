@@ -1,0 +1,76 @@
+package postgres
+
+import (
+	"errors"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/millrace/millrace/domain"
+	"github.com/millrace/millrace/test/services"
+)
+
+func TestMigrate_AnyNumberAtOnce(t *testing.T) {
+	url := services.PostgreSQL(t)
+	var all sync.WaitGroup
+	errs := make([]error, 4)
+	for i := range errs {
+		db := open(t, Config{URL: url})
+		all.Go(func() { errs[i] = Migrate(t.Context(), db, slog.New(slog.DiscardHandler)) })
+	}
+	all.Wait()
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+	db := open(t, Config{URL: url})
+	if err := CheckSchema(t.Context(), db); err != nil {
+		t.Error(err)
+	}
+	if err := Migrate(t.Context(), db, slog.New(slog.DiscardHandler)); err != nil {
+		t.Errorf("again: %v", err)
+	}
+}
+
+func TestCheckSchema_SaysWhatIsMissing(t *testing.T) {
+	db := open(t, Config{})
+	err := CheckSchema(t.Context(), db)
+	if !errors.Is(err, domain.ErrUnavailable) || !strings.Contains(err.Error(), "run the migrations") {
+		t.Errorf("no schema: %v", err)
+	}
+
+	db = migrated(t, Config{})
+	db.x.MustExec("UPDATE goose_db_version SET version_id = version_id + 1000000 WHERE version_id > 0")
+	if err := CheckSchema(t.Context(), db); err != nil {
+		t.Errorf("a newer schema: %v", err)
+	}
+	db.x.MustExec("DELETE FROM goose_db_version WHERE version_id > 0")
+	err = CheckSchema(t.Context(), db)
+	if !errors.Is(err, domain.ErrUnavailable) || !strings.Contains(err.Error(), "version 0") {
+		t.Errorf("an older schema: %v", err)
+	}
+}
+
+// The schema refuses what domain.Restore refuses.
+func TestSchema_RepeatsTheInvariants(t *testing.T) {
+	db := migrated(t, Config{})
+	task := newTask(t)
+	if err := NewTaskRepository(db).Add(t.Context(), task); err != nil {
+		t.Fatal(err)
+	}
+	for constraint, change := range map[string]string{
+		"tasks_status_known":                         "status = 'paused', queued_at = NULL",
+		"tasks_message_not_empty":                    "message = ''",
+		"tasks_counters_in_range":                    "max_attempts = 0",
+		"tasks_failures_and_rescues_within_attempts": "failures = 1",
+		"tasks_updated_after_created":                "updated_at = created_at - interval '1 microsecond'",
+		"tasks_held_while_processing":                "worker = 'w'",
+		"tasks_queued_while_pending":                 "status = 'canceled'",
+		"tasks_not_asked_to_stop_while_pending":      "stop_requested_at = now()",
+	} {
+		_, err := db.x.Exec("UPDATE tasks SET "+change+" WHERE id = $1", task.ID().String())
+		if err == nil || !strings.Contains(err.Error(), constraint) {
+			t.Errorf("%s: %v, want %s", change, err, constraint)
+		}
+	}
+}

@@ -1,0 +1,44 @@
+package postgres
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/lib/pq"
+)
+
+// TestSweeps_UseTheirIndexes looks at the plans over a table in which, as in
+// life, nearly all tasks have ended.
+func TestSweeps_UseTheirIndexes(t *testing.T) {
+	db := migrated(t, Config{})
+	db.x.MustExec(`INSERT INTO tasks SELECT gen_random_uuid(), 'm', s, now(), now(), 1, now(),
+			CASE WHEN s = 'pending' AND n % 2 = 0 THEN now() END, 3, 1, 0, 0,
+			CASE WHEN s = 'processing' THEN 'w' || n % 5 END, 0, CASE WHEN s = 'processing' THEN now() END, ''
+		FROM (SELECT n, CASE WHEN n % 100 < 4 THEN 'pending' WHEN n % 100 < 6 THEN 'processing' ELSE 'completed' END AS s
+			FROM generate_series(1, 20000) AS n) AS made`)
+	db.x.MustExec("ANALYZE tasks")
+
+	now, none := time.Now(), pq.Array([]string{})
+	for _, check := range []struct {
+		name, query, index string
+		args               []any
+	}{
+		{"due", dueSQL, "tasks_due", []any{100, none, now}},
+		{"stranded", strandedSQL, "tasks_queued", []any{100, none, now}},
+		{"any queued", anyQueuedSQL, "tasks_queued", []any{now}},
+		{"abandoned", abandonedSQL, "tasks_claimed", []any{100, none, "w1", 1, 1}},
+		{"give back", giveBackSQL, "tasks_claimed", []any{"w1", none, none, pq.Array([]int64{}), pq.Array([]bool{}), 1}},
+		{"leave", leaveSQL, "tasks_claimed", []any{"w1"}},
+	} {
+		var lines []string
+		if err := db.x.Select(&lines, "EXPLAIN "+check.query, check.args...); err != nil {
+			t.Errorf("%s: %v", check.name, err)
+			continue
+		}
+		plan := strings.Join(lines, "\n")
+		if !strings.Contains(plan, check.index+" ") || strings.Contains(plan, "Seq Scan on tasks") {
+			t.Errorf("%s does not use %s:\n%s", check.name, check.index, plan)
+		}
+	}
+}
