@@ -37,7 +37,8 @@ func TestSweeps_UseTheirIndexes(t *testing.T) {
 			continue
 		}
 		plan := strings.Join(lines, "\n")
-		if !strings.Contains(plan, check.index+" ") || strings.Contains(plan, "Seq Scan on tasks") {
+		narrowed := check.name == "abandoned" || strings.Contains(plan, "Index Cond") // it asks of all workers
+		if !narrowed || !strings.Contains(plan, check.index+" ") || strings.Contains(plan, "Seq Scan on tasks") {
 			t.Errorf("%s does not use %s:\n%s", check.name, check.index, plan)
 		}
 	}
