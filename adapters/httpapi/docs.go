@@ -1,0 +1,60 @@
+package httpapi
+
+import (
+	_ "embed"
+	"net/http"
+
+	"github.com/swaggest/swgui/v5emb"
+	"sigs.k8s.io/yaml"
+
+	"github.com/millrace/millrace/adapters/httpapi/internal/api"
+)
+
+//go:embed openapi.yaml
+var openAPIYAML []byte
+
+var openAPIJSON = func() []byte {
+	j, err := yaml.YAMLToJSON(openAPIYAML)
+	if err != nil {
+		panic(err) // the document is part of the program
+	}
+	return j
+}()
+
+// docsUI is Swagger UI with its assets. docsAssets are all that its page asks for.
+var docsUI = v5emb.New("Millrace", "/openapi.json", "/docs")
+
+const docsAssets = `swagger-ui\.css|swagger-ui-bundle\.js|swagger-ui-standalone-preset\.js|favicon-16x16\.png|favicon-32x32\.png`
+
+// docsPolicy lets the page run its own inline script and load from this server
+// only. It holds nothing of a user's.
+const docsPolicy = "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; " +
+	"img-src 'self' data:; frame-ancestors 'none'"
+
+// GetDocs is GET /docs.
+func (h *handlers) GetDocs(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Security-Policy", docsPolicy)
+	docsUI.ServeHTTP(w, r)
+}
+
+// GetOpenAPIYAML is GET /openapi.yaml.
+func (h *handlers) GetOpenAPIYAML(w http.ResponseWriter, _ *http.Request) {
+	writeBytes(w, http.StatusOK, typeYAML, openAPIYAML)
+}
+
+// GetOpenAPIJSON is GET /openapi.json.
+func (h *handlers) GetOpenAPIJSON(w http.ResponseWriter, _ *http.Request) {
+	writeBytes(w, http.StatusOK, typeJSON, openAPIJSON)
+}
+
+// GetIndex is GET /: a person is led to the documentation, a program gets links.
+func (h *handlers) GetIndex(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Vary", "Accept")
+	if accepted(r, produced["/"]...) == typeHTML {
+		http.Redirect(w, r, "/docs", http.StatusFound)
+		return
+	}
+	writeJSON(w, http.StatusOK, typeJSON, api.Index{
+		"docs": "/docs", "openapi": "/openapi.json", "problems": "/problems", "ready": "/readyz", "tasks": "/tasks",
+	})
+}

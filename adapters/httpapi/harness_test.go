@@ -1,0 +1,275 @@
+package httpapi_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/openapi3filter"
+	"github.com/getkin/kin-openapi/routers"
+	"github.com/getkin/kin-openapi/routers/gorillamux"
+
+	"github.com/millrace/millrace/adapters/httpapi"
+	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/domain"
+)
+
+// messageBytes is the limit on messages in these tests.
+const messageBytes = 1000
+
+// tap stands before the store: a test makes it fail, panic or wait.
+type tap struct {
+	application.TaskRepository
+	mu     sync.Mutex
+	before func(ctx context.Context) error
+}
+
+func (s *tap) set(before func(ctx context.Context) error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.before = before
+}
+
+func (s *tap) pass(ctx context.Context) error {
+	s.mu.Lock()
+	before := s.before
+	s.mu.Unlock()
+	if before == nil {
+		return nil
+	}
+	return before(ctx)
+}
+
+func (s *tap) Add(ctx context.Context, tasks ...*domain.Task) error {
+	if err := s.pass(ctx); err != nil {
+		return err
+	}
+	return s.TaskRepository.Add(ctx, tasks...)
+}
+
+func (s *tap) Get(ctx context.Context, id domain.TaskID) (*domain.Task, error) {
+	if err := s.pass(ctx); err != nil {
+		return nil, err
+	}
+	return s.TaskRepository.Get(ctx, id)
+}
+
+func (s *tap) List(ctx context.Context, q application.TaskQuery) ([]*domain.Task, error) {
+	if err := s.pass(ctx); err != nil {
+		return nil, err
+	}
+	return s.TaskRepository.List(ctx, q)
+}
+
+// probe is a Probe that fails as a test says.
+type probe struct{ err error }
+
+func (p *probe) Probe(context.Context) error { return p.err }
+
+// service is the API over real use cases on an embedded store.
+type service struct {
+	*httptest.Server
+	t         *testing.T
+	store     *tap
+	db, queue *probe
+	readiness *application.CheckReadiness
+	server    *httpapi.Server
+	log       *logBuffer
+	clock     application.Clock
+}
+
+func newService(t *testing.T) *service {
+	t.Helper()
+	tasks, queue, clock := openStores(t)
+	s := &service{t: t, store: &tap{TaskRepository: tasks}, db: &probe{}, queue: &probe{}, log: &logBuffer{}, clock: clock}
+	s.readiness = application.NewCheckReadiness(
+		application.NamedProbe{Name: "database", Probe: s.db, Needs: true},
+		application.NamedProbe{Name: "queue", Probe: s.queue})
+	cfg := httpapi.Config{
+		ListenAddr: "127.0.0.1:0", MessageBytes: messageBytes,
+		DrainTime: 100 * time.Millisecond, ShutdownTimeout: 5 * time.Second, ReadTimeout: 300 * time.Millisecond,
+	}
+	s.server = httpapi.NewServer(cfg, httpapi.UseCases{
+		Submit:    application.NewSubmitTask(s.store, queue, clock, application.SubmitLimits{MessageBytes: messageBytes, MaxAttempts: 5}),
+		Get:       application.NewGetTask(s.store),
+		List:      application.NewListTasks(s.store),
+		Cancel:    application.NewCancelTask(s.store, clock),
+		Reopen:    application.NewReopenTask(s.store, queue, clock),
+		Readiness: s.readiness,
+	}, slog.New(slog.NewJSONHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	s.Server = httptest.NewUnstartedServer(s.server.Handler())
+	s.Config.ReadTimeout = cfg.ReadTimeout
+	s.Start()
+	t.Cleanup(s.Close)
+	return s
+}
+
+// logBuffer collects what is logged.
+type logBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// answer is a response that has been read and was found to be as documented.
+type answer struct {
+	status int
+	header http.Header
+	body   string
+}
+
+// fields reads the body as a JSON object.
+func (a answer) fields(t *testing.T) map[string]any {
+	t.Helper()
+	var out map[string]any
+	if err := json.Unmarshal([]byte(a.body), &out); err != nil {
+		t.Fatalf("body %q: %v", a.body, err)
+	}
+	return out
+}
+
+// call sends a request, with headers as "Name: value", and checks the answer.
+func (s *service) call(method, path, body string, headers ...string) answer {
+	s.t.Helper()
+	var reader io.Reader
+	if body != "" {
+		reader = strings.NewReader(body)
+	}
+	req, err := http.NewRequestWithContext(s.t.Context(), method, s.URL+path, reader)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if body != "" {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	for _, h := range headers {
+		name, value, _ := strings.Cut(h, ": ")
+		if value == "" {
+			req.Header.Del(name)
+			continue
+		}
+		if name == "Content-Type" {
+			req.Header.Del(name)
+		}
+		req.Header.Add(name, value)
+	}
+	return s.do(req, body)
+}
+
+func (s *service) do(req *http.Request, body string) answer {
+	s.t.Helper()
+	res, err := noRedirect.Do(req)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	got, err := io.ReadAll(res.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	a := answer{res.StatusCode, res.Header, string(got)}
+	if err := documented(req, body, a); err != nil {
+		s.t.Errorf("%s %s: answer %d %.300s is not as documented: %v", req.Method, req.URL.RequestURI(), a.status, a.body, err)
+	}
+	return a
+}
+
+var noRedirect = &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+
+// submit makes a task and returns its id.
+func (s *service) submit(message string) string {
+	s.t.Helper()
+	body, _ := json.Marshal(map[string]string{"message": message})
+	a := s.call(http.MethodPost, "/tasks", string(body))
+	if a.status != http.StatusCreated {
+		s.t.Fatalf("submit: %d %s", a.status, a.body)
+	}
+	return a.fields(s.t)["id"].(string)
+}
+
+// spec is openapi.yaml as a validator reads it.
+var spec = sync.OnceValues(func() (routers.Router, error) {
+	openapi3filter.RegisterBodyDecoder("text/html", openapi3filter.FileBodyDecoder)
+	loader := openapi3.NewLoader()
+	text, err := os.ReadFile("openapi.yaml")
+	if err != nil {
+		return nil, err
+	}
+	doc, err := loader.LoadFromData(text)
+	if err != nil {
+		return nil, err
+	}
+	if err := doc.Validate(loader.Context); err != nil {
+		return nil, err
+	}
+	problemSchema = doc.Components.Schemas["Problem"].Value
+	return gorillamux.NewRouter(doc)
+})
+
+var problemSchema *openapi3.Schema
+
+// documented checks an answer against openapi.yaml, and the request too if it was
+// found to be well-formed. Paths and methods that the document does not have are
+// answered by a problem. HEAD is GET without a body.
+func documented(req *http.Request, body string, a answer) error {
+	router, err := spec()
+	if err != nil {
+		return err
+	}
+	if req.Method == http.MethodHead || a.status == http.StatusNoContent {
+		if a.body != "" {
+			return errors.New("has a body")
+		}
+		return nil
+	}
+	doc := &http.Request{Method: req.Method, URL: &url.URL{Path: req.URL.Path, RawPath: req.URL.RawPath, RawQuery: req.URL.RawQuery}, Header: req.Header.Clone(), Body: io.NopCloser(strings.NewReader(body))}
+	found, params, err := router.FindRoute(doc)
+	if err != nil || a.status == http.StatusMethodNotAllowed || strings.HasPrefix(req.URL.Path, "/docs/") {
+		if strings.HasPrefix(req.URL.Path, "/docs/") && a.status == http.StatusOK {
+			return nil // assets
+		}
+		var v any
+		if err := json.Unmarshal([]byte(a.body), &v); err != nil {
+			return err
+		}
+		return problemSchema.VisitJSON(v)
+	}
+	if doc.Header.Get("Content-Type") == "" && body != "" {
+		doc.Header.Set("Content-Type", "application/json")
+	}
+	in := &openapi3filter.RequestValidationInput{Request: doc, PathParams: params, Route: found}
+	wellFormed := a.status < 400 || a.status == http.StatusNotFound || a.status == http.StatusConflict
+	if wellFormed {
+		if err := openapi3filter.ValidateRequest(context.Background(), in); err != nil {
+			return err
+		}
+	}
+	return openapi3filter.ValidateResponse(context.Background(), &openapi3filter.ResponseValidationInput{
+		RequestValidationInput: in, Status: a.status, Header: a.header,
+		Body:    io.NopCloser(strings.NewReader(a.body)),
+		Options: &openapi3filter.Options{IncludeResponseStatus: true},
+	})
+}

@@ -1,0 +1,94 @@
+package httpapi
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/elnormous/contenttype"
+)
+
+const (
+	typeJSON    = "application/json"
+	typeProblem = "application/problem+json"
+	typeMerge   = "application/merge-patch+json"
+	typeYAML    = "application/yaml"
+	typeHTML    = "text/html"
+)
+
+// produced says what a route answers with, unless it is JSON.
+var produced = map[string][]string{
+	"/":             {typeJSON, typeHTML},
+	"/docs":         {typeHTML},
+	"/openapi.yaml": {typeYAML},
+}
+
+// negotiate answers 406 when the client accepts nothing of what there is. Errors
+// are problem documents whatever it accepts.
+func (h *handlers) negotiate(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		types, ok := produced[route(r)]
+		if !ok {
+			types = []string{typeJSON}
+		}
+		if !strings.HasPrefix(r.URL.Path, "/docs/") && accepted(r, types...) == "" {
+			h.fail(w, r, notAcceptable.because(
+				"the answer would be %s, which the Accept header excludes", strings.Join(types, " or ")))
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// accepted returns which of the types the client likes best, the first of them
+// if it does not say, or "". A header that breaks the grammar counts as absent:
+// one that Java has sent for decades does ("*; q=.2").
+func accepted(r *http.Request, types ...string) string {
+	header := strings.Join(r.Header.Values("Accept"), ",")
+	if strings.TrimSpace(header) == "" {
+		return types[0]
+	}
+	var offers []contenttype.MediaType
+	for _, t := range types {
+		offer := contenttype.NewMediaType(t)
+		offers = append(offers, offer, contenttype.NewMediaType(t+"; charset=utf-8"), contenttype.NewMediaType(t+"; charset=UTF-8"))
+	}
+	best, _, err := contenttype.GetAcceptableMediaTypeFromHeader(header, offers)
+	switch err {
+	case nil:
+		return best.Type + "/" + best.Subtype
+	case contenttype.ErrNoAcceptableTypeFound:
+		return ""
+	}
+	return types[0]
+}
+
+// checkContentType refuses a body that says it is no JSON. One that does not say
+// what it is, is read as JSON.
+func checkContentType(r *http.Request, types ...string) error {
+	if coding := r.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
+		return unsupportedMediaType.because("the body must not be encoded, %.40q is", coding)
+	}
+	values := r.Header.Values("Content-Type")
+	if len(values) == 0 {
+		return nil
+	}
+	refused := unsupportedMediaType.because("the body must be %s, not %.80q",
+		strings.Join(types, " or "), strings.Join(values, ", "))
+	if len(values) > 1 {
+		return refused
+	}
+	got, err := contenttype.ParseMediaType(values[0])
+	if err != nil {
+		return refused
+	}
+	charset := got.Parameters["charset"]
+	if charset != "" && !strings.EqualFold(charset, "utf-8") {
+		return refused
+	}
+	for _, t := range types {
+		if strings.EqualFold(got.Type+"/"+got.Subtype, t) {
+			return nil
+		}
+	}
+	return refused
+}
