@@ -26,7 +26,7 @@ func (w *Worker) attempt(work, saving context.Context, t *domain.Task) {
 	begun := w.clock.Now()
 	w.events.AttemptStarted(t)
 
-	err, abandoned := w.handle(ctx, t)
+	abandoned, err := w.handle(ctx, t)
 	w.holdings.returned(ref)
 	if abandoned {
 		t = t.Clone() // the handler may still read the other
@@ -36,7 +36,7 @@ func (w *Worker) attempt(work, saving context.Context, t *domain.Task) {
 
 // handle calls the handler. A panic is an error. A handler that does not return
 // within the grace after its context has ended is left behind.
-func (w *Worker) handle(ctx context.Context, t *domain.Task) (err error, abandoned bool) {
+func (w *Worker) handle(ctx context.Context, t *domain.Task) (abandoned bool, err error) {
 	ref := refOf(t)
 	done := make(chan error, 1)
 	go func() {
@@ -50,17 +50,17 @@ func (w *Worker) handle(ctx context.Context, t *domain.Task) (err error, abandon
 	}()
 	select {
 	case err := <-done:
-		return err, false
+		return false, err
 	case <-ctx.Done():
 	}
 	grace := time.NewTimer(w.cfg.HandlerGrace)
 	defer grace.Stop()
 	select {
 	case err := <-done:
-		return err, false
+		return false, err
 	case <-grace.C:
 		w.events.HandlerAbandoned(ref)
-		return fmt.Errorf("the handler did not return: %w", context.Cause(ctx)), true
+		return true, fmt.Errorf("the handler did not return: %w", context.Cause(ctx))
 	}
 }
 
