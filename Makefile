@@ -1,0 +1,56 @@
+# Plain `make` prints what there is to make.
+
+MODULE  := github.com/millrace/millrace
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null)
+LDFLAGS := -X $(MODULE)/bootstrap.version=$(VERSION)
+TOOL    := go tool -modfile=tools/go.mod
+
+# Given to go test: make test TESTFLAGS='-race -run TestTask'
+TESTFLAGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help run build test generate check-generated lint fmt ci compose-up compose-down FORCE
+
+help: ## print this list
+	@echo 'usage: make TARGET'; echo
+	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## \(.*\)/  \1#\2/p' Makefile | while IFS='#' read -r name text; do \
+		printf '  %-18s%s\n' $$name "$$text"; done
+
+run: bin/millrace ## build and start the service on an embedded store: no server needed
+	bin/millrace serve
+
+build: bin/api bin/worker bin/millrace ## build the three programs into bin/
+
+# go build knows better than make what is out of date.
+bin/%: FORCE
+	go build -ldflags '$(LDFLAGS)' -o $@ ./cmd/$*
+
+FORCE:
+
+test: ## run all tests; installs PostgreSQL and Redis if they are missing and it may
+	scripts/install-test-services.sh
+	go test $(TESTFLAGS) ./...
+
+generate: ## generate mocks, the API code and the wiring
+	go generate ./...
+
+check-generated: ## fail if the tree is not what make generate makes
+	scripts/check-generated.sh
+
+lint: ## look for mistakes with golangci-lint (the first time, building it takes minutes)
+	$(TOOL) golangci-lint run ./...
+
+fmt: ## format the code
+	$(TOOL) golangci-lint fmt ./...
+
+ci: ## all that CI checks
+	$(MAKE) check-generated
+	$(MAKE) lint
+	$(MAKE) test TESTFLAGS='-race -shuffle=on'
+	$(MAKE) build
+
+compose-up: ## start API, worker, PostgreSQL and Redis with docker compose
+	VERSION=$(VERSION) docker compose up -d --build
+
+compose-down: ## stop what compose-up started; the data stays
+	docker compose down

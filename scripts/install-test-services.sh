@@ -1,0 +1,109 @@
+#!/usr/bin/env bash
+# Sees to it that the tests can start a PostgreSQL and a Redis of their own:
+# installs what is missing of the two through the system's package manager, if it
+# may. Says and does nothing when all is there. Starts no server, and makes sure
+# that the packages start none either.
+set -euo pipefail
+
+have_postgres() {
+  [ -n "${TEST_DATABASE_URL:-}" ] && return
+  command -v initdb >/dev/null && command -v postgres >/dev/null && return
+  # Where distributions keep the programs of a server that is not on the PATH.
+  compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null ||
+    compgen -G '/usr/libexec/postgresql*/initdb' >/dev/null ||
+    compgen -G '/usr/pgsql-*/bin/initdb' >/dev/null ||
+    compgen -G '/opt/homebrew/opt/postgresql*/bin/initdb' >/dev/null ||
+    compgen -G '/usr/local/opt/postgresql*/bin/initdb' >/dev/null
+}
+
+have_redis() {
+  [ -n "${TEST_REDIS_URL:-}" ] || command -v redis-server >/dev/null || [ -x /usr/bin/redis-server ]
+}
+
+missing() {
+  have_postgres || echo "$1"
+  have_redis || echo "$2"
+}
+
+# as_root runs a command as root, or fails at once where that would ask for a password.
+as_root() {
+  if [ "$(id -u)" = 0 ]; then
+    "$@"
+  else
+    sudo -n -- "$@"
+  fi
+}
+
+may_install() {
+  [ "$(id -u)" = 0 ] || { command -v sudo >/dev/null && sudo -n true 2>/dev/null; }
+}
+
+# give_up ends with the line that tells what to install.
+give_up() {
+  echo "The tests need $1. Install it with: $2 (or point TEST_DATABASE_URL and TEST_REDIS_URL at servers that may be written to)" >&2
+  exit 1
+}
+
+# Two files tell Debian's packages to start no server and to make no cluster. They
+# are there while apt runs, and as they were before when this script ends.
+policy=/usr/sbin/policy-rc.d
+cluster=/etc/postgresql-common/createcluster.conf
+
+keep() {
+  if as_root test -e "$1"; then as_root cp -a "$1" "$2"; fi
+}
+
+restore() {
+  as_root rm -f "$policy" "$cluster"
+  keep "$saved/policy" "$policy"
+  if as_root test -e "$saved/cluster"; then
+    keep "$saved/cluster" "$cluster"
+  else # what a plain installation would have left
+    keep /usr/share/postgresql-common/createcluster.conf "$cluster"
+  fi
+  as_root rm -rf "$saved"
+}
+
+install_apt() {
+  saved=$(mktemp -d)
+  keep "$policy" "$saved/policy"
+  keep "$cluster" "$saved/cluster"
+  trap restore EXIT
+  printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
+  as_root chmod 755 "$policy"
+  as_root mkdir -p "${cluster%/*}"
+  echo 'create_main_cluster = false' | as_root tee "$cluster" >/dev/null
+  as_root apt-get -qq -o DPkg::Lock::Timeout=300 update
+  as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get -qq -y -o DPkg::Lock::Timeout=300 \
+    -o Dpkg::Use-Pty=0 -o Dpkg::Options::=--force-confold install --no-install-recommends "$@"
+}
+
+main() {
+  have_postgres && have_redis && return
+  local packages=() install shown
+  if command -v apt-get >/dev/null; then
+    mapfile -t packages < <(missing postgresql redis-server)
+    install=install_apt shown="sudo apt-get install ${packages[*]}"
+  elif command -v dnf >/dev/null; then
+    mapfile -t packages < <(missing postgresql-server redis)
+    install="as_root dnf install -y -q" shown="sudo dnf install ${packages[*]}"
+  elif command -v apk >/dev/null; then
+    mapfile -t packages < <(missing postgresql redis)
+    install="as_root apk add -q" shown="apk add ${packages[*]}"
+  elif command -v brew >/dev/null; then
+    # shellcheck disable=SC2207 # macOS has a bash without mapfile
+    packages=($(missing postgresql@16 redis))
+    brew install --quiet "${packages[@]}"
+    return
+  else
+    give_up "$(missing PostgreSQL Redis | paste -sd' ' -)" "the system's package manager"
+  fi
+  may_install || give_up "${packages[*]}" "$shown"
+  echo "installing ${packages[*]} for the tests; no server is started" >&2
+  $install "${packages[@]}" >/dev/null </dev/null
+  if ! have_postgres || ! have_redis; then
+    give_up "${packages[*]}" "$shown"
+  fi
+}
+
+main "$@"
