@@ -3,7 +3,6 @@ package contract
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -11,7 +10,6 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/application"
-	"github.com/millrace/millrace/domain"
 )
 
 // queueLimit is how long a check waits for what has to happen promptly. It is
@@ -325,92 +323,4 @@ func queueLargeBatch(t *testing.T, q application.Queue) {
 		t.Fatalf("the length is %d, error %v", n, err)
 	}
 	queueWant(t, queuePull(t, q, 10_000, len(all)), all)
-}
-
-// queueEntries makes n entries whose times differ by a microsecond.
-func queueEntries(n int) []application.Entry {
-	start := time.Date(2026, 2, 28, 23, 59, 59, 999_990_000, time.UTC)
-	entries := make([]application.Entry, n)
-	for i := range entries {
-		at := start.Add(time.Duration(i) * time.Microsecond)
-		entries[i] = application.Entry{ID: domain.NewTaskID(at), QueuedAt: at}
-	}
-	return entries
-}
-
-func queuePush(t *testing.T, q application.Queue, entries ...application.Entry) {
-	t.Helper()
-	if err := q.Push(t.Context(), entries...); err != nil {
-		t.Fatalf("push of %d: %v", len(entries), err)
-	}
-}
-
-// queuePull pulls, n at a time, until it has got so many entries.
-func queuePull(t *testing.T, q application.Queue, n, total int) []application.Entry {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	var all []application.Entry
-	for len(all) < total {
-		got, err := q.Pull(ctx, n)
-		if err != nil {
-			t.Fatalf("pull after %d of %d entries: %v", len(all), total, err)
-		}
-		if len(got) > n {
-			t.Fatalf("pulled %d, want at most %d", len(got), n)
-		}
-		all = append(all, got...)
-	}
-	return all
-}
-
-// queuePullOne pulls one entry in the background.
-func queuePullOne(t *testing.T, q application.Queue) <-chan []application.Entry {
-	pulled := make(chan []application.Entry, 1)
-	ctx, cancel := context.WithCancel(t.Context())
-	var done sync.WaitGroup
-	done.Go(func() {
-		for {
-			got, err := q.Pull(ctx, 1)
-			if err != nil || len(got) > 0 {
-				pulled <- got
-				return
-			}
-		}
-	})
-	t.Cleanup(func() { cancel(); done.Wait() })
-	return pulled
-}
-
-// queueWant checks the entries and their order.
-func queueWant(t *testing.T, got, want []application.Entry) {
-	t.Helper()
-	if !slices.EqualFunc(got, want, queueSame) {
-		t.Fatalf("got %s, want %s", queueText(got), queueText(want))
-	}
-}
-
-// queueWantOnce checks that each entry came once, in any order.
-func queueWantOnce(t *testing.T, got, want []application.Entry) {
-	t.Helper()
-	times := make(map[domain.TaskID]int)
-	for _, e := range got {
-		times[e.ID]++
-	}
-	lost := 0
-	for _, e := range want {
-		if times[e.ID] == 0 {
-			lost++
-		}
-	}
-	if lost > 0 || len(got) != len(want) {
-		t.Fatalf("got %d entries, want %d; %d are lost", len(got), len(want), lost)
-	}
-}
-
-func queueSame(a, b application.Entry) bool { return a.ID == b.ID && a.QueuedAt.Equal(b.QueuedAt) }
-
-func queueText(entries []application.Entry) string {
-	shown := entries[:min(5, len(entries))]
-	return fmt.Sprintf("%d entries, the first %v", len(entries), shown)
 }

@@ -1,0 +1,326 @@
+package redis
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	redigo "github.com/gomodule/redigo/redis"
+
+	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/domain"
+	"github.com/millrace/millrace/test/contract"
+	"github.com/millrace/millrace/test/services"
+)
+
+func TestQueue(t *testing.T) {
+	contract.Queue(t, func(t *testing.T) application.Queue {
+		q, _ := openQueue(t, Config{URL: services.Redis(t)})
+		return q
+	})
+}
+
+func TestQueue_DropsWhatItCannotRead(t *testing.T) {
+	q, log := openQueue(t, Config{URL: services.Redis(t)})
+	e := entry()
+	if _, err := q.pool.do(t.Context(), "RPUSH", q.key, "nonsense", "", "\xff"); err != nil {
+		t.Fatal(err)
+	}
+	if err := q.Push(t.Context(), e); err != nil {
+		t.Fatal(err)
+	}
+	if at, ok, err := q.Oldest(t.Context()); !ok || err != nil || !at.Equal(e.QueuedAt) {
+		t.Errorf("the oldest is %v, %v, error %v, want %v", at, ok, err, e.QueuedAt)
+	}
+	if _, err := q.pool.do(t.Context(), "LPUSH", q.key, "more"); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := q.Pull(t.Context(), 10); err != nil || len(got) != 1 || got[0] != e {
+		t.Errorf("pulled %v, error %v, want %v", got, err, e)
+	}
+	if n := q.dropped.Load(); n != 4 {
+		t.Errorf("%d are counted as dropped, want 4", n)
+	}
+	if text := log.String(); strings.Count(text, "\n") != 4 || !strings.Contains(text, "nonsense") || !strings.Contains(text, "dropped_since_start=4") {
+		t.Errorf("the log says %q", text)
+	}
+}
+
+func TestQueue_AnIdlePullIsOneCommandInTwoSeconds(t *testing.T) {
+	server := services.StartRedis(t)
+	q, _ := openQueue(t, Config{URL: server.URL()})
+	if got, err := q.Pull(t.Context(), 1); len(got) > 0 || err != nil { // connects
+		t.Fatalf("pulled %v, error %v", got, err)
+	}
+	// A connection of its own: one of the pool would be tried first.
+	conn, err := redigo.DialURL(server.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	before := commands(t, conn)
+	begin := time.Now()
+	if got, err := q.Pull(t.Context(), 1); len(got) > 0 || err != nil {
+		t.Fatalf("pulled %v, error %v", got, err)
+	}
+	took := time.Since(begin)
+	if sent := commands(t, conn) - before - 1; sent != 1 || took < 1900*time.Millisecond { // less that of commands itself
+		t.Errorf("%d commands in %v", sent, took)
+	}
+}
+
+func TestQueue_SurvivesARestartOfItsServer(t *testing.T) {
+	server := services.StartRedis(t)
+	q, _ := openQueue(t, Config{URL: server.URL()})
+	if err := q.Push(t.Context(), entry()); err != nil { // leaves an idle connection
+		t.Fatal(err)
+	}
+	if _, err := q.Pull(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	pulled := make(chan error, 1)
+	go func() {
+		_, err := q.Pull(t.Context(), 1)
+		pulled <- err
+	}()
+	time.Sleep(50 * time.Millisecond) // until it waits
+	server.Kill()
+	select {
+	case err := <-pulled:
+		wantUnavailable(t, "the pull that waited", err)
+	case <-time.After(time.Second):
+		t.Fatal("the pull still waits for a server that is gone")
+	}
+	begin := time.Now()
+	wantUnavailable(t, "push", q.Push(t.Context(), entry()))
+	_, err := q.Pull(t.Context(), 1)
+	wantUnavailable(t, "pull", err)
+	_, _, err = q.Oldest(t.Context())
+	wantUnavailable(t, "oldest", err)
+	_, err = q.Length(t.Context())
+	wantUnavailable(t, "length", err)
+	wantUnavailable(t, "probe", q.pool.Probe(t.Context()))
+	if took := time.Since(begin); took > time.Second {
+		t.Errorf("it took %v to learn that the server is gone", took)
+	}
+	server.Start()
+	time.Sleep(dialPause)
+	e := entry()
+	if err := q.Push(t.Context(), e); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := q.Pull(t.Context(), 1); err != nil || len(got) != 1 || got[0] != e {
+		t.Errorf("pulled %v, error %v, want %v", got, err, e)
+	}
+	if err := q.pool.Probe(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestQueue_AServerThatIsAwayIsNotDialedByEveryCall(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var dialed atomic.Int64
+	var accepting sync.WaitGroup
+	accepting.Go(func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			dialed.Add(1)
+			_ = conn.Close()
+		}
+	})
+	defer accepting.Wait()
+	defer listener.Close()
+	// The password is asked for by dialing, which so fails.
+	q, _ := openQueue(t, Config{URL: "redis://:password@" + listener.Addr().String()})
+	calls := 0
+	for end := time.Now().Add(5 * dialPause / 2); time.Now().Before(end); calls++ {
+		wantUnavailable(t, "push", q.Push(t.Context(), entry()))
+	}
+	if n := dialed.Load(); n < 2 || n > 3 || calls < 100 {
+		t.Errorf("%d calls have dialed %d times", calls, n)
+	}
+}
+
+func TestQueue_AStalledConnectionFreesItsCaller(t *testing.T) {
+	const timeout = 300 * time.Millisecond
+	proxy := startProxy(t, services.StartRedis(t).URL())
+	q, _ := openQueue(t, Config{URL: proxy.url(), CallTimeout: timeout})
+	if err := q.Push(t.Context(), entry()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := q.Pull(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	within := func(what string, limit time.Duration, call func() error) {
+		t.Helper()
+		begin := time.Now()
+		wantUnavailable(t, what, call())
+		if took := time.Since(begin); took > limit {
+			t.Errorf("%s took %v, want at most %v", what, took, limit)
+		}
+	}
+	const margin = 300 * time.Millisecond
+	proxy.stall(true)
+	within("push on an open connection", timeout+margin, func() error { return q.Push(t.Context(), entry()) })
+	within("push on a new connection", timeout+margin, func() error { return q.Push(t.Context(), entry()) })
+	within("push for a hurried caller", 50*time.Millisecond+margin, func() error {
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		return q.Push(ctx, entry())
+	})
+	within("pull on an open connection", pullWait+timeout+margin, func() error { _, err := q.Pull(t.Context(), 1); return err })
+	within("pull on a new connection", timeout+margin, func() error { _, err := q.Pull(t.Context(), 1); return err })
+	proxy.stall(false)
+	time.Sleep(dialPause)
+	if err := q.Push(t.Context(), entry()); err != nil {
+		t.Errorf("after the stall: %v", err)
+	}
+}
+
+func TestQueue_APullIsFreedByItsContextOnAStalledConnection(t *testing.T) {
+	proxy := startProxy(t, services.StartRedis(t).URL())
+	q, _ := openQueue(t, Config{URL: proxy.url()})
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(100*time.Millisecond, func() { proxy.stall(true); cancel() })
+	begin := time.Now()
+	if got, err := q.Pull(ctx, 1); len(got) > 0 || !errors.Is(err, context.Canceled) {
+		t.Errorf("pulled %v, error %v", got, err)
+	}
+	if took := time.Since(begin); took > stopGrace+500*time.Millisecond {
+		t.Errorf("it took %v", took)
+	}
+}
+
+func TestQueue_AServerThatRefusesWritesIsUnavailableForNow(t *testing.T) {
+	server := services.StartRedis(t)
+	q, _ := openQueue(t, Config{URL: server.URL()})
+	do := func(command string, args ...any) {
+		t.Helper()
+		if _, err := q.pool.do(t.Context(), command, args...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	do("CONFIG", "SET", "maxmemory", "1")
+	wantUnavailable(t, "push to a full server", q.Push(t.Context(), entry()))
+	do("CONFIG", "SET", "maxmemory", "0")
+	do("REPLICAOF", "127.0.0.1", "1")
+	open := q.pool.calls.ActiveCount()
+	wantUnavailable(t, "push to a replica", q.Push(t.Context(), entry()))
+	if n := q.pool.calls.ActiveCount(); n != open-1 {
+		t.Errorf("of %d connections %d are left: that to a replica is kept", open, n)
+	}
+	_, err := q.Pull(t.Context(), 1)
+	wantUnavailable(t, "pull from a replica", err)
+	if n := len(q.pool.waiting); n != 0 {
+		t.Errorf("%d connections to a replica are kept for pulls", n)
+	}
+	do("REPLICAOF", "NO", "ONE")
+	if err := q.Push(t.Context(), entry()); err != nil {
+		t.Error(err)
+	}
+	do("DEL", q.key)
+	do("SET", q.key, "not a list")
+	if err := q.Push(t.Context(), entry()); err == nil || errors.Is(err, domain.ErrUnavailable) {
+		t.Errorf("push to what is no list: %v", err)
+	}
+}
+
+func TestPool_PasswordAndDatabase(t *testing.T) {
+	server := services.StartRedis(t)
+	admin, _ := openQueue(t, Config{URL: server.URL()})
+	if _, err := admin.pool.do(t.Context(), "CONFIG", "SET", "requirepass", "right:one"); err != nil {
+		t.Fatal(err)
+	}
+	at := strconv.Itoa(server.Port)
+	for url, works := range map[string]bool{
+		"redis://:right%3Aone@127.0.0.1:" + at + "/3":        true,
+		"redis://default:right%3Aone@127.0.0.1:" + at + "/3": true,
+		"redis://right%3Aone@127.0.0.1:" + at + "/3":         true,
+		"redis://:wrong-one@127.0.0.1:" + at:                 false,
+		"redis://127.0.0.1:" + at:                            false,
+	} {
+		q, _ := openQueue(t, Config{URL: url})
+		err := q.Push(t.Context(), entry())
+		if works && err != nil {
+			t.Errorf("%s: %v", url, err)
+		}
+		if !works && (err == nil || errors.Is(err, domain.ErrUnavailable) || strings.Contains(err.Error(), "wrong-one")) {
+			t.Errorf("%s: the error is %v", url, err)
+		}
+	}
+	keys, err := redigo.Strings(admin.pool.do(t.Context(), "KEYS", "*"))
+	if err != nil || len(keys) > 0 {
+		t.Errorf("database 0 has %v, error %v: they went to database 3", keys, err)
+	}
+}
+
+func TestPool_ManyCallersShareABoundedNumberOfConnections(t *testing.T) {
+	q, _ := openQueue(t, Config{URL: services.StartRedis(t).URL()})
+	done := make(chan error)
+	for range 500 {
+		go func() { done <- q.Push(t.Context(), entry()) }()
+	}
+	for range 500 {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+	clients, err := redigo.String(q.pool.do(t.Context(), "CLIENT", "LIST"))
+	if n := strings.Count(clients, "\n"); err != nil || n > maxConnections {
+		t.Errorf("%d connections, error %v", n, err)
+	}
+}
+
+// openQueue opens a queue that writes its log to the buffer.
+func openQueue(t *testing.T, cfg Config) (*Queue, *bytes.Buffer) {
+	t.Helper()
+	pool, closePool, err := Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(closePool)
+	var log bytes.Buffer
+	return NewQueue(pool, slog.New(slog.NewTextHandler(&log, nil))), &log
+}
+
+func entry() application.Entry {
+	now := time.Now().UTC().Truncate(time.Microsecond)
+	return application.Entry{ID: domain.NewTaskID(now), QueuedAt: now}
+}
+
+func wantUnavailable(t *testing.T, what string, err error) {
+	t.Helper()
+	if !errors.Is(err, domain.ErrUnavailable) {
+		t.Errorf("%s: the error is %v, want %v", what, err, domain.ErrUnavailable)
+	}
+}
+
+// commands is how many commands the server has done, this one not included.
+func commands(t *testing.T, conn redigo.Conn) int {
+	t.Helper()
+	info, err := redigo.String(conn.Do("INFO", "stats"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(info, "total_commands_processed:")
+	number, _, _ := strings.Cut(rest, "\r\n")
+	n, err := strconv.Atoi(number)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
