@@ -79,7 +79,9 @@ func dueFinds(t *testing.T, s Store) {
 	for _, task := range kept {
 		wantStored(t, s, task.State())
 	}
-	wantSwept(t, s, due(s, at.Add(time.Microsecond)).must(t, application.SweepBatch{Limit: 100, Decide: queuedAt(now())}), queuedAt(now()), kept[0])
+	at = at.Add(time.Microsecond)
+	b.Decide = queuedAt(at)
+	wantSwept(t, s, due(s, at).must(t, b), b.Decide, kept[0])
 }
 
 func strandedFinds(t *testing.T, s Store) {
