@@ -1,0 +1,53 @@
+package sqlite
+
+// What transactions run. Conditions on the status repeat those of the partial
+// indexes to the letter, as SQLite uses an index only then.
+const (
+	insertTask = `INSERT INTO tasks (` + taskColumns + `)
+		VALUES (:id, :status, :created_at, :updated_at, :version, :run_at, :queued_at, :max_attempts, :attempt,
+			:failures, :rescues, :worker, :claim_beat, :deadline, :stop_requested_at, :last_error, :message)`
+	// What never changes in a task's life is not written again.
+	updateTask = `UPDATE tasks SET status = :status, updated_at = :updated_at, version = :version, run_at = :run_at,
+			queued_at = :queued_at, attempt = :attempt, failures = :failures, rescues = :rescues, worker = :worker,
+			claim_beat = :claim_beat, deadline = :deadline, stop_requested_at = :stop_requested_at, last_error = :last_error
+		WHERE id = :id AND version = :stored`
+	selectTask    = `SELECT ` + taskColumns + ` FROM tasks WHERE id = ?`
+	selectVersion = `SELECT version FROM tasks WHERE id = ?`
+	// Worth loading for a claim; whether it can be claimed the domain says.
+	selectQueued = `SELECT ` + taskColumns + ` FROM tasks WHERE id = ? AND status = 'pending' AND queued_at IS NOT NULL`
+
+	selectLease  = `SELECT seen_at, beating_since, beat_interval FROM workers WHERE id = ?`
+	upsertWorker = `INSERT INTO workers (id, host, pid, version, started_at, seen_at, beating_since, beat, beat_interval, capacity, running)
+		VALUES (:id, :host, :pid, :version, :started_at, :seen_at, :seen_at, :beat, :beat_interval, :capacity, :running)
+		ON CONFLICT (id) DO UPDATE SET host = excluded.host, pid = excluded.pid, version = excluded.version,
+			started_at = excluded.started_at, beat = excluded.beat, beat_interval = excluded.beat_interval,
+			capacity = excluded.capacity, running = excluded.running, seen_at = excluded.seen_at,
+			beating_since = CASE
+				WHEN excluded.seen_at - workers.seen_at > 2 * excluded.beat_interval THEN excluded.seen_at
+				ELSE min(workers.beating_since, excluded.seen_at) -- the clock may have stepped back
+			END
+		WHERE excluded.beat >= workers.beat`
+	deleteWorker = `DELETE FROM workers WHERE id = ?
+		AND NOT EXISTS (SELECT 1 FROM tasks WHERE tasks.worker = workers.id AND tasks.status = 'processing')`
+	deleteWorkers = `DELETE FROM workers`
+	selectHeld    = `SELECT id, attempt, claim_beat, deadline, stop_requested_at FROM tasks WHERE status = 'processing' AND worker = ?`
+
+	selectDue = `SELECT ` + taskColumns + ` FROM tasks
+		WHERE status = 'pending' AND queued_at IS NULL AND run_at <= ? ORDER BY run_at, id LIMIT ?`
+	selectStranded = `SELECT ` + taskColumns + ` FROM tasks
+		WHERE status = 'pending' AND queued_at IS NOT NULL AND queued_at < ? ORDER BY queued_at, id LIMIT ?`
+	selectAbandoned = `SELECT ` + taskColumns + ` FROM tasks
+		WHERE status = 'processing' AND NOT EXISTS (SELECT 1 FROM workers WHERE workers.id = tasks.worker AND seen_at >= ?)
+		ORDER BY worker, id LIMIT ?`
+)
+
+var (
+	plainQueries = []string{
+		selectTask, selectVersion, selectQueued, selectLease, deleteWorker, deleteWorkers, selectHeld,
+		selectDue, selectStranded, selectAbandoned,
+	}
+	namedQueries = []string{insertTask, updateTask, upsertWorker}
+)
+
+// anyStranded is read outside of any transaction.
+const anyStranded = `SELECT EXISTS (SELECT 1 FROM tasks WHERE status = 'pending' AND queued_at IS NOT NULL AND queued_at < ?)`

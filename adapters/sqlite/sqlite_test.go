@@ -1,0 +1,118 @@
+package sqlite_test
+
+import (
+	"errors"
+	"log/slog"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/millrace/millrace/adapters/sqlite"
+	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/domain"
+	"github.com/millrace/millrace/test/contract"
+)
+
+// open opens a file and brings it to its schema.
+func open(t *testing.T, path string) (*sqlite.DB, func()) {
+	t.Helper()
+	db, closeDB, err := sqlite.Open(path)
+	if err != nil {
+		t.Fatalf("open: %v", err)
+	}
+	t.Cleanup(closeDB)
+	if err := sqlite.Migrate(t.Context(), db, slog.New(slog.DiscardHandler)); err != nil {
+		t.Fatalf("migrate: %v", err)
+	}
+	return db, closeDB
+}
+
+func fresh(t *testing.T) string { return filepath.Join(t.TempDir(), "millrace.db") }
+
+func storeOn(db *sqlite.DB) contract.Store {
+	return contract.Store{
+		Tasks: sqlite.NewTaskRepository(db), Workers: sqlite.NewWorkerRepository(db), Dispatch: sqlite.NewDispatchRepository(db),
+	}
+}
+
+func TestRepositories(t *testing.T) {
+	contract.Repositories(t, func(t *testing.T) contract.Store {
+		db, _ := open(t, fresh(t))
+		return storeOn(db)
+	})
+}
+
+func TestForgetWorkers_LeavesWhatTheyHeldToTheNextSweep(t *testing.T) {
+	db, _ := open(t, fresh(t))
+	store := storeOn(db)
+	dead := beatOnce(t, store, time.Minute)
+	task := addTask(t, store)
+	if claimed, err := store.Tasks.Claim(t.Context(), application.ClaimRequest{
+		Claim: domain.Claim{Worker: dead, Beat: 1, Timeout: time.Hour}, IDs: []domain.TaskID{task.ID()}, Now: time.Now(),
+	}); err != nil || len(claimed) != 1 {
+		t.Fatalf("claim: %d tasks, %v", len(claimed), err)
+	}
+
+	if err := sqlite.ForgetWorkers(t.Context(), db); err != nil {
+		t.Fatal(err)
+	}
+
+	judge := application.Judge{Worker: domain.NewWorkerID(), Interval: 100 * time.Millisecond, Lease: time.Hour}
+	rescue := func(task *domain.Task) error { return task.Rescue(domain.RetryPolicy{MaxRescues: 3}, time.Now()) }
+	for number, deadline := int64(1), time.Now().Add(20*time.Second); ; number++ {
+		renew(t, store, judge.Worker, number, judge.Interval)
+		swept, err := store.Dispatch.Abandoned(t.Context(), judge, application.SweepBatch{Limit: 10, Decide: rescue})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(swept.Changed) == 1 && swept.Changed[0].ID() == task.ID() {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("what a forgotten worker held was not abandoned, though the lease is an hour")
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+func TestForgetWorkers_TakesTheirHeartbeat(t *testing.T) {
+	db, _ := open(t, fresh(t))
+	store := storeOn(db)
+	worker := beatOnce(t, store, time.Minute)
+	if err := sqlite.ForgetWorkers(t.Context(), db); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.Tasks.Claim(t.Context(), application.ClaimRequest{Claim: domain.Claim{Worker: worker}}); !errors.Is(err, domain.ErrWorkerStale) {
+		t.Errorf("claim of a forgotten worker: %v, want ErrWorkerStale", err)
+	}
+}
+
+func addTask(t *testing.T, store contract.Store) *domain.Task {
+	t.Helper()
+	task, err := domain.NewTask(domain.TaskSpec{Message: "Hello World", MaxAttempts: 3}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Tasks.Add(t.Context(), task); err != nil {
+		t.Fatalf("add: %v", err)
+	}
+	return task
+}
+
+// beatOnce registers a new worker.
+func beatOnce(t *testing.T, store contract.Store, interval time.Duration) domain.WorkerID {
+	t.Helper()
+	id := domain.NewWorkerID()
+	renew(t, store, id, 1, interval)
+	return id
+}
+
+func renew(t *testing.T, store contract.Store, id domain.WorkerID, number int64, interval time.Duration) {
+	t.Helper()
+	if _, err := store.Workers.Beat(t.Context(), application.Beat{
+		Worker: application.WorkerInfo{ID: id, Host: "box", PID: 7, Version: "v1", Started: time.Unix(1, 0), Capacity: 9, Running: 2},
+		Number: number, Interval: interval,
+	}); err != nil {
+		t.Fatalf("beat: %v", err)
+	}
+}

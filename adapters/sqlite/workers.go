@@ -1,0 +1,153 @@
+package sqlite
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/domain"
+)
+
+var _ application.WorkerRepository = (*WorkerRepository)(nil)
+
+// WorkerRepository is the record of the workers, in a file.
+type WorkerRepository struct{ db *DB }
+
+// NewWorkerRepository makes the repository of an open and migrated file.
+func NewWorkerRepository(db *DB) *WorkerRepository { return &WorkerRepository{db: db} }
+
+// workerRow is what a beat writes into a row of workers.
+type workerRow struct {
+	ID       domain.WorkerID `db:"id"`
+	Host     string          `db:"host"`
+	PID      int             `db:"pid"`
+	Version  string          `db:"version"`
+	Started  instant         `db:"started_at"`
+	Seen     instant         `db:"seen_at"`
+	Beat     int64           `db:"beat"`
+	Interval int64           `db:"beat_interval"` // microseconds
+	Capacity int             `db:"capacity"`
+	Running  int             `db:"running"`
+}
+
+// lease is what a worker's row says of its heartbeat. The zero lease is that of
+// a worker that is unknown.
+type lease struct {
+	Seen     instant `db:"seen_at"`
+	Since    instant `db:"beating_since"`
+	Interval int64   `db:"beat_interval"` // microseconds
+}
+
+func (tx *tx) lease(id domain.WorkerID) (lease, error) {
+	var l lease
+	_, err := tx.get(&l, selectLease, id)
+	return l, err
+}
+
+// young reports whether the last beat is younger than two of them.
+func (l lease) young(now time.Time) bool {
+	return now.Sub(l.Seen.Time) < 2*time.Duration(l.Interval)*time.Microsecond
+}
+
+// heldRow is what a beat has to know of a task that the worker owns.
+type heldRow struct {
+	ID              taskID  `db:"id"`
+	Attempt         int     `db:"attempt"`
+	ClaimBeat       int64   `db:"claim_beat"`
+	Deadline        instant `db:"deadline"`
+	StopRequestedAt instant `db:"stop_requested_at"`
+}
+
+func (row heldRow) ref() application.AttemptRef {
+	return application.AttemptRef{Task: domain.TaskID(row.ID), Attempt: row.Attempt}
+}
+
+// Beat renews the worker's lease, gives back what it does not hold and times out
+// what it holds too long. The lock on the file lets no one else be changing a row.
+func (r *WorkerRepository) Beat(ctx context.Context, b application.Beat) (application.BeatAnswer, error) {
+	var answer application.BeatAnswer
+	err := r.db.write(ctx, func(tx *tx) error {
+		now := time.Now()
+		if _, err := tx.execRow(upsertWorker, workerRow{
+			ID: b.Worker.ID, Host: b.Worker.Host, PID: b.Worker.PID, Version: b.Worker.Version, Started: instant{b.Worker.Started},
+			Seen: instant{now}, Beat: b.Number, Interval: b.Interval.Microseconds(), Capacity: b.Worker.Capacity, Running: b.Worker.Running,
+		}); err != nil {
+			return fmt.Errorf("renew the lease: %w", err)
+		}
+		owned, err := tx.settle(b, now)
+		if err != nil {
+			return err
+		}
+		for _, held := range b.Held {
+			switch row, ok := owned[held.AttemptRef]; {
+			case !ok:
+				answer.Lost = append(answer.Lost, held.AttemptRef)
+			case !row.StopRequestedAt.IsZero():
+				answer.Stop = append(answer.Stop, held.AttemptRef)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return application.BeatAnswer{}, err
+	}
+	return answer, nil
+}
+
+// settle gives back and times out, and returns what the worker owns after that.
+func (tx *tx) settle(b application.Beat, now time.Time) (map[application.AttemptRef]heldRow, error) {
+	claiming := make(map[domain.TaskID]bool, len(b.Claiming))
+	for _, id := range b.Claiming {
+		claiming[id] = true
+	}
+	held := make(map[application.AttemptRef]application.HeldAttempt, len(b.Held))
+	for _, h := range b.Held {
+		held[h.AttemptRef] = h
+	}
+	var rows []heldRow
+	if err := tx.all(&rows, selectHeld, b.Worker.ID); err != nil {
+		return nil, err
+	}
+	owned := make(map[application.AttemptRef]heldRow, len(rows))
+	for _, row := range rows {
+		var decide application.Decide
+		switch h, listed := held[row.ref()]; {
+		case listed && h.Running && !row.Deadline.After(now):
+			decide = b.TimeOut
+		case !listed && !claiming[domain.TaskID(row.ID)] && row.ClaimBeat < b.Number:
+			decide = b.Release
+		}
+		gone := false
+		if decide != nil {
+			var err error
+			if gone, err = tx.giveBack(row.ID, decide); err != nil {
+				return nil, err
+			}
+		}
+		if !gone {
+			owned[row.ref()] = row
+		}
+	}
+	return owned, nil
+}
+
+// giveBack lets decide take a task from its worker, and reports whether it did.
+// One that cannot be read stays: a sweep will name it.
+func (tx *tx) giveBack(id taskID, decide application.Decide) (bool, error) {
+	var row taskRow
+	if found, err := tx.get(&row, selectTask, id); err != nil || !found {
+		return false, err
+	}
+	t, err := row.task()
+	if err != nil {
+		return false, nil
+	}
+	_, _, err = tx.decide(t, decide)
+	return err == nil && t.Status() != domain.StatusProcessing, err
+}
+
+// Leave forgets a worker that holds nothing any more.
+func (r *WorkerRepository) Leave(ctx context.Context, id domain.WorkerID) error {
+	return r.db.write(ctx, func(tx *tx) error { return tx.exec(deleteWorker, id) })
+}
