@@ -1,9 +1,8 @@
+//go:build wireinject
+
 package bootstrap
 
 import (
-	"log/slog"
-	"time"
-
 	"github.com/google/wire"
 
 	"github.com/millrace/millrace/adapters/httpapi"
@@ -14,9 +13,6 @@ import (
 	"github.com/millrace/millrace/adapters/telemetry"
 	"github.com/millrace/millrace/application"
 )
-
-// callTimeout bounds every call to PostgreSQL and Redis.
-const callTimeout = 5 * time.Second
 
 // serverSet is a store and a queue that many processes share.
 var serverSet = wire.NewSet(
@@ -52,62 +48,3 @@ var workerSet = wire.NewSet(
 	telemetry.NewEvents, wire.Bind(new(application.Events), new(*telemetry.Events)),
 	application.NewWorker, application.NewDispatcher, provideCrew,
 )
-
-func providePostgres(cfg ServerConfig) (*postgres.DB, func(), error) {
-	db, closeDB, err := postgres.Open(postgres.Config{URL: cfg.DatabaseURL, MaxConns: cfg.DatabaseMaxConns, CallTimeout: callTimeout})
-	if err != nil {
-		return nil, nil, &SettingError{Name: "DATABASE_URL", Value: hidden, Allowed: "a postgres:// URL: " + err.Error()}
-	}
-	return db, closeDB, nil
-}
-
-func provideRedis(cfg ServerConfig) (*redis.Pool, func(), error) {
-	pool, closePool, err := redis.Open(redis.Config{URL: cfg.QueueURL, CallTimeout: callTimeout})
-	if err != nil {
-		return nil, nil, &SettingError{Name: "QUEUE_URL", Value: hidden, Allowed: "a redis:// or rediss:// URL: " + err.Error()}
-	}
-	return pool, closePool, nil
-}
-
-func provideServerQueue(queue *redis.Queue, log *slog.Logger) application.Queue {
-	return telemetry.NewQueue(queue, log)
-}
-
-func provideSQLite(cfg StoreConfig) (*sqlite.DB, func(), error) { return sqlite.Open(cfg.path()) }
-
-func provideLimits(cfg HTTPConfig) application.SubmitLimits {
-	return application.SubmitLimits{MessageBytes: cfg.MaxMessageSize, MaxAttempts: cfg.MaxAttempts}
-}
-
-func provideHTTPConfig(cfg HTTPConfig, stop StopConfig) httpapi.Config {
-	return httpapi.Config{ListenAddr: cfg.ListenAddr, MessageBytes: cfg.MaxMessageSize, ShutdownTimeout: stop.ShutdownTimeout}
-}
-
-func provideWorkerConfig(cfg WorkConfig, stop StopConfig) application.WorkerConfig {
-	return cfg.worker(stop)
-}
-
-// What each program needs in order to be ready. Accepting tasks needs the store
-// alone; working needs loops that make progress.
-
-func provideAPIReadiness(db *postgres.DB, pool *redis.Pool) *application.CheckReadiness {
-	return application.NewCheckReadiness(
-		application.NamedProbe{Name: "database", Probe: db, Needs: true},
-		application.NamedProbe{Name: "queue", Probe: pool},
-	)
-}
-
-func provideWorkerReadiness(db *postgres.DB, pool *redis.Pool, worker *application.Worker) *application.CheckReadiness {
-	return application.NewCheckReadiness(
-		application.NamedProbe{Name: "database", Probe: db, Needs: true},
-		application.NamedProbe{Name: "queue", Probe: pool},
-		application.NamedProbe{Name: "worker", Probe: worker, Needs: true},
-	)
-}
-
-func provideEmbeddedReadiness(db *sqlite.DB, worker *application.Worker) *application.CheckReadiness {
-	return application.NewCheckReadiness(
-		application.NamedProbe{Name: "database", Probe: db, Needs: true},
-		application.NamedProbe{Name: "worker", Probe: worker, Needs: true},
-	)
-}

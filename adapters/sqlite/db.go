@@ -153,13 +153,3 @@ func (db *DB) Probe(ctx context.Context) error {
 	}
 	return nil
 }
-
-// ForgetWorkers deletes every worker. It is for the start of the embedded mode:
-// as the file is ours alone, all workers that it knows are dead, and what they
-// held is abandoned at once rather than after their leases.
-func ForgetWorkers(ctx context.Context, db *DB) error {
-	if err := db.write(ctx, func(tx *tx) error { return tx.exec(deleteWorkers) }); err != nil {
-		return fmt.Errorf("forget workers: %w", err)
-	}
-	return nil
-}

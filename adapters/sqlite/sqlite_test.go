@@ -42,47 +42,31 @@ func TestRepositories(t *testing.T) {
 	})
 }
 
-func TestForgetWorkers_LeavesWhatTheyHeldToTheNextSweep(t *testing.T) {
+func TestRecover_RescuesWhatAnEarlierProcessHeld(t *testing.T) {
 	db, _ := open(t, fresh(t))
 	store := storeOn(db)
 	dead := beatOnce(t, store, time.Minute)
-	task := addTask(t, store)
-	if claimed, err := store.Tasks.Claim(t.Context(), application.ClaimRequest{
-		Claim: domain.Claim{Worker: dead, Beat: 1, Timeout: time.Hour}, IDs: []domain.TaskID{task.ID()}, Now: time.Now(),
-	}); err != nil || len(claimed) != 1 {
+	held, waiting := addTask(t, store), addTask(t, store)
+	claim := application.ClaimRequest{
+		Claim: domain.Claim{Worker: dead, Beat: 1, Timeout: time.Hour}, IDs: []domain.TaskID{held.ID()}, Now: time.Now(),
+	}
+	if claimed, err := store.Tasks.Claim(t.Context(), claim); err != nil || len(claimed) != 1 {
 		t.Fatalf("claim: %d tasks, %v", len(claimed), err)
 	}
 
-	if err := sqlite.ForgetWorkers(t.Context(), db); err != nil {
-		t.Fatal(err)
-	}
+	taken, err := sqlite.Recover(t.Context(), db, func(task *domain.Task) error {
+		return task.Rescue(domain.RetryPolicy{MaxRescues: 3}, time.Now())
+	})
 
-	judge := application.Judge{Worker: domain.NewWorkerID(), Interval: 100 * time.Millisecond, Lease: time.Hour}
-	rescue := func(task *domain.Task) error { return task.Rescue(domain.RetryPolicy{MaxRescues: 3}, time.Now()) }
-	for number, deadline := int64(1), time.Now().Add(20*time.Second); ; number++ {
-		renew(t, store, judge.Worker, number, judge.Interval)
-		swept, err := store.Dispatch.Abandoned(t.Context(), judge, application.SweepBatch{Limit: 10, Decide: rescue})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(swept.Changed) == 1 && swept.Changed[0].ID() == task.ID() {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("what a forgotten worker held was not abandoned, though the lease is an hour")
-		}
-		time.Sleep(20 * time.Millisecond)
+	if err != nil || taken != 1 {
+		t.Fatalf("recover: %d tasks, %v; want 1", taken, err)
 	}
-}
-
-func TestForgetWorkers_TakesTheirHeartbeat(t *testing.T) {
-	db, _ := open(t, fresh(t))
-	store := storeOn(db)
-	worker := beatOnce(t, store, time.Minute)
-	if err := sqlite.ForgetWorkers(t.Context(), db); err != nil {
-		t.Fatal(err)
+	for _, task := range []*domain.Task{held, waiting} {
+		if got, err := store.Tasks.Get(t.Context(), task.ID()); err != nil || got.Status() != domain.StatusPending {
+			t.Errorf("task %s: %v, %v", task.ID(), got, err)
+		}
 	}
-	if _, err := store.Tasks.Claim(t.Context(), application.ClaimRequest{Claim: domain.Claim{Worker: worker}}); !errors.Is(err, domain.ErrWorkerStale) {
+	if _, err := store.Tasks.Claim(t.Context(), claim); !errors.Is(err, domain.ErrWorkerStale) {
 		t.Errorf("claim of a forgotten worker: %v, want ErrWorkerStale", err)
 	}
 }

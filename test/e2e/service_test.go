@@ -140,7 +140,7 @@ func TestPrograms_WaitForPostgreSQL(t *testing.T) {
 	t.Parallel()
 	server := services.StartPostgreSQL(t)
 	url := server.URL("postgres")
-	server.Stop("fast")
+	server.Stop(services.StopFast)
 	d := &deployment{t: t, env: []string{"DATABASE_URL=" + url, "QUEUE_URL=" + services.Redis(t)}, addr: programs.FreeAddr(t)}
 	w := d.worker()
 	d.api = d.program("api", "LISTEN_ADDR="+d.addr)
