@@ -892,3 +892,387 @@ func (c *MockProbeProbeCall) DoAndReturn(f func(context.Context) error) *MockPro
 	c.Call = c.Call.DoAndReturn(f)
 	return c
 }
+
+// MockEvents is a mock of Events interface.
+type MockEvents struct {
+	ctrl     *gomock.Controller
+	recorder *MockEventsMockRecorder
+	isgomock struct{}
+}
+
+// MockEventsMockRecorder is the mock recorder for MockEvents.
+type MockEventsMockRecorder struct {
+	mock *MockEvents
+}
+
+// NewMockEvents creates a new mock instance.
+func NewMockEvents(ctrl *gomock.Controller) *MockEvents {
+	mock := &MockEvents{ctrl: ctrl}
+	mock.recorder = &MockEventsMockRecorder{mock}
+	return mock
+}
+
+// EXPECT returns an object that allows the caller to indicate expected use.
+func (m *MockEvents) EXPECT() *MockEventsMockRecorder {
+	return m.recorder
+}
+
+// AttemptEnded mocks base method.
+func (m *MockEvents) AttemptEnded(t *domain.Task, took time.Duration, err error) {
+	m.ctrl.T.Helper()
+	m.ctrl.Call(m, "AttemptEnded", t, took, err)
+}
+
+// AttemptEnded indicates an expected call of AttemptEnded.
+func (mr *MockEventsMockRecorder) AttemptEnded(t, took, err any) *MockEventsAttemptEndedCall {
+	mr.mock.ctrl.T.Helper()
+	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "AttemptEnded", reflect.TypeOf((*MockEvents)(nil).AttemptEnded), t, took, err)
+	return &MockEventsAttemptEndedCall{Call: call}
+}
+
+// MockEventsAttemptEndedCall wrap *gomock.Call
+type MockEventsAttemptEndedCall struct {
+	*gomock.Call
+}
+
+// Return rewrite *gomock.Call.Return
+func (c *MockEventsAttemptEndedCall) Return() *MockEventsAttemptEndedCall {
+	c.Call = c.Call.Return()
+	return c
+}
+
+// Do rewrite *gomock.Call.Do
+func (c *MockEventsAttemptEndedCall) Do(f func(*domain.Task, time.Duration, error)) *MockEventsAttemptEndedCall {
+	c.Call = c.Call.Do(f)
+	return c
+}
+
+// DoAndReturn rewrite *gomock.Call.DoAndReturn
+func (c *MockEventsAttemptEndedCall) DoAndReturn(f func(*domain.Task, time.Duration, error)) *MockEventsAttemptEndedCall {
+	c.Call = c.Call.DoAndReturn(f)
+	return c
+}
+
+// AttemptLost mocks base method.
+func (m *MockEvents) AttemptLost(ref application.AttemptRef) {
+	m.ctrl.T.Helper()
+	m.ctrl.Call(m, "AttemptLost", ref)
+}
+
+// AttemptLost indicates an expected call of AttemptLost.
+func (mr *MockEventsMockRecorder) AttemptLost(ref any) *MockEventsAttemptLostCall {
+	mr.mock.ctrl.T.Helper()
+	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "AttemptLost", reflect.TypeOf((*MockEvents)(nil).AttemptLost), ref)
+	return &MockEventsAttemptLostCall{Call: call}
+}
+
+// MockEventsAttemptLostCall wrap *gomock.Call
+type MockEventsAttemptLostCall struct {
+	*gomock.Call
+}
+
+// Return rewrite *gomock.Call.Return
+func (c *MockEventsAttemptLostCall) Return() *MockEventsAttemptLostCall {
+	c.Call = c.Call.Return()
+	return c
+}
+
+// Do rewrite *gomock.Call.Do
+func (c *MockEventsAttemptLostCall) Do(f func(application.AttemptRef)) *MockEventsAttemptLostCall {
+	c.Call = c.Call.Do(f)
+	return c
+}
+
+// DoAndReturn rewrite *gomock.Call.DoAndReturn
+func (c *MockEventsAttemptLostCall) DoAndReturn(f func(application.AttemptRef)) *MockEventsAttemptLostCall {
+	c.Call = c.Call.DoAndReturn(f)
+	return c
+}
+
+// AttemptStarted mocks base method.
+func (m *MockEvents) AttemptStarted(t *domain.Task) {
+	m.ctrl.T.Helper()
+	m.ctrl.Call(m, "AttemptStarted", t)
+}
+
+// AttemptStarted indicates an expected call of AttemptStarted.
+func (mr *MockEventsMockRecorder) AttemptStarted(t any) *MockEventsAttemptStartedCall {
+	mr.mock.ctrl.T.Helper()
+	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "AttemptStarted", reflect.TypeOf((*MockEvents)(nil).AttemptStarted), t)
+	return &MockEventsAttemptStartedCall{Call: call}
+}
+
+// MockEventsAttemptStartedCall wrap *gomock.Call
+type MockEventsAttemptStartedCall struct {
+	*gomock.Call
+}
+
+// Return rewrite *gomock.Call.Return
+func (c *MockEventsAttemptStartedCall) Return() *MockEventsAttemptStartedCall {
+	c.Call = c.Call.Return()
+	return c
+}
+
+// Do rewrite *gomock.Call.Do
+func (c *MockEventsAttemptStartedCall) Do(f func(*domain.Task)) *MockEventsAttemptStartedCall {
+	c.Call = c.Call.Do(f)
+	return c
+}
+
+// DoAndReturn rewrite *gomock.Call.DoAndReturn
+func (c *MockEventsAttemptStartedCall) DoAndReturn(f func(*domain.Task)) *MockEventsAttemptStartedCall {
+	c.Call = c.Call.DoAndReturn(f)
+	return c
+}
+
+// EntryDropped mocks base method.
+func (m *MockEvents) EntryDropped(id domain.TaskID) {
+	m.ctrl.T.Helper()
+	m.ctrl.Call(m, "EntryDropped", id)
+}
+
+// EntryDropped indicates an expected call of EntryDropped.
+func (mr *MockEventsMockRecorder) EntryDropped(id any) *MockEventsEntryDroppedCall {
+	mr.mock.ctrl.T.Helper()
+	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "EntryDropped", reflect.TypeOf((*MockEvents)(nil).EntryDropped), id)
+	return &MockEventsEntryDroppedCall{Call: call}
+}
+
+// MockEventsEntryDroppedCall wrap *gomock.Call
+type MockEventsEntryDroppedCall struct {
+	*gomock.Call
+}
+
+// Return rewrite *gomock.Call.Return
+func (c *MockEventsEntryDroppedCall) Return() *MockEventsEntryDroppedCall {
+	c.Call = c.Call.Return()
+	return c
+}
+
+// Do rewrite *gomock.Call.Do
+func (c *MockEventsEntryDroppedCall) Do(f func(domain.TaskID)) *MockEventsEntryDroppedCall {
+	c.Call = c.Call.Do(f)
+	return c
+}
+
+// DoAndReturn rewrite *gomock.Call.DoAndReturn
+func (c *MockEventsEntryDroppedCall) DoAndReturn(f func(domain.TaskID)) *MockEventsEntryDroppedCall {
+	c.Call = c.Call.DoAndReturn(f)
+	return c
+}
+
+// HandlerAbandoned mocks base method.
+func (m *MockEvents) HandlerAbandoned(ref application.AttemptRef) {
+	m.ctrl.T.Helper()
+	m.ctrl.Call(m, "HandlerAbandoned", ref)
+}
+
+// HandlerAbandoned indicates an expected call of HandlerAbandoned.
+func (mr *MockEventsMockRecorder) HandlerAbandoned(ref any) *MockEventsHandlerAbandonedCall {
+	mr.mock.ctrl.T.Helper()
+	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "HandlerAbandoned", reflect.TypeOf((*MockEvents)(nil).HandlerAbandoned), ref)
+	return &MockEventsHandlerAbandonedCall{Call: call}
+}
+
+// MockEventsHandlerAbandonedCall wrap *gomock.Call
+type MockEventsHandlerAbandonedCall struct {
+	*gomock.Call
+}
+
+// Return rewrite *gomock.Call.Return
+func (c *MockEventsHandlerAbandonedCall) Return() *MockEventsHandlerAbandonedCall {
+	c.Call = c.Call.Return()
+	return c
+}
+
+// Do rewrite *gomock.Call.Do
+func (c *MockEventsHandlerAbandonedCall) Do(f func(application.AttemptRef)) *MockEventsHandlerAbandonedCall {
+	c.Call = c.Call.Do(f)
+	return c
+}
+
+// DoAndReturn rewrite *gomock.Call.DoAndReturn
+func (c *MockEventsHandlerAbandonedCall) DoAndReturn(f func(application.AttemptRef)) *MockEventsHandlerAbandonedCall {
+	c.Call = c.Call.DoAndReturn(f)
+	return c
+}
+
+// HandlerPanicked mocks base method.
+func (m *MockEvents) HandlerPanicked(ref application.AttemptRef, value any, stack []byte) {
+	m.ctrl.T.Helper()
+	m.ctrl.Call(m, "HandlerPanicked", ref, value, stack)
+}
+
+// HandlerPanicked indicates an expected call of HandlerPanicked.
+func (mr *MockEventsMockRecorder) HandlerPanicked(ref, value, stack any) *MockEventsHandlerPanickedCall {
+	mr.mock.ctrl.T.Helper()
+	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "HandlerPanicked", reflect.TypeOf((*MockEvents)(nil).HandlerPanicked), ref, value, stack)
+	return &MockEventsHandlerPanickedCall{Call: call}
+}
+
+// MockEventsHandlerPanickedCall wrap *gomock.Call
+type MockEventsHandlerPanickedCall struct {
+	*gomock.Call
+}
+
+// Return rewrite *gomock.Call.Return
+func (c *MockEventsHandlerPanickedCall) Return() *MockEventsHandlerPanickedCall {
+	c.Call = c.Call.Return()
+	return c
+}
+
+// Do rewrite *gomock.Call.Do
+func (c *MockEventsHandlerPanickedCall) Do(f func(application.AttemptRef, any, []byte)) *MockEventsHandlerPanickedCall {
+	c.Call = c.Call.Do(f)
+	return c
+}
+
+// DoAndReturn rewrite *gomock.Call.DoAndReturn
+func (c *MockEventsHandlerPanickedCall) DoAndReturn(f func(application.AttemptRef, any, []byte)) *MockEventsHandlerPanickedCall {
+	c.Call = c.Call.DoAndReturn(f)
+	return c
+}
+
+// OutcomeUnsaved mocks base method.
+func (m *MockEvents) OutcomeUnsaved(ref application.AttemptRef, err error) {
+	m.ctrl.T.Helper()
+	m.ctrl.Call(m, "OutcomeUnsaved", ref, err)
+}
+
+// OutcomeUnsaved indicates an expected call of OutcomeUnsaved.
+func (mr *MockEventsMockRecorder) OutcomeUnsaved(ref, err any) *MockEventsOutcomeUnsavedCall {
+	mr.mock.ctrl.T.Helper()
+	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "OutcomeUnsaved", reflect.TypeOf((*MockEvents)(nil).OutcomeUnsaved), ref, err)
+	return &MockEventsOutcomeUnsavedCall{Call: call}
+}
+
+// MockEventsOutcomeUnsavedCall wrap *gomock.Call
+type MockEventsOutcomeUnsavedCall struct {
+	*gomock.Call
+}
+
+// Return rewrite *gomock.Call.Return
+func (c *MockEventsOutcomeUnsavedCall) Return() *MockEventsOutcomeUnsavedCall {
+	c.Call = c.Call.Return()
+	return c
+}
+
+// Do rewrite *gomock.Call.Do
+func (c *MockEventsOutcomeUnsavedCall) Do(f func(application.AttemptRef, error)) *MockEventsOutcomeUnsavedCall {
+	c.Call = c.Call.Do(f)
+	return c
+}
+
+// DoAndReturn rewrite *gomock.Call.DoAndReturn
+func (c *MockEventsOutcomeUnsavedCall) DoAndReturn(f func(application.AttemptRef, error)) *MockEventsOutcomeUnsavedCall {
+	c.Call = c.Call.DoAndReturn(f)
+	return c
+}
+
+// Swept mocks base method.
+func (m *MockEvents) Swept(sweep string, n int) {
+	m.ctrl.T.Helper()
+	m.ctrl.Call(m, "Swept", sweep, n)
+}
+
+// Swept indicates an expected call of Swept.
+func (mr *MockEventsMockRecorder) Swept(sweep, n any) *MockEventsSweptCall {
+	mr.mock.ctrl.T.Helper()
+	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Swept", reflect.TypeOf((*MockEvents)(nil).Swept), sweep, n)
+	return &MockEventsSweptCall{Call: call}
+}
+
+// MockEventsSweptCall wrap *gomock.Call
+type MockEventsSweptCall struct {
+	*gomock.Call
+}
+
+// Return rewrite *gomock.Call.Return
+func (c *MockEventsSweptCall) Return() *MockEventsSweptCall {
+	c.Call = c.Call.Return()
+	return c
+}
+
+// Do rewrite *gomock.Call.Do
+func (c *MockEventsSweptCall) Do(f func(string, int)) *MockEventsSweptCall {
+	c.Call = c.Call.Do(f)
+	return c
+}
+
+// DoAndReturn rewrite *gomock.Call.DoAndReturn
+func (c *MockEventsSweptCall) DoAndReturn(f func(string, int)) *MockEventsSweptCall {
+	c.Call = c.Call.DoAndReturn(f)
+	return c
+}
+
+// TaskPassed mocks base method.
+func (m *MockEvents) TaskPassed(sweep string, id domain.TaskID, err error) {
+	m.ctrl.T.Helper()
+	m.ctrl.Call(m, "TaskPassed", sweep, id, err)
+}
+
+// TaskPassed indicates an expected call of TaskPassed.
+func (mr *MockEventsMockRecorder) TaskPassed(sweep, id, err any) *MockEventsTaskPassedCall {
+	mr.mock.ctrl.T.Helper()
+	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "TaskPassed", reflect.TypeOf((*MockEvents)(nil).TaskPassed), sweep, id, err)
+	return &MockEventsTaskPassedCall{Call: call}
+}
+
+// MockEventsTaskPassedCall wrap *gomock.Call
+type MockEventsTaskPassedCall struct {
+	*gomock.Call
+}
+
+// Return rewrite *gomock.Call.Return
+func (c *MockEventsTaskPassedCall) Return() *MockEventsTaskPassedCall {
+	c.Call = c.Call.Return()
+	return c
+}
+
+// Do rewrite *gomock.Call.Do
+func (c *MockEventsTaskPassedCall) Do(f func(string, domain.TaskID, error)) *MockEventsTaskPassedCall {
+	c.Call = c.Call.Do(f)
+	return c
+}
+
+// DoAndReturn rewrite *gomock.Call.DoAndReturn
+func (c *MockEventsTaskPassedCall) DoAndReturn(f func(string, domain.TaskID, error)) *MockEventsTaskPassedCall {
+	c.Call = c.Call.DoAndReturn(f)
+	return c
+}
+
+// Turn mocks base method.
+func (m *MockEvents) Turn(loop string, err error) {
+	m.ctrl.T.Helper()
+	m.ctrl.Call(m, "Turn", loop, err)
+}
+
+// Turn indicates an expected call of Turn.
+func (mr *MockEventsMockRecorder) Turn(loop, err any) *MockEventsTurnCall {
+	mr.mock.ctrl.T.Helper()
+	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Turn", reflect.TypeOf((*MockEvents)(nil).Turn), loop, err)
+	return &MockEventsTurnCall{Call: call}
+}
+
+// MockEventsTurnCall wrap *gomock.Call
+type MockEventsTurnCall struct {
+	*gomock.Call
+}
+
+// Return rewrite *gomock.Call.Return
+func (c *MockEventsTurnCall) Return() *MockEventsTurnCall {
+	c.Call = c.Call.Return()
+	return c
+}
+
+// Do rewrite *gomock.Call.Do
+func (c *MockEventsTurnCall) Do(f func(string, error)) *MockEventsTurnCall {
+	c.Call = c.Call.Do(f)
+	return c
+}
+
+// DoAndReturn rewrite *gomock.Call.DoAndReturn
+func (c *MockEventsTurnCall) DoAndReturn(f func(string, error)) *MockEventsTurnCall {
+	c.Call = c.Call.DoAndReturn(f)
+	return c
+}
