@@ -14,12 +14,13 @@ import (
 const module = "github.com/millrace/millrace"
 
 // layers are the folders of the module, the innermost first. A package imports
-// packages of its own or an inner layer, and test code is imported by none.
-var layers = []string{"migrations", "domain", "application", "adapters", "bootstrap", "cmd"}
+// packages of its own or an inner layer, and test code is imported by none. The
+// first two know nothing of the rest: the client is for other programs to import.
+var layers = []string{"client", "migrations", "domain", "application", "adapters", "bootstrap", "cmd"}
 
 // outsiders is what the use cases must not reach, however indirectly.
 var outsiders = []string{
-	module + "/adapters", module + "/bootstrap", module + "/migrations",
+	module + "/adapters", module + "/bootstrap", module + "/client", module + "/migrations",
 	"database/sql", "net/http",
 	"github.com/jmoiron/sqlx", "github.com/lib/pq", "modernc.org/sqlite",
 	"github.com/gomodule/redigo", "github.com/gorilla/mux", "github.com/google/wire",
