@@ -27,7 +27,7 @@ import (
 )
 
 // messageBytes is the limit on messages in these tests.
-const messageBytes = 1000
+const messageBytes = 4000
 
 // tap stands before the store: a test makes it fail, panic or wait.
 type tap struct {

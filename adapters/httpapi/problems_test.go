@@ -73,8 +73,8 @@ func TestSubmit_RefusesWhatIsNotJSONWith400AndWhatIsWrongWith422(t *testing.T) {
 		{`[]`, 422, "must be an object, not an array", ""},
 		{`"a"`, 422, "must be an object, not a string", ""},
 		{`1`, 422, "must be an object, not a number", ""},
-		{`{"message":"` + long + `"}`, 413, "at most 1000 bytes", "/message"},
-		{`{"message":"` + strings.Repeat(long, 11) + `"}`, 413, "the body must be at most 10096 bytes", "-"},
+		{`{"message":"` + long + `"}`, 413, "at most 4000 bytes", "/message"},
+		{`{"message":"` + strings.Repeat(long, 11) + `"}`, 413, "the body must be at most 28096 bytes", "-"},
 	} {
 		code := map[int]string{400: "malformed", 413: "too_large", 422: "invalid"}[c.status]
 		a := s.call(http.MethodPost, "/tasks", c.body)
@@ -159,6 +159,7 @@ func TestProblems_NameWhatIsWrong(t *testing.T) {
 		{"GET", "/tasks?limit=99999999999999999999", "", "", 422, "invalid", "limit: must be a whole number"},
 		{"GET", "/tasks?limit=1&limit=2", "", "", 422, "invalid", "limit: must be given once"},
 		{"GET", "/tasks?state=pending", "", "", 422, "invalid", "state: is not a known parameter"},
+		{"GET", "/tasks?c=1&a=1&b=1", "", "", 422, "invalid", "a: is not a known parameter; b: is not a known parameter; c: is"},
 		{"GET", "/tasks?%ff=1", "", "", 422, "invalid", "is not a known parameter"},
 		{"POST", "/tasks?limit=1", ok, "", 422, "invalid", "limit: is not a known parameter"},
 		{"GET", "/tasks/" + id + "?x=1", "", "", 422, "invalid", "x: is not a known parameter"},
