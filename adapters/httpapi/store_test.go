@@ -8,14 +8,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/millrace/millrace/adapters/memory"
 	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/domain"
 )
 
-// memoryStore is the least TaskRepository and Queue that the API's use cases need.
+// memoryStore is the least TaskRepository that the API's use cases need.
 type memoryStore struct {
 	application.TaskRepository
-	application.Queue
 	mu    sync.Mutex
 	tasks map[domain.TaskID]*domain.Task
 }
@@ -41,8 +41,6 @@ func (s *memoryStore) Get(_ context.Context, id domain.TaskID) (*domain.Task, er
 
 func (s *memoryStore) Save(ctx context.Context, t *domain.Task) error { return s.Add(ctx, t) }
 
-func (s *memoryStore) Push(context.Context, ...application.Entry) error { return nil }
-
 func (s *memoryStore) List(_ context.Context, q application.TaskQuery) ([]*domain.Task, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -64,5 +62,5 @@ func (systemClock) Now() time.Time { return time.Now() }
 // openStores opens an empty store and queue.
 func openStores(*testing.T) (application.TaskRepository, application.Queue, application.Clock) {
 	s := &memoryStore{tasks: map[domain.TaskID]*domain.Task{}}
-	return s, s, systemClock{}
+	return s, memory.NewQueue(), systemClock{}
 }
