@@ -151,6 +151,25 @@ func (a answer) fields(t *testing.T) map[string]any {
 	return out
 }
 
+// problemDocument is a problem as a client reads it.
+type problemDocument struct {
+	Type, Title, Detail string
+	Status              int
+	Errors              []struct {
+		Pointer, Parameter *string
+		Detail             string
+	}
+}
+
+func (a answer) problem(t *testing.T) problemDocument {
+	t.Helper()
+	var p problemDocument
+	if err := json.Unmarshal([]byte(a.body), &p); err != nil {
+		t.Fatalf("body %q: %v", a.body, err)
+	}
+	return p
+}
+
 // call sends a request, with headers as "Name: value", and checks the answer.
 func (s *service) call(method, path, body string, headers ...string) answer {
 	s.t.Helper()
@@ -207,7 +226,8 @@ func (s *service) submit(message string) string {
 	if a.status != http.StatusCreated {
 		s.t.Fatalf("submit: %d %s", a.status, a.body)
 	}
-	return a.fields(s.t)["id"].(string)
+	id, _ := a.fields(s.t)["id"].(string)
+	return id
 }
 
 // spec is openapi.yaml as a validator reads it.

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"errors"
 	"net/http"
 	"strings"
 
@@ -53,10 +54,10 @@ func accepted(r *http.Request, types ...string) string {
 		offers = append(offers, offer, contenttype.NewMediaType(t+"; charset=utf-8"), contenttype.NewMediaType(t+"; charset=UTF-8"))
 	}
 	best, _, err := contenttype.GetAcceptableMediaTypeFromHeader(header, offers)
-	switch err {
-	case nil:
+	switch {
+	case err == nil:
 		return best.Type + "/" + best.Subtype
-	case contenttype.ErrNoAcceptableTypeFound:
+	case errors.Is(err, contenttype.ErrNoAcceptableTypeFound):
 		return ""
 	}
 	return types[0]

@@ -2,6 +2,7 @@ package httpapi_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -23,8 +24,8 @@ func wantProblem(t *testing.T, a answer, status int, code, detail string) {
 		t.Errorf("got %d %s %.300s, want the problem %d %s", a.status, a.header.Get("Content-Type"), a.body, status, code)
 		return
 	}
-	p := a.fields(t)
-	if p["type"] != "/problems/"+code || p["status"] != float64(status) || p["title"] == "" || !strings.Contains(p["detail"].(string), detail) {
+	p := a.problem(t)
+	if p.Type != "/problems/"+code || p.Status != status || p.Title == "" || !strings.Contains(p.Detail, detail) {
 		t.Errorf("got %s, want %s with %q", a.body, code, detail)
 	}
 }
@@ -79,27 +80,18 @@ func TestSubmit_RefusesWhatIsNotJSONWith400AndWhatIsWrongWith422(t *testing.T) {
 		code := map[int]string{400: "malformed", 413: "too_large", 422: "invalid"}[c.status]
 		a := s.call(http.MethodPost, "/tasks", c.body)
 		wantProblem(t, a, c.status, code, c.detail)
-		errs, _ := a.fields(t)["errors"].([]any)
-		switch {
-		case c.pointer == "-" && errs != nil:
-			t.Errorf("%.40q: errors %v", c.body, errs)
-		case c.pointer != "-":
-			if len(errs) != 1 || fmt.Sprint(errs[0].(map[string]any)["pointer"]) != pointerOr(c.pointer) {
-				t.Errorf("%.40q: errors %v, want %q", c.body, errs, c.pointer)
-			}
+		errs := a.problem(t).Errors
+		if c.pointer == "-" && errs == nil {
+			continue
+		}
+		// A pointer to the whole body is empty, and left out.
+		if len(errs) != 1 || (errs[0].Pointer == nil) != (c.pointer == "") || c.pointer != "" && *errs[0].Pointer != c.pointer {
+			t.Errorf("%.40q: %s, want the pointer %q", c.body, a.body, c.pointer)
 		}
 	}
 	if list := s.follow(""); len(list) != 0 {
 		t.Errorf("%d tasks were stored", len(list))
 	}
-}
-
-// pointerOr: the pointer to the whole body is empty, and left out.
-func pointerOr(p string) string {
-	if p == "" {
-		return "<nil>"
-	}
-	return p
 }
 
 func TestProblems_NameWhatIsWrong(t *testing.T) {
@@ -170,7 +162,7 @@ func TestProblems_NameWhatIsWrong(t *testing.T) {
 		}
 		a := s.call(c.method, c.path, c.body, headers...)
 		wantProblem(t, a, c.status, c.code, c.detail)
-		if c.status == 422 && a.fields(t)["errors"] == nil {
+		if c.status == 422 && a.problem(t).Errors == nil {
 			t.Errorf("%s %s: no errors in %s", c.method, c.path, a.body)
 		}
 	}
@@ -242,7 +234,7 @@ func TestFail_DoesNotLogAClientThatHungUp(t *testing.T) {
 		return ctx.Err()
 	})
 	ctx, hangUp := context.WithCancel(t.Context())
-	req, _ := http.NewRequestWithContext(ctx, "GET", s.URL+"/tasks", nil)
+	req, _ := http.NewRequestWithContext(ctx, http.MethodGet, s.URL+"/tasks", nil)
 	go func() { <-waiting; hangUp() }()
 	if res, err := http.DefaultClient.Do(req); err == nil {
 		res.Body.Close()
@@ -261,8 +253,8 @@ func TestDecode_ABodyThatDoesNotArriveIsATimeout(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
-	fmt.Fprintf(conn, "POST /tasks HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+	t.Cleanup(func() { _ = conn.Close() })
+	_, _ = fmt.Fprint(conn, "POST /tasks HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
 	got, _ := io.ReadAll(conn)
 	if !strings.HasPrefix(string(got), "HTTP/1.1 408 ") || !strings.Contains(string(got), "/problems/request_timeout") {
 		t.Errorf("got %s", got)
@@ -271,14 +263,15 @@ func TestDecode_ABodyThatDoesNotArriveIsATimeout(t *testing.T) {
 
 func TestProblems_AreDescribedWhereTheirTypeLeads(t *testing.T) {
 	s := newService(t)
-	problems := s.call("GET", "/problems", "").fields(t)["problems"].([]any)
-	if len(problems) < 12 {
-		t.Errorf("only %d problems", len(problems))
+	var list struct {
+		Problems []struct{ Type, Meaning string }
 	}
-	for _, p := range problems {
-		p := p.(map[string]any)
-		if one := s.call("GET", p["type"].(string), "").fields(t); one["meaning"] != p["meaning"] || one["meaning"] == "" {
-			t.Errorf("%v leads to %v", p["type"], one)
+	if err := json.Unmarshal([]byte(s.call("GET", "/problems", "").body), &list); err != nil || len(list.Problems) < 12 {
+		t.Fatalf("%d problems, %v", len(list.Problems), err)
+	}
+	for _, p := range list.Problems {
+		if one := s.call("GET", p.Type, "").fields(t); one["meaning"] != p.Meaning || p.Meaning == "" {
+			t.Errorf("%s leads to %v", p.Type, one)
 		}
 	}
 }

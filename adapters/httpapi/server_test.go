@@ -3,6 +3,7 @@ package httpapi_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -112,7 +113,7 @@ func TestDocs_NeedNothingFromElsewhere(t *testing.T) {
 		t.Errorf("a browser gets %d %v", index.status, index.header)
 	}
 	for _, link := range s.call("GET", "/", "").fields(t) {
-		if a := s.call("GET", link.(string), ""); a.status != http.StatusOK {
+		if a := s.call("GET", fmt.Sprint(link), ""); a.status != http.StatusOK {
 			t.Errorf("%s: %d", link, a.status)
 		}
 	}
@@ -254,7 +255,7 @@ func TestRun_FailsWhenTheAddressIsTaken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
+	t.Cleanup(func() { _ = l.Close() })
 	server := httpapi.NewAdminServer(l.Addr().String(), application.NewCheckReadiness(), slog.New(slog.DiscardHandler))
 	if err := server.Run(t.Context()); err == nil || !strings.Contains(err.Error(), l.Addr().String()) {
 		t.Errorf("Run: %v", err)

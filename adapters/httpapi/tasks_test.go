@@ -216,8 +216,8 @@ func TestList_RefusesACursorWithOtherFilters(t *testing.T) {
 	} {
 		a := s.call(http.MethodGet, path, "")
 		wantProblem(t, a, http.StatusUnprocessableEntity, "invalid", detail)
-		if errs := a.fields(t)["errors"].([]any)[0].(map[string]any); errs["parameter"] != "cursor" || errs["pointer"] != nil {
-			t.Errorf("errors: %v", errs)
+		if errs := a.problem(t).Errors; len(errs) != 1 || errs[0].Pointer != nil || errs[0].Parameter == nil || *errs[0].Parameter != "cursor" {
+			t.Errorf("%s", a.body)
 		}
 	}
 }
