@@ -94,11 +94,13 @@ type watchedWriter struct {
 	begun bool
 }
 
+// WriteHeader begins the answer.
 func (w *watchedWriter) WriteHeader(status int) {
 	w.begun = true
 	w.ResponseWriter.WriteHeader(status)
 }
 
+// Write begins the answer, if WriteHeader has not.
 func (w *watchedWriter) Write(p []byte) (int, error) {
 	w.begun = true
 	return w.ResponseWriter.Write(p)
