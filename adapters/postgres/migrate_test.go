@@ -6,6 +6,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
+
+	"github.com/pressly/goose/v3/lock"
 
 	"github.com/millrace/millrace/domain"
 	"github.com/millrace/millrace/test/services"
@@ -29,6 +32,31 @@ func TestMigrate_AnyNumberAtOnce(t *testing.T) {
 	}
 	if err := Migrate(t.Context(), db, slog.New(slog.DiscardHandler)); err != nil {
 		t.Errorf("again: %v", err)
+	}
+}
+
+func TestMigrate_WaitsForTheOneThatIsAtWork(t *testing.T) {
+	db := open(t, Config{})
+	other, err := db.x.Connx(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = other.Close() }()
+	if _, err := other.ExecContext(t.Context(), "SELECT pg_advisory_lock($1)", int64(lock.DefaultLockID)); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- Migrate(t.Context(), db, slog.New(slog.DiscardHandler)) }()
+	select {
+	case err := <-done:
+		t.Fatalf("it did not wait: %v", err)
+	case <-time.After(300 * time.Millisecond):
+	}
+	if _, err := other.ExecContext(t.Context(), "SELECT pg_advisory_unlock($1)", int64(lock.DefaultLockID)); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
 	}
 }
 
