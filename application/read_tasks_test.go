@@ -1,0 +1,99 @@
+package application_test
+
+import (
+	"context"
+	"slices"
+	"testing"
+
+	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/domain"
+)
+
+func TestGetTask_ReturnsTheTaskAsItIs(t *testing.T) {
+	p, task := newPorts(t), newTask(t)
+	p.tasks.EXPECT().Get(anyArg, task.ID()).Return(task, nil)
+
+	got, err := application.NewGetTask(p.tasks).Run(t.Context(), task.ID())
+
+	must(t, err)
+	same(t, "task", got, task)
+}
+
+func TestGetTask_SaysThatThereIsNone(t *testing.T) {
+	p := newPorts(t)
+	p.tasks.EXPECT().Get(anyArg, anyArg).Return(nil, domain.ErrTaskNotFound)
+
+	_, err := application.NewGetTask(p.tasks).Run(t.Context(), newTask(t).ID())
+
+	wantError(t, err, domain.ErrTaskNotFound)
+}
+
+// tasksOf makes n tasks.
+func tasksOf(t *testing.T, n int) []*domain.Task {
+	t.Helper()
+	tasks := make([]*domain.Task, n)
+	for i := range tasks {
+		tasks[i] = newTask(t)
+	}
+	return tasks
+}
+
+func TestListTasks_TellsWhetherThereIsMore(t *testing.T) {
+	for name, c := range map[string]struct {
+		limit, stored, want int
+		more                bool
+	}{
+		"Fewer":       {limit: 3, stored: 2, want: 2},
+		"JustSoMany":  {limit: 3, stored: 3, want: 3},
+		"OneTooMany":  {limit: 3, stored: 4, want: 3, more: true},
+		"ByDefault":   {limit: 0, stored: 60, want: application.DefaultPageSize, more: true},
+		"TheLongest":  {limit: application.MaxPageSize, stored: 2000, want: application.MaxPageSize, more: true},
+		"TheShortest": {limit: 1, stored: 2, want: 1, more: true},
+		"None":        {limit: 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, stored := newPorts(t), tasksOf(t, c.stored)
+			p.tasks.EXPECT().List(anyArg, anyArg).DoAndReturn(func(_ context.Context, q application.TaskQuery) ([]*domain.Task, error) {
+				return stored[:min(q.Limit, len(stored))], nil
+			})
+
+			page, err := application.NewListTasks(p.tasks).Run(t.Context(), application.TaskQuery{Limit: c.limit})
+
+			must(t, err)
+			same(t, "more", page.More, c.more)
+			if !slices.Equal(page.Tasks, stored[:c.want]) {
+				t.Errorf("got %d tasks, want the first %d", len(page.Tasks), c.want)
+			}
+		})
+	}
+}
+
+func TestListTasks_PassesOnWhatItIsAskedFor(t *testing.T) {
+	p, below := newPorts(t), newTask(t).ID()
+	p.tasks.EXPECT().List(anyArg, application.TaskQuery{
+		Statuses: []domain.Status{domain.StatusFailed}, Before: below, Limit: 11,
+	}).Return(nil, nil)
+
+	_, err := application.NewListTasks(p.tasks).Run(t.Context(), application.TaskQuery{
+		Statuses: []domain.Status{domain.StatusFailed}, Before: below, Limit: 10,
+	})
+
+	must(t, err)
+}
+
+func TestListTasks_RefusesALimitOutOfBounds(t *testing.T) {
+	for _, limit := range []int{-1, application.MaxPageSize + 1} {
+		_, err := application.NewListTasks(newPorts(t).tasks).Run(t.Context(), application.TaskQuery{Limit: limit})
+
+		same(t, "field", wantCode(t, err, domain.CodeInvalid).Fields[0].Field, "limit")
+	}
+}
+
+func TestListTasks_SaysThatTheStoreIsAway(t *testing.T) {
+	p := newPorts(t)
+	p.tasks.EXPECT().List(anyArg, anyArg).Return(nil, domain.ErrUnavailable)
+
+	_, err := application.NewListTasks(p.tasks).Run(t.Context(), application.TaskQuery{})
+
+	wantError(t, err, domain.ErrUnavailable)
+}
