@@ -1,0 +1,155 @@
+package application_test
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/domain"
+)
+
+// store is the state from which the mocks of a repository answer.
+type store struct {
+	mu    sync.Mutex
+	tasks map[domain.TaskID]domain.TaskState
+}
+
+func newStore() *store { return &store{tasks: map[domain.TaskID]domain.TaskState{}} }
+
+func (s *store) put(t *domain.Task) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tasks[t.ID()] = t.State()
+}
+
+func (s *store) state(id domain.TaskID) domain.TaskState {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.tasks[id]
+}
+
+// change is a change by somebody else.
+func (s *store) change(id domain.TaskID, change func(*domain.Task) error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.locked(id, func(t *domain.Task) error {
+		if err := change(t); err != nil {
+			return err
+		}
+		s.tasks[id] = t.State()
+		return nil
+	})
+}
+
+// locked calls do with the task, while the caller has the lock.
+func (s *store) locked(id domain.TaskID, do func(*domain.Task) error) error {
+	state, ok := s.tasks[id]
+	if !ok {
+		return domain.ErrTaskNotFound
+	}
+	t, err := domain.Restore(state)
+	if err != nil {
+		return err
+	}
+	return do(t)
+}
+
+func (s *store) get(_ context.Context, id domain.TaskID) (found *domain.Task, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	err = s.locked(id, func(t *domain.Task) error {
+		found = t
+		return nil
+	})
+	return found, err
+}
+
+func (s *store) save(_ context.Context, t *domain.Task) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.locked(t.ID(), func(stored *domain.Task) error {
+		if stored.Version() != t.StoredVersion() {
+			return domain.ErrConflict
+		}
+		s.tasks[t.ID()] = t.State()
+		t.MarkStored()
+		return nil
+	})
+}
+
+func (s *store) claim(_ context.Context, c application.ClaimRequest) ([]*domain.Task, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var claimed []*domain.Task
+	for _, id := range c.IDs {
+		_ = s.locked(id, func(t *domain.Task) error { // what cannot be claimed is left out
+			if err := t.Claim(c.Claim, c.Now); err != nil {
+				return err
+			}
+			t.MarkStored()
+			s.tasks[id] = t.State()
+			claimed = append(claimed, t)
+			return nil
+		})
+	}
+	return claimed, nil
+}
+
+// pullWait is how long a pull waits for an entry.
+const pullWait = 5 * time.Second
+
+// line is the queue from which the mocks of one answer.
+type line struct {
+	mu      sync.Mutex
+	entries []application.Entry
+	pushed  chan struct{} // holds a token after a push
+}
+
+func newLine() *line { return &line{pushed: make(chan struct{}, 1)} }
+
+func (l *line) push(_ context.Context, entries ...application.Entry) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.entries = append(l.entries, entries...)
+	select {
+	case l.pushed <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+func (l *line) pull(ctx context.Context, n int) ([]application.Entry, error) {
+	timeout := time.After(pullWait)
+	for {
+		if taken := l.take(n); len(taken) > 0 {
+			return taken, nil
+		}
+		select {
+		case <-l.pushed:
+		case <-timeout:
+			return nil, nil
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+func (l *line) take(n int) []application.Entry {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	taken := l.entries[:min(n, len(l.entries))]
+	l.entries = l.entries[len(taken):]
+	return taken
+}
+
+// ids returns what is on the queue.
+func (l *line) ids() []domain.TaskID {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	ids := make([]domain.TaskID, len(l.entries))
+	for i, e := range l.entries {
+		ids[i] = e.ID
+	}
+	return ids
+}

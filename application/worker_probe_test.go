@@ -1,0 +1,96 @@
+package application_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/domain"
+)
+
+// pullPatience is how long a pull, with its claim, may take.
+const pullPatience = 15 * time.Second
+
+// wantStuck fails the test unless the probe names the loop.
+func (r *rig) wantStuck(loop string) {
+	r.t.Helper()
+	err := r.worker.Probe(r.t.Context())
+	wantError(r.t, err, domain.ErrUnavailable)
+	if !strings.Contains(err.Error(), loop) {
+		r.t.Errorf("%q does not name the loop %s", err, loop)
+	}
+}
+
+// wantWell fails the test unless the probe finds nothing.
+func (r *rig) wantWell() {
+	r.t.Helper()
+	must(r.t, r.worker.Probe(r.t.Context()))
+}
+
+func TestWorkerProbe_IsWellWhileTheLoopsTurn(t *testing.T) {
+	onRig(t, func(t *testing.T, r *rig) {
+		r.handles(forTime(time.Second))
+		r.start()
+		for range 100 {
+			r.wantWell()
+			pass(time.Second)
+			r.enqueueOne()
+		}
+	})
+}
+
+func TestWorkerProbe_FailsWhenAPullHangs(t *testing.T) {
+	onRig(t, func(t *testing.T, r *rig) {
+		r.queue.EXPECT().Pull(anyArg, anyArg).DoAndReturn(func(ctx context.Context, _ int) ([]application.Entry, error) {
+			return nil, untilEnded(ctx)
+		})
+		r.start()
+
+		pass(pullPatience)
+		r.wantWell()
+		pass(time.Microsecond)
+		r.wantStuck("pull")
+	})
+}
+
+func TestWorkerProbe_FailsWhenNothingCanBeClaimed(t *testing.T) {
+	onRig(t, func(t *testing.T, r *rig) {
+		r.tasks.EXPECT().Claim(anyArg, anyArg).Return(nil, domain.ErrUnavailable).MinTimes(2)
+		r.enqueue(1)
+		r.start()
+
+		pass(pullPatience)
+		r.wantWell()
+		pass(time.Microsecond)
+		r.wantStuck("pull")
+	})
+}
+
+func TestWorkerProbe_IsWellWhileAllSlotsAreBusy(t *testing.T) {
+	onRig(t, func(t *testing.T, r *rig) {
+		r.handles(forTime(4 * time.Minute))
+		r.enqueue(r.cfg.Capacity)
+		r.start()
+
+		pass(3 * time.Minute)
+
+		r.wantWell()
+	})
+}
+
+func TestWorkerProbe_FailsWhenNoBeatSucceedsForALease(t *testing.T) {
+	onRig(t, func(t *testing.T, r *rig) {
+		answered := r.workers.EXPECT().Beat(anyArg, anyArg).Return(application.BeatAnswer{}, nil).Times(1)
+		r.workers.EXPECT().Beat(anyArg, anyArg).Return(application.BeatAnswer{}, domain.ErrUnavailable).After(answered).Times(10)
+		r.start()
+
+		pass(r.cfg.Lease)
+		r.wantWell()
+		pass(time.Microsecond)
+		r.wantStuck("beat")
+		pass(r.interval()) // a beat succeeds again
+		r.wantWell()
+	})
+}
