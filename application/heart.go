@@ -19,6 +19,7 @@ func (w *Worker) heart(ctx context.Context, first chan<- struct{}) {
 	var once sync.Once
 	ticker := time.NewTicker(w.cfg.interval())
 	defer ticker.Stop()
+	w.pulse.within(loopBeat, w.clock.Now().Add(w.cfg.Lease))
 	for {
 		beats.Go(func() {
 			if w.beat(ctx) == nil {

@@ -94,3 +94,15 @@ func TestWorkerProbe_FailsWhenNoBeatSucceedsForALease(t *testing.T) {
 		r.wantWell()
 	})
 }
+
+func TestWorkerProbe_FailsWhenNoBeatEverSucceeds(t *testing.T) {
+	onRig(t, func(t *testing.T, r *rig) {
+		r.workers.EXPECT().Beat(anyArg, anyArg).Return(application.BeatAnswer{}, domain.ErrUnavailable).AnyTimes()
+		r.start()
+
+		pass(r.cfg.Lease)
+		r.wantWell()
+		pass(time.Microsecond)
+		r.wantStuck("beat")
+	})
+}
