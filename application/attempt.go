@@ -11,8 +11,8 @@ import (
 	"github.com/millrace/millrace/domain"
 )
 
-// maxSaveTries bounds the tries to store an outcome that the store refuses for
-// a reason that waiting does not cure.
+// maxSaveTries bounds the tries to store an outcome, or to read its task again,
+// that the store refuses for a reason that waiting does not cure.
 const maxSaveTries = 5
 
 // attempt runs the handler and stores what came of it.
@@ -147,7 +147,7 @@ func (w *Worker) trySave(ctx context.Context, ref AttemptRef, t *domain.Task, de
 // reload reads the task of an attempt that the worker still holds.
 func (w *Worker) reload(ctx context.Context, ref AttemptRef) (*domain.Task, error) {
 	wait := newBackoff()
-	for {
+	for tries := 1; ; tries++ {
 		if cause := w.holdings.causeOf(ref); errors.Is(cause, domain.ErrAttemptLost) {
 			return nil, cause
 		}
@@ -155,7 +155,7 @@ func (w *Worker) reload(ctx context.Context, ref AttemptRef) (*domain.Task, erro
 		if err == nil || errors.Is(err, domain.ErrTaskNotFound) {
 			return t, err
 		}
-		if !pause(ctx, wait) {
+		if tries >= maxSaveTries && !errors.Is(err, domain.ErrUnavailable) || !pause(ctx, wait) {
 			return nil, err
 		}
 	}

@@ -237,6 +237,10 @@ func TestWorker_GivesUpWhatTheStoreRefusesForGood(t *testing.T) {
 		"Save": func(r *rig, _ domain.TaskID) {
 			r.tasks.EXPECT().Save(anyArg, anyArg).Return(errBroken).Times(5)
 		},
+		"Get": func(r *rig, id domain.TaskID) {
+			r.tasks.EXPECT().Save(anyArg, anyArg).Return(domain.ErrConflict).Times(1)
+			r.tasks.EXPECT().Get(anyArg, id).Return(nil, errBroken).Times(5)
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			onRig(t, func(t *testing.T, r *rig) {
