@@ -67,6 +67,7 @@ func load[T any](environ []string) (T, error) {
 func describe[T any]() string {
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "  NAME\tDEFAULT\tMEANING")
 	var cfg T
 	for _, s := range settingsOf(reflect.ValueOf(&cfg).Elem()) {
 		value := s.value

@@ -37,7 +37,7 @@ func (e usageError) Error() string { return e.err.Error() }
 func Root(name, short, settings string, run func(ctx context.Context) error) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: name, Short: short, Version: bootstrap.Version(),
-		Long:          short + "\n\nSettings, read from the environment:\n\n  NAME  DEFAULT  MEANING\n" + settings,
+		Long:          short + "\n\nSettings, read from the environment:\n\n" + settings,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args:          noArgs,
