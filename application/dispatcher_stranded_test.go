@@ -35,7 +35,7 @@ func sweepsFor(t *testing.T, sights ...sight) []time.Duration {
 			if !s.candidates {
 				t.Error("the queue is asked although there are no candidates")
 			}
-			return now().Add(-s.oldest), s.oldest > 0, s.err
+			return now().Add(-s.oldest), s.oldest != 0, s.err
 		}).AnyTimes()
 		p.dispatch.EXPECT().Stranded(anyArg, anyArg, anyArg).DoAndReturn(
 			func(_ context.Context, before time.Time, _ application.SweepBatch) (application.Swept, error) {
@@ -73,6 +73,10 @@ func TestDispatcher_TakesAsStrandedWhatTwoSweepsRunningHaveFound(t *testing.T) {
 		"BoundOfTheFirst": { // the queue was drained in between
 			[]sight{{true, time.Minute, nil}, lost},
 			[]time.Duration{0, time.Minute + twice},
+		},
+		"MarkedByAClockThatIsAhead": {
+			[]sight{{true, -time.Second, nil}, {true, -time.Second, nil}},
+			[]time.Duration{0, twice},
 		},
 		"YoungEntries": { // younger than a candidate may be
 			[]sight{{true, time.Second, nil}, {true, time.Second, nil}},

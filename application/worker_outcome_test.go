@@ -139,7 +139,7 @@ func wantTimeout(t *testing.T, r *rig, id domain.TaskID, after time.Duration) {
 }
 
 func TestWorker_AHandlerThatFinishesInTheGraceHasFinished(t *testing.T) {
-	onRig(t, func(t *testing.T, r *rig) {
+	onRig(t, func(_ *testing.T, r *rig) {
 		r.handles(func(context.Context, *domain.Task) error {
 			time.Sleep(r.cfg.TaskTimeout + r.cfg.HandlerGrace/2)
 			return nil
@@ -199,7 +199,7 @@ func TestWorker_StoresAnOutcomeWhenTheStoreIsBack(t *testing.T) {
 }
 
 func TestWorker_ReadsTheTaskAgainWhenTheStoreIsBack(t *testing.T) {
-	onRig(t, func(t *testing.T, r *rig) {
+	onRig(t, func(_ *testing.T, r *rig) {
 		r.handles(returning(nil))
 		id := r.enqueueOne()
 		r.tasks.EXPECT().Save(anyArg, anyArg).Return(domain.ErrUnavailable).Times(1)
@@ -288,7 +288,7 @@ func claimedByAnother(task *domain.Task) error {
 }
 
 func TestWorker_DropsTheOutcomeOfATaskThatIsGone(t *testing.T) {
-	onRig(t, func(t *testing.T, r *rig) {
+	onRig(t, func(_ *testing.T, r *rig) {
 		r.handles(returning(nil))
 		id := r.enqueueOne()
 		r.tasks.EXPECT().Save(anyArg, anyArg).Return(domain.ErrTaskNotFound).Times(1)

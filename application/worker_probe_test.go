@@ -30,7 +30,7 @@ func (r *rig) wantWell() {
 }
 
 func TestWorkerProbe_IsWellWhileTheLoopsTurn(t *testing.T) {
-	onRig(t, func(t *testing.T, r *rig) {
+	onRig(t, func(_ *testing.T, r *rig) {
 		r.handles(forTime(time.Second))
 		r.start()
 		for range 100 {
@@ -42,7 +42,7 @@ func TestWorkerProbe_IsWellWhileTheLoopsTurn(t *testing.T) {
 }
 
 func TestWorkerProbe_FailsWhenAPullHangs(t *testing.T) {
-	onRig(t, func(t *testing.T, r *rig) {
+	onRig(t, func(_ *testing.T, r *rig) {
 		r.queue.EXPECT().Pull(anyArg, anyArg).DoAndReturn(func(ctx context.Context, _ int) ([]application.Entry, error) {
 			return nil, untilEnded(ctx)
 		})
@@ -56,7 +56,7 @@ func TestWorkerProbe_FailsWhenAPullHangs(t *testing.T) {
 }
 
 func TestWorkerProbe_FailsWhenNothingCanBeClaimed(t *testing.T) {
-	onRig(t, func(t *testing.T, r *rig) {
+	onRig(t, func(_ *testing.T, r *rig) {
 		r.tasks.EXPECT().Claim(anyArg, anyArg).Return(nil, domain.ErrUnavailable).MinTimes(2)
 		r.enqueue(1)
 		r.start()
@@ -69,7 +69,7 @@ func TestWorkerProbe_FailsWhenNothingCanBeClaimed(t *testing.T) {
 }
 
 func TestWorkerProbe_IsWellWhileAllSlotsAreBusy(t *testing.T) {
-	onRig(t, func(t *testing.T, r *rig) {
+	onRig(t, func(_ *testing.T, r *rig) {
 		r.handles(forTime(4 * time.Minute))
 		r.enqueue(r.cfg.Capacity)
 		r.start()
@@ -81,7 +81,7 @@ func TestWorkerProbe_IsWellWhileAllSlotsAreBusy(t *testing.T) {
 }
 
 func TestWorkerProbe_FailsWhenNoBeatSucceedsForALease(t *testing.T) {
-	onRig(t, func(t *testing.T, r *rig) {
+	onRig(t, func(_ *testing.T, r *rig) {
 		answered := r.workers.EXPECT().Beat(anyArg, anyArg).Return(application.BeatAnswer{}, nil).Times(1)
 		r.workers.EXPECT().Beat(anyArg, anyArg).Return(application.BeatAnswer{}, domain.ErrUnavailable).After(answered).Times(10)
 		r.start()
@@ -96,7 +96,7 @@ func TestWorkerProbe_FailsWhenNoBeatSucceedsForALease(t *testing.T) {
 }
 
 func TestWorkerProbe_FailsWhenNoBeatEverSucceeds(t *testing.T) {
-	onRig(t, func(t *testing.T, r *rig) {
+	onRig(t, func(_ *testing.T, r *rig) {
 		r.workers.EXPECT().Beat(anyArg, anyArg).Return(application.BeatAnswer{}, domain.ErrUnavailable).AnyTimes()
 		r.start()
 

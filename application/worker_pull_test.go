@@ -49,7 +49,7 @@ func TestWorker_PullsOnlyAsManyAsThereAreFreeSlots(t *testing.T) {
 func TestWorker_NeverRunsMoreThanItsCapacity(t *testing.T) {
 	onRig(t, func(t *testing.T, r *rig) {
 		var running, most, calls atomic.Int64
-		r.handles(func(ctx context.Context, _ *domain.Task) error {
+		r.handles(func(context.Context, *domain.Task) error {
 			most.Store(max(most.Load(), running.Add(1)))
 			defer running.Add(-1)
 			time.Sleep(time.Duration(1+calls.Add(1)%7) * 100 * time.Millisecond)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/millrace/millrace/application"
@@ -138,9 +139,10 @@ func TestWorker_EndsAfterTheShutdownTimeoutWhatStillRunsAndReleasesIt(t *testing
 func TestWorker_LeavesAHandlerBehindThatIgnoresTheStop(t *testing.T) {
 	onRig(t, func(t *testing.T, r *rig) {
 		freed := make(chan struct{})
-		defer close(freed)
-		r.handles(func(context.Context, *domain.Task) error {
+		var seen record[domain.Status]
+		r.handles(func(_ context.Context, task *domain.Task) error {
 			<-freed
+			seen.add(task.Status())
 			return nil
 		})
 		id := r.enqueueOne()
@@ -151,6 +153,9 @@ func TestWorker_LeavesAHandlerBehindThatIgnoresTheStop(t *testing.T) {
 
 		r.wantStatus(domain.StatusPending, id)
 		wantUncharged(t, r.store.state(id))
+		close(freed)
+		synctest.Wait()
+		same(t, "status that the handler still sees", seen.last(), domain.StatusProcessing)
 	})
 }
 
