@@ -126,10 +126,10 @@ func (w *Worker) trySave(ctx context.Context, ref AttemptRef, t *domain.Task, de
 		case errors.Is(err, domain.ErrConflict): // a stop was asked for, or the attempt is lost
 		default:
 			w.events.Turn(loopSave, err)
-			if tries++; tries > maxSaveTries && !errors.Is(err, domain.ErrUnavailable) {
-				return nil, err
+			if !errors.Is(err, domain.ErrUnavailable) {
+				tries++
 			}
-			if !pause(ctx, wait) {
+			if tries > maxSaveTries || !pause(ctx, wait) {
 				return nil, err
 			}
 		}
@@ -147,7 +147,7 @@ func (w *Worker) trySave(ctx context.Context, ref AttemptRef, t *domain.Task, de
 // reload reads the task of an attempt that the worker still holds.
 func (w *Worker) reload(ctx context.Context, ref AttemptRef) (*domain.Task, error) {
 	wait := newBackoff()
-	for tries := 1; ; tries++ {
+	for tries := 1; ; {
 		if cause := w.holdings.causeOf(ref); errors.Is(cause, domain.ErrAttemptLost) {
 			return nil, cause
 		}
@@ -155,7 +155,10 @@ func (w *Worker) reload(ctx context.Context, ref AttemptRef) (*domain.Task, erro
 		if err == nil || errors.Is(err, domain.ErrTaskNotFound) {
 			return t, err
 		}
-		if tries >= maxSaveTries && !errors.Is(err, domain.ErrUnavailable) || !pause(ctx, wait) {
+		if !errors.Is(err, domain.ErrUnavailable) {
+			tries++
+		}
+		if tries > maxSaveTries || !pause(ctx, wait) {
 			return nil, err
 		}
 	}

@@ -2,6 +2,7 @@ package application
 
 import (
 	"context"
+	"errors"
 	"sync"
 
 	"github.com/millrace/millrace/domain"
@@ -19,7 +20,6 @@ type holdings struct {
 
 // holding is one attempt that the worker holds.
 type holding struct {
-	task     *domain.Task
 	returned bool // the handler has: only the outcome is to be saved
 	// end ends the handler's context with its reason; set when the handler starts.
 	end   context.CancelCauseFunc
@@ -51,7 +51,7 @@ func (h *holdings) endClaim(ids []domain.TaskID, claimed []*domain.Task) {
 		}
 	}
 	for _, t := range claimed {
-		h.held[refOf(t)] = &holding{task: t}
+		h.held[refOf(t)] = &holding{}
 	}
 }
 
@@ -91,7 +91,7 @@ func (h *holdings) end(ref AttemptRef, cause error) {
 	if !ok {
 		return
 	}
-	if x.cause == nil {
+	if x.cause == nil || errors.Is(cause, domain.ErrAttemptLost) { // nothing outweighs a loss
 		x.cause = cause
 	}
 	if x.end != nil {

@@ -78,8 +78,10 @@ func (w *Worker) Run(ctx context.Context) {
 	var heart sync.WaitGroup
 	firstBeat := make(chan struct{})
 	heart.Go(func() { w.heart(alive, firstBeat) })
+	known := false // to the store
 	select {
 	case <-firstBeat: // no claim is granted before it
+		known = true
 	case <-ctx.Done():
 	}
 
@@ -98,9 +100,20 @@ func (w *Worker) Run(ctx context.Context) {
 	die()
 	heart.Wait()
 
-	leaving, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
+	if known {
+		w.events.Turn("leave", w.leave(context.WithoutCancel(ctx)))
+	}
+}
+
+// leave takes the worker off the record. A last beat, which lists nothing, gives
+// back a claim whose answer was lost.
+func (w *Worker) leave(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, saveTimeout)
 	defer cancel()
-	w.events.Turn("leave", w.workers.Leave(leaving, w.info.ID))
+	if err := w.beat(ctx); err != nil {
+		return err
+	}
+	return w.workers.Leave(ctx, w.info.ID)
 }
 
 // pull fills the local queue until ctx ends, then closes it.

@@ -182,7 +182,9 @@ func TestWorker_KeepsBeatingUntilAllIsSavedAndThenLeaves(t *testing.T) {
 
 		r.stopAndWait()
 
-		same(t, "beats", len(r.beats.list()), 5) // at 0, 3, … 12 seconds
+		beats := r.beats.list()
+		same(t, "beats", len(beats), 6) // at 0, 3, … 12 seconds, and at the end
+		same(t, "held at the last beat", len(beats[5].Held)+len(beats[5].Claiming), 0)
 		calls := r.calls.list()
 		if want := []string{"save", "save", "leave"}; !slices.Equal(calls[len(calls)-3:], want) {
 			t.Errorf("calls: got %v, want %v last", calls, want)
