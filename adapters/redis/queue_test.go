@@ -177,6 +177,17 @@ func TestQueue_AStalledConnectionFreesItsCaller(t *testing.T) {
 	proxy.stall(true)
 	within("push on an open connection", timeout+margin, func() error { return q.Push(t.Context(), entry()) })
 	within("push on a new connection", timeout+margin, func() error { return q.Push(t.Context(), entry()) })
+	within("more callers than connections", timeout+margin, func() error {
+		done := make(chan error)
+		for range 3 * maxConnections {
+			go func() { done <- q.pool.Probe(t.Context()) }()
+		}
+		var last error
+		for range 3 * maxConnections {
+			last = <-done
+		}
+		return last
+	})
 	within("push for a hurried caller", 50*time.Millisecond+margin, func() error {
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer cancel()
