@@ -92,7 +92,7 @@ func TestWrite_ThatHasBegunIsBroughtToItsEnd(t *testing.T) {
 		return task.MarkQueued(at)
 	}})
 	if err != nil || len(swept.Changed) != 1 {
-		t.Errorf("a sweep whose caller hung up: %d changed, %v", len(swept.Changed), err)
+		t.Fatalf("a sweep whose caller hung up: %d changed, %v", len(swept.Changed), err)
 	}
 	got, err := store.Tasks.Get(t.Context(), task.ID())
 	if err != nil {
