@@ -69,8 +69,8 @@ func beside(ctx context.Context, background func(context.Context), main func(con
 
 // unlessEnded returns err unless it merely says that the program was told to end.
 func unlessEnded(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return nil
+	if ctx.Err() == nil {
+		return err
 	}
-	return err
+	return nil
 }

@@ -70,11 +70,11 @@ func (r *DispatchRepository) Stranded(ctx context.Context, before time.Time, b a
 
 // AnyQueuedBefore reports whether Stranded would find any.
 func (r *DispatchRepository) AnyQueuedBefore(ctx context.Context, before time.Time) (bool, error) {
-	var any bool
+	var found bool
 	err := r.db.read(ctx, func(ctx context.Context, q sqlx.QueryerContext) error {
-		return sqlx.GetContext(ctx, q, &any, anyQueuedSQL, moment(before))
+		return sqlx.GetContext(ctx, q, &found, anyQueuedSQL, moment(before))
 	})
-	return any, err
+	return found, err
 }
 
 // Abandoned finds what is held by a worker that is unknown or whose lease has lapsed.

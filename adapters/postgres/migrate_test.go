@@ -42,7 +42,7 @@ func TestMigrate_WaitsForTheOneThatIsAtWork(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = other.Close() }()
-	if _, err := other.ExecContext(t.Context(), "SELECT pg_advisory_lock($1)", int64(lock.DefaultLockID)); err != nil {
+	if _, err := other.ExecContext(t.Context(), "SELECT pg_advisory_lock($1)", lock.DefaultLockID); err != nil {
 		t.Fatal(err)
 	}
 	done := make(chan error, 1)
@@ -52,7 +52,7 @@ func TestMigrate_WaitsForTheOneThatIsAtWork(t *testing.T) {
 		t.Fatalf("it did not wait: %v", err)
 	case <-time.After(300 * time.Millisecond):
 	}
-	if _, err := other.ExecContext(t.Context(), "SELECT pg_advisory_unlock($1)", int64(lock.DefaultLockID)); err != nil {
+	if _, err := other.ExecContext(t.Context(), "SELECT pg_advisory_unlock($1)", lock.DefaultLockID); err != nil {
 		t.Fatal(err)
 	}
 	if err := <-done; err != nil {

@@ -71,12 +71,12 @@ func canonical(path string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	real, err := filepath.EvalSymlinks(abs)
+	target, err := filepath.EvalSymlinks(abs)
 	if errors.Is(err, fs.ErrNotExist) { // it is about to be created
 		dir, dirErr := filepath.EvalSymlinks(filepath.Dir(abs))
 		return filepath.Join(dir, filepath.Base(abs)), dirErr
 	}
-	return real, err
+	return target, err
 }
 
 // connect opens both pools and sees that the file can be written ahead.

@@ -98,7 +98,7 @@ func (tx *tx) step(row *taskRow, decide application.Decide, swept *application.S
 	t, err := row.task()
 	if err != nil {
 		swept.Passed[domain.TaskID(row.ID)] = err
-		return nil
+		return nil //nolint:nilerr // the step has handled it
 	}
 	changed, refused, err := tx.decide(t, decide)
 	switch {

@@ -141,7 +141,7 @@ func (tx *tx) giveBack(id taskID, decide application.Decide) (bool, error) {
 	}
 	t, err := row.task()
 	if err != nil {
-		return false, nil
+		return false, nil //nolint:nilerr // a sweep will name it
 	}
 	_, _, err = tx.decide(t, decide)
 	return err == nil && t.Status() != domain.StatusProcessing, err

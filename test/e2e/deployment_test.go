@@ -18,11 +18,10 @@ func TestMain(m *testing.M) { os.Exit(programs.Main(m)) }
 
 // deployment is API and workers as processes on servers of their own.
 type deployment struct {
-	t     *testing.T
-	env   []string // DATABASE_URL, QUEUE_URL
-	addr  string
-	api   *programs.Process
-	extra []string
+	t    *testing.T
+	env  []string // DATABASE_URL, QUEUE_URL
+	addr string
+	api  *programs.Process
 }
 
 // deploy starts an API on the given servers; extra is environment for all programs.

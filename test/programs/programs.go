@@ -179,7 +179,7 @@ func FreeAddr(t testing.TB) string {
 func WaitReady(t testing.TB, addr string) {
 	t.Helper()
 	Eventually(t, 30*time.Second, "ready on "+addr, func() bool {
-		res, err := http.Get("http://" + addr + "/readyz") //nolint:noctx // bounded by Eventually
+		res, err := http.Get("http://" + addr + "/readyz")
 		if err != nil {
 			return false
 		}
