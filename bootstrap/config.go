@@ -46,7 +46,7 @@ type (
 
 	// WorkConfig is about processing tasks.
 	WorkConfig struct {
-		Handler     string        `env:"HANDLER" envDefault:"log:" help:"what does the work: log:, sleep:3s or noop:" allowed:"log:, noop: or sleep: and a duration, such as sleep:3s"`
+		Handler     string        `env:"HANDLER" envDefault:"log:" help:"what does the work: log:, log:3s (and takes so long), sleep:3s or noop:" allowed:"noop:, log:, or log: or sleep: and a duration, such as sleep:3s"`
 		Capacity    int           `env:"WORKER_QUEUE_MAXSIZE" envDefault:"100" help:"most tasks that a worker has at once" min:"1" max:"100000"`
 		Lease       time.Duration `env:"LEASE_TIMEOUT" envDefault:"30s" help:"a worker silent for this long is lost, and its tasks go to others; it beats every tenth of it" min:"1s" max:"1h"`
 		TaskTimeout time.Duration `env:"TASK_TIMEOUT" envDefault:"30m" help:"how long one attempt may run" min:"100ms" max:"168h"`

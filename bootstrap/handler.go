@@ -14,7 +14,11 @@ func newHandler(cfg WorkConfig, log *slog.Logger) (application.Handler, error) {
 	scheme, rest, _ := strings.Cut(cfg.Handler, ":")
 	switch {
 	case scheme == "log" && rest == "":
-		return builtin.NewLog(log), nil
+		return builtin.NewLog(log, 0), nil
+	case scheme == "log":
+		if d, err := time.ParseDuration(rest); err == nil && d >= 0 {
+			return builtin.NewLog(log, d), nil
+		}
 	case scheme == "noop" && rest == "":
 		return builtin.Noop{}, nil
 	case scheme == "sleep":
@@ -22,5 +26,5 @@ func newHandler(cfg WorkConfig, log *slog.Logger) (application.Handler, error) {
 			return builtin.Sleep(d), nil
 		}
 	}
-	return nil, &SettingError{"HANDLER", cfg.Handler, "log:, noop: or sleep: and a duration, such as sleep:3s"}
+	return nil, &SettingError{"HANDLER", cfg.Handler, "noop:, log:, or log: or sleep: and a duration, such as sleep:3s"}
 }

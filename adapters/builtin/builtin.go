@@ -18,15 +18,22 @@ var (
 )
 
 // Log writes each message to the log: the default, to see that tasks arrive.
-type Log struct{ log *slog.Logger }
+type Log struct {
+	log  *slog.Logger
+	work Sleep
+}
 
-// NewLog makes the handler.
-func NewLog(log *slog.Logger) *Log { return &Log{log: log} }
+// NewLog makes the handler. Each task takes it as long as work says.
+func NewLog(log *slog.Logger, work time.Duration) *Log { return &Log{log: log, work: Sleep(work)} }
 
-// Handle logs the message and completes the task.
+// Handle logs the message, takes its time, and completes the task unless ctx
+// ends first.
 func (h *Log) Handle(ctx context.Context, t *domain.Task) error {
 	h.log.InfoContext(ctx, "task", "task", t.ID().String(), "attempt", t.Attempt(), "message", t.Message())
-	return nil
+	if h.work == 0 {
+		return nil
+	}
+	return h.work.Handle(ctx, t)
 }
 
 // Sleep takes its time over each task: a demonstration of long work.
