@@ -9,7 +9,7 @@ TOOL    := go tool -modfile=tools/go.mod
 TESTFLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test generate check-generated lint fmt ci compose-up compose-down FORCE
+.PHONY: help run build test chaos generate check-generated lint fmt ci compose-up compose-down FORCE
 
 help: ## print this list
 	@echo 'usage: make TARGET'; echo
@@ -30,6 +30,14 @@ FORCE:
 test: ## run all tests; installs PostgreSQL and Redis if they are missing and it may
 	scripts/install-test-services.sh
 	go test $(TESTFLAGS) ./...
+
+# Another schedule each time, or the one that a run has named: make chaos SEED=7.
+SEED     ?= 0
+DURATION ?= 2m
+
+chaos: ## kill, freeze and cut everything under load; SEED=7 again, DURATION=10m longer
+	scripts/install-test-services.sh
+	go test -count=1 -v -timeout 24h -run '^TestChaos$$' ./test/chaos -chaos.seed=$(SEED) -chaos.duration=$(DURATION) $(CHAOSFLAGS)
 
 generate: ## generate mocks, the API code and the wiring
 	go generate -skip 'mod=mod' ./...

@@ -131,6 +131,9 @@ func (p *Process) Stop() {
 	}
 }
 
+// PID is the process's id, also of one that has ended.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
 // Output is all that the process has printed so far.
 func (p *Process) Output() string { return p.out.String() }
 

@@ -1,0 +1,210 @@
+package chaos
+
+import (
+	"math"
+	"testing"
+	"time"
+
+	"github.com/anishathalye/porcupine"
+)
+
+// status is what a client can learn of a task. It is spelled out here, and not
+// taken from the domain, which is what is tested.
+type status string
+
+const (
+	absent     status = "absent"
+	pending    status = "pending"
+	processing status = "processing"
+	completed  status = "completed"
+	canceled   status = "canceled"
+	failed     status = "failed"
+)
+
+type opKind string
+
+const (
+	opSubmit opKind = "submit"
+	opCancel opKind = "cancel"
+	opGet    opKind = "get"
+)
+
+// operation is one request of a client, and what came of it.
+type operation struct {
+	key        string // the task
+	kind       opKind
+	start, end int64
+	saw        observation
+	unknown    bool // it may have happened, may yet happen, or never
+}
+
+// observation is what an answer shows of a task. Version 0: only the status.
+type observation struct {
+	status  status
+	version int64
+	attempt int
+}
+
+// state is what is known of a task at some moment: that it was as seen, or as
+// least as far on if vague.
+type state struct {
+	observation
+	vague bool
+}
+
+// serviceModel is the state machine of one task as clients see it. Whatever the
+// workers do, they do between the operations: a claim, its end, a release, a
+// rescue. Each makes the version one more; a claim makes the attempt one more.
+// Only a client cancels, and what has ended stays exactly as it is.
+var serviceModel = (&porcupine.NondeterministicModel{
+	Partition: func(history []porcupine.Operation) [][]porcupine.Operation {
+		byKey := map[string][]porcupine.Operation{}
+		for _, op := range history {
+			key := op.Input.(operation).key
+			byKey[key] = append(byKey[key], op)
+		}
+		parts := make([][]porcupine.Operation, 0, len(byKey))
+		for _, part := range byKey {
+			parts = append(parts, part)
+		}
+		return parts
+	},
+	Init: func() []any { return []any{state{observation: observation{status: absent}}} },
+	Step: func(from, input, _ any) []any {
+		var next []any
+		for _, s := range advance(from.(state), input.(operation)) {
+			next = append(next, s)
+		}
+		return next
+	},
+}).ToModel()
+
+func advance(from state, op operation) []state {
+	switch {
+	case op.kind == opSubmit:
+		born := state{observation: observation{status: pending, version: 1}}
+		switch {
+		case op.unknown:
+			return []state{from, born}
+		case from.status == absent && op.saw == born.observation:
+			return []state{born}
+		}
+		return nil
+	case op.kind == opCancel && op.unknown:
+		// No effect; or on the task at any time while it was pending.
+		next := []state{from}
+		if from.status == pending || from.status == processing {
+			next = append(next, state{observation{canceled, from.version + 1, from.attempt}, true})
+		}
+		return next
+	case op.kind == opCancel && op.saw.status == canceled:
+		before := op.saw
+		before.status, before.version = pending, op.saw.version-1
+		if reaches(from, op.saw) || from.status != canceled && reaches(from, before) {
+			return []state{{observation: op.saw}}
+		}
+		return nil
+	case op.kind == opCancel && op.saw.status == pending:
+		return nil // it could have been canceled
+	case !reaches(from, op.saw):
+		return nil
+	case op.saw.version == 0 && op.saw.status == from.status:
+		return []state{from}
+	case op.saw.version == 0:
+		return []state{{observation{op.saw.status, from.version + 1, from.attempt}, true}}
+	}
+	return []state{{observation: op.saw}}
+}
+
+// reaches reports whether the workers, and nobody else, can bring a task from
+// one state to another.
+func reaches(from state, to observation) bool {
+	moves := to.version - from.version
+	claims := int64(to.attempt - from.attempt)
+	switch from.status {
+	case pending, processing:
+		if to.status == absent || to.status == canceled {
+			return false
+		}
+	default: // absent, or ended
+		if to.status != from.status {
+			return false
+		}
+	}
+	switch {
+	case to.version == 0: // only the status was seen
+		return true
+	case from.vague:
+		return moves >= 0 && claims >= 0
+	case moves == 0:
+		return to == from.observation
+	case moves < 0 || from.status != pending && from.status != processing:
+		return false
+	}
+	// Claims and their ends alternate: where it starts and how many there are says the rest.
+	first := from.status == pending // the first move is a claim
+	lastIsClaim := (moves%2 == 1) == first
+	want := moves / 2
+	if moves%2 == 1 && first {
+		want++
+	}
+	return claims == want && lastIsClaim == (to.status == processing)
+}
+
+// checkHistory reports whether one correct service could have given these answers.
+func checkHistory(history []operation, patience time.Duration) porcupine.CheckResult {
+	ops := make([]porcupine.Operation, 0, len(history))
+	for _, op := range history {
+		if op.unknown {
+			if op.kind == opGet {
+				continue // it has told nothing and changed nothing
+			}
+			op.end = math.MaxInt64
+		}
+		ops = append(ops, porcupine.Operation{Input: op, Call: op.start, Return: op.end})
+	}
+	return porcupine.CheckOperationsTimeout(serviceModel, ops, patience)
+}
+
+func TestHistory_TellsWhatNoServiceCouldAnswer(t *testing.T) {
+	at := func(start, end int64, kind opKind, saw observation) operation {
+		return operation{key: "task", kind: kind, start: start, end: end, saw: saw}
+	}
+	lost := func(start int64, kind opKind) operation {
+		return operation{key: "task", kind: kind, start: start, end: start + 1, unknown: true}
+	}
+	born := at(0, 1, opSubmit, observation{pending, 1, 0})
+	for name, c := range map[string]struct {
+		history []operation
+		want    porcupine.CheckResult
+	}{
+		"a life": {[]operation{
+			born, at(2, 3, opGet, observation{processing, 2, 1}), at(4, 5, opCancel, observation{status: processing}),
+			at(6, 7, opGet, observation{completed, 3, 1}), at(8, 9, opCancel, observation{status: completed}), at(10, 11, opGet, observation{completed, 3, 1}),
+		}, porcupine.Ok},
+		"a second attempt":                          {[]operation{born, at(2, 3, opGet, observation{completed, 5, 2})}, porcupine.Ok},
+		"an attempt too few":                        {[]operation{born, at(2, 3, opGet, observation{completed, 5, 1})}, porcupine.Illegal},
+		"a change too many":                         {[]operation{born, at(2, 3, opGet, observation{completed, 4, 1})}, porcupine.Illegal},
+		"canceled":                                  {[]operation{born, at(2, 3, opCancel, observation{canceled, 2, 0}), at(4, 5, opCancel, observation{canceled, 2, 0})}, porcupine.Ok},
+		"canceled after a release":                  {[]operation{born, at(2, 3, opCancel, observation{canceled, 4, 1})}, porcupine.Ok},
+		"canceled while it ran":                     {[]operation{born, at(2, 3, opCancel, observation{canceled, 3, 1})}, porcupine.Illegal},
+		"canceled by nobody":                        {[]operation{born, at(2, 3, opGet, observation{canceled, 2, 0})}, porcupine.Illegal},
+		"completed after a cancel":                  {[]operation{born, at(2, 3, opCancel, observation{canceled, 2, 0}), at(4, 5, opGet, observation{completed, 3, 1})}, porcupine.Illegal},
+		"completed twice":                           {[]operation{born, at(2, 3, opGet, observation{completed, 3, 1}), at(4, 5, opGet, observation{completed, 5, 2})}, porcupine.Illegal},
+		"back in time":                              {[]operation{born, at(2, 3, opGet, observation{processing, 2, 1}), at(4, 5, opGet, observation{pending, 1, 0})}, porcupine.Illegal},
+		"at the same time":                          {[]operation{born, at(2, 5, opGet, observation{processing, 2, 1}), at(3, 6, opGet, observation{pending, 1, 0})}, porcupine.Ok},
+		"lost":                                      {[]operation{born, at(2, 3, opGet, observation{status: absent})}, porcupine.Illegal},
+		"a lost answer to a submission, stored":     {[]operation{lost(0, opSubmit), at(9, 10, opGet, observation{pending, 1, 0})}, porcupine.Ok},
+		"a lost answer to a submission, not stored": {[]operation{lost(0, opSubmit), at(9, 10, opGet, observation{status: absent})}, porcupine.Ok},
+		"a lost answer to a cancel":                 {[]operation{born, lost(2, opCancel), at(9, 10, opGet, observation{canceled, 2, 0})}, porcupine.Ok},
+		"a cancel that comes late": {[]operation{
+			born, lost(2, opCancel), at(9, 10, opGet, observation{pending, 1, 0}), at(11, 12, opGet, observation{canceled, 2, 0}),
+		}, porcupine.Ok},
+		"a cancel refused while it waits": {[]operation{born, at(2, 3, opCancel, observation{status: pending})}, porcupine.Illegal},
+		"refused by an end that was not":  {[]operation{born, at(2, 3, opCancel, observation{status: completed}), at(4, 5, opGet, observation{processing, 2, 1})}, porcupine.Illegal},
+	} {
+		if got := checkHistory(c.history, time.Minute); got != c.want {
+			t.Errorf("%s: %s, not %s", name, got, c.want)
+		}
+	}
+}

@@ -1,0 +1,139 @@
+package chaos
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"time"
+)
+
+// report is what a run has found.
+type report struct {
+	Seed     uint64         `json:"seed"`
+	Duration string         `json:"duration"`
+	Lease    string         `json:"lease"`
+	Steps    int            `json:"steps"`
+	Faults   []faultReport  `json:"faults"`
+	Answers  map[string]int `json:"answers"`
+	Requests int            `json:"requests"`
+	History  string         `json:"history"`
+
+	Accepted  int `json:"accepted"`
+	Stored    int `json:"stored"`
+	Completed int `json:"completed"`
+	Canceled  int `json:"canceled"`
+	Failed    int `json:"failed"`
+
+	Losses             int `json:"losses"`
+	DoubledSubmissions int `json:"doubled_submissions"`
+	DoubleCompletions  int `json:"double_completions"`
+	ChangesAfterTheEnd int `json:"changes_after_the_end"`
+	CompletedUnhandled int `json:"completed_unhandled"`
+
+	Runs             int `json:"handler_runs"`
+	ExtraRuns        int `json:"extra_runs_of_an_attempt"`
+	RepeatedRuns     int `json:"runs_beyond_the_first_of_a_task"`
+	MostRunsOfATask  int `json:"most_runs_of_a_task"`
+	LongestWaitMS    int `json:"longest_wait_ms"`
+	LongestRecovery  int `json:"longest_recovery_ms"`
+	RescueAfterKill  int `json:"longest_rescue_after_worker_killed_ms"`
+	RefillAfterFlush int `json:"longest_refill_after_redis_flushed_ms"`
+}
+
+// faultReport is about all faults of a kind.
+type faultReport struct {
+	Kind  string `json:"kind"`
+	Times int    `json:"times"`
+	// Recovery is the longest time from the end of the fault until a task that was
+	// submitted after it was completed; Wait how long a task waited for its end
+	// from the beginning of the fault; Left how long what the fault had stranded
+	// took to go on, and Stranded how many tasks that was.
+	RecoveryMS int `json:"longest_recovery_ms"`
+	WaitMS     int `json:"longest_wait_ms"`
+	LeftMS     int `json:"longest_left_ms,omitempty"`
+	Stranded   int `json:"stranded,omitempty"`
+}
+
+func ms(d time.Duration) int { return int(d.Milliseconds()) }
+
+// byKind gathers what the steps and the watches have measured.
+func (r *run) byKind(lives []life) []faultReport {
+	found := map[string]*faultReport{}
+	for _, s := range r.steps {
+		for _, f := range s.faults {
+			k := found[f.name]
+			if k == nil {
+				k = &faultReport{Kind: f.name}
+				found[f.name] = k
+			}
+			k.Times++
+			k.RecoveryMS = max(k.RecoveryMS, ms(s.settled.Sub(s.ended)))
+			k.WaitMS = max(k.WaitMS, ms(longestWait(lives, s)))
+		}
+	}
+	for _, w := range r.watched {
+		k := found[w.fault.name]
+		took := r.took(w)
+		k.Stranded += len(w.ids)
+		k.LeftMS = max(k.LeftMS, ms(took))
+		if w.fault.limit > 0 && took > w.fault.limit {
+			r.t.Errorf("%s: the last of %d tasks went on after %s, not within %s", w.fault.name, len(w.ids), took, w.fault.limit)
+		}
+	}
+	var all []faultReport
+	for _, k := range kinds {
+		if f := found[k.name]; f != nil {
+			all = append(all, *f)
+		}
+	}
+	return all
+}
+
+// longestWait is how long, from the beginning of the step, a task that lived
+// during it waited for its end.
+func longestWait(lives []life, s *step) time.Duration {
+	var longest time.Duration
+	for _, l := range lives {
+		begun := l.created
+		if begun.Before(s.began) {
+			begun = s.began
+		}
+		if l.created.Before(s.settled) && l.ended.After(s.began) {
+			longest = max(longest, l.ended.Sub(begun))
+		}
+	}
+	return longest
+}
+
+// publish logs the report and writes it to a file if that is wanted.
+func (r *run) publish(p report) {
+	var b strings.Builder
+	fmt.Fprintf(&b, "seed %d, %s of faults, LEASE_TIMEOUT %s\n", p.Seed, p.Duration, p.Lease)
+	fmt.Fprintf(&b, "%-30s %6s %12s %12s %10s %10s\n", "fault", "times", "recovery ms", "longest wait", "stranded", "left ms")
+	for _, f := range p.Faults {
+		fmt.Fprintf(&b, "%-30s %6d %12d %12d %10d %10d\n", f.Kind, f.Times, f.RecoveryMS, f.WaitMS, f.Stranded, f.LeftMS)
+	}
+	fmt.Fprintf(&b, "%d requests; the history is %s; answers:", p.Requests, p.History)
+	for _, name := range slices.Sorted(maps.Keys(p.Answers)) {
+		fmt.Fprintf(&b, " %s: %d;", name, p.Answers[name])
+	}
+	fmt.Fprintf(&b, "\naccepted %d, stored %d: completed %d, canceled %d, failed %d\n", p.Accepted, p.Stored, p.Completed, p.Canceled, p.Failed)
+	fmt.Fprintf(&b, "losses %d, doubled submissions %d, double completions %d, changes after the end %d, completed and never handled %d\n",
+		p.Losses, p.DoubledSubmissions, p.DoubleCompletions, p.ChangesAfterTheEnd, p.CompletedUnhandled)
+	fmt.Fprintf(&b, "handler runs %d: %d beyond one per attempt, %d beyond one per task, at most %d of one task\n",
+		p.Runs, p.ExtraRuns, p.RepeatedRuns, p.MostRunsOfATask)
+	r.t.Log("\n" + b.String())
+	if *reportFlag == "" {
+		return
+	}
+	text, err := json.MarshalIndent(p, "", "  ")
+	if err == nil {
+		err = os.WriteFile(*reportFlag, append(text, '\n'), 0o600)
+	}
+	if err != nil {
+		r.t.Errorf("write the report: %v", err)
+	}
+}

@@ -1,0 +1,169 @@
+package chaos
+
+import (
+	"cmp"
+	"database/sql"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/lib/pq"
+)
+
+const (
+	clients = 24
+	// rate is how many requests a second the clients make together, outages apart.
+	rate = 200
+	// settleLimit bounds the wait for anything that has to come true at some time.
+	settleLimit = 60 * time.Second
+)
+
+// run is one run of the chaos.
+type run struct {
+	*cluster
+	load    *load
+	seed    uint64
+	steps   []*step
+	watched []*watch
+}
+
+// step is a fault, or two at once, and what came after.
+type step struct {
+	faults  []fault
+	began   time.Time
+	ended   time.Time // the last fault is over
+	settled time.Time // a task that was submitted after that is completed
+}
+
+// watch is a set of tasks that a fault has stranded.
+type watch struct {
+	fault    fault
+	began    time.Time
+	from     status // which they have to leave
+	ids      []string
+	attempts []int64
+}
+
+func TestChaos(t *testing.T) {
+	seed := *seedFlag
+	if seed == 0 {
+		seed = 1 + rand.Uint64N(1_000_000)
+	}
+	t.Logf("seed %d: `make chaos SEED=%d DURATION=%s` runs this schedule again", seed, seed, *durationFlag)
+	r := &run{cluster: startCluster(t), seed: seed}
+	var addrs []*addr
+	for _, a := range r.apis {
+		addrs = append(addrs, &a.addr)
+	}
+	r.load = startLoad(t, addrs, clients, rate, seed)
+	r.probe(0)
+
+	deck := newDeck(seed)
+	for end := time.Now().Add(*durationFlag); time.Now().Before(end); {
+		time.Sleep(time.Duration(deck.r.Int64N(int64(time.Second))))
+		r.step(deck.next())
+	}
+	r.load.stop()
+	r.verify()
+}
+
+// action is the beginning or the end of a fault.
+type action struct {
+	at time.Duration
+	do func()
+}
+
+// step breaks and mends, and waits until the service is itself again.
+func (r *run) step(faults []fault) {
+	s := &step{faults: faults, began: time.Now()}
+	var names []string
+	var actions []action
+	for _, f := range faults {
+		names = append(names, f.String())
+		var end func()
+		actions = append(actions,
+			action{f.after, func() { end = f.begin(r, f) }},
+			action{f.after + f.lasts, func() { end() }})
+	}
+	r.t.Log(strings.Join(names, " and "))
+	slices.SortStableFunc(actions, func(a, b action) int { return cmp.Compare(a.at, b.at) })
+	for _, a := range actions {
+		time.Sleep(time.Until(s.began.Add(a.at)))
+		a.do()
+	}
+	s.ended = time.Now()
+	r.probe(len(r.steps) + 1)
+	s.settled = time.Now()
+	r.steps = append(r.steps, s)
+	for _, w := range r.watched {
+		if w.fault.limit > 0 {
+			r.awaitLeft(w)
+		}
+	}
+}
+
+// probe submits a task and waits until it is completed.
+func (r *run) probe(n int) {
+	r.t.Helper()
+	random := rand.New(rand.NewPCG(r.seed, uint64(n)+1_000_000))
+	end := time.Now().Add(settleLimit)
+	for try := 0; time.Now().Before(end); try++ {
+		id, ok := r.load.submit(fmt.Sprintf("probe %d, try %d", n, try), random, time.Second)
+		if !ok {
+			time.Sleep(20 * time.Millisecond)
+			continue
+		}
+		for time.Now().Before(end) {
+			if number(r.t, r.direct, "SELECT count(*) FROM tasks WHERE id = $1 AND status IN ('completed', 'canceled')", id) == 1 {
+				return
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+	}
+	r.t.Fatalf("after step %d: no task went through within %s", n, settleLimit)
+}
+
+// watch notes the tasks that query finds, which have to leave the status from.
+func (r *run) watch(f fault, from status, query string, args ...any) {
+	w := &watch{fault: f, began: time.Now(), from: from}
+	type held struct {
+		id      string
+		attempt int64
+	}
+	found, err := tryRows(r.t, r.direct, func(row *sql.Rows, h *held) error { return row.Scan(&h.id, &h.attempt) }, query, args...)
+	if err != nil {
+		return // PostgreSQL is down as well: nobody can tell
+	}
+	for _, h := range found {
+		w.ids, w.attempts = append(w.ids, h.id), append(w.attempts, h.attempt)
+	}
+	r.watched = append(r.watched, w)
+}
+
+const stillThere = `SELECT count(*) FROM tasks AS t JOIN unnest($1::uuid[], $2::bigint[]) AS h(id, attempt) USING (id, attempt) WHERE t.status = $3`
+
+// awaitLeft waits until none of the tasks is where the fault has left it.
+func (r *run) awaitLeft(w *watch) {
+	r.t.Helper()
+	for end := w.began.Add(settleLimit); number(r.t, r.direct, stillThere, pq.Array(w.ids), pq.Array(w.attempts), string(w.from)) > 0; time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(end) {
+			r.t.Fatalf("%s: what was %s still is after %s", w.fault.name, w.from, settleLimit)
+		}
+	}
+}
+
+// took is how long the last of the tasks took to leave, by the clock of PostgreSQL.
+func (r *run) took(w *watch) time.Duration {
+	found := rows(r.t, r.direct, func(row *sql.Rows, at *sql.NullTime) error { return row.Scan(at) }, `
+		SELECT max(at) FROM (
+			SELECT min(a.at) AS at FROM audit AS a JOIN unnest($1::uuid[], $2::bigint[]) AS h(id, attempt) ON h.id = a.task AND h.attempt = a.old_attempt
+			WHERE a.old_status = $3 AND a.at > $4 GROUP BY a.task
+		) AS moves`, pq.Array(w.ids), pq.Array(w.attempts), string(w.from), w.began)
+	if !found[0].Valid {
+		return 0
+	}
+	return found[0].Time.Sub(w.began)
+}
