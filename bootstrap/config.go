@@ -36,6 +36,9 @@ type (
 	HTTPConfig struct {
 		ListenAddr     string `env:"LISTEN_ADDR" envDefault:"127.0.0.1:8000" help:"where the API listens, host:port"`
 		MaxMessageSize int    `env:"MAX_MESSAGE_BYTES" envDefault:"262144" help:"longest message, in bytes" min:"1" max:"16777216"`
+		MaxConnections int    `env:"MAX_CONNECTIONS" envDefault:"4000" help:"most open connections; one without a request makes room for a new one" min:"1" max:"1000000"`
+		MaxRequests    int    `env:"MAX_CONCURRENT_REQUESTS" envDefault:"1000" help:"most requests under way at once; more are answered 503 at once" min:"1" max:"1000000"`
+		MaxWaiting     int    `env:"MAX_WAITING_REQUESTS" envDefault:"500" help:"most requests that wait for the database at once; more are answered 503 at once" min:"1" max:"1000000"`
 		MaxAttempts    int    `env:"MAX_ATTEMPTS" envDefault:"10" help:"failures that make a task failed, for tasks that do not say" min:"1" max:"1000"`
 	}
 
@@ -70,6 +73,7 @@ type (
 type APIConfig struct {
 	ServerConfig
 	HTTPConfig
+	AccessConfig
 	MigrateConfig
 	StopConfig
 	LogConfig
@@ -88,6 +92,7 @@ type WorkerConfig struct {
 type EmbeddedConfig struct {
 	StoreConfig
 	HTTPConfig
+	AccessConfig
 	WorkConfig
 	StopConfig
 	LogConfig
@@ -96,7 +101,7 @@ type EmbeddedConfig struct {
 // LoadAPI reads the settings of cmd/api from NAME=value lines.
 func LoadAPI(environ []string) (APIConfig, error) {
 	cfg, err := load[APIConfig](environ)
-	return cfg, firstOf(err, cfg.ServerConfig.check, cfg.HTTPConfig.check)
+	return cfg, firstOf(err, cfg.ServerConfig.check, cfg.HTTPConfig.check, func() error { return cfg.AccessConfig.check(cfg.ListenAddr) })
 }
 
 // LoadWorker reads the settings of cmd/worker from NAME=value lines.
@@ -108,7 +113,8 @@ func LoadWorker(environ []string) (WorkerConfig, error) {
 // LoadEmbedded reads the settings of cmd/millrace from NAME=value lines.
 func LoadEmbedded(environ []string) (EmbeddedConfig, error) {
 	cfg, err := load[EmbeddedConfig](environ)
-	return cfg, firstOf(err, cfg.StoreConfig.check, cfg.HTTPConfig.check, cfg.WorkConfig.check)
+	return cfg, firstOf(err, cfg.StoreConfig.check, cfg.HTTPConfig.check, cfg.WorkConfig.check,
+		func() error { return cfg.AccessConfig.check(cfg.ListenAddr) })
 }
 
 // DescribeAPI lists the settings of cmd/api.

@@ -41,8 +41,13 @@ func provideLimits(cfg HTTPConfig) application.SubmitLimits {
 	return application.SubmitLimits{MessageBytes: cfg.MaxMessageSize, MaxAttempts: cfg.MaxAttempts}
 }
 
-func provideHTTPConfig(cfg HTTPConfig, stop StopConfig) httpapi.Config {
-	return httpapi.Config{ListenAddr: cfg.ListenAddr, MessageBytes: cfg.MaxMessageSize, ShutdownTimeout: stop.ShutdownTimeout}
+func provideHTTPConfig(cfg HTTPConfig, access AccessConfig, stop StopConfig) (httpapi.Config, error) {
+	credentials, err := access.credentials()
+	return httpapi.Config{
+		ListenAddr: cfg.ListenAddr, Credentials: credentials, MessageBytes: cfg.MaxMessageSize,
+		Connections: cfg.MaxConnections, Requests: cfg.MaxRequests, Waiting: cfg.MaxWaiting,
+		ShutdownTimeout: stop.ShutdownTimeout,
+	}, err
 }
 
 func provideWorkerConfig(cfg WorkConfig, stop StopConfig) application.WorkerConfig {

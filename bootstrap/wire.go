@@ -10,7 +10,7 @@ import (
 
 func newAPI(cfg APIConfig, log *slog.Logger) (*API, func(), error) {
 	wire.Build(
-		wire.FieldsOf(new(APIConfig), "ServerConfig", "HTTPConfig", "MigrateConfig", "StopConfig"),
+		wire.FieldsOf(new(APIConfig), "ServerConfig", "HTTPConfig", "AccessConfig", "MigrateConfig", "StopConfig"),
 		serverSet, apiSet, provideAPIReadiness, provideAPI,
 	)
 	return nil, nil, nil
@@ -26,7 +26,7 @@ func newWorker(cfg WorkerConfig, log *slog.Logger) (*Worker, func(), error) {
 
 func newEmbedded(cfg EmbeddedConfig, log *slog.Logger) (*Embedded, func(), error) {
 	wire.Build(
-		wire.FieldsOf(new(EmbeddedConfig), "StoreConfig", "HTTPConfig", "WorkConfig", "StopConfig"),
+		wire.FieldsOf(new(EmbeddedConfig), "StoreConfig", "HTTPConfig", "AccessConfig", "WorkConfig", "StopConfig"),
 		embeddedSet, apiSet, workerSet, provideEmbeddedReadiness, provideEmbedded,
 	)
 	return nil, nil, nil

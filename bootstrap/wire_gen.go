@@ -28,8 +28,13 @@ func newAPI(cfg APIConfig, log *slog.Logger) (*API, func(), error) {
 	}
 	clock := postgres.NewClock(db)
 	httpConfig := cfg.HTTPConfig
+	accessConfig := cfg.AccessConfig
 	stopConfig := cfg.StopConfig
-	config := provideHTTPConfig(httpConfig, stopConfig)
+	config, err := provideHTTPConfig(httpConfig, accessConfig, stopConfig)
+	if err != nil {
+		cleanup()
+		return nil, nil, err
+	}
 	taskRepository := postgres.NewTaskRepository(db)
 	pool, cleanup2, err := provideRedis(serverConfig)
 	if err != nil {
@@ -108,8 +113,13 @@ func newEmbedded(cfg EmbeddedConfig, log *slog.Logger) (*Embedded, func(), error
 		return nil, nil, err
 	}
 	httpConfig := cfg.HTTPConfig
+	accessConfig := cfg.AccessConfig
 	stopConfig := cfg.StopConfig
-	config := provideHTTPConfig(httpConfig, stopConfig)
+	config, err := provideHTTPConfig(httpConfig, accessConfig, stopConfig)
+	if err != nil {
+		cleanup()
+		return nil, nil, err
+	}
 	taskRepository := sqlite.NewTaskRepository(db)
 	queue := memory.NewQueue()
 	bootstrapSystemClock := _wireSystemClockValue

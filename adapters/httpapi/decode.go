@@ -38,7 +38,9 @@ func (h *handlers) decode(w http.ResponseWriter, r *http.Request, types []string
 	if err := checkContentType(r, types...); err != nil {
 		return err
 	}
+	arrived := h.uploads.begin(w)
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, h.bodyLimit))
+	arrived()
 	if err != nil {
 		return unreadable(err)
 	}

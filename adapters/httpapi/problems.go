@@ -15,7 +15,8 @@ import (
 	"github.com/millrace/millrace/domain"
 )
 
-// retryAfter is what a client is told to wait, in seconds, while a store is away.
+// retryAfter is what a client is told to wait, in seconds, while a store is away
+// or the service is busy.
 const retryAfter = "2"
 
 // problemKind is a type of problem documents (RFC 9457). The code is the end of
@@ -30,6 +31,8 @@ type problemKind struct {
 var (
 	malformed = problemKind{"malformed", http.StatusBadRequest, "Malformed request",
 		"The request cannot be read without doubt: JSON that is broken, has trailing data, doubled names or bytes that are not UTF-8, or an id that is not a UUID."}
+	unauthorized = problemKind{"unauthorized", http.StatusUnauthorized, "Unauthorized",
+		"The request has no key, or one that is not known. The service's operator hands out keys; send yours as Authorization: Bearer KEY."}
 	notFound = problemKind{"not_found", http.StatusNotFound, "Task not found",
 		"There is no task with this id."}
 	noSuchPath = problemKind{"no_such_path", http.StatusNotFound, "No such path",
@@ -52,12 +55,14 @@ var (
 		"A defect of the service. It has been logged; sending the same again will hardly help."}
 	unavailable = problemKind{"unavailable", http.StatusServiceUnavailable, "Unavailable",
 		"The database does not answer. Whether a change was made is not known: read the task, and try again after Retry-After seconds."}
+	overloaded = problemKind{"overloaded", http.StatusServiceUnavailable, "Overloaded",
+		"More requests arrive than the service can take. Nothing was done: send the same again after Retry-After seconds."}
 )
 
 // problemKinds lists them all, for /problems.
 var problemKinds = []problemKind{
-	malformed, notFound, noSuchPath, methodNotAllowed, notAcceptable, requestTimeout, conflict, tooLarge,
-	unsupportedMediaType, invalid, internal, unavailable,
+	malformed, unauthorized, notFound, noSuchPath, methodNotAllowed, notAcceptable, requestTimeout, conflict, tooLarge,
+	unsupportedMediaType, invalid, internal, unavailable, overloaded,
 }
 
 // kindOf is the problem that each code of the domain is.

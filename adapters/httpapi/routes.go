@@ -15,9 +15,13 @@ import (
 
 // handlers implements the generated interface.
 type handlers struct {
-	uc        UseCases
-	log       *slog.Logger
-	bodyLimit int64
+	uc          UseCases
+	log         *slog.Logger
+	bodyLimit   int64
+	credentials []Credential
+	requests    places // under way
+	waiting     places // for the store
+	uploads     uploads
 }
 
 var _ api.ServerInterface = (*handlers)(nil)
@@ -53,6 +57,7 @@ func bareRouter(h *handlers) *mux.Router {
 
 // outermost is around everything: what holds for every answer.
 func (h *handlers) outermost(next http.Handler) http.Handler {
+	next = h.authenticate(h.admit(next))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.Header().Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")

@@ -12,30 +12,46 @@ import (
 	"github.com/millrace/millrace/application"
 )
 
-// Config is what the API can be told. A zero duration or size means its default.
+// Config is what the API can be told. A zero duration, size or number means its
+// default, which is what the comment ends with.
 type Config struct {
-	ListenAddr      string        // host:port; port 0 takes a free one
-	MessageBytes    int           // longest message; 256 KiB. The limit on bodies follows from it
-	DrainTime       time.Duration // how long /readyz says "stopping" before the listener closes; 500 ms
-	ShutdownTimeout time.Duration // for requests in flight once the listener is closed; 20 s
-	ReadTimeout     time.Duration // for a whole request to arrive; 30 s
+	ListenAddr  string       // host:port; port 0 takes a free one
+	Credentials []Credential // what opens every route but health; none: the API is open to all
+
+	MessageBytes int // longest message; 256 KiB. The limit on bodies follows from it
+	Connections  int // most open ones; 4000
+	Requests     int // most under way at once, health apart; the next gets 503 at once; 1000
+	Waiting      int // most that wait for the store; the next gets 503 at once; 500
+
+	ReadHeaderTimeout time.Duration // for a request's header to arrive; 10 s
+	ReadTimeout       time.Duration // for a whole request to arrive; 30 s
+	WriteTimeout      time.Duration // from header to end of answer, the longest of which takes a minute; 90 s
+	IdleTimeout       time.Duration // between two requests on a connection; 120 s
+	DrainTime         time.Duration // how long /readyz says "stopping" before the listener closes; 500 ms
+	ShutdownTimeout   time.Duration // for requests in flight once the listener is closed; 20 s
 }
 
-// The bounds that no setting changes. The longest answer that is waited for
-// takes a minute, so writing may take somewhat longer.
-const (
-	readHeaderTimeout = 10 * time.Second
-	writeTimeout      = 90 * time.Second
-	idleTimeout       = 120 * time.Second
-	maxHeaderBytes    = 32 << 10
-)
+const maxHeaderBytes = 32 << 10
 
 func (c Config) withDefaults() Config {
 	orDefault(&c.MessageBytes, 256<<10)
+	orDefault(&c.Connections, 4000)
+	orDefault(&c.Requests, 1000)
+	orDefault(&c.Waiting, 500)
+	orDefault(&c.ReadHeaderTimeout, 10*time.Second)
+	orDefault(&c.ReadTimeout, 30*time.Second)
+	orDefault(&c.WriteTimeout, 90*time.Second)
+	orDefault(&c.IdleTimeout, 120*time.Second)
 	orDefault(&c.DrainTime, 500*time.Millisecond)
 	orDefault(&c.ShutdownTimeout, 20*time.Second)
-	orDefault(&c.ReadTimeout, 30*time.Second)
 	return c
+}
+
+func (c Config) handlers(uc UseCases, log *slog.Logger) *handlers {
+	return &handlers{
+		uc: uc, log: log, bodyLimit: bodyLimit(c.MessageBytes), credentials: c.Credentials,
+		requests: make(places, c.Requests), waiting: make(places, c.Waiting),
+	}
 }
 
 func orDefault[T comparable](v *T, otherwise T) {
@@ -58,6 +74,7 @@ type UseCases struct {
 // Server serves HTTP from Run to the end of its context.
 type Server struct {
 	http      *http.Server
+	door      *doorkeeper
 	readiness *application.CheckReadiness
 	drain     time.Duration
 	shutdown  time.Duration
@@ -67,28 +84,30 @@ type Server struct {
 // NewServer makes the server of the API.
 func NewServer(cfg Config, uc UseCases, log *slog.Logger) *Server {
 	cfg = cfg.withDefaults()
-	h := &handlers{uc: uc, log: log, bodyLimit: bodyLimit(cfg.MessageBytes)}
-	return newServer(cfg, newRouter(h), uc.Readiness, log)
+	return newServer(cfg, newRouter(cfg.handlers(uc, log)), uc.Readiness, log)
 }
 
 // NewAdminServer makes a server that tells only how its program is: /healthz and
 // /readyz. It is for programs that have no API.
 func NewAdminServer(addr string, readiness *application.CheckReadiness, log *slog.Logger) *Server {
-	h := &handlers{uc: UseCases{Readiness: readiness}, log: log}
-	s := newServer(Config{ListenAddr: addr}.withDefaults(), newAdminRouter(h), readiness, log)
+	cfg := Config{ListenAddr: addr, Connections: 100}.withDefaults()
+	s := newServer(cfg, newAdminRouter(cfg.handlers(UseCases{Readiness: readiness}, log)), readiness, log)
 	s.drain = 0 // its program decides how long it is still asked
 	return s
 }
 
 func newServer(cfg Config, handler http.Handler, readiness *application.CheckReadiness, log *slog.Logger) *Server {
+	door := newDoorkeeper(cfg.Connections)
 	return &Server{
+		door: door,
 		http: &http.Server{
 			Addr:              cfg.ListenAddr,
 			Handler:           handler,
-			ReadHeaderTimeout: readHeaderTimeout,
+			ReadHeaderTimeout: cfg.ReadHeaderTimeout,
 			ReadTimeout:       cfg.ReadTimeout,
-			WriteTimeout:      writeTimeout,
-			IdleTimeout:       idleTimeout,
+			WriteTimeout:      cfg.WriteTimeout,
+			IdleTimeout:       cfg.IdleTimeout,
+			ConnState:         door.watch,
 			MaxHeaderBytes:    maxHeaderBytes,
 			ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 		},
@@ -117,9 +136,10 @@ func (s *Server) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("listen on %s: %w", s.http.Addr, err)
 	}
+	s.door.Listener = l
 	s.listening <- l.Addr()
 	served := make(chan error, 1)
-	go func() { served <- s.http.Serve(l) }()
+	go func() { served <- s.http.Serve(s.door) }()
 
 	select {
 	case err := <-served:

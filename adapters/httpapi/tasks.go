@@ -19,7 +19,7 @@ func (h *handlers) SubmitTask(w http.ResponseWriter, r *http.Request) {
 		h.fail(w, r, err)
 		return
 	}
-	t, err := h.uc.Submit.Run(r.Context(), application.SubmitTaskInput{Message: in.Message})
+	t, err := stored(r.Context(), h, h.uc.Submit.Run, application.SubmitTaskInput{Message: in.Message})
 	if err != nil {
 		h.fail(w, r, err)
 		return
@@ -35,7 +35,7 @@ func (h *handlers) GetTask(w http.ResponseWriter, r *http.Request, id string, pa
 		h.fail(w, r, err)
 		return
 	}
-	t, err := h.uc.Get.Run(r.Context(), taskID)
+	t, err := stored(r.Context(), h, h.uc.Get.Run, taskID)
 	if err != nil {
 		h.fail(w, r, err)
 		return
@@ -71,7 +71,7 @@ func (h *handlers) ChangeTask(w http.ResponseWriter, r *http.Request, id string)
 		h.fail(w, r, domain.Invalid("status", "can be set to canceled, or to pending if the task has failed; not to %s", status))
 		return
 	}
-	t, err := run(r.Context(), taskID)
+	t, err := stored(r.Context(), h, run, taskID)
 	if err != nil {
 		h.fail(w, r, err)
 		return
@@ -86,7 +86,7 @@ func (h *handlers) ListTasks(w http.ResponseWriter, r *http.Request, params api.
 		h.fail(w, r, err)
 		return
 	}
-	page, err := h.uc.List.Run(r.Context(), q)
+	page, err := stored(r.Context(), h, h.uc.List.Run, q)
 	if err != nil {
 		h.fail(w, r, inQuery(err))
 		return

@@ -31,17 +31,20 @@ func serve(ctx context.Context) error {
 		return err
 	}
 	defer closeAll()
-	return all.Run(ctx, welcome)
+	return all.Run(ctx, func(addr net.Addr) { welcome(addr, cfg.APIKeys != "") })
 }
 
 // welcome tells a person what to do next.
-func welcome(addr net.Addr) {
-	base := "http://" + addr.String()
+func welcome(addr net.Addr, wantsKey bool) {
+	base, key := "http://"+addr.String(), ""
+	if wantsKey {
+		key = " -H 'Authorization: Bearer KEY'"
+	}
 	fmt.Printf(`Millrace %s is ready.
   API   %s/tasks
   Docs  %s/docs
-  Try   curl -i %s/tasks -H 'Content-Type: application/json' -d '{"message":"Hello World"}'
-`, bootstrap.Version(), base, base, base)
+  Try   curl -i %s/tasks%s -H 'Content-Type: application/json' -d '{"message":"Hello World"}'
+`, bootstrap.Version(), base, base, base, key)
 }
 
 func healthcheck(ctx context.Context) error {

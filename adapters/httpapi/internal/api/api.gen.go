@@ -189,6 +189,9 @@ type TaskNotFound = Problem
 // TooLarge A problem document (RFC 9457).
 type TooLarge = Problem
 
+// Unauthorized A problem document (RFC 9457).
+type Unauthorized = Problem
+
 // Unavailable A problem document (RFC 9457).
 type Unavailable = Problem
 

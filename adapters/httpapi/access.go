@@ -1,0 +1,83 @@
+package httpapi
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// Credential is a key that opens the API. The key itself is not kept: its digest
+// is enough to recognise it, and a key of 32 random bytes cannot be guessed from it.
+type Credential struct {
+	Name   string // whose it is; several keys may have one name, so that they can be rotated
+	SHA256 [sha256.Size]byte
+}
+
+// open are the paths that no key protects: those who ask them have none.
+var open = []string{"/healthz", "/readyz"}
+
+func isOpen(r *http.Request) bool { return slices.Contains(open, r.URL.EscapedPath()) }
+
+type credentialKey struct{}
+
+// CredentialName is the name of the credential that the request of ctx came
+// with; "" if the API is open to all.
+func CredentialName(ctx context.Context) string {
+	name, _ := ctx.Value(credentialKey{}).(string)
+	return name
+}
+
+// authenticate answers 401 unless the request has a key that is known. It stands
+// before the router, so that not even what paths there are is told to others.
+func (h *handlers) authenticate(next http.Handler) http.Handler {
+	if len(h.credentials) == 0 {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if isOpen(r) {
+			next.ServeHTTP(w, r)
+			return
+		}
+		token, sent := bearer(r)
+		name, known := h.whose(token)
+		switch {
+		case !sent:
+			w.Header().Set("WWW-Authenticate", `Bearer realm="millrace"`)
+			h.fail(w, r, unauthorized.because("a key is needed: Authorization: Bearer KEY"))
+		case !known:
+			w.Header().Set("WWW-Authenticate", `Bearer realm="millrace", error="invalid_token"`)
+			h.fail(w, r, unauthorized.because("the key is not known"))
+		default:
+			next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), credentialKey{}, name)))
+		}
+	})
+}
+
+// bearer returns the token of the Authorization header (RFC 6750, section 2.1).
+func bearer(r *http.Request) (string, bool) {
+	values := r.Header.Values("Authorization")
+	if len(values) != 1 {
+		return "", false
+	}
+	scheme, token, _ := strings.Cut(values[0], " ")
+	token = strings.Trim(token, " ")
+	return token, strings.EqualFold(scheme, "Bearer") && token != ""
+}
+
+// whose returns the name of the credential. It takes as long whichever key is
+// right, and however much of a key is.
+func (h *handlers) whose(token string) (string, bool) {
+	sum := sha256.Sum256([]byte(token))
+	found := -1
+	for i := range h.credentials {
+		same := subtle.ConstantTimeCompare(sum[:], h.credentials[i].SHA256[:])
+		found = subtle.ConstantTimeSelect(same, i, found)
+	}
+	if found < 0 {
+		return "", false
+	}
+	return h.credentials[found].Name, true
+}

@@ -1,0 +1,92 @@
+package httpapi_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/millrace/millrace/adapters/httpapi"
+	"github.com/millrace/millrace/client"
+)
+
+// locked opens the API to the keys of ann, who is rotating hers, and bob.
+func locked(cfg *httpapi.Config) {
+	for _, c := range [][2]string{{"ann", "old-key"}, {"bob", "bobs-key"}, {"ann", "new-key"}} {
+		cfg.Credentials = append(cfg.Credentials, httpapi.Credential{Name: c[0], SHA256: sha256.Sum256([]byte(c[1]))})
+	}
+}
+
+func TestAccess_EveryRouteButHealthWantsAKey(t *testing.T) {
+	s := newService(t, locked)
+	for _, path := range []string{"/", "/tasks", "/tasks/x", "/docs", "/docs/swagger-ui.css", "/openapi.yaml", "/openapi.json", "/problems", "/problems/conflict", "/nowhere", "/healthz/", "/%68ealthz", "//readyz"} {
+		for _, method := range []string{"GET", "HEAD", "POST", "PATCH", "DELETE", "OPTIONS"} {
+			a := s.call(method, path, "")
+			if a.status != http.StatusUnauthorized || a.header.Get("WWW-Authenticate") != `Bearer realm="millrace"` {
+				t.Errorf("%s %s: %d %v", method, path, a.status, a.header)
+			}
+		}
+	}
+	for _, path := range []string{"/healthz", "/readyz", "/readyz?probe=1"} {
+		if a := s.call("GET", path, ""); a.status != http.StatusOK {
+			t.Errorf("GET %s: %d", path, a.status)
+		}
+	}
+	wantProblem(t, s.call("GET", "/tasks", ""), http.StatusUnauthorized, "unauthorized", "")
+}
+
+func TestAccess_OnlyAWholeKeyOpens(t *testing.T) {
+	s := newService(t, locked)
+	for header, want := range map[string]string{
+		"Bearer old-key":           "200",
+		"bearer new-key":           "200",
+		"BEARER  bobs-key":         "200",
+		"Bearer":                   `401 Bearer realm="millrace"`,
+		"Bearer ":                  `401 Bearer realm="millrace"`,
+		"Basic bobs-key":           `401 Bearer realm="millrace"`,
+		"bobs-key":                 `401 Bearer realm="millrace"`,
+		"Bearer bobs-ke":           `401 Bearer realm="millrace", error="invalid_token"`,
+		"Bearer bobs-key2":         `401 Bearer realm="millrace", error="invalid_token"`,
+		"Bearer bob":               `401 Bearer realm="millrace", error="invalid_token"`,
+		"Bearer bobs-key, old-key": `401 Bearer realm="millrace", error="invalid_token"`,
+	} {
+		a := s.call("GET", "/tasks", "", "Authorization: "+header)
+		if got := strings.TrimSpace(strconv.Itoa(a.status) + " " + a.header.Get("WWW-Authenticate")); got != want {
+			t.Errorf("%q: %s, want %s", header, got, want)
+		}
+	}
+	if a := s.call("GET", "/tasks", "", "Authorization: Bearer bobs-key", "Authorization: Bearer old-key"); a.status != http.StatusUnauthorized {
+		t.Errorf("two keys at once: %d", a.status)
+	}
+	if strings.Contains(s.log.String(), "bobs-ke") {
+		t.Error("a key is in the log")
+	}
+}
+
+func TestAccess_TellsWhoseTheKeyIs(t *testing.T) {
+	s := newService(t, locked)
+	var whose string
+	s.store.set(func(ctx context.Context) error {
+		whose = httpapi.CredentialName(ctx)
+		return nil
+	})
+	for key, want := range map[string]string{"old-key": "ann", "new-key": "ann", "bobs-key": "bob"} {
+		c, err := client.NewClientWithResponses(s.URL, client.WithAPIKey(key))
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := c.SubmitTaskWithResponse(t.Context(), client.NewTask{Message: "x"})
+		if err != nil || a.JSON201 == nil || whose != want {
+			t.Errorf("%s: %v %s, of %q, want %q", key, err, a.Body, whose, want)
+		}
+	}
+	c, err := client.NewClientWithResponses(s.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a, err := c.SubmitTaskWithResponse(t.Context(), client.NewTask{Message: "x"}); err != nil || a.ApplicationproblemJSON401 == nil {
+		t.Errorf("a client without a key: %v %s", err, a.Body)
+	}
+}
