@@ -13,9 +13,14 @@ const (
 	dueEvery       = 500 * time.Millisecond
 	strandedEvery  = 3 * time.Second
 	abandonedEvery = 5 * time.Second
+	forgetEvery    = time.Minute
 	// strandedGrace: a hint this young may still be on its way to the queue.
 	strandedGrace = 5 * time.Second
 	sweepLimit    = 500
+	// The rows of dead workers are kept a while for operators to see, and longer
+	// than any lease whose end is still to be judged.
+	forgetAfter  = time.Hour
+	forgetLeases = 10
 )
 
 // The sweeps, as Events names them.
@@ -23,13 +28,15 @@ const (
 	sweepDue       = "due"
 	sweepStranded  = "stranded"
 	sweepAbandoned = "abandoned"
+	loopForget     = "forget"
 )
 
 // Dispatcher reconciles the queue with the record: it pushes what is due, pushes
-// again what the queue has lost, and takes back what dead workers held. One runs
-// in every worker, without a leader: a batch that one has locked the others pass over.
+// again what the queue has lost, takes back what dead workers held, and forgets
+// those workers in the end. One runs in every worker, without a leader: a batch that one has locked the others pass over.
 type Dispatcher struct {
 	dispatch DispatchRepository
+	workers  WorkerRepository
 	queue    Queue
 	clock    Clock
 	events   Events
@@ -38,9 +45,11 @@ type Dispatcher struct {
 }
 
 // NewDispatcher makes the dispatcher that runs beside the worker.
-func NewDispatcher(worker WorkerInfo, cfg WorkerConfig, dispatch DispatchRepository, queue Queue, clock Clock, events Events) *Dispatcher {
+func NewDispatcher(worker WorkerInfo, cfg WorkerConfig, dispatch DispatchRepository, workers WorkerRepository,
+	queue Queue, clock Clock, events Events,
+) *Dispatcher {
 	return &Dispatcher{
-		dispatch: dispatch, queue: queue, clock: clock, events: events, retry: cfg.Retry,
+		dispatch: dispatch, workers: workers, queue: queue, clock: clock, events: events, retry: cfg.Retry,
 		judge: Judge{Worker: worker.ID, Interval: cfg.interval(), Lease: cfg.Lease},
 	}
 }
@@ -54,6 +63,7 @@ func (d *Dispatcher) Run(ctx context.Context) {
 		d.every(ctx, strandedEvery, sweepStranded, func(ctx context.Context) error { return d.stranded(ctx, &stranded) })
 	})
 	loops.Go(func() { d.every(ctx, abandonedEvery, sweepAbandoned, d.abandoned) })
+	loops.Go(func() { d.every(ctx, forgetEvery, loopForget, d.forget) })
 	loops.Wait()
 }
 
@@ -125,6 +135,12 @@ func (d *Dispatcher) stranded(ctx context.Context, last *strandedMemory) error {
 // pending by it is due, and is pushed as such.
 func (d *Dispatcher) abandoned(ctx context.Context) error {
 	return d.sweep(ctx, sweepAbandoned, d.Rescue, func(b SweepBatch) (Swept, error) { return d.dispatch.Abandoned(ctx, d.judge, b) })
+}
+
+// forget removes the rows of workers that died long ago.
+func (d *Dispatcher) forget(ctx context.Context) error {
+	_, err := d.workers.Forget(ctx, max(forgetAfter, forgetLeases*d.judge.Lease))
+	return err
 }
 
 // Rescue takes a task from its lost worker.

@@ -22,22 +22,30 @@ const (
 	sweepLimit     = 500
 )
 
-func newDispatcher(p *ports) *application.Dispatcher {
-	cfg := application.WorkerConfig{Lease: 30 * time.Second, Retry: retryPolicy}
-	return application.NewDispatcher(application.WorkerInfo{ID: "w"}, cfg, p.dispatch, p.queue, p.clock, p.events)
+func newDispatcher(p *ports) *application.Dispatcher { return newDispatcherOf(p, 30*time.Second) }
+
+func newDispatcherOf(p *ports, lease time.Duration) *application.Dispatcher {
+	cfg := application.WorkerConfig{Lease: lease, Retry: retryPolicy}
+	return application.NewDispatcher(application.WorkerInfo{ID: "w"}, cfg, p.dispatch, p.workers, p.queue, p.clock, p.events)
 }
 
 // runFor runs the dispatcher for so long, and all that happens by then. Sweeps
 // of which the test says nothing find nothing.
 func runFor(t *testing.T, p *ports, d time.Duration) {
 	t.Helper()
+	run(t, p, newDispatcher(p), d)
+}
+
+func run(t *testing.T, p *ports, dispatcher *application.Dispatcher, d time.Duration) {
+	t.Helper()
 	p.dispatch.EXPECT().Due(anyArg, anyArg, anyArg).AnyTimes()
 	p.dispatch.EXPECT().Abandoned(anyArg, anyArg, anyArg).AnyTimes()
 	p.dispatch.EXPECT().AnyQueuedBefore(anyArg, anyArg).AnyTimes()
+	p.workers.EXPECT().Forget(anyArg, anyArg).AnyTimes()
 	p.events.EXPECT().Turn(anyArg, nil).AnyTimes()
 	ctx, stop := context.WithTimeout(t.Context(), d+time.Microsecond)
 	defer stop()
-	newDispatcher(p).Run(ctx)
+	dispatcher.Run(ctx)
 }
 
 // released makes a task that is due and not marked as queued.
@@ -186,4 +194,24 @@ func TestDispatcher_EndsWithItsContextAndTellsNothingOfIt(t *testing.T) {
 
 		runFor(t, p, time.Second) // runFor expects no failed turn
 	})
+}
+
+func TestDispatcher_ForgetsWorkersThatDiedLongAgo(t *testing.T) {
+	for name, c := range map[string]struct{ lease, silentFor time.Duration }{
+		"AfterAnHour":    {30 * time.Second, time.Hour},
+		"AfterTenLeases": {time.Hour, 10 * time.Hour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := newPorts(t)
+				gomock.InOrder(
+					p.workers.EXPECT().Forget(anyArg, c.silentFor).Return(2, nil),
+					p.workers.EXPECT().Forget(anyArg, c.silentFor).Return(0, domain.ErrUnavailable),
+				)
+				p.events.EXPECT().Turn("forget", domain.ErrUnavailable)
+
+				run(t, p, newDispatcherOf(p, c.lease), 2*time.Minute)
+			})
+		})
+	}
 }

@@ -64,6 +64,10 @@ type WorkerRepository interface {
 	// Leave forgets a worker that holds nothing any more. One that still owns
 	// tasks stays, so that its lease lapses and they are rescued.
 	Leave(ctx context.Context, id domain.WorkerID) error
+	// Forget removes the workers whose heartbeat is older than silentFor, in the
+	// time of the store, and that own no task, and returns how many they were. One
+	// that was silent and lives registers again with its next beat.
+	Forget(ctx context.Context, silentFor time.Duration) (int, error)
 }
 
 // Decide changes a task, or returns an error and leaves it as it is.

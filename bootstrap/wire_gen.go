@@ -96,7 +96,7 @@ func newWorker(cfg WorkerConfig, log *slog.Logger) (*Worker, func(), error) {
 	events := telemetry.NewEvents(log)
 	worker := application.NewWorker(workerInfo, workerConfig, taskRepository, workerRepository, applicationQueue, handler, clock, events)
 	dispatchRepository := postgres.NewDispatchRepository(db)
-	dispatcher := application.NewDispatcher(workerInfo, workerConfig, dispatchRepository, applicationQueue, clock, events)
+	dispatcher := application.NewDispatcher(workerInfo, workerConfig, dispatchRepository, workerRepository, applicationQueue, clock, events)
 	bootstrapCrew := provideCrew(worker, dispatcher, workerInfo, log)
 	checkReadiness := provideWorkerReadiness(db, pool, worker)
 	bootstrapWorker := provideWorker(adminConfig, db, clock, bootstrapCrew, checkReadiness, log)
@@ -151,7 +151,7 @@ func newEmbedded(cfg EmbeddedConfig, log *slog.Logger) (*Embedded, func(), error
 	}
 	server := httpapi.NewServer(config, useCases, log)
 	dispatchRepository := sqlite.NewDispatchRepository(db)
-	dispatcher := application.NewDispatcher(workerInfo, workerConfig, dispatchRepository, queue, bootstrapSystemClock, events)
+	dispatcher := application.NewDispatcher(workerInfo, workerConfig, dispatchRepository, workerRepository, queue, bootstrapSystemClock, events)
 	bootstrapCrew := provideCrew(worker, dispatcher, workerInfo, log)
 	embedded := provideEmbedded(db, server, bootstrapCrew, log)
 	return embedded, func() {

@@ -32,21 +32,20 @@ const (
 // $1: how many at most, $2: the ids to pass over; both in every sweep.
 const exceptSQL = " AND t.id <> ALL($2::uuid[]) "
 
-var (
-	selectSQL = "SELECT " + selectColumns + " FROM tasks AS t "
+// What the sweeps ask, from FROM to LIMIT; see anyOf and lockOf.
+const (
+	dueSQL = "FROM tasks AS t WHERE " + unqueued + " AND t.run_at <= $3::timestamptz" + exceptSQL +
+		"ORDER BY t.run_at, t.id LIMIT $1"
 
-	dueSQL = selectSQL + "WHERE " + unqueued + " AND t.run_at <= $3::timestamptz" + exceptSQL +
-		"ORDER BY t.run_at, t.id LIMIT $1 FOR UPDATE SKIP LOCKED"
-
-	strandedSQL = selectSQL + "WHERE " + queued + " AND t.queued_at < $3::timestamptz" + exceptSQL +
-		"ORDER BY t.queued_at, t.id LIMIT $1 FOR UPDATE SKIP LOCKED"
+	strandedSQL = "FROM tasks AS t WHERE " + queued + " AND t.queued_at < $3::timestamptz" + exceptSQL +
+		"ORDER BY t.queued_at, t.id LIMIT $1"
 
 	anyQueuedSQL = "SELECT EXISTS (SELECT FROM tasks AS t WHERE " + queued + " AND t.queued_at < $1::timestamptz)"
 
 	// $3: the judge, $4: its interval, $5: the lease; both in microseconds. That
 	// the judge may judge is asked in the same statement: after an outage of the
 	// server every heartbeat is old and no one is dead.
-	abandonedSQL = selectSQL + `LEFT JOIN workers AS w ON w.id = t.worker
+	abandonedSQL = `FROM tasks AS t LEFT JOIN workers AS w ON w.id = t.worker
 		WHERE ` + processing + exceptSQL + `
 		AND (w.id IS NULL OR w.seen_at < clock_timestamp() - $5::bigint * interval '1 microsecond')
 		AND EXISTS (
@@ -55,7 +54,7 @@ var (
 			AND judge.seen_at > clock_timestamp() - 2 * $4::bigint * interval '1 microsecond'
 			AND judge.beating_since <= clock_timestamp() - 3 * $4::bigint * interval '1 microsecond'
 		)
-		ORDER BY t.worker, t.id LIMIT $1 FOR UPDATE OF t SKIP LOCKED`
+		ORDER BY t.worker, t.id LIMIT $1`
 )
 
 // Due finds what is pending, not marked, and to run at or before now.

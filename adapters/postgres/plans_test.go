@@ -24,11 +24,16 @@ func TestSweeps_UseTheirIndexes(t *testing.T) {
 		name, query, index string
 		args               []any
 	}{
-		{"due", dueSQL, "tasks_due", []any{100, none, now}},
-		{"stranded", strandedSQL, "tasks_queued", []any{100, none, now}},
+		{"due", lockOf(dueSQL), "tasks_due", []any{100, none, now}},
+		{"stranded", lockOf(strandedSQL), "tasks_queued", []any{100, none, now}},
 		{"any queued", anyQueuedSQL, "tasks_queued", []any{now}},
-		{"abandoned", abandonedSQL, "tasks_claimed", []any{100, none, "w1", 1, 1}},
-		{"give back", giveBackSQL, "tasks_claimed", []any{"w1", none, none, pq.Array([]int64{}), pq.Array([]bool{}), 1}},
+		{"abandoned", lockOf(abandonedSQL), "tasks_claimed", []any{100, none, "w1", 1, 1}},
+		{"give back", lockOf(giveBackSQL), "tasks_claimed", []any{"w1", none, none, pq.Array([]int64{}), pq.Array([]bool{}), 1}},
+		{"any due", anyOf(dueSQL), "tasks_due", []any{100, none, now}},
+		{"any stranded", anyOf(strandedSQL), "tasks_queued", []any{100, none, now}},
+		{"any abandoned", anyOf(abandonedSQL), "tasks_claimed", []any{100, none, "w1", 1, 1}},
+		{"any to give back", anyOf(giveBackSQL), "tasks_claimed", []any{"w1", none, none, pq.Array([]int64{}), pq.Array([]bool{}), 1}},
+		{"forget", forgetSQL, "tasks_claimed", []any{1}},
 		{"leave", leaveSQL, "tasks_claimed", []any{"w1"}},
 	} {
 		var lines []string
@@ -37,7 +42,7 @@ func TestSweeps_UseTheirIndexes(t *testing.T) {
 			continue
 		}
 		plan := strings.Join(lines, "\n")
-		narrowed := check.name == "abandoned" || strings.Contains(plan, "Index Cond") // it asks of all workers
+		narrowed := strings.HasSuffix(check.name, "abandoned") || check.name == "forget" || strings.Contains(plan, "Index Cond") // they ask of all workers
 		if !narrowed || !strings.Contains(plan, check.index+" ") || strings.Contains(plan, "Seq Scan on tasks") {
 			t.Errorf("%s does not use %s:\n%s", check.name, check.index, plan)
 		}

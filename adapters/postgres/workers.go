@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jmoiron/sqlx"
@@ -43,6 +44,10 @@ WHERE w.beat < excluded.beat`
 
 	leaveSQL = "DELETE FROM workers WHERE id = $1 AND NOT EXISTS (SELECT FROM tasks AS t WHERE " + processing + " AND t.worker = $1)"
 
+	forgetSQL = `DELETE FROM workers AS w
+WHERE w.seen_at < clock_timestamp() - $1::bigint * interval '1 microsecond'
+AND NOT EXISTS (SELECT FROM tasks AS t WHERE ` + processing + ` AND t.worker = w.id)`
+
 	// answerSQL finds what the worker has to hear of: attempts that it lists and
 	// that are not its own any more, and those that are to stop.
 	answerSQL = `
@@ -56,14 +61,14 @@ ORDER BY h.id, h.attempt`
 // giveBackSQL finds the worker's tasks that the beat does not list, and those
 // that it lists as running although their deadline has passed. An attempt is
 // listed by its number, or by any in a claim that is under way.
-var giveBackSQL = selectSQL + `
+const giveBackSQL = `FROM tasks AS t
 LEFT JOIN unnest($3::uuid[], $4::bigint[], $5::bool[]) AS h(id, attempt, running)
 	ON h.id = t.id AND h.attempt = t.attempt
 WHERE ` + processing + ` AND t.worker = $1 AND CASE
 	WHEN h.id IS NOT NULL THEN h.running AND t.deadline < clock_timestamp()
 	ELSE t.claim_beat < $6 AND NOT EXISTS (SELECT FROM unnest($2::uuid[]) AS c(id) WHERE c.id = t.id)
 END
-ORDER BY t.id FOR UPDATE OF t SKIP LOCKED`
+ORDER BY t.id`
 
 // Beat renews the lease in a commit of its own, so that nothing that goes wrong
 // later costs the worker its life; then it gives back, then it answers. With an
@@ -93,6 +98,9 @@ func (r *WorkerRepository) Beat(ctx context.Context, b application.Beat) (applic
 }
 
 func (r *WorkerRepository) answer(ctx context.Context, id domain.WorkerID, held held) (application.BeatAnswer, error) {
+	if len(held.ids) == 0 {
+		return application.BeatAnswer{}, nil
+	}
 	var found []struct {
 		ID      uuid.UUID `db:"id"`
 		Attempt int       `db:"attempt"`
@@ -121,6 +129,20 @@ func (r *WorkerRepository) Leave(ctx context.Context, id domain.WorkerID) error 
 		_, err := c.ExecContext(ctx, leaveSQL, string(id))
 		return err
 	})
+}
+
+// Forget removes workers that have long been silent and own no task.
+func (r *WorkerRepository) Forget(ctx context.Context, silentFor time.Duration) (int, error) {
+	var gone int64
+	err := r.db.write(ctx, func(ctx context.Context, c *sqlx.Conn) error {
+		res, err := c.ExecContext(ctx, forgetSQL, silentFor.Microseconds())
+		if err != nil {
+			return err
+		}
+		gone, err = res.RowsAffected()
+		return err
+	})
+	return int(gone), err
 }
 
 // held is a beat's list of attempts, each once, as the columns of a statement.

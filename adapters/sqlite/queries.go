@@ -29,6 +29,8 @@ const (
 		WHERE excluded.beat >= workers.beat`
 	deleteWorker = `DELETE FROM workers WHERE id = ?
 		AND NOT EXISTS (SELECT 1 FROM tasks WHERE tasks.worker = workers.id AND tasks.status = 'processing')`
+	deleteSilent = `DELETE FROM workers WHERE seen_at < ?
+		AND NOT EXISTS (SELECT 1 FROM tasks WHERE tasks.worker = workers.id AND tasks.status = 'processing')`
 	deleteWorkers = `DELETE FROM workers`
 	selectHeld    = `SELECT id, attempt, claim_beat, deadline, stop_requested_at FROM tasks WHERE status = 'processing' AND worker = ?`
 
@@ -43,7 +45,7 @@ const (
 
 var (
 	plainQueries = []string{
-		selectTask, selectVersion, selectQueued, selectLease, deleteWorker, deleteWorkers, selectHeld,
+		selectTask, selectVersion, selectQueued, selectLease, deleteWorker, deleteSilent, deleteWorkers, selectHeld,
 		selectDue, selectStranded, selectAbandoned,
 	}
 	namedQueries = []string{insertTask, updateTask, upsertWorker}

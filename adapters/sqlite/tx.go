@@ -111,8 +111,17 @@ func (tx *tx) all(dest any, query string, args ...any) error {
 }
 
 func (tx *tx) exec(query string, args ...any) error {
-	_, err := tx.stmt(query).ExecContext(tx.ctx, args...)
+	_, err := tx.count(query, args...)
 	return err
+}
+
+// count is exec, and returns how many rows the query has changed.
+func (tx *tx) count(query string, args ...any) (int64, error) {
+	result, err := tx.stmt(query).ExecContext(tx.ctx, args...)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
 }
 
 // execRow runs a query that takes its arguments from the row, and returns how

@@ -151,3 +151,14 @@ func (tx *tx) giveBack(id taskID, decide application.Decide) (bool, error) {
 func (r *WorkerRepository) Leave(ctx context.Context, id domain.WorkerID) error {
 	return r.db.write(ctx, func(tx *tx) error { return tx.exec(deleteWorker, id) })
 }
+
+// Forget removes workers that have long been silent and own no task.
+func (r *WorkerRepository) Forget(ctx context.Context, silentFor time.Duration) (int, error) {
+	var gone int64
+	err := r.db.write(ctx, func(tx *tx) error {
+		var err error
+		gone, err = tx.count(deleteSilent, instant{time.Now().Add(-silentFor)})
+		return err
+	})
+	return int(gone), err
+}

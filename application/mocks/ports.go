@@ -304,6 +304,45 @@ func (c *MockWorkerRepositoryBeatCall) DoAndReturn(f func(context.Context, appli
 	return c
 }
 
+// Forget mocks base method.
+func (m *MockWorkerRepository) Forget(ctx context.Context, silentFor time.Duration) (int, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Forget", ctx, silentFor)
+	ret0, _ := ret[0].(int)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// Forget indicates an expected call of Forget.
+func (mr *MockWorkerRepositoryMockRecorder) Forget(ctx, silentFor any) *MockWorkerRepositoryForgetCall {
+	mr.mock.ctrl.T.Helper()
+	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Forget", reflect.TypeOf((*MockWorkerRepository)(nil).Forget), ctx, silentFor)
+	return &MockWorkerRepositoryForgetCall{Call: call}
+}
+
+// MockWorkerRepositoryForgetCall wrap *gomock.Call
+type MockWorkerRepositoryForgetCall struct {
+	*gomock.Call
+}
+
+// Return rewrite *gomock.Call.Return
+func (c *MockWorkerRepositoryForgetCall) Return(arg0 int, arg1 error) *MockWorkerRepositoryForgetCall {
+	c.Call = c.Call.Return(arg0, arg1)
+	return c
+}
+
+// Do rewrite *gomock.Call.Do
+func (c *MockWorkerRepositoryForgetCall) Do(f func(context.Context, time.Duration) (int, error)) *MockWorkerRepositoryForgetCall {
+	c.Call = c.Call.Do(f)
+	return c
+}
+
+// DoAndReturn rewrite *gomock.Call.DoAndReturn
+func (c *MockWorkerRepositoryForgetCall) DoAndReturn(f func(context.Context, time.Duration) (int, error)) *MockWorkerRepositoryForgetCall {
+	c.Call = c.Call.DoAndReturn(f)
+	return c
+}
+
 // Leave mocks base method.
 func (m *MockWorkerRepository) Leave(ctx context.Context, id domain.WorkerID) error {
 	m.ctrl.T.Helper()
