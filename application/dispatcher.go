@@ -10,9 +10,10 @@ import (
 
 // How often the dispatcher looks, and how much it takes at a time.
 const (
-	dueEvery       = 500 * time.Millisecond
-	strandedEvery  = 3 * time.Second
-	abandonedEvery = 5 * time.Second
+	dueEvery      = 500 * time.Millisecond
+	strandedEvery = 3 * time.Second
+	// Often enough that a rescue that just misses one sweep is done 5 s after the lease has lapsed.
+	abandonedEvery = 4 * time.Second
 	forgetEvery    = time.Minute
 	// strandedGrace: a hint this young may still be on its way to the queue.
 	strandedGrace = 5 * time.Second

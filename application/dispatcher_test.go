@@ -18,7 +18,7 @@ const (
 	dueEvery       = 500 * time.Millisecond
 	strandedEvery  = 3 * time.Second
 	strandedGrace  = 5 * time.Second
-	abandonedEvery = 5 * time.Second
+	abandonedEvery = 4 * time.Second
 	sweepLimit     = 500
 )
 
