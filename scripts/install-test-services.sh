@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Sees to it that the tests can start a PostgreSQL and a Redis of their own:
-# installs what is missing of the two through the system's package manager, if it
-# may. Says and does nothing when all is there. Starts no server, and makes sure
+# Sees to it that the tests can start a PostgreSQL and a Redis of their own, and
+# give PostgreSQL a wrong time of day with libfaketime: installs what is missing
+# of the three through the system's package manager, if it may. Says and does
+# nothing when all is there. Starts no server, and makes sure
 # that the packages start none either.
 set -euo pipefail
 
@@ -20,9 +21,18 @@ have_redis() {
   [ -n "${TEST_REDIS_URL:-}" ] || command -v redis-server >/dev/null || [ -x /usr/bin/redis-server ]
 }
 
+have_faketime() {
+  [ "$(uname -s)" != Linux ] || # there is none that works elsewhere
+    compgen -G '/usr/lib/*/faketime/libfaketime.so.1' >/dev/null ||
+    [ -e /usr/lib64/faketime/libfaketime.so.1 ] || [ -e /usr/lib/faketime/libfaketime.so.1 ]
+}
+
+have_all() { have_postgres && have_redis && have_faketime; }
+
 missing() {
   have_postgres || echo "$1"
   have_redis || echo "$2"
+  have_faketime || echo "${3:-}"
 }
 
 # as_root runs a command as root, or fails at once where that would ask for a password.
@@ -79,16 +89,16 @@ install_apt() {
 }
 
 main() {
-  have_postgres && have_redis && return
+  have_all && return
   local packages=() install shown
   if command -v apt-get >/dev/null; then
-    mapfile -t packages < <(missing postgresql redis-server)
+    mapfile -t packages < <(missing postgresql redis-server libfaketime)
     install=install_apt shown="sudo apt-get install ${packages[*]}"
   elif command -v dnf >/dev/null; then
-    mapfile -t packages < <(missing postgresql-server redis)
+    mapfile -t packages < <(missing postgresql-server redis libfaketime)
     install="as_root dnf install -y -q" shown="sudo dnf install ${packages[*]}"
   elif command -v apk >/dev/null; then
-    mapfile -t packages < <(missing postgresql redis)
+    mapfile -t packages < <(missing postgresql redis libfaketime)
     install="as_root apk add -q" shown="apk add ${packages[*]}"
   elif command -v brew >/dev/null; then
     # shellcheck disable=SC2207 # macOS has a bash without mapfile
@@ -96,12 +106,12 @@ main() {
     brew install --quiet "${packages[@]}"
     return
   else
-    give_up "$(missing PostgreSQL Redis | paste -sd' ' -)" "the system's package manager"
+    give_up "$(missing PostgreSQL Redis libfaketime | paste -sd' ' -)" "the system's package manager"
   fi
   may_install || give_up "${packages[*]}" "$shown"
   echo "installing ${packages[*]} for the tests; no server is started" >&2
   $install "${packages[@]}" >/dev/null </dev/null
-  if ! have_postgres || ! have_redis; then
+  if ! have_all; then
     give_up "${packages[*]}" "$shown"
   fi
 }

@@ -99,6 +99,7 @@ type PostgresServer struct {
 	bin  string
 	dir  string
 	conf []string
+	off  time.Duration // of its time of day from the machine's
 	proc *process
 }
 
@@ -216,7 +217,12 @@ func (s *PostgresServer) initialize() error {
 // launch starts the server and waits until it takes connections, as it says in
 // its own postmaster.pid: whoever answers on the port may be somebody else.
 func (s *PostgresServer) launch(port int) error {
-	proc, err := s.w.start(s.dir, "QUIT", filepath.Join(s.bin, "postgres"), "-D", s.data(), "-p", strconv.Itoa(port))
+	program, err := wrapper(s.off)
+	if err != nil {
+		return err
+	}
+	program = append(program, filepath.Join(s.bin, "postgres"), "-D", s.data(), "-p", strconv.Itoa(port))
+	proc, err := s.w.start(s.dir, "QUIT", program[0], program[1:]...)
 	if err != nil {
 		return err
 	}
