@@ -1,0 +1,78 @@
+package e2e
+
+import (
+	"database/sql"
+	"testing"
+	"time"
+
+	redigo "github.com/gomodule/redigo/redis"
+
+	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/domain"
+	"github.com/millrace/millrace/test/services"
+)
+
+// TestDispatcher_PushesNothingTwiceOfADeepBacklog lets three dispatchers sweep
+// over tasks that have been waiting for up to an hour, and are all on the queue.
+func TestDispatcher_PushesNothingTwiceOfADeepBacklog(t *testing.T) {
+	t.Parallel()
+	const waiting, sweeps = 100_000, 3
+	database, server := migratedDatabase(t), services.StartRedis(t)
+	db, err := sql.Open("postgres", database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.ExecContext(t.Context(), `INSERT INTO tasks
+		SELECT gen_random_uuid(), 'waits', 'pending', at, at, 1, at, at, 3, 0, 0, 0, NULL, 0, NULL, ''
+		FROM (SELECT now() - interval '1 hour' + n * interval '30 milliseconds' AS at FROM generate_series(1, $1) AS n) AS made`, waiting); err != nil {
+		t.Fatal(err)
+	}
+	client := serverParts(t, database, server.URL(), time.Now)
+	pushAll(t, db, client.queue)
+
+	for range 3 {
+		serverParts(t, database, server.URL(), time.Now).sweep(t)
+	}
+	time.Sleep(sweeps*3*time.Second + time.Second)
+
+	entries, err := redigo.Strings(dialRedis(t, server).Do("LRANGE", "millrace:queue:default", 0, -1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := make(map[string]bool, len(entries))
+	for _, e := range entries {
+		seen[e[:36]] = true
+	}
+	if len(entries) != waiting || len(seen) != waiting {
+		t.Errorf("%d entries for %d tasks, %d were pushed", len(entries), len(seen), waiting)
+	}
+}
+
+// pushAll pushes an entry for each task that is marked, the oldest first.
+func pushAll(t *testing.T, db *sql.DB, queue application.Queue) {
+	t.Helper()
+	rows, err := db.QueryContext(t.Context(), "SELECT id, queued_at FROM tasks ORDER BY queued_at")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	var entries []application.Entry
+	for rows.Next() {
+		var id string
+		var e application.Entry
+		if err := rows.Scan(&id, &e.QueuedAt); err != nil {
+			t.Fatal(err)
+		}
+		if e.ID, err = domain.ParseTaskID(id); err != nil {
+			t.Fatal(err)
+		}
+		entries = append(entries, e)
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	if err := queue.Push(t.Context(), entries...); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,155 @@
+package e2e
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/millrace/millrace/test/programs"
+	"github.com/millrace/millrace/test/services"
+)
+
+const (
+	shortLease = 2 * time.Second
+	leaseEnv   = "LEASE_TIMEOUT=2s"
+	// rescueWithin is how soon the tasks of a dead worker are pending again.
+	rescueWithin = shortLease + 5*time.Second
+	outcomeLost  = "the attempt no longer holds its task"
+)
+
+func (d *deployment) patch(id, status string, want int) task {
+	d.t.Helper()
+	var got task
+	d.call(http.MethodPatch, "/tasks/"+id, `{"status":"`+status+`"}`, want, &got)
+	return got
+}
+
+// judge starts a worker that is busy with a task of its own for as long as the
+// test runs, and so claims nothing else: it only rescues.
+func (d *deployment) judge(env ...string) {
+	d.t.Helper()
+	id := d.submit("keeps the judge busy").ID
+	d.worker(append(env, "HANDLER=sleep:1h", "WORKER_QUEUE_MAXSIZE=1")...)
+	d.becomes(id, "processing", 20*time.Second)
+}
+
+func TestWorker_ThatWasFrozenChangesNothingOfATaskThatAnotherHas(t *testing.T) {
+	t.Parallel()
+	for name, frozen := range map[string][]string{ // what it would do when it wakes
+		"complete": {"HANDLER=sleep:3s"},
+		"fail":     {"HANDLER=sleep:1h", "TASK_TIMEOUT=3s"},
+		"run on":   {"HANDLER=sleep:1h"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := deployAll(t, leaseEnv)
+			one := d.worker(frozen...)
+			id := d.submit("for two").ID
+			d.becomes(id, "processing", 20*time.Second)
+			one.Signal(syscall.SIGSTOP)
+
+			d.worker("HANDLER=sleep:4s")
+			programs.Eventually(t, rescueWithin+10*time.Second, "another worker has the task", func() bool {
+				got := d.get(id)
+				return got.Attempt == 2 && got.Status == "processing"
+			})
+			one.Signal(syscall.SIGCONT)
+			programs.Eventually(t, 3*time.Second, "the frozen worker says that the attempt was lost", func() bool {
+				return strings.Contains(one.Output(), outcomeLost) && strings.Contains(one.Output(), id)
+			})
+			if got := d.get(id); got.Attempt != 2 || got.Status != "processing" {
+				t.Errorf("while the other worker has it: %+v", got)
+			}
+			if got := d.becomes(id, "completed", 10*time.Second); got.Attempt != 2 || got.Failures != 0 || !strings.Contains(got.LastError, "lost") {
+				t.Errorf("at the end: %+v", got)
+			}
+			if strings.Contains(one.Output(), "left behind") {
+				t.Error("the handler's context was not ended")
+			}
+		})
+	}
+}
+
+func TestWorker_ThatIsKilledLosesItsTasksToAnother(t *testing.T) {
+	t.Parallel()
+	d := deployAll(t, leaseEnv, "MAX_ATTEMPTS=1")
+	d.judge()
+	var ids []string
+	for i := range 5 {
+		ids = append(ids, d.submit(fmt.Sprint("task ", i)).ID)
+	}
+	one := d.worker("HANDLER=sleep:1h")
+	for _, id := range ids {
+		d.becomes(id, "processing", 20*time.Second)
+	}
+	killed := time.Now()
+	one.Kill()
+	for _, id := range ids {
+		got := d.becomes(id, "pending", rescueWithin+time.Second)
+		at, err := time.Parse(time.RFC3339, got.UpdatedAt)
+		if after := at.Sub(killed); err != nil || after > rescueWithin {
+			t.Errorf("pending again %v after the kill, %v", after, err)
+		}
+	}
+	d.worker("HANDLER=noop:")
+	for _, id := range ids {
+		if got := d.becomes(id, "completed", 10*time.Second); got.Attempt != 2 || got.Failures != 0 {
+			t.Errorf("at the end: %+v", got)
+		}
+	}
+}
+
+func TestTask_ThatKillsItsWorkersFailsInTheEnd(t *testing.T) {
+	t.Parallel()
+	const rescues = 2
+	d := deployAll(t, leaseEnv, fmt.Sprint("MAX_RESCUES=", rescues))
+	d.judge()
+	id := d.submit("poison").ID
+	for n := 1; n <= rescues; n++ {
+		victim := d.worker("HANDLER=sleep:1h")
+		programs.Eventually(t, 20*time.Second, fmt.Sprint("attempt ", n), func() bool {
+			got := d.get(id)
+			return got.Status == "processing" && got.Attempt == n
+		})
+		victim.Kill()
+		programs.Eventually(t, rescueWithin+time.Second, "the task is taken back", func() bool { return d.get(id).Status != "processing" })
+	}
+	got := d.get(id)
+	if got.Status != "failed" || got.Attempt != rescues || got.Failures != 0 || !strings.Contains(got.LastError, "worker") {
+		t.Errorf("after %d workers have died of it: %+v", rescues, got)
+	}
+	if got := d.patch(id, "pending", http.StatusOK); got.Status != "pending" {
+		t.Errorf("reopened: %+v", got)
+	}
+	d.worker("HANDLER=noop:")
+	d.becomes(id, "completed", 10*time.Second)
+}
+
+func TestWorkers_LoseNothingInAnOutageOfPostgreSQLLongerThanTheLease(t *testing.T) {
+	t.Parallel()
+	server := services.StartPostgreSQL(t)
+	d := deploy(t, server.URL("postgres"), services.Redis(t), leaseEnv, "MAX_ATTEMPTS=1")
+	const each = 3
+	var ids []string
+	for _, handler := range []string{"HANDLER=sleep:9s", "HANDLER=sleep:2s"} { // one ends after the outage, one during it
+		d.worker(handler, fmt.Sprint("WORKER_QUEUE_MAXSIZE=", each))
+		for i := range each {
+			ids = append(ids, d.submit(fmt.Sprint("task ", i)).ID)
+		}
+		for _, id := range ids[len(ids)-each:] {
+			d.becomes(id, "processing", 20*time.Second)
+		}
+	}
+	server.Stop(services.StopImmediate)
+	time.Sleep(2*shortLease + time.Second)
+	server.Start()
+	d.ready()
+	for _, id := range ids {
+		if got := d.becomes(id, "completed", 30*time.Second); got.Attempt != 1 || got.Failures != 0 {
+			t.Errorf("after the outage: %+v", got)
+		}
+	}
+}

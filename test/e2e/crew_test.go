@@ -1,0 +1,148 @@
+package e2e
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/millrace/millrace/adapters/memory"
+	"github.com/millrace/millrace/adapters/postgres"
+	"github.com/millrace/millrace/adapters/redis"
+	"github.com/millrace/millrace/adapters/sqlite"
+	"github.com/millrace/millrace/adapters/telemetry"
+	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/domain"
+	"github.com/millrace/millrace/test/services"
+)
+
+// handle is a handler of the test's own, which no program has.
+type handle func(ctx context.Context, t *domain.Task) error
+
+func (h handle) Handle(ctx context.Context, t *domain.Task) error { return h(ctx, t) }
+
+// parts are what a worker inside the test process is made of: the real ones.
+type parts struct {
+	tasks    application.TaskRepository
+	workers  application.WorkerRepository
+	dispatch application.DispatchRepository
+	queue    application.Queue
+	clock    application.Clock
+}
+
+// serverParts are on PostgreSQL and Redis, with a local clock that may be wrong.
+func serverParts(t *testing.T, database, queue string, local func() time.Time) parts {
+	t.Helper()
+	db, closeDB, err := postgres.Open(postgres.Config{URL: database})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(closeDB)
+	pool, closePool, err := redis.Open(redis.Config{URL: queue})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(closePool)
+	clock := postgres.NewClockOn(db, local)
+	if err := clock.Sync(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return parts{
+		tasks: postgres.NewTaskRepository(db), workers: postgres.NewWorkerRepository(db), dispatch: postgres.NewDispatchRepository(db),
+		queue: redis.NewQueue(pool, slog.New(slog.DiscardHandler)), clock: clock,
+	}
+}
+
+// migratedDatabase is the URL of an empty database that has the schema.
+func migratedDatabase(t *testing.T) string {
+	t.Helper()
+	url := services.PostgreSQL(t)
+	db, closeDB, err := postgres.Open(postgres.Config{URL: url})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeDB()
+	if err := postgres.Migrate(t.Context(), db, slog.New(slog.DiscardHandler)); err != nil {
+		t.Fatal(err)
+	}
+	return url
+}
+
+// systemClock is the clock of the embedded programs.
+type systemClock struct{}
+
+func (systemClock) Now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
+
+// embeddedParts are on SQLite and a queue in memory.
+func embeddedParts(t *testing.T) parts {
+	t.Helper()
+	db, closeDB, err := sqlite.Open(t.TempDir() + "/millrace.db")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(closeDB)
+	if err := sqlite.Migrate(t.Context(), db, slog.New(slog.DiscardHandler)); err != nil {
+		t.Fatal(err)
+	}
+	return parts{
+		tasks: sqlite.NewTaskRepository(db), workers: sqlite.NewWorkerRepository(db), dispatch: sqlite.NewDispatchRepository(db),
+		queue: memory.NewQueue(), clock: systemClock{},
+	}
+}
+
+// submit submits a task.
+func (p parts) submit(t *testing.T, message string) *domain.Task {
+	t.Helper()
+	limits := application.SubmitLimits{MessageBytes: 1000, MaxAttempts: 3}
+	task, err := application.NewSubmitTask(p.tasks, p.queue, p.clock, limits).Run(t.Context(), application.SubmitTaskInput{Message: message})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return task
+}
+
+// get reads a task.
+func (p parts) get(t *testing.T, id domain.TaskID) *domain.Task {
+	t.Helper()
+	task, err := p.tasks.Get(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return task
+}
+
+// run runs a worker and its dispatcher until stop is called, or the test ends.
+func (p parts) run(t *testing.T, cfg application.WorkerConfig, h handle) (stop func()) {
+	t.Helper()
+	info := application.WorkerInfo{ID: domain.NewWorkerID(), Host: "here", PID: 1, Version: "test", Started: p.clock.Now()}
+	events := telemetry.NewEvents(slog.New(slog.NewTextHandler(t.Output(), nil)))
+	worker := application.NewWorker(info, cfg, p.tasks, p.workers, p.queue, h, p.clock, events)
+	dispatcher := application.NewDispatcher(info, cfg, p.dispatch, p.workers, p.queue, p.clock, events)
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	var both sync.WaitGroup
+	both.Go(func() { worker.Run(ctx) })
+	both.Go(func() { dispatcher.Run(ctx) })
+	stop = sync.OnceFunc(func() { cancel(); both.Wait() })
+	t.Cleanup(stop)
+	return stop
+}
+
+// sweep runs a dispatcher without its worker until the test ends.
+func (p parts) sweep(t *testing.T) {
+	t.Helper()
+	events := telemetry.NewEvents(slog.New(slog.NewTextHandler(t.Output(), nil)))
+	d := application.NewDispatcher(application.WorkerInfo{ID: domain.NewWorkerID()}, workerConfig(), p.dispatch, p.workers, p.queue, p.clock, events)
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	var running sync.WaitGroup
+	running.Go(func() { d.Run(ctx) })
+	t.Cleanup(func() { cancel(); running.Wait() })
+}
+
+// workerConfig is that of the programs, with a short lease.
+func workerConfig() application.WorkerConfig {
+	return application.WorkerConfig{
+		Capacity: 10, Lease: shortLease, TaskTimeout: time.Minute, HandlerGrace: 500 * time.Millisecond, ShutdownTimeout: time.Second,
+		Retry: domain.RetryPolicy{Base: 100 * time.Millisecond, Cap: time.Second, MaxRescues: 3},
+	}
+}

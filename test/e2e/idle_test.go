@@ -1,0 +1,67 @@
+package e2e
+
+import (
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	redigo "github.com/gomodule/redigo/redis"
+
+	"github.com/millrace/millrace/test/programs"
+	"github.com/millrace/millrace/test/services"
+)
+
+// statement matches what PostgreSQL logs of each one that it executes.
+var statement = regexp.MustCompile(`LOG:  (statement|execute [^:]*):`)
+
+// commands counts what Redis has executed, without what the count itself costs.
+func commands(t *testing.T, c redigo.Conn) int {
+	t.Helper()
+	stats, err := redigo.String(c.Do("INFO", "commandstats"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for line := range strings.Lines(stats) {
+		name, rest, ok := strings.Cut(line, ":calls=")
+		if !ok || name == "cmdstat_info" {
+			continue
+		}
+		calls, _, _ := strings.Cut(rest, ",")
+		count, err := strconv.Atoi(calls)
+		if err != nil {
+			t.Fatalf("%q: %v", line, err)
+		}
+		n += count
+	}
+	return n
+}
+
+func TestWorker_ThatIsIdleHardlyAsksAnything(t *testing.T) {
+	t.Parallel()
+	const watched, limit = 13 * time.Second, 5 // over several rounds of each loop; a second, of each server
+	database, queue := services.StartPostgreSQL(t, services.PostgresConf("log_statement = 'all'")), services.StartRedis(t)
+	d := deploy(t, database.URL("postgres"), queue.URL())
+	w := d.worker()
+	d.becomes(d.submit("it works").ID, "completed", 20*time.Second)
+	d.api.Stop()
+	c := dialRedis(t, queue)
+
+	statementsBefore, commandsBefore := len(statement.FindAllString(database.Log(), -1)), commands(t, c)
+	time.Sleep(watched)
+	statements := float64(len(statement.FindAllString(database.Log(), -1))-statementsBefore) / watched.Seconds()
+	asked := float64(commands(t, c)-commandsBefore) / watched.Seconds()
+	if statements >= limit || statements < 1 { // fewer would say that they are not counted
+		t.Errorf("%.1f statements a second", statements)
+	}
+	if asked >= limit || asked < 0.1 {
+		t.Errorf("%.1f commands a second", asked)
+	}
+	t.Logf("%.1f statements and %.1f commands a second", statements, asked)
+	if !w.Alive() {
+		t.Error("the worker has ended")
+	}
+	programs.Eventually(t, time.Second, "the worker has nothing to complain of", func() bool { return !strings.Contains(w.Output(), "fails") })
+}
