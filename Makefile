@@ -8,8 +8,11 @@ TOOL    := go tool -modfile=tools/go.mod
 # Given to go test: make test TESTFLAGS='-race -run TestTask'
 TESTFLAGS ?=
 
+# How long make fuzz spends on each target.
+FUZZTIME ?= 20s
+
 .DEFAULT_GOAL := help
-.PHONY: help run build test chaos generate check-generated lint fmt ci compose-up compose-down FORCE
+.PHONY: help run build test chaos fuzz generate check-generated lint fmt ci compose-up compose-down FORCE
 
 help: ## print this list
 	@echo 'usage: make TARGET'; echo
@@ -38,6 +41,9 @@ DURATION ?= 2m
 chaos: ## kill, freeze and cut everything under load; SEED=7 again, DURATION=10m longer
 	scripts/install-test-services.sh
 	go test -count=1 -v -timeout 24h -run '^TestChaos$$' ./test/chaos -chaos.seed=$(SEED) -chaos.duration=$(DURATION) $(CHAOSFLAGS)
+
+fuzz: ## look for inputs that break a decoder, for FUZZTIME (20s) each
+	scripts/fuzz.sh $(FUZZTIME)
 
 generate: ## generate mocks, the API code and the wiring
 	go generate -skip 'mod=mod' ./...

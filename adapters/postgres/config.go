@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -54,7 +55,9 @@ func (c Config) driverConfig() (pq.Config, error) {
 	if u.Scheme != "postgres" && u.Scheme != "postgresql" {
 		return pq.Config{}, fmt.Errorf("postgres: the database URL has the scheme %q: %s", u.Scheme, wantURL)
 	}
-	spreadHosts(u)
+	if err := spreadHosts(u); err != nil {
+		return pq.Config{}, err
+	}
 	cfg, err := pq.NewConfig(u.String())
 	if err != nil {
 		return pq.Config{}, fmt.Errorf("postgres: the database URL cannot be used: %s", redact(err.Error(), u))
@@ -81,10 +84,11 @@ func (c Config) driverConfig() (pq.Config, error) {
 }
 
 // spreadHosts turns host1:port1,host2:port2 into the options host and port, as
-// lib/pq reads such an authority as one host.
-func spreadHosts(u *url.URL) {
+// lib/pq reads such an authority as one host. What is no port is not quoted: it
+// is the password of a URL whose host is missing.
+func spreadHosts(u *url.URL) error {
 	if !strings.Contains(u.Host, ",") {
-		return
+		return nil
 	}
 	var hosts, ports []string
 	for part := range strings.SplitSeq(u.Host, ",") {
@@ -92,12 +96,16 @@ func spreadHosts(u *url.URL) {
 		if err != nil {
 			host, port = part, "5432"
 		}
+		if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+			return errors.New("postgres: the database URL has a host whose port is not a number: " + wantURL)
+		}
 		hosts, ports = append(hosts, host), append(ports, port)
 	}
 	q := u.Query()
 	q.Set("host", strings.Join(hosts, ","))
 	q.Set("port", strings.Join(ports, ","))
 	u.Host, u.RawQuery = "", q.Encode()
+	return nil
 }
 
 // redact takes every secret of the URL out of a text.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/jmoiron/sqlx"
+	"go.uber.org/goleak"
 
 	"github.com/millrace/millrace/adapters/sqlite"
 	"github.com/millrace/millrace/domain"
@@ -44,7 +45,7 @@ func TestMain(m *testing.M) {
 	if path := os.Getenv(holderEnv); path != "" {
 		hold(path)
 	}
-	os.Exit(m.Run())
+	goleak.VerifyTestMain(m)
 }
 
 // hold opens the file, stores a task, says so and waits to be killed, or for the

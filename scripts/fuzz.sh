@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Runs every fuzz target of the tree for the given time, 20s unless told. An input
+# that breaks one is kept in its testdata/fuzz, where go test runs it from then on.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+git grep --untracked -oE '^func Fuzz\w+' -- '*_test.go' | sort | while IFS=: read -r file target; do
+  name=${target#func }
+  echo "== $name in $(dirname "$file")"
+  go test -run '^$' -fuzz "^$name\$" -fuzztime "${1:-20s}" "./$(dirname "$file")"
+done
