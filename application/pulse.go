@@ -33,6 +33,20 @@ func (p *pulse) within(loop string, by time.Time) {
 	p.due[loop] = by
 }
 
+// begin says that the loop makes progress by the given time, unless it has said
+// when before, and not kept it yet.
+func (p *pulse) begin(loop string, by time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if _, begun := p.due[loop]; begun {
+		return
+	}
+	if p.due == nil {
+		p.due = map[string]time.Time{}
+	}
+	p.due[loop] = by
+}
+
 // rest says that the loop waits for something that may take any time.
 func (p *pulse) rest(loop string) {
 	p.mu.Lock()

@@ -121,12 +121,11 @@ func (w *Worker) pull(ctx context.Context) {
 	defer close(w.local)
 	wait := newBackoff()
 	for {
-		w.pulse.rest(loopPull) // a worker that is busy makes progress
 		free, err := w.slots.takeAll(ctx)
 		if err != nil {
 			return
 		}
-		w.pulse.within(loopPull, w.clock.Now().Add(pullPatience))
+		w.pulse.begin(loopPull, w.clock.Now().Add(pullPatience)) // a try that fails is no progress
 		entries, err := w.queue.Pull(ctx, free)
 		w.slots.release(free - len(entries))
 		if ctx.Err() == nil {
@@ -144,6 +143,7 @@ func (w *Worker) pull(ctx context.Context) {
 		for _, t := range claimed {
 			w.local <- t
 		}
+		w.pulse.rest(loopPull) // a worker that is busy makes progress
 	}
 }
 

@@ -3,6 +3,7 @@ package application_test
 import (
 	"context"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -52,6 +53,29 @@ func TestWorkerProbe_FailsWhenAPullHangs(t *testing.T) {
 		r.wantWell()
 		pass(time.Microsecond)
 		r.wantStuck("pull")
+	})
+}
+
+func TestWorkerProbe_FailsWhenEveryPullFailsUntilOneDoesNot(t *testing.T) {
+	onRig(t, func(_ *testing.T, r *rig) {
+		var back atomic.Bool
+		r.queue.EXPECT().Pull(anyArg, anyArg).DoAndReturn(func(context.Context, int) ([]application.Entry, error) {
+			if !back.Load() {
+				return nil, domain.ErrUnavailable
+			}
+			time.Sleep(time.Second)
+			return nil, nil
+		}).MinTimes(2)
+		r.start()
+
+		pass(pullPatience)
+		r.wantWell()
+		pass(time.Microsecond)
+		r.wantStuck("pull")
+
+		back.Store(true)
+		pass(5 * time.Second) // the wait for the next try, and a pull
+		r.wantWell()
 	})
 }
 
