@@ -232,7 +232,11 @@ func (s *PostgresServer) launch(port int) error {
 			return false, proc.failure()
 		}
 		lines := s.postmasterPID()
-		return len(lines) >= 8 && lines[0] == strconv.Itoa(proc.pid) && strings.TrimSpace(lines[7]) == "ready", nil
+		if len(lines) < 8 || lines[0] != strconv.Itoa(proc.pid) {
+			return false, nil
+		}
+		status := strings.TrimSpace(lines[7])
+		return status == "ready" || status == "standby", nil
 	})
 }
 

@@ -34,10 +34,11 @@ func TestChild(t *testing.T) {
 	}
 	shared := services.PostgreSQL(t)
 	own := services.StartPostgreSQL(t)
+	standby := services.StartStandby(t, own, "standby")
 	if end == "kill-postmaster" {
 		own.Kill()
 	}
-	fmt.Printf("servers %s %s %s\n", shared, own.URL("postgres"), services.StartRedis(t).URL())
+	fmt.Printf("servers %s %s %s %s\n", shared, own.URL("postgres"), standby.URL("postgres"), services.StartRedis(t).URL())
 	switch end {
 	case "panic":
 		panic("as told")
@@ -196,6 +197,48 @@ func TestStartPostgreSQL_StopsDiesAndStartsAgainWithItsData(t *testing.T) {
 		if got := query(t, at, "UPDATE t SET i = i + 1 RETURNING i"); got != strconv.Itoa(i+1) {
 			t.Errorf("after stop %d the data says %s", i, got)
 		}
+	}
+}
+
+func TestStartStandby_HasWhatThePrimaryHasConfirmed(t *testing.T) {
+	primary := services.StartPostgreSQL(t, services.PostgresConf("synchronous_standby_names = 'standby'"))
+	standby := services.StartStandby(t, primary, "standby")
+	primary.AwaitStandbys(1)
+	query(t, primary.URL("postgres"), "CREATE TABLE t AS SELECT 1 AS i")
+	if got := query(t, standby.URL("postgres"), "SELECT pg_is_in_recovery()"); got != "true" {
+		t.Fatalf("the standby is a primary: %s", got)
+	}
+
+	standby.Stop(services.StopImmediate)
+	primary.AwaitStandbys(0)
+	db, err := sql.Open("postgres", primary.URL("postgres"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	confirmed := make(chan error, 1)
+	go func() {
+		_, err := db.Exec("INSERT INTO t VALUES (2)")
+		confirmed <- err
+	}()
+	select {
+	case err := <-confirmed:
+		t.Fatalf("a commit was confirmed that no standby has: %v", err)
+	case <-time.After(300 * time.Millisecond):
+	}
+	standby.Start()
+	if err := <-confirmed; err != nil {
+		t.Fatal(err)
+	}
+
+	primary.Crash()
+	if conn, err := net.Dial("tcp", hostOf(t, primary.URL("postgres"))); err == nil {
+		conn.Close()
+		t.Fatal("the primary still answers")
+	}
+	standby.Promote()
+	if got := query(t, standby.URL("postgres"), "INSERT INTO t VALUES (3) RETURNING (SELECT count(*) FROM t)"); got != "2" {
+		t.Errorf("the promoted standby has %s rows, not 2", got)
 	}
 }
 

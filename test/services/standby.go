@@ -1,0 +1,135 @@
+package services
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// StartStandby starts a streaming standby of the primary for this test alone,
+// which calls itself name: that is what the primary's synchronous_standby_names
+// may ask for. It has the primary's configuration, and is gone at the end.
+func StartStandby(t testing.TB, primary *PostgresServer, name string) *PostgresServer {
+	t.Helper()
+	s, err := newStandby(primary, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.t = t
+	t.Cleanup(s.remove)
+	return s
+}
+
+func newStandby(primary *PostgresServer, name string) (*PostgresServer, error) {
+	dir, err := primary.w.newDir("postgres")
+	if err != nil {
+		return nil, err
+	}
+	// Some programs of an installation may be linked into PATH, and others not.
+	program, err := filepath.EvalSymlinks(filepath.Join(primary.bin, "postgres"))
+	if err != nil {
+		return nil, err
+	}
+	s := &PostgresServer{w: primary.w, bin: primary.bin, dir: dir}
+	backup, err := s.w.start(dir, "KILL", filepath.Join(filepath.Dir(program), "pg_basebackup"), "--pgdata", s.data(),
+		"--write-recovery-conf", "--wal-method=stream", "--checkpoint=fast", "--no-sync",
+		"--dbname", fmt.Sprintf("host=127.0.0.1 port=%d user=postgres application_name=%s", primary.Port, name))
+	if err != nil {
+		return nil, err
+	}
+	if err := await(time.Minute, func() (bool, error) { return backup.gone(), nil }); err != nil {
+		return nil, fmt.Errorf("pg_basebackup: %w", err)
+	}
+	if _, err := os.Stat(filepath.Join(s.data(), "standby.signal")); err != nil {
+		return nil, backup.failure()
+	}
+	return s, onFreePort(s.launch)
+}
+
+// Crash kills every process of the server at once, as the loss of its machine
+// does: not even a commit that its children are about to answer gets through.
+func (s *PostgresServer) Crash() {
+	s.t.Helper()
+	// Stopped, it has no further children.
+	if err := s.proc.signal(syscall.SIGSTOP); err != nil {
+		s.t.Fatalf("crash PostgreSQL: %v", err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	list, err := exec.CommandContext(ctx, "ps", "-A", "-o", "pid=,ppid=").Output()
+	if err != nil {
+		s.t.Fatalf("crash PostgreSQL: list its processes: %v", err)
+	}
+	var children []int
+	for line := range strings.Lines(string(list)) {
+		var pid, parent int
+		if _, err := fmt.Sscan(line, &pid, &parent); err == nil && parent == s.proc.pid {
+			children = append(children, pid)
+		}
+	}
+	for _, pid := range children {
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
+			s.t.Fatalf("crash PostgreSQL: kill process %d: %v", pid, err)
+		}
+	}
+	s.Kill()
+}
+
+// Promote makes a standby a primary that waits for no standby of its own, and
+// returns when it takes writes.
+func (s *PostgresServer) Promote() {
+	s.t.Helper()
+	for _, statement := range []string{
+		// The old primary's setting came with the copy, and there is nobody to wait for.
+		"ALTER SYSTEM SET synchronous_standby_names = ''",
+		"SELECT pg_reload_conf()",
+		"SELECT pg_promote(false)",
+	} {
+		if err := execute(s.URL("postgres"), statement); err != nil {
+			s.t.Fatalf("promote: %v", err)
+		}
+	}
+	if err := await(time.Minute, s.takesWrites); err != nil {
+		s.t.Fatalf("promote: %v: %v", err, s.proc.failure())
+	}
+}
+
+func (s *PostgresServer) takesWrites() (bool, error) {
+	var standby, waits bool
+	err := s.ask("SELECT pg_is_in_recovery(), current_setting('synchronous_standby_names') <> ''", &standby, &waits)
+	return err == nil && !standby && !waits, nil
+}
+
+// AwaitStandbys waits until so many standbys follow this primary synchronously.
+func (s *PostgresServer) AwaitStandbys(n int) {
+	s.t.Helper()
+	err := await(30*time.Second, func() (bool, error) {
+		var found int
+		err := s.ask("SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming' AND sync_state IN ('sync', 'quorum')", &found)
+		return err == nil && found == n, nil
+	})
+	if err != nil {
+		s.t.Fatalf("wait for %s synchronous standbys: %v", strconv.Itoa(n), err)
+	}
+}
+
+// ask scans the first row of the answer.
+func (s *PostgresServer) ask(query string, into ...any) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	db, err := sql.Open("postgres", s.URL("postgres"))
+	if err != nil {
+		return err
+	}
+	defer db.Close() //nolint:errcheck // it was only read from
+	return db.QueryRowContext(ctx, query).Scan(into...)
+}
