@@ -107,10 +107,10 @@ func open(t *testing.T, url string) *sql.DB {
 func (c *cluster) audit() {
 	c.t.Helper()
 	for _, statement := range []string{
-		`CREATE TABLE audit (n bigserial, task uuid, old_status text, new_status text, old_attempt bigint, new_attempt bigint, at timestamptz)`,
+		`CREATE TABLE audit (n bigserial, task uuid, old_status text, new_status text, old_attempt bigint, new_attempt bigint, rescued boolean, at timestamptz)`,
 		`CREATE FUNCTION note_change() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-			INSERT INTO audit (task, old_status, new_status, old_attempt, new_attempt, at)
-			VALUES (NEW.id, OLD.status, NEW.status, OLD.attempt, NEW.attempt, clock_timestamp());
+			INSERT INTO audit (task, old_status, new_status, old_attempt, new_attempt, rescued, at)
+			VALUES (NEW.id, OLD.status, NEW.status, OLD.attempt, NEW.attempt, NEW.rescues > OLD.rescues, clock_timestamp());
 			RETURN NULL;
 		END $$`,
 		`CREATE TRIGGER noted AFTER UPDATE ON tasks FOR EACH ROW

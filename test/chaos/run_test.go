@@ -78,6 +78,7 @@ type action struct {
 
 // step breaks and mends, and waits until the service is itself again.
 func (r *run) step(faults []fault) {
+	r.awaitQuiet()
 	s := &step{faults: faults, began: time.Now()}
 	var names []string
 	var actions []action
@@ -99,9 +100,32 @@ func (r *run) step(faults []fault) {
 	s.settled = time.Now()
 	r.steps = append(r.steps, s)
 	for _, w := range r.watched {
-		if w.fault.limit > 0 {
-			r.awaitLeft(w)
+		r.awaitLeft(w)
+	}
+	if len(faults) == 1 && faults[0].part == "PostgreSQL" {
+		r.checkNobodyLost(s)
+	}
+}
+
+// awaitQuiet waits until nobody that is not there holds a task, so that what a
+// step takes from a worker can be told from what came before.
+func (r *run) awaitQuiet() {
+	r.t.Helper()
+	for end := time.Now().Add(settleLimit); number(r.t, r.direct, `SELECT count(*) FROM tasks AS t LEFT JOIN workers AS w ON w.id = t.worker
+		WHERE t.status = 'processing' AND coalesce(w.seen_at < clock_timestamp() - interval '1 second', true)`) > 0; time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(end) {
+			r.t.Fatalf("a worker that is not there still holds tasks after %s", settleLimit)
 		}
+	}
+}
+
+// checkNobodyLost: after an outage of PostgreSQL every heartbeat is old, and no
+// worker that lives loses a task.
+func (r *run) checkNobodyLost(s *step) {
+	r.t.Helper()
+	time.Sleep(time.Second) // the workers' first sweeps since
+	if n := number(r.t, r.direct, "SELECT count(*) FROM audit WHERE rescued AND at > $1", s.began); n > 0 {
+		r.t.Errorf("%s: %d tasks were taken from workers that live", s.faults[0].name, n)
 	}
 }
 

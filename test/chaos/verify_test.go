@@ -37,9 +37,7 @@ func (r *run) verify() {
 			break
 		}
 	}
-	lives := rows(t, r.direct, func(row *sql.Rows, l *life) error {
-		return row.Scan(&l.id, &l.message, &l.status, &l.attempt, &l.created, &l.ended)
-	}, "SELECT id, message, status, attempt, created_at, updated_at FROM tasks")
+	lives := r.lives()
 
 	p := report{
 		Seed: r.seed, Duration: durationFlag.String(), Lease: lease.String(), Steps: len(r.steps),
@@ -100,6 +98,13 @@ func (r *run) verify() {
 		}
 	}
 	r.publish(p)
+}
+
+func (r *run) lives() []life {
+	r.t.Helper()
+	return rows(r.t, r.direct, func(row *sql.Rows, l *life) error {
+		return row.Scan(&l.id, &l.message, &l.status, &l.attempt, &l.created, &l.ended)
+	}, "SELECT id, message, status, attempt, created_at, updated_at FROM tasks")
 }
 
 // checkAudit looks at every change of a task that PostgreSQL has noted.

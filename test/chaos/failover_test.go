@@ -1,0 +1,169 @@
+package chaos
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/anishathalye/porcupine"
+
+	"github.com/millrace/millrace/test/programs"
+	"github.com/millrace/millrace/test/services"
+)
+
+// failoverLimit: a task goes through this soon after the promotion.
+const failoverLimit = 10 * time.Second
+
+// replicated is Millrace on a primary whose commits wait for its standby.
+type replicated struct {
+	t                *testing.T
+	primary, standby *services.PostgresServer
+	programs         []*programs.Process
+	load             *load
+}
+
+func startReplicated(t *testing.T) *replicated {
+	t.Helper()
+	f := &replicated{t: t, primary: services.StartPostgreSQL(t, services.PostgresConf("synchronous_standby_names = 'standby'"))}
+	f.standby = services.StartStandby(t, f.primary, "standby")
+	f.primary.AwaitStandbys(1)
+	env := []string{
+		fmt.Sprintf("DATABASE_URL=postgres://postgres@127.0.0.1:%d,127.0.0.1:%d/postgres?sslmode=disable", f.primary.Port, f.standby.Port),
+		"QUEUE_URL=" + services.StartRedis(t).URL(),
+	}
+	var addrs []*addr
+	for range apis {
+		at := programs.FreeAddr(t)
+		f.programs = append(f.programs, programs.Start(t, t.TempDir(), append([]string{"LISTEN_ADDR=" + at}, env...), "api"))
+		programs.WaitReady(t, at)
+		a := &addr{}
+		a.set(at)
+		addrs = append(addrs, a)
+	}
+	for range workers - 1 {
+		f.programs = append(f.programs, programs.Start(t, t.TempDir(), append([]string{"HANDLER=log:20ms", "LEASE_TIMEOUT=" + lease.String()}, env...), "worker"))
+	}
+	f.load = startLoad(t, addrs, clients, rate, 1)
+	return f
+}
+
+// accepted counts the submissions that were answered with success.
+func (f *replicated) accepted() int {
+	f.load.mu.Lock()
+	defer f.load.mu.Unlock()
+	return len(f.load.accepted)
+}
+
+// acceptedSince counts those that were sent after some time.
+func (f *replicated) acceptedSince(begun time.Time) int {
+	f.load.mu.Lock()
+	defer f.load.mu.Unlock()
+	n := 0
+	for _, a := range f.load.accepted {
+		if a.sent.After(begun) {
+			n++
+		}
+	}
+	return n
+}
+
+// goesOn waits until tasks are accepted.
+func (f *replicated) goesOn(atMost time.Duration) {
+	f.t.Helper()
+	before := f.accepted()
+	programs.Eventually(f.t, atMost, "tasks are accepted", func() bool { return f.accepted() > before+20 })
+}
+
+// failOver promotes the standby and returns how long it took until a task that
+// was submitted then was completed.
+func (f *replicated) failOver() time.Duration {
+	f.t.Helper()
+	f.standby.Promote()
+	promoted := time.Now()
+	db := open(f.t, f.standby.URL("postgres"))
+	programs.Eventually(f.t, settleLimit, "a task goes through the promoted standby", func() bool {
+		return number(f.t, db, "SELECT count(*) FROM tasks WHERE status = 'completed' AND created_at > $1", promoted) > 0
+	})
+	took := time.Since(promoted)
+	if took > failoverLimit {
+		f.t.Errorf("a task went through %s after the promotion, not within %s", took, failoverLimit)
+	}
+	for _, p := range f.programs {
+		if !p.Alive() {
+			f.t.Error("a program has ended")
+		}
+	}
+	return took
+}
+
+// verify checks that the promoted standby has all that was accepted.
+func (f *replicated) verify(took time.Duration) {
+	f.t.Helper()
+	f.load.stop()
+	r := &run{cluster: &cluster{t: f.t, direct: open(f.t, f.standby.URL("postgres"))}, load: f.load}
+	programs.Eventually(f.t, endLimit, "all tasks have ended", func() bool {
+		return number(f.t, r.direct, "SELECT count(*) FROM tasks WHERE status IN ('pending', 'processing')") == 0
+	})
+	lives := r.lives()
+	byID := map[string]life{}
+	for _, l := range lives {
+		byID[l.id] = l
+	}
+	lost := 0
+	for _, a := range f.load.accepted {
+		if _, ok := byID[a.id]; !ok {
+			lost++
+		}
+	}
+	if lost > 0 {
+		f.t.Errorf("%d of %d accepted tasks are lost", lost, len(f.load.accepted))
+	}
+	r.readAll(lives)
+	if result := checkHistory(f.load.history, checkLimit); result != porcupine.Ok {
+		f.t.Errorf("what the clients saw is not what one correct service could have answered: %s", result)
+		r.explain()
+	}
+	f.t.Logf("a task went through %s after the promotion; %d accepted, %d stored, %d lost; answers: %v",
+		took.Round(time.Millisecond), len(f.load.accepted), len(lives), lost, f.load.answers)
+}
+
+func TestFailover_LosesNothingThatWasAccepted(t *testing.T) {
+	f := startReplicated(t)
+	f.goesOn(settleLimit)
+
+	// While the standby is away commits wait, and so must every answer.
+	f.standby.Stop(services.StopImmediate)
+	f.primary.AwaitStandbys(0)
+	away := time.Now()
+	time.Sleep(7 * time.Second) // longer than a call may take
+	if n := f.acceptedSince(away); n > 0 {
+		t.Errorf("%d tasks were accepted that only the primary had", n)
+	}
+	f.standby.Start()
+	f.goesOn(failoverLimit)
+
+	f.primary.Crash()
+	f.verify(f.failOver())
+}
+
+// TestFailover_WhileCommitsWait has the primary die with commits that no standby
+// has: nobody may have been told that those tasks were accepted.
+func TestFailover_WhileCommitsWait(t *testing.T) {
+	f := startReplicated(t)
+	f.goesOn(settleLimit)
+	f.standby.Stop(services.StopImmediate)
+	f.primary.AwaitStandbys(0)
+	time.Sleep(6 * time.Second) // clients and programs have given up on the first of them
+	db := open(t, f.primary.URL("postgres"))
+	db.SetMaxOpenConns(1)
+	waiting := number(t, db, "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
+	if waiting == 0 {
+		t.Error("no commit waits: this test shows nothing")
+	}
+	if err := db.Close(); err != nil {
+		t.Error(err)
+	}
+	f.primary.Crash()
+	f.standby.Start()
+	f.verify(f.failOver())
+}
