@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/millrace/millrace/adapters/httpapi"
 	"github.com/millrace/millrace/adapters/postgres"
@@ -19,7 +20,9 @@ type API struct {
 }
 
 // NewAPI assembles the API; the returned function closes what it holds.
-func NewAPI(cfg APIConfig, log *slog.Logger) (*API, func(), error) { return newAPI(cfg, log) }
+func NewAPI(cfg APIConfig, log *slog.Logger) (*API, func(), error) {
+	return newAPI(cfg, log, time.Now)
+}
 
 func provideAPI(cfg MigrateConfig, db *postgres.DB, clock *postgres.Clock, server *httpapi.Server, log *slog.Logger) *API {
 	return &API{migrateOnStart: cfg.MigrateOnStart, db: db, clock: clock, server: server, log: log}

@@ -20,7 +20,7 @@ var serverSet = wire.NewSet(
 	postgres.NewTaskRepository, wire.Bind(new(application.TaskRepository), new(*postgres.TaskRepository)),
 	postgres.NewWorkerRepository, wire.Bind(new(application.WorkerRepository), new(*postgres.WorkerRepository)),
 	postgres.NewDispatchRepository, wire.Bind(new(application.DispatchRepository), new(*postgres.DispatchRepository)),
-	postgres.NewClock, wire.Bind(new(application.Clock), new(*postgres.Clock)),
+	postgres.NewClockOn, wire.Bind(new(application.Clock), new(*postgres.Clock)),
 	provideRedis, redis.NewQueue, provideServerQueue,
 )
 

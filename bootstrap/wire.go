@@ -6,9 +6,11 @@ import (
 	"log/slog"
 
 	"github.com/google/wire"
+
+	"github.com/millrace/millrace/adapters/postgres"
 )
 
-func newAPI(cfg APIConfig, log *slog.Logger) (*API, func(), error) {
+func newAPI(cfg APIConfig, log *slog.Logger, local postgres.LocalTime) (*API, func(), error) {
 	wire.Build(
 		wire.FieldsOf(new(APIConfig), "ServerConfig", "HTTPConfig", "AccessConfig", "MigrateConfig", "StopConfig"),
 		serverSet, apiSet, provideAPIReadiness, provideAPI,
@@ -16,7 +18,7 @@ func newAPI(cfg APIConfig, log *slog.Logger) (*API, func(), error) {
 	return nil, nil, nil
 }
 
-func newWorker(cfg WorkerConfig, log *slog.Logger) (*Worker, func(), error) {
+func newWorker(cfg WorkerConfig, log *slog.Logger, local postgres.LocalTime) (*Worker, func(), error) {
 	wire.Build(
 		wire.FieldsOf(new(WorkerConfig), "ServerConfig", "WorkConfig", "AdminConfig", "StopConfig"),
 		serverSet, workerSet, provideWorkerReadiness, provideWorker,

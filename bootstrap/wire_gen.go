@@ -19,14 +19,14 @@ import (
 
 // Injectors from wire.go:
 
-func newAPI(cfg APIConfig, log *slog.Logger) (*API, func(), error) {
+func newAPI(cfg APIConfig, log *slog.Logger, local postgres.LocalTime) (*API, func(), error) {
 	migrateConfig := cfg.MigrateConfig
 	serverConfig := cfg.ServerConfig
 	db, cleanup, err := providePostgres(serverConfig)
 	if err != nil {
 		return nil, nil, err
 	}
-	clock := postgres.NewClock(db)
+	clock := postgres.NewClockOn(db, local)
 	httpConfig := cfg.HTTPConfig
 	accessConfig := cfg.AccessConfig
 	stopConfig := cfg.StopConfig
@@ -66,14 +66,14 @@ func newAPI(cfg APIConfig, log *slog.Logger) (*API, func(), error) {
 	}, nil
 }
 
-func newWorker(cfg WorkerConfig, log *slog.Logger) (*Worker, func(), error) {
+func newWorker(cfg WorkerConfig, log *slog.Logger, local postgres.LocalTime) (*Worker, func(), error) {
 	adminConfig := cfg.AdminConfig
 	serverConfig := cfg.ServerConfig
 	db, cleanup, err := providePostgres(serverConfig)
 	if err != nil {
 		return nil, nil, err
 	}
-	clock := postgres.NewClock(db)
+	clock := postgres.NewClockOn(db, local)
 	workConfig := cfg.WorkConfig
 	workerInfo := provideWorkerInfo(workConfig)
 	stopConfig := cfg.StopConfig

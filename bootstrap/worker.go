@@ -25,7 +25,13 @@ type Worker struct {
 
 // NewWorker assembles the worker; the returned function closes what it holds.
 func NewWorker(cfg WorkerConfig, log *slog.Logger) (*Worker, func(), error) {
-	return newWorker(cfg, log)
+	return NewWorkerOn(cfg, log, time.Now)
+}
+
+// NewWorkerOn is NewWorker on a local clock other than this machine's: for tests of
+// workers that disagree about the time.
+func NewWorkerOn(cfg WorkerConfig, log *slog.Logger, local postgres.LocalTime) (*Worker, func(), error) {
+	return newWorker(cfg, log, local)
 }
 
 func provideWorker(cfg AdminConfig, db *postgres.DB, clock *postgres.Clock, crew *crew, ready *application.CheckReadiness, log *slog.Logger) *Worker {

@@ -24,7 +24,7 @@ const (
 // time of day of this machine plays no part. It is safe for concurrent use.
 type Clock struct {
 	db    *DB
-	local func() time.Time // only differences between its readings count
+	local LocalTime // only differences between its readings count
 	last  atomic.Pointer[sample]
 }
 
@@ -36,9 +36,12 @@ type sample struct {
 // NewClock makes a clock that is to be synchronised before it is used.
 func NewClock(db *DB) *Clock { return NewClockOn(db, time.Now) }
 
-// NewClockOn is NewClock on a local clock other than this machine's: one that runs
-// as fast, and may be wrong by any amount. It must be safe for concurrent use.
-func NewClockOn(db *DB, local func() time.Time) *Clock { return &Clock{db: db, local: local} }
+// LocalTime reads a local clock, which runs as fast as time passes and may be
+// wrong by any amount. It is safe for concurrent use.
+type LocalTime func() time.Time
+
+// NewClockOn is NewClock on a local clock other than this machine's.
+func NewClockOn(db *DB, local LocalTime) *Clock { return &Clock{db: db, local: local} }
 
 // Now returns the server's time: UTC, whole microseconds. It never blocks. Before
 // the first successful Sync it is the local time.

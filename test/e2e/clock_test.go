@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"strings"
 	"sync"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/bootstrap"
 	"github.com/millrace/millrace/domain"
 	"github.com/millrace/millrace/test/programs"
 	"github.com/millrace/millrace/test/services"
@@ -117,6 +119,41 @@ func TestWorkers_WhoseClocksDisagreeAgreeOnEveryTask(t *testing.T) {
 		}
 		if took := s.UpdatedAt.Sub(s.CreatedAt); took < 0 || took > 20*time.Second || time.Since(s.CreatedAt).Abs() > time.Minute {
 			t.Errorf("%s: created %v, updated %v", s.Message, s.CreatedAt, s.UpdatedAt)
+		}
+	}
+}
+
+// TestWorkers_AssembledOnClocksThatDisagree is the same with workers as the
+// program has them.
+func TestWorkers_AssembledOnClocksThatDisagree(t *testing.T) {
+	t.Parallel()
+	d := deployAll(t)
+	cfg, err := bootstrap.LoadWorker(append(d.env, leaseEnv, "HANDLER=sleep:3s", "WORKER_QUEUE_MAXSIZE=2"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, off := range []time.Duration{0, time.Hour, -time.Hour} {
+		w, closeWorker, err := bootstrap.NewWorkerOn(cfg, slog.New(slog.NewTextHandler(t.Output(), nil)), func() time.Time { return time.Now().Add(off) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(closeWorker)
+		runBeside(t, func(ctx context.Context) {
+			if err := w.Run(ctx); err != nil {
+				t.Errorf("a worker %v off: %v", off, err)
+			}
+		})
+	}
+	const tasks = 12
+	d.submitMany(tasks)
+	begun := time.Now()
+	programs.Eventually(t, 25*time.Second, "all tasks are completed", func() bool { return d.count("completed") == tasks })
+	var page struct{ Tasks []task }
+	d.call(http.MethodGet, "/tasks?limit=200", "", http.StatusOK, &page)
+	for _, got := range page.Tasks {
+		at, err := time.Parse(time.RFC3339, got.UpdatedAt)
+		if err != nil || at.Before(begun) || at.After(time.Now().Add(time.Second)) || got.Attempt != 1 || got.Failures != 0 {
+			t.Errorf("by workers that disagree: %+v, %v", got, err)
 		}
 	}
 }

@@ -32,7 +32,7 @@ type parts struct {
 }
 
 // serverParts are on PostgreSQL and Redis, with a local clock that may be wrong.
-func serverParts(t *testing.T, database, queue string, local func() time.Time) parts {
+func serverParts(t *testing.T, database, queue string, local postgres.LocalTime) parts {
 	t.Helper()
 	db, closeDB, err := postgres.Open(postgres.Config{URL: database})
 	if err != nil {
@@ -133,9 +133,15 @@ func (p parts) sweep(t *testing.T) {
 	t.Helper()
 	events := telemetry.NewEvents(slog.New(slog.NewTextHandler(t.Output(), nil)))
 	d := application.NewDispatcher(application.WorkerInfo{ID: domain.NewWorkerID()}, workerConfig(), p.dispatch, p.workers, p.queue, p.clock, events)
+	runBeside(t, d.Run)
+}
+
+// runBeside runs it beside the test, and waits for its end at that of the test.
+func runBeside(t *testing.T, run func(context.Context)) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	var running sync.WaitGroup
-	running.Go(func() { d.Run(ctx) })
+	running.Go(func() { run(ctx) })
 	t.Cleanup(func() { cancel(); running.Wait() })
 }
 
