@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"database/sql"
 	"testing"
 	"time"
@@ -74,5 +75,40 @@ func pushAll(t *testing.T, db *sql.DB, queue application.Queue) {
 	}
 	if err := queue.Push(t.Context(), entries...); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestDispatcher_PushesATaskAgainAtABoundedRate loses the task's entry again and
+// again, as soon as it is there, while several dispatchers sweep.
+func TestDispatcher_PushesATaskAgainAtABoundedRate(t *testing.T) {
+	t.Parallel()
+	const watched, apart = 20 * time.Second, 7 * time.Second // the grace, and nearly the time between two sweeps
+	p := embeddedParts(t)
+	task := p.submit(t, "lost again and again")
+	for range 3 {
+		p.sweep(t)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), watched)
+	defer cancel()
+	var pushed []time.Time
+	for ctx.Err() == nil {
+		entries, err := p.queue.Pull(ctx, 10)
+		if err != nil && ctx.Err() == nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			if e.ID != task.ID() {
+				t.Errorf("an entry of task %s, which is unknown", e.ID)
+			}
+			pushed = append(pushed, e.QueuedAt)
+		}
+	}
+	if len(pushed) < 2 {
+		t.Errorf("pushed %d times within %v: a lost entry is not pushed again", len(pushed), watched)
+	}
+	for i := 1; i < len(pushed); i++ {
+		if d := pushed[i].Sub(pushed[i-1]); d < apart {
+			t.Errorf("pushed again %v after it was pushed", d)
+		}
 	}
 }

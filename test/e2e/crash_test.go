@@ -134,8 +134,9 @@ func TestWorkers_LoseNothingInAnOutageOfPostgreSQLLongerThanTheLease(t *testing.
 	d := deploy(t, server.URL("postgres"), services.Redis(t), leaseEnv, "MAX_ATTEMPTS=1")
 	const each = 3
 	var ids []string
+	var workers []*programs.Process
 	for _, handler := range []string{"HANDLER=sleep:9s", "HANDLER=sleep:2s"} { // one ends after the outage, one during it
-		d.worker(handler, fmt.Sprint("WORKER_QUEUE_MAXSIZE=", each))
+		workers = append(workers, d.worker(handler, fmt.Sprint("WORKER_QUEUE_MAXSIZE=", each)))
 		for i := range each {
 			ids = append(ids, d.submit(fmt.Sprint("task ", i)).ID)
 		}
@@ -150,6 +151,11 @@ func TestWorkers_LoseNothingInAnOutageOfPostgreSQLLongerThanTheLease(t *testing.
 	for _, id := range ids {
 		if got := d.becomes(id, "completed", 30*time.Second); got.Attempt != 1 || got.Failures != 0 {
 			t.Errorf("after the outage: %+v", got)
+		}
+	}
+	for _, w := range workers { // a line for each loop, not for each of the tries
+		if n := strings.Count(w.Output(), "fails; trying on"); n == 0 || n > 2*6 {
+			t.Errorf("%d lines say that something fails", n)
 		}
 	}
 }
