@@ -27,7 +27,7 @@ have_faketime() {
     [ -e /usr/lib64/faketime/libfaketime.so.1 ] || [ -e /usr/lib/faketime/libfaketime.so.1 ]
 }
 
-have_all() { have_postgres && have_redis && have_faketime; }
+have_servers() { have_postgres && have_redis; }
 
 missing() {
   have_postgres || echo "$1"
@@ -89,7 +89,7 @@ install_apt() {
 }
 
 main() {
-  have_all && return
+  have_servers && have_faketime && return
   local packages=() install shown
   if command -v apt-get >/dev/null; then
     mapfile -t packages < <(missing postgresql redis-server libfaketime)
@@ -106,14 +106,15 @@ main() {
     brew install --quiet "${packages[@]}"
     return
   else
-    give_up "$(missing PostgreSQL Redis libfaketime | paste -sd' ' -)" "the system's package manager"
+    mapfile -t packages < <(missing PostgreSQL Redis libfaketime)
+    install="" shown="the system's package manager"
   fi
-  may_install || give_up "${packages[*]}" "$shown"
-  echo "installing ${packages[*]} for the tests; no server is started" >&2
-  $install "${packages[@]}" >/dev/null </dev/null
-  if ! have_all; then
-    give_up "${packages[*]}" "$shown"
+  if [ -n "$install" ] && may_install; then
+    echo "installing ${packages[*]} for the tests; no server is started" >&2
+    $install "${packages[@]}" >/dev/null </dev/null || true # what is missing then is told here
   fi
+  have_servers || give_up "${packages[*]}" "$shown"
+  have_faketime || echo "The tests that give PostgreSQL a wrong time of day will fail without libfaketime. Install it with: $shown" >&2
 }
 
 main "$@"
