@@ -35,6 +35,11 @@ func provideServerQueue(queue *redis.Queue, log *slog.Logger) application.Queue 
 	return telemetry.NewQueue(queue, log)
 }
 
+// provideWatchedTasks is for programs without loops that would tell of an outage.
+func provideWatchedTasks(tasks *postgres.TaskRepository, log *slog.Logger) application.TaskRepository {
+	return telemetry.NewTaskRepository(tasks, log)
+}
+
 func provideSQLite(cfg StoreConfig) (*sqlite.DB, func(), error) { return sqlite.Open(cfg.path()) }
 
 func provideLimits(cfg HTTPConfig) application.SubmitLimits {

@@ -17,7 +17,7 @@ import (
 // serverSet is a store and a queue that many processes share.
 var serverSet = wire.NewSet(
 	providePostgres,
-	postgres.NewTaskRepository, wire.Bind(new(application.TaskRepository), new(*postgres.TaskRepository)),
+	postgres.NewTaskRepository,
 	postgres.NewWorkerRepository, wire.Bind(new(application.WorkerRepository), new(*postgres.WorkerRepository)),
 	postgres.NewDispatchRepository, wire.Bind(new(application.DispatchRepository), new(*postgres.DispatchRepository)),
 	postgres.NewClockOn, wire.Bind(new(application.Clock), new(*postgres.Clock)),

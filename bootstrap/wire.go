@@ -8,12 +8,13 @@ import (
 	"github.com/google/wire"
 
 	"github.com/millrace/millrace/adapters/postgres"
+	"github.com/millrace/millrace/application"
 )
 
 func newAPI(cfg APIConfig, log *slog.Logger, local postgres.LocalTime) (*API, func(), error) {
 	wire.Build(
 		wire.FieldsOf(new(APIConfig), "ServerConfig", "HTTPConfig", "AccessConfig", "MigrateConfig", "StopConfig"),
-		serverSet, apiSet, provideAPIReadiness, provideAPI,
+		serverSet, provideWatchedTasks, apiSet, provideAPIReadiness, provideAPI,
 	)
 	return nil, nil, nil
 }
@@ -21,7 +22,7 @@ func newAPI(cfg APIConfig, log *slog.Logger, local postgres.LocalTime) (*API, fu
 func newWorker(cfg WorkerConfig, log *slog.Logger, local postgres.LocalTime) (*Worker, func(), error) {
 	wire.Build(
 		wire.FieldsOf(new(WorkerConfig), "ServerConfig", "WorkConfig", "AdminConfig", "StopConfig"),
-		serverSet, workerSet, provideWorkerReadiness, provideWorker,
+		serverSet, wire.Bind(new(application.TaskRepository), new(*postgres.TaskRepository)), workerSet, provideWorkerReadiness, provideWorker,
 	)
 	return nil, nil, nil
 }

@@ -36,6 +36,7 @@ func newAPI(cfg APIConfig, log *slog.Logger, local postgres.LocalTime) (*API, fu
 		return nil, nil, err
 	}
 	taskRepository := postgres.NewTaskRepository(db)
+	applicationTaskRepository := provideWatchedTasks(taskRepository, log)
 	pool, cleanup2, err := provideRedis(serverConfig)
 	if err != nil {
 		cleanup()
@@ -44,11 +45,11 @@ func newAPI(cfg APIConfig, log *slog.Logger, local postgres.LocalTime) (*API, fu
 	queue := redis.NewQueue(pool, log)
 	applicationQueue := provideServerQueue(queue, log)
 	submitLimits := provideLimits(httpConfig)
-	submitTask := application.NewSubmitTask(taskRepository, applicationQueue, clock, submitLimits)
-	getTask := application.NewGetTask(taskRepository)
-	listTasks := application.NewListTasks(taskRepository)
-	cancelTask := application.NewCancelTask(taskRepository, clock)
-	reopenTask := application.NewReopenTask(taskRepository, applicationQueue, clock)
+	submitTask := application.NewSubmitTask(applicationTaskRepository, applicationQueue, clock, submitLimits)
+	getTask := application.NewGetTask(applicationTaskRepository)
+	listTasks := application.NewListTasks(applicationTaskRepository)
+	cancelTask := application.NewCancelTask(applicationTaskRepository, clock)
+	reopenTask := application.NewReopenTask(applicationTaskRepository, applicationQueue, clock)
 	checkReadiness := provideAPIReadiness(db, pool)
 	useCases := httpapi.UseCases{
 		Submit:    submitTask,

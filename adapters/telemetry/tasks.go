@@ -1,0 +1,60 @@
+package telemetry
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+
+	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/domain"
+)
+
+var _ application.TaskRepository = (*TaskRepository)(nil)
+
+// TaskRepository logs that the store is away, and that it is back, rather than
+// every request that was refused meanwhile. Claims are for workers, whose loops
+// are watched by Events.
+type TaskRepository struct {
+	application.TaskRepository
+	calls *changes
+}
+
+// NewTaskRepository decorates next.
+func NewTaskRepository(next application.TaskRepository, log *slog.Logger) *TaskRepository {
+	return &TaskRepository{TaskRepository: next, calls: newChanges(log)}
+}
+
+// Add adds to the decorated repository.
+func (r *TaskRepository) Add(ctx context.Context, tasks ...*domain.Task) error {
+	return r.report(r.TaskRepository.Add(ctx, tasks...))
+}
+
+// Get reads from the decorated repository.
+func (r *TaskRepository) Get(ctx context.Context, id domain.TaskID) (*domain.Task, error) {
+	t, err := r.TaskRepository.Get(ctx, id)
+	return t, r.report(err)
+}
+
+// List reads from the decorated repository.
+func (r *TaskRepository) List(ctx context.Context, q application.TaskQuery) ([]*domain.Task, error) {
+	tasks, err := r.TaskRepository.List(ctx, q)
+	return tasks, r.report(err)
+}
+
+// Save saves to the decorated repository.
+func (r *TaskRepository) Save(ctx context.Context, t *domain.Task) error {
+	return r.report(r.TaskRepository.Save(ctx, t))
+}
+
+// report returns err. Only what the store itself decided shows that it is there:
+// a client that hangs up says nothing of the store.
+func (r *TaskRepository) report(err error) error {
+	_, decided := errors.AsType[*domain.Error](err)
+	switch {
+	case errors.Is(err, domain.ErrUnavailable):
+		r.calls.report("the store of tasks", err)
+	case err == nil || decided:
+		r.calls.report("the store of tasks", nil)
+	}
+	return err
+}

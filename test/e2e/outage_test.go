@@ -1,0 +1,219 @@
+package e2e
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/millrace/millrace/test/programs"
+	"github.com/millrace/millrace/test/services"
+)
+
+// readiness asks a program how it is: the status of its answer.
+func readiness(t *testing.T, addr string) int {
+	t.Helper()
+	status, _ := call(t, "http://"+addr, http.MethodGet, "/readyz", "")
+	return status
+}
+
+// complaints counts the lines of a level or worse in the program's log, by message.
+func complaints(p *programs.Process, levels ...string) map[string]int {
+	n := map[string]int{}
+	for line := range strings.Lines(p.Output()) {
+		var entry struct{ Level, Msg string }
+		if json.Unmarshal([]byte(line), &entry) != nil {
+			continue
+		}
+		for _, level := range levels {
+			if entry.Level == level {
+				n[entry.Msg]++
+			}
+		}
+	}
+	return n
+}
+
+// wantOneLineEach fails the test if the program has told anything twice, or not
+// that what it began to miss is there again.
+func wantOneLineEach(t *testing.T, p *programs.Process, failing string) {
+	t.Helper()
+	told := complaints(p, "WARN", "ERROR", "INFO")
+	if told[failing+" fails; trying on"] == 0 {
+		t.Errorf("it does not tell that %s fails: %v", failing, told)
+	}
+	for message, n := range complaints(p, "WARN", "ERROR") {
+		what, ok := strings.CutSuffix(message, " fails; trying on")
+		if n != 1 || !ok || told[what+" works again"] != 1 {
+			t.Errorf("%d lines say %q, and %d that it works again: %v", n, message, told[what+" works again"], told)
+		}
+	}
+}
+
+func TestWorker_IsUnreadyWhileRedisIsAwayForLong(t *testing.T) {
+	t.Parallel()
+	redis := services.StartRedis(t)
+	d := deploy(t, services.PostgreSQL(t), redis.URL())
+	admin := programs.FreeAddr(t)
+	w := d.worker("ADMIN_ADDR=" + admin)
+	programs.WaitReady(t, admin)
+	d.becomes(d.submit("before").ID, "completed", 20*time.Second)
+
+	redis.Kill()
+	if got := readiness(t, admin); got != http.StatusOK {
+		t.Errorf("at once: %d", got)
+	}
+	programs.Eventually(t, 40*time.Second, "the worker is unready", func() bool {
+		return readiness(t, admin) == http.StatusServiceUnavailable
+	})
+	redis.Start()
+	programs.WaitReady(t, admin)
+	d.becomes(d.submit("after").ID, "completed", 20*time.Second)
+	wantOneLineEach(t, w, "pull")
+}
+
+func TestService_SaysThatPostgreSQLIsAwayAndRecovers(t *testing.T) {
+	t.Parallel()
+	database := services.StartPostgreSQL(t)
+	d := deploy(t, database.URL("postgres"), services.Redis(t))
+	admin := programs.FreeAddr(t)
+	w := d.worker("ADMIN_ADDR=" + admin)
+	programs.WaitReady(t, admin)
+	before := d.submit("before").ID
+	d.becomes(before, "completed", 20*time.Second)
+
+	database.Stop(services.StopImmediate)
+	programs.Eventually(t, 20*time.Second, "both are unready", func() bool {
+		return readiness(t, admin) == http.StatusServiceUnavailable && readiness(t, d.addr) == http.StatusServiceUnavailable
+	})
+	for range 5 {
+		for _, c := range []struct{ method, path, body string }{
+			{http.MethodPost, "/tasks", `{"message":"meanwhile"}`},
+			{http.MethodGet, "/tasks", ""},
+			{http.MethodGet, "/tasks/" + before, ""},
+			{http.MethodPatch, "/tasks/" + before, `{"status":"canceled"}`},
+		} {
+			d.wantTurnedAway(c.method, c.path, c.body, "/problems/unavailable")
+		}
+	}
+	d.call(http.MethodGet, "/healthz", "", http.StatusOK, nil)
+	time.Sleep(2 * time.Second) // for the loops to try several times
+
+	database.Start()
+	d.ready()
+	programs.WaitReady(t, admin)
+	d.becomes(d.submit("after").ID, "completed", 30*time.Second)
+	programs.Eventually(t, 20*time.Second, "the worker has told that all works", func() bool {
+		failing, again := 0, 0
+		for message, n := range complaints(w, "WARN", "INFO") {
+			if strings.HasSuffix(message, " fails; trying on") {
+				failing += n
+			}
+			if strings.HasSuffix(message, " works again") {
+				again += n
+			}
+		}
+		return failing == again
+	})
+	wantOneLineEach(t, w, "beat")
+	wantOneLineEach(t, d.api, "the store of tasks")
+}
+
+// wantTurnedAway makes a request and expects 503 with Retry-After.
+func (d *deployment) wantTurnedAway(method, path, body, problem string) {
+	d.t.Helper()
+	req, err := http.NewRequestWithContext(d.t.Context(), method, "http://"+d.addr+path, strings.NewReader(body))
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		d.t.Errorf("%s %s: %v", method, path, err)
+		return
+	}
+	defer res.Body.Close()
+	var got struct{ Type string }
+	err = json.NewDecoder(res.Body).Decode(&got)
+	if err != nil || res.StatusCode != http.StatusServiceUnavailable || res.Header.Get("Retry-After") == "" || got.Type != problem {
+		d.t.Errorf("%s %s: %s, Retry-After %q, %+v %v", method, path, res.Status, res.Header.Get("Retry-After"), got, err)
+	}
+}
+
+// residentMiB is the memory that the process holds.
+func residentMiB(t *testing.T, pid int) int {
+	t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(status), "VmRSS:")
+	kib, err := strconv.Atoi(strings.Fields(rest)[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return kib / 1024
+}
+
+func TestAPI_TurnsAwayWhatAStalledPostgreSQLCannotTake(t *testing.T) {
+	t.Parallel()
+	const waiting, clients = 40, 400
+	link := newLink(t, services.PostgreSQL(t))
+	d := deploy(t, link.url, services.Redis(t), fmt.Sprintf("MAX_WAITING_REQUESTS=%d", waiting))
+	d.submit("before")
+	memory := residentMiB(t, d.api.PID())
+
+	link.stalled.Store(true)
+	body, err := json.Marshal(map[string]string{"message": strings.Repeat("x", 200<<10)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	type outcome struct {
+		kind string
+		took time.Duration
+	}
+	outcomes := make(chan outcome, clients)
+	var posting sync.WaitGroup
+	for range clients {
+		posting.Go(func() {
+			begun := time.Now()
+			res, err := http.Post("http://"+d.addr+"/tasks", "application/json", bytes.NewReader(body))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer res.Body.Close()
+			var problem struct{ Type string }
+			err = json.NewDecoder(res.Body).Decode(&problem)
+			if err != nil || res.StatusCode != http.StatusServiceUnavailable || res.Header.Get("Retry-After") == "" {
+				t.Errorf("%s, %+v, %v", res.Status, problem, err)
+			}
+			outcomes <- outcome{problem.Type, time.Since(begun)}
+		})
+	}
+	posting.Wait()
+	close(outcomes)
+	kinds := map[string]int{}
+	for o := range outcomes {
+		kinds[o.kind]++
+		if o.kind == "/problems/overloaded" && o.took > 4*time.Second { // the store is waited for for five
+			t.Errorf("turned away after %s", o.took)
+		}
+	}
+	if kinds["/problems/unavailable"] != waiting || kinds["/problems/overloaded"] != clients-waiting {
+		t.Errorf("answers: %v, want %d that waited", kinds, waiting)
+	}
+	if grown := residentMiB(t, d.api.PID()) - memory; grown > 200 {
+		t.Errorf("%d MiB more than before", grown)
+	}
+	d.call(http.MethodGet, "/healthz", "", http.StatusOK, nil)
+
+	link.stalled.Store(false)
+	d.ready()
+	d.submit("after")
+}
