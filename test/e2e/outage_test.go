@@ -103,7 +103,7 @@ func TestService_SaysThatPostgreSQLIsAwayAndRecovers(t *testing.T) {
 		}
 	}
 	d.call(http.MethodGet, "/healthz", "", http.StatusOK, nil)
-	time.Sleep(2 * time.Second) // for the loops to try several times
+	time.Sleep(7 * time.Second) // for the loops to try several times, the beat every three seconds
 
 	database.Start()
 	d.ready()
