@@ -1,11 +1,14 @@
 package e2e
 
 import (
+	"crypto/sha256"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/millrace/millrace/client"
 	"github.com/millrace/millrace/test/programs"
 )
 
@@ -65,9 +68,9 @@ func TestMillrace_SaysWhereItIs(t *testing.T) {
 func TestPrograms_HelpListsEverySetting(t *testing.T) {
 	t.Parallel()
 	for name, settings := range map[string][]string{
-		"api":      {"DATABASE_URL", "QUEUE_URL", "LISTEN_ADDR", "MAX_MESSAGE_BYTES", "MIGRATE_ON_START", "SHUTDOWN_TIMEOUT", "LOG_LEVEL"},
+		"api":      {"DATABASE_URL", "QUEUE_URL", "LISTEN_ADDR", "API_KEYS", "ALLOW_ANONYMOUS", "MAX_CONCURRENT_REQUESTS", "MAX_MESSAGE_BYTES", "MIGRATE_ON_START", "SHUTDOWN_TIMEOUT", "LOG_LEVEL"},
 		"worker":   {"DATABASE_URL", "QUEUE_URL", "HANDLER", "WORKER_QUEUE_MAXSIZE", "LEASE_TIMEOUT", "ADMIN_ADDR", "SHUTDOWN_TIMEOUT"},
-		"millrace": {"DATABASE_URL", "QUEUE_URL", "HANDLER", "LISTEN_ADDR", "WORKER_QUEUE_MAXSIZE"},
+		"millrace": {"DATABASE_URL", "QUEUE_URL", "HANDLER", "LISTEN_ADDR", "API_KEYS", "ALLOW_ANONYMOUS", "WORKER_QUEUE_MAXSIZE"},
 	} {
 		p := programs.Start(t, t.TempDir(), nil, name, "--help")
 		if code := p.Wait(5 * time.Second); code != 0 {
@@ -88,6 +91,8 @@ func TestPrograms_RefuseAWrongSettingWithOneLine(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ program, setting, want string }{
 		{"api", "LISTEN_ADDR=nowhere", "LISTEN_ADDR"},
+		{"api", "LISTEN_ADDR=0.0.0.0:8000", "ALLOW_ANONYMOUS=true"},
+		{"api", "API_KEYS=ann=secret", "pair 1"},
 		{"api", "DATABASE_URL=mysql://secret@host/db", "DATABASE_URL"},
 		{"api", "QUEUE_URL=kafka://secret@host", "QUEUE_URL"},
 		{"api", "MAX_MESSAGE_BYTES=0", "from 1 to"},
@@ -96,6 +101,8 @@ func TestPrograms_RefuseAWrongSettingWithOneLine(t *testing.T) {
 		{"worker", "HANDLER=dance:", "sleep:3s"},
 		{"worker", "LOG_LEVEL=loud", "debug, info, warn or error"},
 		{"millrace", "DATABASE_URL=postgres://secret@host/db", "sqlite:"},
+		{"millrace", "LISTEN_ADDR=:8000", "ALLOW_ANONYMOUS=true"},
+		{"millrace", "API_KEYS=@secret", "cannot be opened"},
 		{"millrace", "HANDLER=sleep:long", `"sleep:long"`},
 	} {
 		p := programs.Start(t, t.TempDir(), []string{c.setting}, c.program)
@@ -106,6 +113,35 @@ func TestPrograms_RefuseAWrongSettingWithOneLine(t *testing.T) {
 	}
 	if p := programs.Start(t, t.TempDir(), nil, "api", "dance"); p.Wait(5*time.Second) != 2 {
 		t.Errorf("an unknown command: %q", p.Output())
+	}
+}
+
+func TestMillrace_WantsAKeyAndShowsNone(t *testing.T) {
+	t.Parallel()
+	const key = "a-key-that-nobody-guesses"
+	digest := fmt.Sprintf("%x", sha256.Sum256([]byte(key)))
+	d := embed(t, t.TempDir(), "API_KEYS=ann="+digest, "LOG_LEVEL=debug")
+	d.call(http.MethodGet, "/tasks", "", http.StatusUnauthorized, nil)
+	c, err := client.NewClientWithResponses("http://"+d.addr, client.WithAPIKey(key))
+	if err != nil {
+		t.Fatal(err)
+	}
+	made, err := c.SubmitTaskWithResponse(t.Context(), client.NewTask{Message: "Hello"})
+	if err != nil || made.JSON201 == nil {
+		t.Fatalf("with the key: %v %s", err, made.Body)
+	}
+	if p := programs.Start(t, t.TempDir(), []string{"LISTEN_ADDR=" + d.addr}, "millrace", "healthcheck"); p.Wait(10*time.Second) != 0 {
+		t.Errorf("health wants no key: %q", p.Output())
+	}
+	_, health := call(t, "http://"+d.addr, http.MethodGet, "/readyz", "")
+	d.api.Stop()
+	for _, secret := range []string{key, digest, digest[:16]} {
+		if strings.Contains(d.api.Output()+health, secret) {
+			t.Errorf("%q is shown: %s", secret, d.api.Output())
+		}
+	}
+	if !strings.Contains(d.api.Output(), "Authorization: Bearer KEY") {
+		t.Error("what to try has no place for the key")
 	}
 }
 

@@ -1,0 +1,42 @@
+package telemetry_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/mock/gomock"
+
+	"github.com/millrace/millrace/adapters/telemetry"
+	"github.com/millrace/millrace/application/mocks"
+	"github.com/millrace/millrace/domain"
+)
+
+func TestTaskRepository_TellsOnceThatTheStoreIsAwayAndOnceThatItIsBack(t *testing.T) {
+	task, err := domain.NewTask(domain.TaskSpec{Message: "x", MaxAttempts: 1}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	away := fmt.Errorf("add: %w", domain.ErrUnavailable)
+	for name, back := range map[string]error{"a success": nil, "a refusal": domain.ErrConflict} {
+		t.Run(name, func(t *testing.T) {
+			store := mocks.NewMockTaskRepository(gomock.NewController(t))
+			var log bytes.Buffer
+			tasks := telemetry.NewTaskRepository(store, slog.New(slog.NewTextHandler(&log, nil)))
+			for _, result := range []error{nil, away, away, context.Canceled, away, back, back} {
+				store.EXPECT().Save(gomock.Any(), task).Return(result)
+				if err := tasks.Save(t.Context(), task); err != result {
+					t.Errorf("%v became %v", result, err)
+				}
+			}
+			lines := strings.Split(strings.TrimSpace(log.String()), "\n")
+			if len(lines) != 2 || !strings.Contains(lines[0], "the store of tasks fails") || !strings.Contains(lines[1], "the store of tasks works again") {
+				t.Errorf("the log: %q", lines)
+			}
+		})
+	}
+}
