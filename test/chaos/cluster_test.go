@@ -21,6 +21,10 @@ const (
 	lease = 3 * time.Second
 )
 
+// work is how long a task takes each of the workers: those of the last are there
+// to be interrupted.
+var work = [workers]time.Duration{20 * time.Millisecond, 200 * time.Millisecond, time.Second}
+
 // cluster is Millrace as processes, each of which reaches PostgreSQL and Redis
 // over links of its own.
 type cluster struct {
@@ -52,7 +56,7 @@ func startCluster(t *testing.T) *cluster {
 	}
 	for i := range workers {
 		c.workers = append(c.workers, c.member("worker", i,
-			"HANDLER=log:"+[]string{"20ms", "60ms", "150ms"}[i%3], "WORKER_QUEUE_MAXSIZE=20", "LEASE_TIMEOUT="+lease.String(),
+			"HANDLER=log:"+work[i].String(), "WORKER_QUEUE_MAXSIZE=20", "LEASE_TIMEOUT="+lease.String(),
 			"RETRY_BASE=50ms", "RETRY_CAP=1s", "TASK_TIMEOUT=10s", "SHUTDOWN_TIMEOUT=2s"))
 	}
 	for _, a := range c.apis {

@@ -126,22 +126,29 @@ func (r *run) worker(f fault) *member { return r.workers[f.target%workers] }
 
 func (r *run) api(f fault) *member { return r.apis[f.target%apis] }
 
+// heldBy finds what a process holds.
+const heldBy = `SELECT t.id, t.attempt FROM tasks AS t JOIN workers AS w ON w.id = t.worker WHERE t.status = 'processing' AND w.pid = $1`
+
 func killWorker(r *run, f fault) func() {
 	w := r.worker(f)
 	w.process().Kill()
-	r.watch(f, processing, `SELECT t.id, t.attempt FROM tasks AS t JOIN workers AS w ON w.id = t.worker
-		WHERE t.status = 'processing' AND w.pid = $1`, w.process().PID())
+	r.watch(f, processing, heldBy, w.process().PID())
 	return w.start
 }
 
 func freezeWorker(r *run, f fault) func() {
 	p := r.worker(f).process()
 	p.Signal(syscall.SIGSTOP)
-	if f.least > lease {
-		r.watch(f, processing, `SELECT t.id, t.attempt FROM tasks AS t JOIN workers AS w ON w.id = t.worker
-			WHERE t.status = 'processing' AND w.pid = $1`, p.PID())
+	if f.least < lease {
+		return func() { p.Signal(syscall.SIGCONT) }
 	}
-	return func() { p.Signal(syscall.SIGCONT) }
+	w := r.watch(f, processing, heldBy, p.PID())
+	return func() {
+		if w != nil {
+			r.awaitLeft(w) // it wakes while others are at work on what it held
+		}
+		p.Signal(syscall.SIGCONT)
+	}
 }
 
 // stopWorker tells a worker to stop, as a deployment does; it has to end well
@@ -150,7 +157,9 @@ func stopWorker(r *run, f fault) func() {
 	w := r.worker(f)
 	w.process().Signal(syscall.SIGTERM)
 	return func() {
-		w.process().Stop()
+		if code := w.process().Wait(40 * time.Second); code != 0 { // a second signal would end it at once
+			r.t.Errorf("a worker that was told to stop ended with code %d", code)
+		}
 		w.start()
 	}
 }

@@ -32,6 +32,7 @@ type report struct {
 	DoubleCompletions  int `json:"double_completions"`
 	ChangesAfterTheEnd int `json:"changes_after_the_end"`
 	CompletedUnhandled int `json:"completed_unhandled"`
+	CompletedByOthers  int `json:"completed_by_others"`
 
 	Runs             int `json:"handler_runs"`
 	ExtraRuns        int `json:"extra_runs_of_an_attempt"`
@@ -121,8 +122,8 @@ func (r *run) publish(p report) {
 		fmt.Fprintf(&b, " %s: %d;", name, p.Answers[name])
 	}
 	fmt.Fprintf(&b, "\naccepted %d, stored %d: completed %d, canceled %d, failed %d\n", p.Accepted, p.Stored, p.Completed, p.Canceled, p.Failed)
-	fmt.Fprintf(&b, "losses %d, doubled submissions %d, double completions %d, changes after the end %d, completed and never handled %d\n",
-		p.Losses, p.DoubledSubmissions, p.DoubleCompletions, p.ChangesAfterTheEnd, p.CompletedUnhandled)
+	fmt.Fprintf(&b, "losses %d, doubled submissions %d, double completions %d, changes after the end %d, completed and never handled %d, completed by others %d\n",
+		p.Losses, p.DoubledSubmissions, p.DoubleCompletions, p.ChangesAfterTheEnd, p.CompletedUnhandled, p.CompletedByOthers)
 	fmt.Fprintf(&b, "handler runs %d: %d beyond one per attempt, %d beyond one per task, at most %d of one task\n",
 		p.Runs, p.ExtraRuns, p.RepeatedRuns, p.MostRunsOfATask)
 	r.t.Log("\n" + b.String())

@@ -150,8 +150,9 @@ func (r *run) probe(n int) {
 	r.t.Fatalf("after step %d: no task went through within %s", n, settleLimit)
 }
 
-// watch notes the tasks that query finds, which have to leave the status from.
-func (r *run) watch(f fault, from status, query string, args ...any) {
+// watch notes the tasks that query finds, which have to leave the status from. It
+// is nil if PostgreSQL is down as well, and nobody can tell.
+func (r *run) watch(f fault, from status, query string, args ...any) *watch {
 	w := &watch{fault: f, began: time.Now(), from: from}
 	type held struct {
 		id      string
@@ -159,12 +160,13 @@ func (r *run) watch(f fault, from status, query string, args ...any) {
 	}
 	found, err := tryRows(r.t, r.direct, func(row *sql.Rows, h *held) error { return row.Scan(&h.id, &h.attempt) }, query, args...)
 	if err != nil {
-		return // PostgreSQL is down as well: nobody can tell
+		return nil
 	}
 	for _, h := range found {
 		w.ids, w.attempts = append(w.ids, h.id), append(w.attempts, h.attempt)
 	}
 	r.watched = append(r.watched, w)
+	return w
 }
 
 const stillThere = `SELECT count(*) FROM tasks AS t JOIN unnest($1::uuid[], $2::bigint[]) AS h(id, attempt) USING (id, attempt) WHERE t.status = $3`

@@ -14,6 +14,8 @@ import (
 const (
 	// endLimit: once nothing is broken and nothing arrives, all tasks end within this.
 	endLimit = 45 * time.Second
+	// clockTolerance is how far the clock of a worker may be from the server's.
+	clockTolerance = 10 * time.Millisecond
 	// checkLimit bounds the check of the history: one that takes longer has found nothing.
 	checkLimit = time.Minute
 )
@@ -122,17 +124,21 @@ func (r *run) checkAudit(p *report) {
 	}
 }
 
+// attempt names an attempt of a task.
+type attempt struct {
+	task   string
+	number int
+}
+
 // checkRuns compares what is stored with what the handlers themselves have logged.
 func (r *run) checkRuns(p *report, lives []life) {
-	type attempt struct {
-		task    string
-		attempt int
-	}
+	done := map[attempt]time.Time{} // when its handler returned, at the earliest
 	byAttempt, byTask := map[attempt]int{}, map[string]int{}
-	for _, w := range r.workers {
+	for i, w := range r.workers {
 		for _, process := range w.lives {
 			for line := range strings.Lines(process.Output()) {
 				var entry struct {
+					Time      time.Time
 					Msg, Task string
 					Attempt   int
 				}
@@ -140,15 +146,17 @@ func (r *run) checkRuns(p *report, lives []life) {
 					continue
 				}
 				p.Runs++
-				byAttempt[attempt{entry.Task, entry.Attempt}]++
+				a := attempt{entry.Task, entry.Attempt}
+				byAttempt[a]++
 				byTask[entry.Task]++
+				done[a] = entry.Time.Add(work[i])
 			}
 		}
 	}
 	for a, n := range byAttempt {
 		if n > 1 {
 			p.ExtraRuns += n - 1
-			r.t.Errorf("attempt %d of task %s was handled %d times", a.attempt, a.task, n)
+			r.t.Errorf("attempt %d of task %s was handled %d times", a.number, a.task, n)
 		}
 	}
 	for _, n := range byTask {
@@ -156,9 +164,17 @@ func (r *run) checkRuns(p *report, lives []life) {
 		p.MostRunsOfATask = max(p.MostRunsOfATask, n)
 	}
 	for _, l := range lives {
-		if l.status == completed && byAttempt[attempt{l.id, l.attempt}] == 0 {
+		if l.status != completed {
+			continue
+		}
+		a := attempt{l.id, l.attempt}
+		switch at, ok := done[a]; {
+		case !ok:
 			p.CompletedUnhandled++
 			r.t.Errorf("task %s is completed, and no handler has seen its attempt %d", l.id, l.attempt)
+		case l.ended.Before(at.Add(-clockTolerance)):
+			p.CompletedByOthers++
+			r.t.Errorf("task %s was completed at %s, while the handler of its attempt %d was at work until %s", l.id, l.ended, l.attempt, at)
 		}
 	}
 }
