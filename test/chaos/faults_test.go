@@ -16,7 +16,7 @@ import (
 type kind struct {
 	name string
 	part string // what it befalls: two faults at once befall two parts
-	// least, most: how long it lasts.
+	// least, most: how long it lasts, if its end waits for nothing more.
 	least, most time.Duration
 	// begin does the harm and returns what ends it.
 	begin func(r *run, f fault) (end func())
@@ -43,7 +43,7 @@ const (
 
 var kinds = []*kind{
 	{name: "worker killed", part: "workers", least: 200 * time.Millisecond, most: 2 * time.Second, first: true, limit: rescueLimit, begin: killWorker},
-	{name: "worker frozen past its lease", part: "workers", least: lease + time.Second, most: lease + 4*time.Second, first: true, begin: freezeWorker},
+	{name: "worker frozen past its lease", part: "workers", least: time.Second, most: lease, first: true, limit: rescueLimit, begin: freezeForLong},
 	{name: "worker frozen briefly", part: "workers", least: 100 * time.Millisecond, most: lease - time.Second, begin: freezeWorker},
 	{name: "worker told to stop", part: "workers", most: time.Second, begin: stopWorker},
 	{name: "API killed", part: "APIs", most: 2 * time.Second, first: true, begin: killAPI},
@@ -139,13 +139,18 @@ func killWorker(r *run, f fault) func() {
 func freezeWorker(r *run, f fault) func() {
 	p := r.worker(f).process()
 	p.Signal(syscall.SIGSTOP)
-	if f.least < lease {
-		return func() { p.Signal(syscall.SIGCONT) }
-	}
+	return func() { p.Signal(syscall.SIGCONT) }
+}
+
+// freezeForLong freezes the worker with the longest tasks until others have
+// begun with what it held: that is when it must not end them.
+func freezeForLong(r *run, f fault) func() {
+	p := r.workers[workers-1].process()
+	p.Signal(syscall.SIGSTOP)
 	w := r.watch(f, processing, heldBy, p.PID())
 	return func() {
 		if w != nil {
-			r.awaitLeft(w) // it wakes while others are at work on what it held
+			r.awaitTaken(w)
 		}
 		p.Signal(syscall.SIGCONT)
 	}

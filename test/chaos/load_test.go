@@ -37,7 +37,7 @@ type load struct {
 	accepted []acceptance
 	keyOf    map[string]string // by task id
 	answers  map[string]int
-	wrong    []string
+	wrong    finding
 }
 
 // acceptance is a submission that was answered with success.
@@ -200,7 +200,7 @@ func (l *load) expect(a answer, what string, status int) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.wrong = append(l.wrong, fmt.Sprintf("%s: %d %s", what, a.status, a.text))
+	l.wrong.add("an answer to %s that nobody should get: %d %s", what, a.status, a.text)
 }
 
 // answer is what came back; status 0: nothing that could be read to its end.

@@ -181,6 +181,17 @@ func (r *run) awaitLeft(w *watch) {
 	}
 }
 
+// awaitTaken waits until another attempt has begun with one of the tasks.
+func (r *run) awaitTaken(w *watch) {
+	r.t.Helper()
+	const taken = `SELECT count(*) FROM tasks AS t JOIN unnest($1::uuid[], $2::bigint[]) AS h(id, attempt) USING (id) WHERE t.attempt > h.attempt`
+	for end := w.began.Add(settleLimit); len(w.ids) > 0 && number(r.t, r.direct, taken, pq.Array(w.ids), pq.Array(w.attempts)) == 0; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			r.t.Fatalf("%s: nobody has taken what it held within %s", w.fault.name, settleLimit)
+		}
+	}
+}
+
 // took is how long the last of the tasks took to leave, by the clock of PostgreSQL.
 func (r *run) took(w *watch) time.Duration {
 	found := rows(r.t, r.direct, func(row *sql.Rows, at *sql.NullTime) error { return row.Scan(at) }, `
