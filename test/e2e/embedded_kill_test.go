@@ -81,7 +81,7 @@ func TestMillrace_LosesNothingThatItAcceptedWhenKilledUnderLoad(t *testing.T) {
 	close(l.stop)
 	l.clients.Wait()
 	d.ready()
-	programs.Eventually(t, 60*time.Second, "nothing is left to do", func() bool { return d.count("pending")+d.count("processing") == 0 })
+	programs.Eventually(t, 25*time.Second, "nothing is left to do, sooner than a lease lapses", func() bool { return d.count("pending")+d.count("processing") == 0 })
 	for _, id := range l.accepted {
 		if got := d.get(id); got.Status != "completed" || got.Failures != 0 {
 			t.Errorf("accepted, and then: %+v", got)
