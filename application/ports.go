@@ -171,10 +171,10 @@ func EntryOf(t *domain.Task) Entry { return Entry{ID: t.ID(), QueuedAt: t.State(
 type Queue interface {
 	// Push appends the entries, in order.
 	Push(ctx context.Context, entries ...Entry) error
-	// Pull takes at most n entries from the head, waiting until there is one. It
-	// may return none and no error, so that the caller looks around from time to
-	// time. When ctx ends, it returns what it has already taken, or ctx's error:
-	// entries are not lost on a stop.
+	// Pull takes at most n entries from the head, waiting until there is one. When
+	// there was none for a few seconds it returns none and no error: a Pull that
+	// takes longer than 10 s hangs. When ctx ends, it returns what it has already
+	// taken, or ctx's error: entries are not lost on a stop.
 	Pull(ctx context.Context, n int) ([]Entry, error)
 	// Oldest returns when the entry at the head was marked; false if there is none.
 	Oldest(ctx context.Context) (time.Time, bool, error)

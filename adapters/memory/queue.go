@@ -13,6 +13,10 @@ import (
 
 var _ application.Queue = (*Queue)(nil)
 
+// pullWait is how long a pull waits before it returns none: whoever pulls shows
+// by that that it is alive.
+const pullWait = 2 * time.Second
+
 // Queue is a queue inside the process. Its entries end with the process: the
 // dispatcher pushes them again. It never fails, and has no bound but memory.
 type Queue struct {
@@ -37,8 +41,10 @@ func (q *Queue) Push(_ context.Context, entries ...application.Entry) error {
 	return nil
 }
 
-// Pull takes at most n entries, and waits for the first as long as ctx lasts.
+// Pull takes at most n entries; it returns none if there was none for 2 seconds.
 func (q *Queue) Pull(ctx context.Context, n int) ([]application.Entry, error) {
+	wait := time.NewTimer(pullWait)
+	defer wait.Stop()
 	for {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -49,6 +55,8 @@ func (q *Queue) Pull(ctx context.Context, n int) ([]application.Entry, error) {
 		}
 		select {
 		case <-pushed:
+		case <-wait.C:
+			return nil, nil
 		case <-ctx.Done():
 		}
 	}

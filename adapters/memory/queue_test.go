@@ -2,6 +2,7 @@ package memory
 
 import (
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/millrace/millrace/application"
@@ -11,6 +12,20 @@ import (
 
 func TestQueue(t *testing.T) {
 	contract.Queue(t, func(*testing.T) application.Queue { return NewQueue() })
+}
+
+// The worker's probe takes a pull that has not returned for 15 s for one that hangs.
+func TestQueue_APullThatFindsNothingReturnsFromTimeToTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		begin := time.Now()
+		got, err := NewQueue().Pull(t.Context(), 1)
+		if len(got) != 0 || err != nil {
+			t.Errorf("pulled %v, %v from an empty queue", got, err)
+		}
+		if took := time.Since(begin); took > 5*time.Second {
+			t.Errorf("it took %v", took)
+		}
+	})
 }
 
 func TestQueue_KeepsNoMemoryOfWhatWasPulled(t *testing.T) {
