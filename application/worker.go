@@ -3,7 +3,6 @@ package application
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 
@@ -225,7 +224,7 @@ func (w *Worker) schedule(ctx, work, saving context.Context) {
 // nothing is not ready.
 func (w *Worker) Probe(context.Context) error {
 	if loop, ok := w.pulse.overdue(w.clock.Now()); ok {
-		return fmt.Errorf("%w: the worker's %s loop makes no progress", domain.ErrUnavailable, loop)
+		return domain.Errorf(domain.CodeUnavailable, "the worker's %s loop makes no progress", loop)
 	}
 	return nil
 }

@@ -18,9 +18,12 @@ const pullPatience = 15 * time.Second
 func (r *rig) wantStuck(loop string) {
 	r.t.Helper()
 	err := r.worker.Probe(r.t.Context())
-	wantError(r.t, err, domain.ErrUnavailable)
-	if !strings.Contains(err.Error(), loop) {
-		r.t.Errorf("%q does not name the loop %s", err, loop)
+	if err == nil {
+		r.t.Fatalf("the worker is well, though its %s loop is stuck", loop)
+	}
+	// What is public is what /readyz shows.
+	if public := domain.Public(err); public.Code != domain.CodeUnavailable || !strings.Contains(public.Message, loop) {
+		r.t.Errorf("to the public, %s: %q does not name the loop %s", public.Code, public.Message, loop)
 	}
 }
 
