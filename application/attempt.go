@@ -26,59 +26,67 @@ func (w *Worker) attempt(work, saving context.Context, t *domain.Task) {
 	begun := w.clock.Now()
 	w.events.AttemptStarted(t)
 
-	abandoned, err := w.handle(ctx, t)
+	a := w.handle(ctx, t)
 	w.holdings.returned(ref)
-	if abandoned {
+	if a.abandoned {
 		t = t.Clone() // the handler may still read the other
 	}
-	w.store(saving, t, w.outcome(context.Cause(ctx), err), err, w.clock.Now().Sub(begun))
+	w.store(saving, t, w.outcome(context.Cause(ctx), a), a.err, w.clock.Now().Sub(begun))
+}
+
+// answer is what came of a call of the handler.
+type answer struct {
+	result    string
+	err       error
+	abandoned bool // it has not returned
 }
 
 // handle calls the handler. A panic is an error. A handler that does not return
 // within the grace after its context has ended is left behind.
-func (w *Worker) handle(ctx context.Context, t *domain.Task) (abandoned bool, err error) {
+func (w *Worker) handle(ctx context.Context, t *domain.Task) answer {
 	ref := refOf(t)
-	done := make(chan error, 1)
+	done := make(chan answer, 1)
 	go func() {
 		defer func() {
 			if v := recover(); v != nil {
 				w.events.HandlerPanicked(ref, v, debug.Stack())
-				done <- fmt.Errorf("the handler panicked: %v", v)
+				done <- answer{err: fmt.Errorf("the handler panicked: %v", v)}
 			}
 		}()
-		done <- w.handler.Handle(ctx, t)
+		result, err := w.handler.Handle(ctx, t)
+		done <- answer{result: result, err: err}
 	}()
 	select {
-	case err := <-done:
-		return false, err
+	case a := <-done:
+		return a
 	case <-ctx.Done():
 	}
 	grace := time.NewTimer(w.cfg.HandlerGrace)
 	defer grace.Stop()
 	select {
-	case err := <-done:
-		return false, err
+	case a := <-done:
+		return a
 	case <-grace.C:
 		w.events.HandlerAbandoned(ref)
-		return true, fmt.Errorf("the handler did not return: %w", context.Cause(ctx))
+		return answer{err: fmt.Errorf("the handler did not return: %w", context.Cause(ctx)), abandoned: true}
 	}
 }
 
 // outcome says what becomes of the task: cause is why the handler's context
-// ended (nil: it did not), err what the handler returned. A handler that has
+// ended (nil: it did not), a what the handler answered. A handler that has
 // finished wins over whatever its context said.
-func (w *Worker) outcome(cause, err error) Decide {
+func (w *Worker) outcome(cause error, a answer) Decide {
 	switch {
-	case err == nil:
-		return func(t *domain.Task) error { return t.Complete(t.Attempt(), w.clock.Now()) }
+	case a.err == nil:
+		return func(t *domain.Task) error { return t.Complete(t.Attempt(), a.result, w.clock.Now()) }
 	case errors.Is(cause, domain.ErrAttemptLost):
 		return func(*domain.Task) error { return domain.ErrAttemptLost }
 	case errors.Is(cause, errStopRequested), errors.Is(cause, errShutdown):
 		return w.release
 	case errors.Is(cause, errDeadline):
-		return w.fail(domain.Failure{Reason: fmt.Sprintf("not finished within %s: %v", w.cfg.TaskTimeout, err)})
+		return w.fail(domain.Failure{Reason: fmt.Sprintf("not finished within %s: %v", w.cfg.TaskTimeout, a.err)})
 	default:
-		return w.fail(failureOf(err))
+		return w.fail(failureOf(a.err))
 	}
 }
 
@@ -99,6 +107,7 @@ func (w *Worker) store(ctx context.Context, t *domain.Task, decide Decide, cause
 	stored, err := w.trySave(ctx, ref, t, decide)
 	switch {
 	case err == nil:
+		w.signals.Send(Signal{Kind: SignalChanged, Tasks: []domain.TaskID{ref.Task}})
 		w.events.AttemptEnded(stored, took, cause)
 	case errors.Is(err, domain.ErrAttemptLost), errors.Is(err, domain.ErrTaskNotFound):
 		w.events.AttemptLost(ref)

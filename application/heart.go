@@ -28,7 +28,37 @@ func (w *Worker) heart(ctx context.Context, first chan<- struct{}) {
 		})
 		select {
 		case <-ticker.C:
+		case <-w.nudged:
+			if !sleep(ctx, nudgeGather) {
+				return
+			}
 		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// nudgeGather lets hints that arrive together cost one beat.
+const nudgeGather = 20 * time.Millisecond
+
+// listen has the heart beat at once when a task that the worker holds may have
+// been asked to stop: the hint says no more than that, the beat's answer decides.
+func (w *Worker) listen(ctx context.Context) {
+	wait := newBackoff()
+	for {
+		err := w.signals.Listen(ctx, wait.Reset, func(s Signal) {
+			if s.Kind == SignalStop && w.holdings.holdsAny(s.Tasks) {
+				select {
+				case w.nudged <- struct{}{}:
+				default:
+				}
+			}
+		})
+		if ctx.Err() != nil {
+			return
+		}
+		w.events.Turn(loopListen, err)
+		if !pause(ctx, wait) {
 			return
 		}
 	}

@@ -3,6 +3,7 @@ package application
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 
 	"github.com/millrace/millrace/domain"
@@ -97,6 +98,18 @@ func (h *holdings) end(ref AttemptRef, cause error) {
 	if x.end != nil {
 		x.end(cause)
 	}
+}
+
+// holdsAny reports whether an attempt of one of the tasks is held.
+func (h *holdings) holdsAny(tasks []domain.TaskID) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for ref := range h.held {
+		if slices.Contains(tasks, ref.Task) {
+			return true
+		}
+	}
+	return false
 }
 
 // causeOf returns why the attempt has to end, nil if it need not.

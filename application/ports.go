@@ -20,11 +20,17 @@ type TaskRepository interface {
 	Add(ctx context.Context, tasks ...*domain.Task) error
 	// Get returns the task, or domain.ErrTaskNotFound.
 	Get(ctx context.Context, id domain.TaskID) (*domain.Task, error)
+	// GetMany returns those of the tasks that there are, in no particular order.
+	GetMany(ctx context.Context, ids ...domain.TaskID) ([]*domain.Task, error)
+	// Attempts returns the recorded attempts of the task, by number: those that
+	// ended without success, at most the latest MaxAttemptRecords. A task that is
+	// unknown has none.
+	Attempts(ctx context.Context, id domain.TaskID) ([]domain.Attempt, error)
 	// List returns the tasks that match, newest first: by id, downwards.
 	List(ctx context.Context, q TaskQuery) ([]*domain.Task, error)
-	// Save stores t if the stored version is the one that t was loaded at.
-	// Otherwise it stores nothing and returns domain.ErrConflict, or
-	// domain.ErrTaskNotFound if there is no such task.
+	// Save stores t if the stored version is the one that t was loaded at, together
+	// with t.EndedAttempts. Otherwise it stores nothing and returns
+	// domain.ErrConflict, or domain.ErrTaskNotFound if there is no such task.
 	Save(ctx context.Context, t *domain.Task) error
 	// Claim makes those of the ids that are pending and marked as queued the
 	// worker's, as domain.Task.Claim does, and returns them in the order of ids.
@@ -33,6 +39,9 @@ type TaskRepository interface {
 	// younger than two of its beats gets domain.ErrWorkerStale, and no task.
 	Claim(ctx context.Context, c ClaimRequest) ([]*domain.Task, error)
 }
+
+// MaxAttemptRecords bounds what Attempts returns.
+const MaxAttemptRecords = 1000
 
 // TaskQuery says which tasks to list.
 type TaskQuery struct {
@@ -182,6 +191,34 @@ type Queue interface {
 	Length(ctx context.Context) (int, error)
 }
 
+// Signal is a hint that passes between processes: look at these tasks again. It
+// says nothing of what there is to see.
+type Signal struct {
+	Kind  SignalKind
+	Tasks []domain.TaskID
+}
+
+// SignalKind says whom a signal concerns.
+type SignalKind string
+
+// The kinds of signals.
+const (
+	SignalChanged SignalKind = "changed" // whoever waits for the task
+	SignalStop    SignalKind = "stop"    // the worker that runs it
+)
+
+// Signals carries signals to every process that listens, the sender included. It
+// may lose, double or delay them: whoever listens also looks from time to time.
+type Signals interface {
+	// Send hands the signal on. It does not wait for anybody to hear it, nor for
+	// a server: a signal that cannot be sent soon is lost.
+	Send(s Signal)
+	// Listen calls hear for every signal that arrives, one at a time, until ctx ends
+	// or the connection is lost, and returns ctx's error or that of the connection.
+	// It calls ready first, once signals that are sent from then on arrive.
+	Listen(ctx context.Context, ready func(), hear func(Signal)) error
+}
+
 // Clock tells the time: UTC, whole microseconds. Processes that share a store
 // agree on it to within a tenth of a second.
 type Clock interface {
@@ -190,12 +227,13 @@ type Clock interface {
 
 // Handler does the work of a task.
 type Handler interface {
-	// Handle processes the task and returns nil when the work is done. An error is
-	// tried again later, unless it is Permanent; RetryAfter says when. Handle should
-	// return soon after ctx has ended: the deadline has passed, the task is to stop,
-	// or the worker ends. What it did by then may be done again by another attempt,
-	// which the task's id and attempt let it notice.
-	Handle(ctx context.Context, t *domain.Task) error
+	// Handle processes the task and returns what the task keeps as its result: text,
+	// of which domain.MaxResult bytes are kept. An error is tried again later, unless
+	// it is Permanent; RetryAfter says when. Handle should return soon after ctx has
+	// ended: the deadline has passed, the task is to stop, or the worker ends. What
+	// it did by then may be done again by another attempt, which the task's id and
+	// attempt let it notice. It is safe for concurrent use.
+	Handle(ctx context.Context, t *domain.Task) (result string, err error)
 }
 
 // Probe tells whether something that a program needs answers.

@@ -11,6 +11,9 @@ const (
 	loopClaim = "claim"
 	loopSave  = "save"
 	loopBeat  = "beat"
+
+	loopListen = "listen to signals"
+	loopWait   = "look at tasks that are waited for"
 )
 
 // pullPatience is how long one turn of pull may take: a Pull returns every few

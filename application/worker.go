@@ -50,22 +50,24 @@ type Worker struct {
 	queue    Queue
 	handler  Handler
 	clock    Clock
+	signals  Signals
 	events   Events
 	slots    *slots
 	holdings *holdings
 	local    chan *domain.Task // claimed, to be started
 	attempts sync.WaitGroup
 	pulse    pulse
+	nudged   chan struct{} // holds a token after a hint that a beat has something to hear
 }
 
 // NewWorker makes a worker; info says who it is.
 func NewWorker(info WorkerInfo, cfg WorkerConfig, tasks TaskRepository, workers WorkerRepository,
-	queue Queue, handler Handler, clock Clock, events Events,
+	queue Queue, signals Signals, handler Handler, clock Clock, events Events,
 ) *Worker {
 	info.Capacity = cfg.Capacity
 	return &Worker{
-		info: info, cfg: cfg, tasks: tasks, workers: workers, queue: queue, handler: handler, clock: clock, events: events,
-		slots: newSlots(cfg.Capacity), holdings: newHoldings(), local: make(chan *domain.Task, cfg.Capacity),
+		info: info, cfg: cfg, tasks: tasks, workers: workers, queue: queue, signals: signals, handler: handler, clock: clock, events: events,
+		slots: newSlots(cfg.Capacity), holdings: newHoldings(), local: make(chan *domain.Task, cfg.Capacity), nudged: make(chan struct{}, 1),
 	}
 }
 
@@ -77,6 +79,7 @@ func (w *Worker) Run(ctx context.Context) {
 	var heart sync.WaitGroup
 	firstBeat := make(chan struct{})
 	heart.Go(func() { w.heart(alive, firstBeat) })
+	heart.Go(func() { w.listen(alive) })
 	known := false // to the store
 	select {
 	case <-firstBeat: // no claim is granted before it
@@ -161,6 +164,7 @@ func (w *Worker) claim(ctx context.Context, entries []Entry) []*domain.Task {
 		claimed, err := w.tryClaim(ctx, ids)
 		w.events.Turn(loopClaim, err)
 		if err == nil {
+			w.tellClaimed(claimed)
 			w.reportUnknown(ctx, ids, claimed)
 			return claimed
 		}
@@ -183,6 +187,18 @@ func (w *Worker) tryClaim(ctx context.Context, ids []domain.TaskID) ([]*domain.T
 	})
 	w.holdings.endClaim(ids, claimed)
 	return claimed, err
+}
+
+// tellClaimed tells whoever waits for any change of the tasks.
+func (w *Worker) tellClaimed(claimed []*domain.Task) {
+	if len(claimed) == 0 {
+		return
+	}
+	ids := make([]domain.TaskID, len(claimed))
+	for i, t := range claimed {
+		ids[i] = t.ID()
+	}
+	w.signals.Send(Signal{Kind: SignalChanged, Tasks: ids})
 }
 
 // reportUnknown looks at what could not be claimed. A task that was canceled, or
@@ -238,7 +254,12 @@ func newBackoff() *backoff.ExponentialBackOff {
 
 // pause waits for the next try; false if ctx ended first.
 func pause(ctx context.Context, b *backoff.ExponentialBackOff) bool {
-	timer := time.NewTimer(b.NextBackOff())
+	return sleep(ctx, b.NextBackOff())
+}
+
+// sleep waits; false if ctx ended first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:

@@ -15,6 +15,7 @@ const (
 	CodeTooLarge    Code = "too_large"   // over a size limit
 	CodeNotFound    Code = "not_found"   // no such task
 	CodeConflict    Code = "conflict"    // the task's state does not allow it
+	CodeChanged     Code = "changed"     // the task is not at the version that the caller has seen
 	CodeUnavailable Code = "unavailable" // a store is away or did not answer in time: try again
 	CodeInternal    Code = "internal"    // a defect of ours
 )
@@ -37,6 +38,8 @@ var (
 	ErrTaskNotFound = &Error{Code: CodeNotFound, Message: "task not found"}
 	// ErrConflict says that a save met a newer version: reload and decide again.
 	ErrConflict = &Error{Code: CodeConflict, Message: "the task was changed by someone else meanwhile"}
+	// ErrChanged says that the task has moved on from the version that the caller named.
+	ErrChanged = &Error{Code: CodeChanged, Message: "the task has changed since that version"}
 	// ErrAttemptLost says that the attempt is no longer the one that holds the task.
 	ErrAttemptLost = &Error{Code: CodeConflict, Message: "the attempt no longer holds the task"}
 	// ErrWorkerStale says that a worker may not claim, because its heartbeat is not young.

@@ -148,7 +148,7 @@ func (l *life) actions() map[string]func(*rapid.T) {
 				Timeout: time.Duration(rapid.Int64Range(1, int64(time.Hour)).Draw(t, "timeout")),
 			}, now(t))
 		},
-		"Complete": func(t *rapid.T) error { return l.task.Complete(l.attempt(t), now(t)) },
+		"Complete": func(t *rapid.T) error { return l.task.Complete(l.attempt(t), "done", now(t)) },
 		"Fail": func(t *rapid.T) error {
 			f := domain.Failure{
 				Reason:     string(rapid.SliceOfN(rapid.Byte(), 0, 40).Draw(t, "reason")),

@@ -7,8 +7,11 @@ import (
 	"unicode/utf8"
 )
 
-// maxReason bounds last_error, in bytes.
-const maxReason = 4 << 10
+// The longest texts that a task keeps of what a handler says, in bytes.
+const (
+	maxReason = 4 << 10 // last_error
+	MaxResult = 64 << 10
+)
 
 // Task is a message that is to be processed. Its fields are its own: every
 // change is a method that takes the time, checks the transition and returns a
@@ -16,7 +19,8 @@ const maxReason = 4 << 10
 // A Task is not safe for concurrent use.
 type Task struct {
 	s      TaskState
-	stored int64 // the version that the store is known to have; 0 for a new task
+	stored int64     // the version that the store is known to have; 0 for a new task
+	ended  []Attempt // without success, since then
 }
 
 // TaskState is what a task consists of. It is how adapters read a task and,
@@ -37,10 +41,13 @@ type TaskState struct {
 	Failures    int // attempts that ended in the handler's own error or its deadline
 	Rescues     int // attempts whose worker was lost
 
-	Worker    WorkerID  // who holds it; empty unless processing
+	Worker    WorkerID  // who holds it, or has completed it; otherwise empty
 	ClaimBeat int64     // the number of the worker's last beat when it claimed
 	Deadline  time.Time // of the attempt; zero unless processing
+	StartedAt time.Time // when it was claimed last; zero: never
 
+	Result          string // of the handler, once completed
+	ResultTruncated bool   // the handler said more than MaxResult
 	LastError       string
 	StopRequestedAt time.Time // a client asked the running attempt to stop; zero: nobody did
 }
@@ -77,6 +84,7 @@ func NewTask(spec TaskSpec, now time.Time) (*Task, error) {
 // other, so that damage is seen where it is read.
 func Restore(s TaskState) (*Task, error) {
 	held := s.Status == StatusProcessing
+	worked := held || s.Status == StatusCompleted
 	var wrong string
 	switch {
 	case !slices.Contains(Statuses(), s.Status):
@@ -89,8 +97,12 @@ func Restore(s TaskState) (*Task, error) {
 		wrong = "more failures and rescues than attempts"
 	case s.UpdatedAt.Before(s.CreatedAt):
 		wrong = "updated before it was created"
-	case held != (s.Worker != "") || held != !s.Deadline.IsZero() || held && s.Attempt == 0:
+	case worked != (s.Worker != "") || held != !s.Deadline.IsZero() || worked && s.Attempt == 0:
 		wrong = "held by a worker and not processing, or the reverse"
+	case (s.Attempt > 0) != !s.StartedAt.IsZero():
+		wrong = "attempted and never started, or the reverse"
+	case (s.Result != "" || s.ResultTruncated) && s.Status != StatusCompleted:
+		wrong = "a result and not completed"
 	case !s.QueuedAt.IsZero() && s.Status != StatusPending:
 		wrong = "marked as queued and not pending"
 	case !s.StopRequestedAt.IsZero() && s.Status == StatusPending:
@@ -106,7 +118,11 @@ func Restore(s TaskState) (*Task, error) {
 func (t *Task) State() TaskState { return t.s }
 
 // Clone returns a task of its own that is the same.
-func (t *Task) Clone() *Task { c := *t; return &c }
+func (t *Task) Clone() *Task {
+	c := *t
+	c.ended = slices.Clone(t.ended)
+	return &c
+}
 
 // ID returns the task's name.
 func (t *Task) ID() TaskID { return t.s.ID }
@@ -129,7 +145,11 @@ func (t *Task) StoredVersion() int64 { return t.stored }
 
 // MarkStored notes that the store has the task as it is now. Adapters call it
 // after the commit.
-func (t *Task) MarkStored() { t.stored = t.s.Version }
+func (t *Task) MarkStored() { t.stored, t.ended = t.s.Version, nil }
+
+// FinishedAt is when the task ended, false if it has not: a task that has ended
+// does not change any more.
+func (t *Task) FinishedAt() (time.Time, bool) { return t.s.UpdatedAt, t.s.Status.Ended() }
 
 // StopRequested reports whether a client asked the running attempt to stop.
 func (t *Task) StopRequested() bool { return !t.s.StopRequestedAt.IsZero() }
@@ -156,14 +176,22 @@ func (t *Task) Claim(c Claim, now time.Time) error {
 	}
 	t.s.Attempt++
 	t.s.Worker, t.s.ClaimBeat, t.s.Deadline = c.Worker, c.Beat, moment(t.s.UpdatedAt.Add(c.Timeout))
+	t.s.StartedAt = t.s.UpdatedAt
 	t.s.QueuedAt, t.s.StopRequestedAt = time.Time{}, time.Time{}
 	return nil
 }
 
-// Complete ends the attempt and the task with success. It wins over a stop that
+// Complete ends the attempt and the task with success, and keeps what the
+// handler answered: as text, its first MaxResult bytes. It wins over a stop that
 // was asked for meanwhile.
-func (t *Task) Complete(attempt int, now time.Time) error {
-	return t.endAttempt(attempt, StatusCompleted, now)
+func (t *Task) Complete(attempt int, result string, now time.Time) error {
+	worker := t.s.Worker
+	if err := t.endAttempt(attempt, StatusCompleted, now); err != nil {
+		return err
+	}
+	t.s.Worker = worker // the only record of who did it
+	t.s.Result, t.s.ResultTruncated = bounded(result, MaxResult)
+	return nil
 }
 
 // Fail ends the attempt with the handler's own error or its deadline. The task
@@ -171,11 +199,12 @@ func (t *Task) Complete(attempt int, now time.Time) error {
 // it has failed: because the failure is permanent or the last attempt is spent.
 func (t *Task) Fail(attempt int, f Failure, p RetryPolicy, part float64, now time.Time) error {
 	last := f.Permanent || t.s.Failures+1 >= t.s.MaxAttempts
-	if err := t.giveBack(attempt, last, now); err != nil || t.s.Status == StatusCanceled {
+	reason, _ := bounded(f.Reason, maxReason)
+	if err := t.giveBack(attempt, last, OutcomeFailed, reason, now); err != nil || t.s.Status == StatusCanceled {
 		return err // stopped on request: no failure of the task
 	}
 	t.s.Failures++
-	t.s.LastError = bounded(f.Reason)
+	t.s.LastError = reason
 	if t.s.Status == StatusPending {
 		wait := f.RetryAfter
 		if wait <= 0 {
@@ -189,18 +218,19 @@ func (t *Task) Fail(attempt int, f Failure, p RetryPolicy, part float64, now tim
 // Release gives the task back without a result and without charging it: the
 // worker stops, or never started it.
 func (t *Task) Release(attempt int, now time.Time) error {
-	return t.giveBack(attempt, false, now)
+	return t.giveBack(attempt, false, OutcomeReleased, "", now)
 }
 
 // Rescue takes the task from a worker that was lost. A message that keeps
 // killing its workers must not do so for ever: after p.MaxRescues it has failed.
 func (t *Task) Rescue(p RetryPolicy, now time.Time) error {
+	const reason = "the worker was lost while it processed the task"
 	last := t.s.Rescues+1 >= p.MaxRescues
-	if err := t.giveBack(t.s.Attempt, last, now); err != nil || t.s.Status == StatusCanceled {
+	if err := t.giveBack(t.s.Attempt, last, OutcomeLost, reason, now); err != nil || t.s.Status == StatusCanceled {
 		return err
 	}
 	t.s.Rescues++
-	t.s.LastError = "the worker was lost while it processed the task"
+	t.s.LastError = reason
 	return nil
 }
 
@@ -260,8 +290,8 @@ func (t *Task) MarkQueued(now time.Time) error {
 
 // giveBack takes the task from its attempt without success. Whatever gives back
 // a task that was asked to stop makes it canceled.
-func (t *Task) giveBack(attempt int, last bool, now time.Time) error {
-	next := StatusPending
+func (t *Task) giveBack(attempt int, last bool, outcome AttemptOutcome, reason string, now time.Time) error {
+	held, next := t.s, StatusPending
 	switch {
 	case t.StopRequested():
 		next = StatusCanceled
@@ -272,6 +302,7 @@ func (t *Task) giveBack(attempt int, last bool, now time.Time) error {
 		return err
 	}
 	t.s.RunAt = t.s.UpdatedAt
+	t.note(held, outcome, reason)
 	return nil
 }
 
@@ -317,15 +348,23 @@ func (t *Task) touch(now time.Time) {
 func moment(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
 
 // bounded makes any text fit to be stored and shown: valid UTF-8 without NUL,
-// no longer than maxReason.
-func bounded(s string) string {
+// no longer than limit, and says whether it had to cut.
+func bounded(s string, limit int) (text string, cut bool) {
+	if cut = len(s) > limit; cut {
+		s = s[:limit]
+		for i := 1; i < utf8.UTFMax && i < len(s); i++ { // no half of a character
+			if tail := s[len(s)-i:]; utf8.RuneStart(tail[0]) {
+				if !utf8.FullRuneInString(tail) {
+					s = s[:len(s)-i]
+				}
+				break
+			}
+		}
+	}
 	s = strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
-	if len(s) <= maxReason {
-		return s
+	for len(s) > limit { // what stands for a single byte is longer than that
+		_, size := utf8.DecodeLastRuneInString(s)
+		s, cut = s[:len(s)-size], true
 	}
-	cut := maxReason
-	for cut > 0 && !utf8.RuneStart(s[cut]) {
-		cut--
-	}
-	return s[:cut]
+	return s, cut
 }

@@ -47,7 +47,7 @@ func taskIn(t *testing.T, status domain.Status) *domain.Task {
 	case domain.StatusProcessing:
 		must(t, task.Claim(claim, start))
 	case domain.StatusCompleted:
-		must(t, task.Claim(claim, start), task.Complete(1, start))
+		must(t, task.Claim(claim, start), task.Complete(1, "done", start))
 	case domain.StatusCanceled:
 		must(t, task.Cancel(start))
 	case domain.StatusFailed:
@@ -103,7 +103,7 @@ func TestTask_EveryMethodOnEveryStatus(t *testing.T) {
 		want row
 	}{
 		"Claim":           {func(t *domain.Task) error { return t.Claim(claim, at(1)) }, row{"processing", "", "", "", ""}},
-		"Complete":        {func(t *domain.Task) error { return t.Complete(1, at(1)) }, row{"", "completed", "", "", ""}},
+		"Complete":        {func(t *domain.Task) error { return t.Complete(1, "done", at(1)) }, row{"", "completed", "", "", ""}},
 		"Fail":            {func(t *domain.Task) error { return t.Fail(1, broken, policy, 0, at(1)) }, row{"", "pending", "", "", ""}},
 		"Fail for good":   {func(t *domain.Task) error { return t.Fail(1, domain.Failure{Permanent: true}, policy, 0, at(1)) }, row{"", "failed", "", "", ""}},
 		"Release":         {func(t *domain.Task) error { return t.Release(1, at(1)) }, row{"", "pending", "", "", ""}},
@@ -176,7 +176,7 @@ func TestTask_AnEarlierAttemptIsFencedOff(t *testing.T) {
 	before := task.State()
 	for _, attempt := range []int{0, 1, 3} { // 2 holds the task
 		for name, err := range map[string]error{
-			"Complete": task.Complete(attempt, at(3)),
+			"Complete": task.Complete(attempt, "done", at(3)),
 			"Fail":     task.Fail(attempt, broken, policy, 0, at(3)),
 			"Release":  task.Release(attempt, at(3)),
 		} {
@@ -255,7 +255,7 @@ func TestTask_WhateverGivesBackAStoppedTaskCancelsIt(t *testing.T) {
 		}
 	}
 	task := taskIn(t, domain.StatusProcessing)
-	must(t, task.RequestStop(at(1)), task.Complete(1, at(2)))
+	must(t, task.RequestStop(at(1)), task.Complete(1, "done", at(2)))
 	if task.Status() != domain.StatusCompleted {
 		t.Errorf("a handler that finished first left the task %s", task.Status())
 	}
@@ -309,7 +309,7 @@ func TestTask_LastErrorIsBoundedAndCanBeStored(t *testing.T) {
 func TestTask_StoredVersionIsWhatASaveComparesWith(t *testing.T) {
 	task, err := domain.Restore(taskIn(t, domain.StatusProcessing).State())
 	must(t, err)
-	must(t, task.RequestStop(at(1)), task.Complete(1, at(2)))
+	must(t, task.RequestStop(at(1)), task.Complete(1, "done", at(2)))
 	if task.StoredVersion() != 2 || task.Version() != 4 {
 		t.Fatalf("stored %d, version %d; want 2 and 4", task.StoredVersion(), task.Version())
 	}

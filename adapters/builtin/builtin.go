@@ -28,10 +28,10 @@ func NewLog(log *slog.Logger, work time.Duration) *Log { return &Log{log: log, w
 
 // Handle logs the message, takes its time, and completes the task unless ctx
 // ends first.
-func (h *Log) Handle(ctx context.Context, t *domain.Task) error {
+func (h *Log) Handle(ctx context.Context, t *domain.Task) (string, error) {
 	h.log.InfoContext(ctx, "task", "task", t.ID().String(), "attempt", t.Attempt(), "message", t.Message())
 	if h.work == 0 {
-		return nil
+		return "", nil
 	}
 	return h.work.Handle(ctx, t)
 }
@@ -40,14 +40,14 @@ func (h *Log) Handle(ctx context.Context, t *domain.Task) error {
 type Sleep time.Duration
 
 // Handle waits, and completes the task unless ctx ends first.
-func (h Sleep) Handle(ctx context.Context, _ *domain.Task) error {
+func (h Sleep) Handle(ctx context.Context, _ *domain.Task) (string, error) {
 	timer := time.NewTimer(time.Duration(h))
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-		return nil
+		return "", nil
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return "", context.Cause(ctx)
 	}
 }
 
@@ -55,4 +55,4 @@ func (h Sleep) Handle(ctx context.Context, _ *domain.Task) error {
 type Noop struct{}
 
 // Handle does nothing.
-func (Noop) Handle(context.Context, *domain.Task) error { return nil }
+func (Noop) Handle(context.Context, *domain.Task) (string, error) { return "", nil }

@@ -86,6 +86,45 @@ func (c *MockTaskRepositoryAddCall) DoAndReturn(f func(context.Context, ...*doma
 	return c
 }
 
+// Attempts mocks base method.
+func (m *MockTaskRepository) Attempts(ctx context.Context, id domain.TaskID) ([]domain.Attempt, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Attempts", ctx, id)
+	ret0, _ := ret[0].([]domain.Attempt)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// Attempts indicates an expected call of Attempts.
+func (mr *MockTaskRepositoryMockRecorder) Attempts(ctx, id any) *MockTaskRepositoryAttemptsCall {
+	mr.mock.ctrl.T.Helper()
+	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Attempts", reflect.TypeOf((*MockTaskRepository)(nil).Attempts), ctx, id)
+	return &MockTaskRepositoryAttemptsCall{Call: call}
+}
+
+// MockTaskRepositoryAttemptsCall wrap *gomock.Call
+type MockTaskRepositoryAttemptsCall struct {
+	*gomock.Call
+}
+
+// Return rewrite *gomock.Call.Return
+func (c *MockTaskRepositoryAttemptsCall) Return(arg0 []domain.Attempt, arg1 error) *MockTaskRepositoryAttemptsCall {
+	c.Call = c.Call.Return(arg0, arg1)
+	return c
+}
+
+// Do rewrite *gomock.Call.Do
+func (c *MockTaskRepositoryAttemptsCall) Do(f func(context.Context, domain.TaskID) ([]domain.Attempt, error)) *MockTaskRepositoryAttemptsCall {
+	c.Call = c.Call.Do(f)
+	return c
+}
+
+// DoAndReturn rewrite *gomock.Call.DoAndReturn
+func (c *MockTaskRepositoryAttemptsCall) DoAndReturn(f func(context.Context, domain.TaskID) ([]domain.Attempt, error)) *MockTaskRepositoryAttemptsCall {
+	c.Call = c.Call.DoAndReturn(f)
+	return c
+}
+
 // Claim mocks base method.
 func (m *MockTaskRepository) Claim(ctx context.Context, c application.ClaimRequest) ([]*domain.Task, error) {
 	m.ctrl.T.Helper()
@@ -160,6 +199,50 @@ func (c *MockTaskRepositoryGetCall) Do(f func(context.Context, domain.TaskID) (*
 
 // DoAndReturn rewrite *gomock.Call.DoAndReturn
 func (c *MockTaskRepositoryGetCall) DoAndReturn(f func(context.Context, domain.TaskID) (*domain.Task, error)) *MockTaskRepositoryGetCall {
+	c.Call = c.Call.DoAndReturn(f)
+	return c
+}
+
+// GetMany mocks base method.
+func (m *MockTaskRepository) GetMany(ctx context.Context, ids ...domain.TaskID) ([]*domain.Task, error) {
+	m.ctrl.T.Helper()
+	varargs := []any{ctx}
+	for _, a := range ids {
+		varargs = append(varargs, a)
+	}
+	ret := m.ctrl.Call(m, "GetMany", varargs...)
+	ret0, _ := ret[0].([]*domain.Task)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// GetMany indicates an expected call of GetMany.
+func (mr *MockTaskRepositoryMockRecorder) GetMany(ctx any, ids ...any) *MockTaskRepositoryGetManyCall {
+	mr.mock.ctrl.T.Helper()
+	varargs := append([]any{ctx}, ids...)
+	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "GetMany", reflect.TypeOf((*MockTaskRepository)(nil).GetMany), varargs...)
+	return &MockTaskRepositoryGetManyCall{Call: call}
+}
+
+// MockTaskRepositoryGetManyCall wrap *gomock.Call
+type MockTaskRepositoryGetManyCall struct {
+	*gomock.Call
+}
+
+// Return rewrite *gomock.Call.Return
+func (c *MockTaskRepositoryGetManyCall) Return(arg0 []*domain.Task, arg1 error) *MockTaskRepositoryGetManyCall {
+	c.Call = c.Call.Return(arg0, arg1)
+	return c
+}
+
+// Do rewrite *gomock.Call.Do
+func (c *MockTaskRepositoryGetManyCall) Do(f func(context.Context, ...domain.TaskID) ([]*domain.Task, error)) *MockTaskRepositoryGetManyCall {
+	c.Call = c.Call.Do(f)
+	return c
+}
+
+// DoAndReturn rewrite *gomock.Call.DoAndReturn
+func (c *MockTaskRepositoryGetManyCall) DoAndReturn(f func(context.Context, ...domain.TaskID) ([]*domain.Task, error)) *MockTaskRepositoryGetManyCall {
 	c.Call = c.Call.DoAndReturn(f)
 	return c
 }
@@ -746,6 +829,104 @@ func (c *MockQueuePushCall) DoAndReturn(f func(context.Context, ...application.E
 	return c
 }
 
+// MockSignals is a mock of Signals interface.
+type MockSignals struct {
+	ctrl     *gomock.Controller
+	recorder *MockSignalsMockRecorder
+	isgomock struct{}
+}
+
+// MockSignalsMockRecorder is the mock recorder for MockSignals.
+type MockSignalsMockRecorder struct {
+	mock *MockSignals
+}
+
+// NewMockSignals creates a new mock instance.
+func NewMockSignals(ctrl *gomock.Controller) *MockSignals {
+	mock := &MockSignals{ctrl: ctrl}
+	mock.recorder = &MockSignalsMockRecorder{mock}
+	return mock
+}
+
+// EXPECT returns an object that allows the caller to indicate expected use.
+func (m *MockSignals) EXPECT() *MockSignalsMockRecorder {
+	return m.recorder
+}
+
+// Listen mocks base method.
+func (m *MockSignals) Listen(ctx context.Context, ready func(), hear func(application.Signal)) error {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Listen", ctx, ready, hear)
+	ret0, _ := ret[0].(error)
+	return ret0
+}
+
+// Listen indicates an expected call of Listen.
+func (mr *MockSignalsMockRecorder) Listen(ctx, ready, hear any) *MockSignalsListenCall {
+	mr.mock.ctrl.T.Helper()
+	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Listen", reflect.TypeOf((*MockSignals)(nil).Listen), ctx, ready, hear)
+	return &MockSignalsListenCall{Call: call}
+}
+
+// MockSignalsListenCall wrap *gomock.Call
+type MockSignalsListenCall struct {
+	*gomock.Call
+}
+
+// Return rewrite *gomock.Call.Return
+func (c *MockSignalsListenCall) Return(arg0 error) *MockSignalsListenCall {
+	c.Call = c.Call.Return(arg0)
+	return c
+}
+
+// Do rewrite *gomock.Call.Do
+func (c *MockSignalsListenCall) Do(f func(context.Context, func(), func(application.Signal)) error) *MockSignalsListenCall {
+	c.Call = c.Call.Do(f)
+	return c
+}
+
+// DoAndReturn rewrite *gomock.Call.DoAndReturn
+func (c *MockSignalsListenCall) DoAndReturn(f func(context.Context, func(), func(application.Signal)) error) *MockSignalsListenCall {
+	c.Call = c.Call.DoAndReturn(f)
+	return c
+}
+
+// Send mocks base method.
+func (m *MockSignals) Send(s application.Signal) {
+	m.ctrl.T.Helper()
+	m.ctrl.Call(m, "Send", s)
+}
+
+// Send indicates an expected call of Send.
+func (mr *MockSignalsMockRecorder) Send(s any) *MockSignalsSendCall {
+	mr.mock.ctrl.T.Helper()
+	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Send", reflect.TypeOf((*MockSignals)(nil).Send), s)
+	return &MockSignalsSendCall{Call: call}
+}
+
+// MockSignalsSendCall wrap *gomock.Call
+type MockSignalsSendCall struct {
+	*gomock.Call
+}
+
+// Return rewrite *gomock.Call.Return
+func (c *MockSignalsSendCall) Return() *MockSignalsSendCall {
+	c.Call = c.Call.Return()
+	return c
+}
+
+// Do rewrite *gomock.Call.Do
+func (c *MockSignalsSendCall) Do(f func(application.Signal)) *MockSignalsSendCall {
+	c.Call = c.Call.Do(f)
+	return c
+}
+
+// DoAndReturn rewrite *gomock.Call.DoAndReturn
+func (c *MockSignalsSendCall) DoAndReturn(f func(application.Signal)) *MockSignalsSendCall {
+	c.Call = c.Call.DoAndReturn(f)
+	return c
+}
+
 // MockClock is a mock of Clock interface.
 type MockClock struct {
 	ctrl     *gomock.Controller
@@ -833,11 +1014,12 @@ func (m *MockHandler) EXPECT() *MockHandlerMockRecorder {
 }
 
 // Handle mocks base method.
-func (m *MockHandler) Handle(ctx context.Context, t *domain.Task) error {
+func (m *MockHandler) Handle(ctx context.Context, t *domain.Task) (string, error) {
 	m.ctrl.T.Helper()
 	ret := m.ctrl.Call(m, "Handle", ctx, t)
-	ret0, _ := ret[0].(error)
-	return ret0
+	ret0, _ := ret[0].(string)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
 }
 
 // Handle indicates an expected call of Handle.
@@ -853,19 +1035,19 @@ type MockHandlerHandleCall struct {
 }
 
 // Return rewrite *gomock.Call.Return
-func (c *MockHandlerHandleCall) Return(arg0 error) *MockHandlerHandleCall {
-	c.Call = c.Call.Return(arg0)
+func (c *MockHandlerHandleCall) Return(result string, err error) *MockHandlerHandleCall {
+	c.Call = c.Call.Return(result, err)
 	return c
 }
 
 // Do rewrite *gomock.Call.Do
-func (c *MockHandlerHandleCall) Do(f func(context.Context, *domain.Task) error) *MockHandlerHandleCall {
+func (c *MockHandlerHandleCall) Do(f func(context.Context, *domain.Task) (string, error)) *MockHandlerHandleCall {
 	c.Call = c.Call.Do(f)
 	return c
 }
 
 // DoAndReturn rewrite *gomock.Call.DoAndReturn
-func (c *MockHandlerHandleCall) DoAndReturn(f func(context.Context, *domain.Task) error) *MockHandlerHandleCall {
+func (c *MockHandlerHandleCall) DoAndReturn(f func(context.Context, *domain.Task) (string, error)) *MockHandlerHandleCall {
 	c.Call = c.Call.DoAndReturn(f)
 	return c
 }

@@ -286,7 +286,7 @@ func leaveKeepsHolders(t *testing.T, s Store) {
 	wantStored(t, s, held[0].State())
 	claimed := claim(t, s, claimOf(worker, addMade(t, s))) // it is still known
 	for _, task := range append(claimed, held...) {
-		if err := errors.Join(task.Complete(1, now()), s.Tasks.Save(t.Context(), task)); err != nil {
+		if err := errors.Join(task.Complete(1, "done", now()), s.Tasks.Save(t.Context(), task)); err != nil {
 			t.Fatal(err)
 		}
 	}

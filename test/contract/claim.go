@@ -37,7 +37,7 @@ func claimIsTheDomains(t *testing.T, s Store) {
 		wantStored(t, s, want.State())
 	}
 	// What a claim returns can be saved.
-	if err := errors.Join(claimed[0].Complete(1, now()), s.Tasks.Save(t.Context(), claimed[0])); err != nil {
+	if err := errors.Join(claimed[0].Complete(1, "done", now()), s.Tasks.Save(t.Context(), claimed[0])); err != nil {
 		t.Errorf("complete what was claimed: %v", err)
 	}
 }
@@ -218,7 +218,7 @@ func claimsWithin(t *testing.T, s Store, worker domain.WorkerID, young time.Dura
 		t.Errorf("claim of a worker with a young heartbeat: %d tasks, %v", len(claimed), err)
 	}
 	for _, task := range claimed { // nothing is left for the next beat to list
-		if err := errors.Join(task.Complete(1, now()), s.Tasks.Save(t.Context(), task)); err != nil {
+		if err := errors.Join(task.Complete(1, "done", now()), s.Tasks.Save(t.Context(), task)); err != nil {
 			t.Errorf("complete: %v", err)
 		}
 	}
