@@ -110,15 +110,21 @@ func NewReopenTask(tasks TaskRepository, queue Queue, signals Signals, clock Clo
 	return &ReopenTask{tasks: tasks, queue: queue, signals: signals, clock: clock}
 }
 
+// ReopenTaskInput says which task to reopen.
+type ReopenTaskInput struct {
+	ID domain.TaskID
+	If Precondition
+}
+
 // Run makes a failed task pending again with fresh budgets, then pushes it; as
 // with a new task, a push that fails is made up for by the dispatcher. A task of
 // any other status is a conflict that names it.
-func (uc *ReopenTask) Run(ctx context.Context, id domain.TaskID, is Precondition) (*domain.Task, error) {
-	t, err := change(ctx, uc.tasks, id, guarded(is, func(t *domain.Task) error { return t.Reopen(uc.clock.Now()) }))
+func (uc *ReopenTask) Run(ctx context.Context, in ReopenTaskInput) (*domain.Task, error) {
+	t, err := change(ctx, uc.tasks, in.ID, guarded(in.If, func(t *domain.Task) error { return t.Reopen(uc.clock.Now()) }))
 	if err != nil {
 		return nil, err
 	}
 	push(ctx, uc.queue, t)
-	uc.signals.Send(Signal{Kind: SignalChanged, Tasks: []domain.TaskID{id}})
+	uc.signals.Send(Signal{Kind: SignalChanged, Tasks: []domain.TaskID{in.ID}})
 	return t, nil
 }

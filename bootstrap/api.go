@@ -8,6 +8,7 @@ import (
 
 	"github.com/millrace/millrace/adapters/httpapi"
 	"github.com/millrace/millrace/adapters/postgres"
+	"github.com/millrace/millrace/application"
 )
 
 // API is cmd/api, assembled.
@@ -15,7 +16,7 @@ type API struct {
 	migrateOnStart bool
 	db             *postgres.DB
 	clock          *postgres.Clock
-	server         *httpapi.Server
+	door           *door
 	log            *slog.Logger
 }
 
@@ -24,8 +25,8 @@ func NewAPI(cfg APIConfig, log *slog.Logger) (*API, func(), error) {
 	return newAPI(cfg, log, time.Now)
 }
 
-func provideAPI(cfg MigrateConfig, db *postgres.DB, clock *postgres.Clock, server *httpapi.Server, log *slog.Logger) *API {
-	return &API{migrateOnStart: cfg.MigrateOnStart, db: db, clock: clock, server: server, log: log}
+func provideAPI(cfg MigrateConfig, db *postgres.DB, clock *postgres.Clock, door *door, log *slog.Logger) *API {
+	return &API{migrateOnStart: cfg.MigrateOnStart, db: db, clock: clock, door: door, log: log}
 }
 
 // Migrate brings the schema up to date, waiting for PostgreSQL.
@@ -44,8 +45,22 @@ func (a *API) Run(ctx context.Context) error {
 	if err != nil {
 		return unlessEnded(ctx, err)
 	}
-	return beside(ctx, a.clock.Run, a.server.Run)
+	return beside(ctx, a.clock.Run, a.door.run)
 }
+
+// door is the server of the API, and what keeps the waiting of its clients.
+type door struct {
+	server *httpapi.Server
+	wait   *application.WaitTask
+}
+
+func provideDoor(server *httpapi.Server, wait *application.WaitTask) *door {
+	return &door{server: server, wait: wait}
+}
+
+// run serves until ctx ends. Waiting ends with ctx, not with the server: it must
+// not hold up the stop.
+func (d *door) run(ctx context.Context) error { return together(ctx, d.server.Run, d.wait.Serve) }
 
 // prepare waits until PostgreSQL answers, the schema is as it has to be, and the
 // clock has taken a sample.

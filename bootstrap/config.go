@@ -39,6 +39,7 @@ type (
 		MaxConnections int    `env:"MAX_CONNECTIONS" envDefault:"4000" help:"most open connections; one without a request makes room for a new one" min:"1" max:"1000000"`
 		MaxRequests    int    `env:"MAX_CONCURRENT_REQUESTS" envDefault:"1000" help:"most requests under way at once; more are answered 503 at once" min:"1" max:"1000000"`
 		MaxWaiting     int    `env:"MAX_WAITING_REQUESTS" envDefault:"500" help:"most requests that wait for the database at once; more are answered 503 at once" min:"1" max:"1000000"`
+		MaxWaiters     int    `env:"MAX_WAITERS" envDefault:"2000" help:"most requests that wait for a task to change at once, which count towards no other bound but MAX_CONNECTIONS; more are answered 503" min:"0" max:"1000000"`
 		MaxAttempts    int    `env:"MAX_ATTEMPTS" envDefault:"10" help:"failures that make a task failed, for tasks that do not say" min:"1" max:"1000"`
 	}
 
@@ -194,7 +195,7 @@ func hasScheme(raw string, schemes ...string) bool {
 func (c StoreConfig) path() string { return strings.TrimPrefix(c.DatabaseURL, "sqlite:") }
 
 // handlerGrace is how long a handler may take to return once its context has ended.
-const handlerGrace = 2 * time.Second
+const handlerGrace = 3 * time.Second
 
 // worker is what the application wants to know.
 func (c WorkConfig) worker(stop StopConfig) application.WorkerConfig {

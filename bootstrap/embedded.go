@@ -6,27 +6,33 @@ import (
 	"log/slog"
 	"net"
 
-	"github.com/millrace/millrace/adapters/httpapi"
 	"github.com/millrace/millrace/adapters/sqlite"
 	"github.com/millrace/millrace/application"
 )
 
 // Embedded is cmd/millrace, assembled: API and worker in one process.
 type Embedded struct {
-	db     *sqlite.DB
-	server *httpapi.Server
-	crew   *crew
-	log    *slog.Logger
+	db   *sqlite.DB
+	door *door
+	crew *crew
+	log  *slog.Logger
 }
 
-// NewEmbedded assembles API and worker on the embedded store; the returned
-// function closes what they hold.
+// NewEmbedded assembles API and worker on the embedded store, with the handler
+// that the settings name; the returned function closes what they hold.
 func NewEmbedded(cfg EmbeddedConfig, log *slog.Logger) (*Embedded, func(), error) {
-	return newEmbedded(cfg, log)
+	return withHandler(cfg.WorkConfig, log, func(h application.Handler) (*Embedded, func(), error) {
+		return newEmbedded(cfg, h, log)
+	})
 }
 
-func provideEmbedded(db *sqlite.DB, server *httpapi.Server, crew *crew, log *slog.Logger) *Embedded {
-	return &Embedded{db: db, server: server, crew: crew, log: log}
+// NewEmbeddedWith assembles them with a handler of the caller's.
+func NewEmbeddedWith(cfg EmbeddedConfig, handler application.Handler, log *slog.Logger) (*Embedded, func(), error) {
+	return newEmbedded(cfg, handler, log)
+}
+
+func provideEmbedded(db *sqlite.DB, door *door, crew *crew, log *slog.Logger) *Embedded {
+	return &Embedded{db: db, door: door, crew: crew, log: log}
 }
 
 // Run brings the store up to date, takes up what an earlier process left, and
@@ -40,12 +46,12 @@ func (e *Embedded) Run(ctx context.Context, ready func(net.Addr)) error {
 	}
 	go func() {
 		select {
-		case addr := <-e.server.Listening():
+		case addr := <-e.door.server.Listening():
 			ready(addr)
 		case <-ctx.Done():
 		}
 	}()
-	return together(ctx, e.server.Run, e.crew.run)
+	return together(ctx, e.door.run, e.crew.run)
 }
 
 // recover makes what was processing when an earlier process died pending again,

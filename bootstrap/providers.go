@@ -59,6 +59,10 @@ func provideWorkerConfig(cfg WorkConfig, stop StopConfig) application.WorkerConf
 	return cfg.worker(stop)
 }
 
+func provideWaitLimit(cfg HTTPConfig) application.WaitLimit {
+	return application.WaitLimit(cfg.MaxWaiters)
+}
+
 // What each program needs in order to be ready. Accepting tasks needs the store
 // alone; working needs loops that make progress.
 

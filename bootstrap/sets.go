@@ -22,6 +22,7 @@ var serverSet = wire.NewSet(
 	postgres.NewDispatchRepository, wire.Bind(new(application.DispatchRepository), new(*postgres.DispatchRepository)),
 	postgres.NewClockOn, wire.Bind(new(application.Clock), new(*postgres.Clock)),
 	provideRedis, redis.NewQueue, provideServerQueue,
+	redis.NewSignals, wire.Bind(new(application.Signals), new(*redis.Signals)),
 )
 
 // embeddedSet is a store and a queue inside the process.
@@ -32,19 +33,23 @@ var embeddedSet = wire.NewSet(
 	sqlite.NewDispatchRepository, wire.Bind(new(application.DispatchRepository), new(*sqlite.DispatchRepository)),
 	wire.Value(systemClock{}), wire.Bind(new(application.Clock), new(systemClock)),
 	memory.NewQueue, wire.Bind(new(application.Queue), new(*memory.Queue)),
+	memory.NewSignals, wire.Bind(new(application.Signals), new(*memory.Signals)),
 )
 
 // apiSet is the API on whichever store.
 var apiSet = wire.NewSet(
 	application.NewSubmitTask, provideLimits,
-	application.NewGetTask, application.NewListTasks, application.NewCancelTask, application.NewReopenTask,
+	application.NewGetTask, application.NewListTasks, application.NewListAttempts,
+	application.NewCancelTask, application.NewReopenTask, application.NewWaitTask, provideWaitLimit,
 	wire.Struct(new(httpapi.UseCases), "*"),
-	provideHTTPConfig, httpapi.NewServer,
+	provideHTTPConfig, httpapi.NewServer, provideDoor,
 )
+
+// eventsSet logs what happens in loops.
+var eventsSet = wire.NewSet(telemetry.NewEvents, wire.Bind(new(application.Events), new(*telemetry.Events)))
 
 // workerSet is a worker and its dispatcher on whichever store.
 var workerSet = wire.NewSet(
-	provideWorkerInfo, provideWorkerConfig, newHandler,
-	telemetry.NewEvents, wire.Bind(new(application.Events), new(*telemetry.Events)),
+	provideWorkerInfo, provideWorkerConfig,
 	application.NewWorker, application.NewDispatcher, provideCrew,
 )

@@ -14,23 +14,24 @@ import (
 func newAPI(cfg APIConfig, log *slog.Logger, local postgres.LocalTime) (*API, func(), error) {
 	wire.Build(
 		wire.FieldsOf(new(APIConfig), "ServerConfig", "HTTPConfig", "AccessConfig", "MigrateConfig", "StopConfig"),
-		serverSet, provideWatchedTasks, apiSet, provideAPIReadiness, provideAPI,
+		serverSet, provideWatchedTasks, apiSet, eventsSet, provideAPIReadiness, provideAPI,
 	)
 	return nil, nil, nil
 }
 
-func newWorker(cfg WorkerConfig, log *slog.Logger, local postgres.LocalTime) (*Worker, func(), error) {
+func newWorker(cfg WorkerConfig, handler application.Handler, log *slog.Logger, local postgres.LocalTime) (*Worker, func(), error) {
 	wire.Build(
 		wire.FieldsOf(new(WorkerConfig), "ServerConfig", "WorkConfig", "AdminConfig", "StopConfig"),
-		serverSet, wire.Bind(new(application.TaskRepository), new(*postgres.TaskRepository)), workerSet, provideWorkerReadiness, provideWorker,
+		serverSet, wire.Bind(new(application.TaskRepository), new(*postgres.TaskRepository)), workerSet, eventsSet,
+		provideWorkerReadiness, provideWorker,
 	)
 	return nil, nil, nil
 }
 
-func newEmbedded(cfg EmbeddedConfig, log *slog.Logger) (*Embedded, func(), error) {
+func newEmbedded(cfg EmbeddedConfig, handler application.Handler, log *slog.Logger) (*Embedded, func(), error) {
 	wire.Build(
 		wire.FieldsOf(new(EmbeddedConfig), "StoreConfig", "HTTPConfig", "AccessConfig", "WorkConfig", "StopConfig"),
-		embeddedSet, apiSet, workerSet, provideEmbeddedReadiness, provideEmbedded,
+		embeddedSet, apiSet, workerSet, eventsSet, provideEmbeddedReadiness, provideEmbedded,
 	)
 	return nil, nil, nil
 }

@@ -23,7 +23,8 @@ type Worker struct {
 	log   *slog.Logger
 }
 
-// NewWorker assembles the worker; the returned function closes what it holds.
+// NewWorker assembles the worker with the handler that the settings name; the
+// returned function closes what it holds.
 func NewWorker(cfg WorkerConfig, log *slog.Logger) (*Worker, func(), error) {
 	return NewWorkerOn(cfg, log, time.Now)
 }
@@ -31,7 +32,14 @@ func NewWorker(cfg WorkerConfig, log *slog.Logger) (*Worker, func(), error) {
 // NewWorkerOn is NewWorker on a local clock other than this machine's: for tests of
 // workers that disagree about the time.
 func NewWorkerOn(cfg WorkerConfig, log *slog.Logger, local postgres.LocalTime) (*Worker, func(), error) {
-	return newWorker(cfg, log, local)
+	return withHandler(cfg.WorkConfig, log, func(h application.Handler) (*Worker, func(), error) {
+		return newWorker(cfg, h, log, local)
+	})
+}
+
+// NewWorkerWith assembles the worker with a handler of the caller's.
+func NewWorkerWith(cfg WorkerConfig, handler application.Handler, log *slog.Logger) (*Worker, func(), error) {
+	return newWorker(cfg, handler, log, time.Now)
 }
 
 func provideWorker(cfg AdminConfig, db *postgres.DB, clock *postgres.Clock, crew *crew, ready *application.CheckReadiness, log *slog.Logger) *Worker {

@@ -45,6 +45,31 @@ func (e TaskStatus) Valid() bool {
 	}
 }
 
+// Attempt defines model for Attempt.
+type Attempt struct {
+	// Number Counts the claims of the task.
+	Number int `json:"number"`
+
+	// Worker Which worker, in which life: it is new at every start.
+	Worker    string    `json:"worker"`
+	StartedAt time.Time `json:"started_at"`
+
+	// EndedAt Absent while it runs.
+	EndedAt *time.Time `json:"ended_at,omitempty"`
+
+	// Outcome `failed`: the handler's own error, or its deadline. `released`: given back unfinished, as the worker ended.
+	// `lost`: the worker was lost. `stopped`: on request.
+	Outcome string `json:"outcome"`
+
+	// Error Absent if there was none.
+	Error string `json:"error,omitempty"`
+}
+
+// AttemptList defines model for AttemptList.
+type AttemptList struct {
+	Attempts []Attempt `json:"attempts"`
+}
+
 // Health defines model for Health.
 type Health struct {
 	Status string `json:"status"`
@@ -123,12 +148,27 @@ type Task struct {
 
 	// CancelRequestedAt When a client asked the running attempt to stop. Absent if nobody did.
 	CancelRequestedAt *time.Time `json:"cancel_requested_at,omitempty"`
+
+	// StartedAt When a worker claimed it last. Absent if none did.
+	StartedAt *time.Time `json:"started_at,omitempty"`
+
+	// FinishedAt When it ended. Absent if it has not.
+	FinishedAt *time.Time `json:"finished_at,omitempty"`
+
+	// Result What the handler answered, as text, at most 64 KiB. Absent if it answered nothing.
+	Result string `json:"result,omitempty"`
+
+	// ResultTruncated Whether the handler answered more than that. Absent if not.
+	ResultTruncated bool `json:"result_truncated,omitempty"`
 }
 
 // TaskChange defines model for TaskChange.
 type TaskChange struct {
 	// Status `canceled` cancels a pending task, `pending` retries a failed one.
 	Status string `json:"status"`
+
+	// Stop With `canceled`: also if the task runs.
+	Stop bool `json:"stop,omitempty"`
 }
 
 // TaskPage defines model for TaskPage.
@@ -141,6 +181,9 @@ type TaskPage struct {
 
 // TaskStatus Where a task is in its life. `completed`, `canceled` and `failed` are ends; only a failed task can be retried.
 type TaskStatus string
+
+// Changed A problem document (RFC 9457).
+type Changed = Problem
 
 // Conflict A problem document (RFC 9457).
 type Conflict = Problem
@@ -198,8 +241,21 @@ type ListTasksParams struct {
 
 // GetTaskParams defines parameters for GetTask.
 type GetTaskParams struct {
+	// Wait How many seconds to wait at most for the task to end.
+	Wait *int `form:"wait,omitempty" json:"wait,omitempty"`
+
+	// Prefer `wait=` and seconds, at most 60, if the parameter is not given. Other preferences are ignored.
+	Prefer *string `json:"Prefer,omitempty"`
+
 	// IfNoneMatch Entity tags the client has already: if the task is at one of them, the answer is 304. `*` and weak tags count.
 	IfNoneMatch *string `json:"If-None-Match,omitempty"`
+}
+
+// ChangeTaskParams defines parameters for ChangeTask.
+type ChangeTaskParams struct {
+	// IfMatch Entity tags: unless the task is at one of them, the answer is 412 and nothing changes, whatever its status.
+	// `*` is any version.
+	IfMatch *string `json:"If-Match,omitempty"`
 }
 
 // SubmitTaskJSONRequestBody defines body for SubmitTask for application/json ContentType.
@@ -328,15 +384,23 @@ type ClientInterface interface {
 	// Corresponds with POST /tasks (the `SubmitTask` operationId).
 	SubmitTask(ctx context.Context, body SubmitTaskJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetTask Read a task
+	// GetTask Read a task, or wait for it
+	//
+	// With `wait`, the answer comes as soon as the task has ended, or with the task as it is then when so many seconds
+	// are over. With `If-None-Match` as well, it comes on any change, or is 304 at the end. `Prefer: wait=30`
+	// (RFC 7240) says the same; the parameter wins. A server that is about to stop answers at once.
 	//
 	// Corresponds with GET /tasks/{id} (the `GetTask` operationId).
 	GetTask(ctx context.Context, id string, params *GetTaskParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ChangeTaskWithBody Cancel a task, or retry a failed one
+	// ChangeTaskWithBody Cancel a task, stop one that runs, or retry a failed one
 	//
 	// `{"status": "canceled"}` cancels a pending task. Repeated on a canceled task it answers 200 and changes nothing;
 	// on any other it is a conflict that names the task's status.
+	//
+	// `{"status": "canceled", "stop": true}` also asks a task that runs to stop: the answer is 202, with
+	// `cancel_requested_at`. Its handler is told within a second, and the task becomes canceled, unless the handler
+	// finishes first; it is never retried after that. No worker has to be online to be told.
 	//
 	// `{"status": "pending"}` gives a failed task a fresh budget and queues it again; on any other task it is a conflict.
 	//
@@ -345,12 +409,16 @@ type ClientInterface interface {
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with PATCH /tasks/{id} (the `ChangeTask` operationId).
-	ChangeTaskWithBody(ctx context.Context, id string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+	ChangeTaskWithBody(ctx context.Context, id string, params *ChangeTaskParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ChangeTask Cancel a task, or retry a failed one
+	// ChangeTask Cancel a task, stop one that runs, or retry a failed one
 	//
 	// `{"status": "canceled"}` cancels a pending task. Repeated on a canceled task it answers 200 and changes nothing;
 	// on any other it is a conflict that names the task's status.
+	//
+	// `{"status": "canceled", "stop": true}` also asks a task that runs to stop: the answer is 202, with
+	// `cancel_requested_at`. Its handler is told within a second, and the task becomes canceled, unless the handler
+	// finishes first; it is never retried after that. No worker has to be online to be told.
 	//
 	// `{"status": "pending"}` gives a failed task a fresh budget and queues it again; on any other task it is a conflict.
 	//
@@ -359,12 +427,16 @@ type ClientInterface interface {
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with PATCH /tasks/{id} (the `ChangeTask` operationId).
-	ChangeTask(ctx context.Context, id string, body ChangeTaskJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	ChangeTask(ctx context.Context, id string, params *ChangeTaskParams, body ChangeTaskJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ChangeTaskWithApplicationMergePatchPlusJSONBody Cancel a task, or retry a failed one
+	// ChangeTaskWithApplicationMergePatchPlusJSONBody Cancel a task, stop one that runs, or retry a failed one
 	//
 	// `{"status": "canceled"}` cancels a pending task. Repeated on a canceled task it answers 200 and changes nothing;
 	// on any other it is a conflict that names the task's status.
+	//
+	// `{"status": "canceled", "stop": true}` also asks a task that runs to stop: the answer is 202, with
+	// `cancel_requested_at`. Its handler is told within a second, and the task becomes canceled, unless the handler
+	// finishes first; it is never retried after that. No worker has to be online to be told.
 	//
 	// `{"status": "pending"}` gives a failed task a fresh budget and queues it again; on any other task it is a conflict.
 	//
@@ -373,7 +445,14 @@ type ClientInterface interface {
 	// Takes a body of the `application/merge-patch+json` content type.
 	//
 	// Corresponds with PATCH /tasks/{id} (the `ChangeTask` operationId).
-	ChangeTaskWithApplicationMergePatchPlusJSONBody(ctx context.Context, id string, body ChangeTaskApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	ChangeTaskWithApplicationMergePatchPlusJSONBody(ctx context.Context, id string, params *ChangeTaskParams, body ChangeTaskApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListAttempts What became of each attempt
+	//
+	// The task's attempts in order, the one that runs included. Of very many, the latest 1,000.
+	//
+	// Corresponds with GET /tasks/{id}/attempts (the `ListAttempts` operationId).
+	ListAttempts(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error)
 }
 
 // GetHealth Is the process alive?
@@ -469,7 +548,11 @@ func (c *Client) SubmitTask(ctx context.Context, body SubmitTaskJSONRequestBody,
 	return c.Client.Do(req)
 }
 
-// GetTask Read a task
+// GetTask Read a task, or wait for it
+//
+// With `wait`, the answer comes as soon as the task has ended, or with the task as it is then when so many seconds
+// are over. With `If-None-Match` as well, it comes on any change, or is 304 at the end. `Prefer: wait=30`
+// (RFC 7240) says the same; the parameter wins. A server that is about to stop answers at once.
 //
 // Corresponds with GET /tasks/{id} (the `GetTask` operationId).
 func (c *Client) GetTask(ctx context.Context, id string, params *GetTaskParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -484,10 +567,14 @@ func (c *Client) GetTask(ctx context.Context, id string, params *GetTaskParams, 
 	return c.Client.Do(req)
 }
 
-// ChangeTaskWithBody Cancel a task, or retry a failed one
+// ChangeTaskWithBody Cancel a task, stop one that runs, or retry a failed one
 //
 // `{"status": "canceled"}` cancels a pending task. Repeated on a canceled task it answers 200 and changes nothing;
 // on any other it is a conflict that names the task's status.
+//
+// `{"status": "canceled", "stop": true}` also asks a task that runs to stop: the answer is 202, with
+// `cancel_requested_at`. Its handler is told within a second, and the task becomes canceled, unless the handler
+// finishes first; it is never retried after that. No worker has to be online to be told.
 //
 // `{"status": "pending"}` gives a failed task a fresh budget and queues it again; on any other task it is a conflict.
 //
@@ -496,8 +583,8 @@ func (c *Client) GetTask(ctx context.Context, id string, params *GetTaskParams, 
 // Takes any type of body and a specified content type.
 //
 // Corresponds with PATCH /tasks/{id} (the `ChangeTask` operationId).
-func (c *Client) ChangeTaskWithBody(ctx context.Context, id string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewChangeTaskRequestWithBody(c.Server, id, contentType, body)
+func (c *Client) ChangeTaskWithBody(ctx context.Context, id string, params *ChangeTaskParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewChangeTaskRequestWithBody(c.Server, id, params, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -508,10 +595,14 @@ func (c *Client) ChangeTaskWithBody(ctx context.Context, id string, contentType 
 	return c.Client.Do(req)
 }
 
-// ChangeTask Cancel a task, or retry a failed one
+// ChangeTask Cancel a task, stop one that runs, or retry a failed one
 //
 // `{"status": "canceled"}` cancels a pending task. Repeated on a canceled task it answers 200 and changes nothing;
 // on any other it is a conflict that names the task's status.
+//
+// `{"status": "canceled", "stop": true}` also asks a task that runs to stop: the answer is 202, with
+// `cancel_requested_at`. Its handler is told within a second, and the task becomes canceled, unless the handler
+// finishes first; it is never retried after that. No worker has to be online to be told.
 //
 // `{"status": "pending"}` gives a failed task a fresh budget and queues it again; on any other task it is a conflict.
 //
@@ -520,8 +611,8 @@ func (c *Client) ChangeTaskWithBody(ctx context.Context, id string, contentType 
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with PATCH /tasks/{id} (the `ChangeTask` operationId).
-func (c *Client) ChangeTask(ctx context.Context, id string, body ChangeTaskJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewChangeTaskRequest(c.Server, id, body)
+func (c *Client) ChangeTask(ctx context.Context, id string, params *ChangeTaskParams, body ChangeTaskJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewChangeTaskRequest(c.Server, id, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -532,10 +623,14 @@ func (c *Client) ChangeTask(ctx context.Context, id string, body ChangeTaskJSONR
 	return c.Client.Do(req)
 }
 
-// ChangeTaskWithApplicationMergePatchPlusJSONBody Cancel a task, or retry a failed one
+// ChangeTaskWithApplicationMergePatchPlusJSONBody Cancel a task, stop one that runs, or retry a failed one
 //
 // `{"status": "canceled"}` cancels a pending task. Repeated on a canceled task it answers 200 and changes nothing;
 // on any other it is a conflict that names the task's status.
+//
+// `{"status": "canceled", "stop": true}` also asks a task that runs to stop: the answer is 202, with
+// `cancel_requested_at`. Its handler is told within a second, and the task becomes canceled, unless the handler
+// finishes first; it is never retried after that. No worker has to be online to be told.
 //
 // `{"status": "pending"}` gives a failed task a fresh budget and queues it again; on any other task it is a conflict.
 //
@@ -544,8 +639,25 @@ func (c *Client) ChangeTask(ctx context.Context, id string, body ChangeTaskJSONR
 // Takes a body of the `application/merge-patch+json` content type.
 //
 // Corresponds with PATCH /tasks/{id} (the `ChangeTask` operationId).
-func (c *Client) ChangeTaskWithApplicationMergePatchPlusJSONBody(ctx context.Context, id string, body ChangeTaskApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewChangeTaskRequestWithApplicationMergePatchPlusJSONBody(c.Server, id, body)
+func (c *Client) ChangeTaskWithApplicationMergePatchPlusJSONBody(ctx context.Context, id string, params *ChangeTaskParams, body ChangeTaskApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewChangeTaskRequestWithApplicationMergePatchPlusJSONBody(c.Server, id, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListAttempts What became of each attempt
+//
+// The task's attempts in order, the one that runs included. Of very many, the latest 1,000.
+//
+// Corresponds with GET /tasks/{id}/attempts (the `ListAttempts` operationId).
+func (c *Client) ListAttempts(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListAttemptsRequest(c.Server, id)
 	if err != nil {
 		return nil, err
 	}
@@ -754,6 +866,33 @@ func NewGetTaskRequest(server string, id string, params *GetTaskParams) (*http.R
 		return nil, err
 	}
 
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Wait != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "wait", *params.Wait, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
@@ -761,15 +900,26 @@ func NewGetTaskRequest(server string, id string, params *GetTaskParams) (*http.R
 
 	if params != nil {
 
-		if params.IfNoneMatch != nil {
+		if params.Prefer != nil {
 			var headerParam0 string
 
-			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-None-Match", *params.IfNoneMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Prefer", *params.Prefer, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
 			if err != nil {
 				return nil, err
 			}
 
-			req.Header.Set("If-None-Match", headerParam0)
+			req.Header.Set("Prefer", headerParam0)
+		}
+
+		if params.IfNoneMatch != nil {
+			var headerParam1 string
+
+			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "If-None-Match", *params.IfNoneMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-None-Match", headerParam1)
 		}
 
 	}
@@ -778,29 +928,29 @@ func NewGetTaskRequest(server string, id string, params *GetTaskParams) (*http.R
 }
 
 // NewChangeTaskRequest calls the generic ChangeTask builder with application/json body
-func NewChangeTaskRequest(server string, id string, body ChangeTaskJSONRequestBody) (*http.Request, error) {
+func NewChangeTaskRequest(server string, id string, params *ChangeTaskParams, body ChangeTaskJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewChangeTaskRequestWithBody(server, id, "application/json", bodyReader)
+	return NewChangeTaskRequestWithBody(server, id, params, "application/json", bodyReader)
 }
 
 // NewChangeTaskRequestWithApplicationMergePatchPlusJSONBody calls the generic ChangeTask builder with application/merge-patch+json body
-func NewChangeTaskRequestWithApplicationMergePatchPlusJSONBody(server string, id string, body ChangeTaskApplicationMergePatchPlusJSONRequestBody) (*http.Request, error) {
+func NewChangeTaskRequestWithApplicationMergePatchPlusJSONBody(server string, id string, params *ChangeTaskParams, body ChangeTaskApplicationMergePatchPlusJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewChangeTaskRequestWithBody(server, id, "application/merge-patch+json", bodyReader)
+	return NewChangeTaskRequestWithBody(server, id, params, "application/merge-patch+json", bodyReader)
 }
 
 // NewChangeTaskRequestWithBody constructs an http.Request for the ChangeTask method, with any body, and a specified content type
-func NewChangeTaskRequestWithBody(server string, id string, contentType string, body io.Reader) (*http.Request, error) {
+func NewChangeTaskRequestWithBody(server string, id string, params *ChangeTaskParams, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -831,6 +981,55 @@ func NewChangeTaskRequestWithBody(server string, id string, contentType string, 
 	}
 
 	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IfMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", *params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-Match", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewListAttemptsRequest constructs an http.Request for the ListAttempts method
+func NewListAttemptsRequest(server string, id string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/tasks/%s/attempts", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
 
 	return req, nil
 }
@@ -928,17 +1127,25 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /tasks (the `SubmitTask` operationId).
 	SubmitTaskWithResponse(ctx context.Context, body SubmitTaskJSONRequestBody, reqEditors ...RequestEditorFn) (*SubmitTaskResponse, error)
 
-	// GetTaskWithResponse Read a task
+	// GetTaskWithResponse Read a task, or wait for it
+	//
+	// With `wait`, the answer comes as soon as the task has ended, or with the task as it is then when so many seconds
+	// are over. With `If-None-Match` as well, it comes on any change, or is 304 at the end. `Prefer: wait=30`
+	// (RFC 7240) says the same; the parameter wins. A server that is about to stop answers at once.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /tasks/{id} (the `GetTask` operationId).
 	GetTaskWithResponse(ctx context.Context, id string, params *GetTaskParams, reqEditors ...RequestEditorFn) (*GetTaskResponse, error)
 
-	// ChangeTaskWithBodyWithResponse Cancel a task, or retry a failed one
+	// ChangeTaskWithBodyWithResponse Cancel a task, stop one that runs, or retry a failed one
 	//
 	// `{"status": "canceled"}` cancels a pending task. Repeated on a canceled task it answers 200 and changes nothing;
 	// on any other it is a conflict that names the task's status.
+	//
+	// `{"status": "canceled", "stop": true}` also asks a task that runs to stop: the answer is 202, with
+	// `cancel_requested_at`. Its handler is told within a second, and the task becomes canceled, unless the handler
+	// finishes first; it is never retried after that. No worker has to be online to be told.
 	//
 	// `{"status": "pending"}` gives a failed task a fresh budget and queues it again; on any other task it is a conflict.
 	//
@@ -947,12 +1154,16 @@ type ClientWithResponsesInterface interface {
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PATCH /tasks/{id} (the `ChangeTask` operationId).
-	ChangeTaskWithBodyWithResponse(ctx context.Context, id string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ChangeTaskResponse, error)
+	ChangeTaskWithBodyWithResponse(ctx context.Context, id string, params *ChangeTaskParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ChangeTaskResponse, error)
 
-	// ChangeTaskWithResponse Cancel a task, or retry a failed one
+	// ChangeTaskWithResponse Cancel a task, stop one that runs, or retry a failed one
 	//
 	// `{"status": "canceled"}` cancels a pending task. Repeated on a canceled task it answers 200 and changes nothing;
 	// on any other it is a conflict that names the task's status.
+	//
+	// `{"status": "canceled", "stop": true}` also asks a task that runs to stop: the answer is 202, with
+	// `cancel_requested_at`. Its handler is told within a second, and the task becomes canceled, unless the handler
+	// finishes first; it is never retried after that. No worker has to be online to be told.
 	//
 	// `{"status": "pending"}` gives a failed task a fresh budget and queues it again; on any other task it is a conflict.
 	//
@@ -961,12 +1172,16 @@ type ClientWithResponsesInterface interface {
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PATCH /tasks/{id} (the `ChangeTask` operationId).
-	ChangeTaskWithResponse(ctx context.Context, id string, body ChangeTaskJSONRequestBody, reqEditors ...RequestEditorFn) (*ChangeTaskResponse, error)
+	ChangeTaskWithResponse(ctx context.Context, id string, params *ChangeTaskParams, body ChangeTaskJSONRequestBody, reqEditors ...RequestEditorFn) (*ChangeTaskResponse, error)
 
-	// ChangeTaskWithApplicationMergePatchPlusJSONBodyWithResponse Cancel a task, or retry a failed one
+	// ChangeTaskWithApplicationMergePatchPlusJSONBodyWithResponse Cancel a task, stop one that runs, or retry a failed one
 	//
 	// `{"status": "canceled"}` cancels a pending task. Repeated on a canceled task it answers 200 and changes nothing;
 	// on any other it is a conflict that names the task's status.
+	//
+	// `{"status": "canceled", "stop": true}` also asks a task that runs to stop: the answer is 202, with
+	// `cancel_requested_at`. Its handler is told within a second, and the task becomes canceled, unless the handler
+	// finishes first; it is never retried after that. No worker has to be online to be told.
 	//
 	// `{"status": "pending"}` gives a failed task a fresh budget and queues it again; on any other task it is a conflict.
 	//
@@ -975,7 +1190,16 @@ type ClientWithResponsesInterface interface {
 	// Takes a body of the `application/merge-patch+json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PATCH /tasks/{id} (the `ChangeTask` operationId).
-	ChangeTaskWithApplicationMergePatchPlusJSONBodyWithResponse(ctx context.Context, id string, body ChangeTaskApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*ChangeTaskResponse, error)
+	ChangeTaskWithApplicationMergePatchPlusJSONBodyWithResponse(ctx context.Context, id string, params *ChangeTaskParams, body ChangeTaskApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*ChangeTaskResponse, error)
+
+	// ListAttemptsWithResponse What became of each attempt
+	//
+	// The task's attempts in order, the one that runs included. Of very many, the latest 1,000.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /tasks/{id}/attempts (the `ListAttempts` operationId).
+	ListAttemptsWithResponse(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*ListAttemptsResponse, error)
 }
 
 type GetHealthResponse struct {
@@ -1320,7 +1544,8 @@ func (r SubmitTaskResponse) ContentType() string {
 
 // GetTaskResponse200Headers the declared response headers of an HTTP 200 response for GetTask
 type GetTaskResponse200Headers struct {
-	ETag string
+	ETag              string
+	PreferenceApplied *string
 }
 
 // GetTaskResponse304Headers the declared response headers of an HTTP 304 response for GetTask
@@ -1441,6 +1666,11 @@ type ChangeTaskResponse200Headers struct {
 	ETag string
 }
 
+// ChangeTaskResponse202Headers the declared response headers of an HTTP 202 response for ChangeTask
+type ChangeTaskResponse202Headers struct {
+	ETag string
+}
+
 // ChangeTaskResponse401Headers the declared response headers of an HTTP 401 response for ChangeTask
 type ChangeTaskResponse401Headers struct {
 	WWWAuthenticate string
@@ -1456,6 +1686,8 @@ type ChangeTaskResponse struct {
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Task
+	// JSON202 the response for an HTTP 202 `application/json` response
+	JSON202 *Task
 	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
 	ApplicationproblemJSON400 *Problem
 	// ApplicationproblemJSON401 the response for an HTTP 401 `application/problem+json` response
@@ -1468,6 +1700,8 @@ type ChangeTaskResponse struct {
 	ApplicationproblemJSON408 *RequestTimeout
 	// ApplicationproblemJSON409 the response for an HTTP 409 `application/problem+json` response
 	ApplicationproblemJSON409 *Conflict
+	// ApplicationproblemJSON412 the response for an HTTP 412 `application/problem+json` response
+	ApplicationproblemJSON412 *Changed
 	// ApplicationproblemJSON413 the response for an HTTP 413 `application/problem+json` response
 	ApplicationproblemJSON413 *TooLarge
 	// ApplicationproblemJSON415 the response for an HTTP 415 `application/problem+json` response
@@ -1480,6 +1714,8 @@ type ChangeTaskResponse struct {
 	ApplicationproblemJSON503 *Unavailable
 	// Headers200 the parsed response headers for an HTTP 200 response
 	Headers200 *ChangeTaskResponse200Headers
+	// Headers202 the parsed response headers for an HTTP 202 response
+	Headers202 *ChangeTaskResponse202Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *ChangeTaskResponse401Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
@@ -1489,6 +1725,11 @@ type ChangeTaskResponse struct {
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
 func (r ChangeTaskResponse) GetJSON200() *Task {
 	return r.JSON200
+}
+
+// GetJSON202 returns the response for an HTTP 202 `application/json` response
+func (r ChangeTaskResponse) GetJSON202() *Task {
+	return r.JSON202
 }
 
 // GetApplicationproblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
@@ -1519,6 +1760,11 @@ func (r ChangeTaskResponse) GetApplicationproblemJSON408() *RequestTimeout {
 // GetApplicationproblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
 func (r ChangeTaskResponse) GetApplicationproblemJSON409() *Conflict {
 	return r.ApplicationproblemJSON409
+}
+
+// GetApplicationproblemJSON412 returns the response for an HTTP 412 `application/problem+json` response
+func (r ChangeTaskResponse) GetApplicationproblemJSON412() *Changed {
+	return r.ApplicationproblemJSON412
 }
 
 // GetApplicationproblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
@@ -1569,6 +1815,96 @@ func (r ChangeTaskResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r ChangeTaskResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// ListAttemptsResponse503Headers the declared response headers of an HTTP 503 response for ListAttempts
+type ListAttemptsResponse503Headers struct {
+	RetryAfter int
+}
+
+type ListAttemptsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *AttemptList
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *MalformedID
+	// ApplicationproblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationproblemJSON404 *TaskNotFound
+	// ApplicationproblemJSON406 the response for an HTTP 406 `application/problem+json` response
+	ApplicationproblemJSON406 *NotAcceptable
+	// ApplicationproblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationproblemJSON422 *InvalidParameter
+	// ApplicationproblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationproblemJSON500 *Internal
+	// ApplicationproblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationproblemJSON503 *Unavailable
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *ListAttemptsResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListAttemptsResponse) GetJSON200() *AttemptList {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r ListAttemptsResponse) GetApplicationproblemJSON400() *MalformedID {
+	return r.ApplicationproblemJSON400
+}
+
+// GetApplicationproblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r ListAttemptsResponse) GetApplicationproblemJSON404() *TaskNotFound {
+	return r.ApplicationproblemJSON404
+}
+
+// GetApplicationproblemJSON406 returns the response for an HTTP 406 `application/problem+json` response
+func (r ListAttemptsResponse) GetApplicationproblemJSON406() *NotAcceptable {
+	return r.ApplicationproblemJSON406
+}
+
+// GetApplicationproblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
+func (r ListAttemptsResponse) GetApplicationproblemJSON422() *InvalidParameter {
+	return r.ApplicationproblemJSON422
+}
+
+// GetApplicationproblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r ListAttemptsResponse) GetApplicationproblemJSON500() *Internal {
+	return r.ApplicationproblemJSON500
+}
+
+// GetApplicationproblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r ListAttemptsResponse) GetApplicationproblemJSON503() *Unavailable {
+	return r.ApplicationproblemJSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r ListAttemptsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListAttemptsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListAttemptsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListAttemptsResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -1654,7 +1990,11 @@ func (c *ClientWithResponses) SubmitTaskWithResponse(ctx context.Context, body S
 	return ParseSubmitTaskResponse(rsp)
 }
 
-// GetTaskWithResponse Read a task
+// GetTaskWithResponse Read a task, or wait for it
+//
+// With `wait`, the answer comes as soon as the task has ended, or with the task as it is then when so many seconds
+// are over. With `If-None-Match` as well, it comes on any change, or is 304 at the end. `Prefer: wait=30`
+// (RFC 7240) says the same; the parameter wins. A server that is about to stop answers at once.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -1667,10 +2007,14 @@ func (c *ClientWithResponses) GetTaskWithResponse(ctx context.Context, id string
 	return ParseGetTaskResponse(rsp)
 }
 
-// ChangeTaskWithBodyWithResponse Cancel a task, or retry a failed one
+// ChangeTaskWithBodyWithResponse Cancel a task, stop one that runs, or retry a failed one
 //
 // `{"status": "canceled"}` cancels a pending task. Repeated on a canceled task it answers 200 and changes nothing;
 // on any other it is a conflict that names the task's status.
+//
+// `{"status": "canceled", "stop": true}` also asks a task that runs to stop: the answer is 202, with
+// `cancel_requested_at`. Its handler is told within a second, and the task becomes canceled, unless the handler
+// finishes first; it is never retried after that. No worker has to be online to be told.
 //
 // `{"status": "pending"}` gives a failed task a fresh budget and queues it again; on any other task it is a conflict.
 //
@@ -1679,18 +2023,22 @@ func (c *ClientWithResponses) GetTaskWithResponse(ctx context.Context, id string
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with PATCH /tasks/{id} (the `ChangeTask` operationId).
-func (c *ClientWithResponses) ChangeTaskWithBodyWithResponse(ctx context.Context, id string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ChangeTaskResponse, error) {
-	rsp, err := c.ChangeTaskWithBody(ctx, id, contentType, body, reqEditors...)
+func (c *ClientWithResponses) ChangeTaskWithBodyWithResponse(ctx context.Context, id string, params *ChangeTaskParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ChangeTaskResponse, error) {
+	rsp, err := c.ChangeTaskWithBody(ctx, id, params, contentType, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
 	return ParseChangeTaskResponse(rsp)
 }
 
-// ChangeTaskWithResponse Cancel a task, or retry a failed one
+// ChangeTaskWithResponse Cancel a task, stop one that runs, or retry a failed one
 //
 // `{"status": "canceled"}` cancels a pending task. Repeated on a canceled task it answers 200 and changes nothing;
 // on any other it is a conflict that names the task's status.
+//
+// `{"status": "canceled", "stop": true}` also asks a task that runs to stop: the answer is 202, with
+// `cancel_requested_at`. Its handler is told within a second, and the task becomes canceled, unless the handler
+// finishes first; it is never retried after that. No worker has to be online to be told.
 //
 // `{"status": "pending"}` gives a failed task a fresh budget and queues it again; on any other task it is a conflict.
 //
@@ -1699,18 +2047,22 @@ func (c *ClientWithResponses) ChangeTaskWithBodyWithResponse(ctx context.Context
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with PATCH /tasks/{id} (the `ChangeTask` operationId).
-func (c *ClientWithResponses) ChangeTaskWithResponse(ctx context.Context, id string, body ChangeTaskJSONRequestBody, reqEditors ...RequestEditorFn) (*ChangeTaskResponse, error) {
-	rsp, err := c.ChangeTask(ctx, id, body, reqEditors...)
+func (c *ClientWithResponses) ChangeTaskWithResponse(ctx context.Context, id string, params *ChangeTaskParams, body ChangeTaskJSONRequestBody, reqEditors ...RequestEditorFn) (*ChangeTaskResponse, error) {
+	rsp, err := c.ChangeTask(ctx, id, params, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
 	return ParseChangeTaskResponse(rsp)
 }
 
-// ChangeTaskWithApplicationMergePatchPlusJSONBodyWithResponse Cancel a task, or retry a failed one
+// ChangeTaskWithApplicationMergePatchPlusJSONBodyWithResponse Cancel a task, stop one that runs, or retry a failed one
 //
 // `{"status": "canceled"}` cancels a pending task. Repeated on a canceled task it answers 200 and changes nothing;
 // on any other it is a conflict that names the task's status.
+//
+// `{"status": "canceled", "stop": true}` also asks a task that runs to stop: the answer is 202, with
+// `cancel_requested_at`. Its handler is told within a second, and the task becomes canceled, unless the handler
+// finishes first; it is never retried after that. No worker has to be online to be told.
 //
 // `{"status": "pending"}` gives a failed task a fresh budget and queues it again; on any other task it is a conflict.
 //
@@ -1719,12 +2071,27 @@ func (c *ClientWithResponses) ChangeTaskWithResponse(ctx context.Context, id str
 // Takes a body of the `application/merge-patch+json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with PATCH /tasks/{id} (the `ChangeTask` operationId).
-func (c *ClientWithResponses) ChangeTaskWithApplicationMergePatchPlusJSONBodyWithResponse(ctx context.Context, id string, body ChangeTaskApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*ChangeTaskResponse, error) {
-	rsp, err := c.ChangeTaskWithApplicationMergePatchPlusJSONBody(ctx, id, body, reqEditors...)
+func (c *ClientWithResponses) ChangeTaskWithApplicationMergePatchPlusJSONBodyWithResponse(ctx context.Context, id string, params *ChangeTaskParams, body ChangeTaskApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*ChangeTaskResponse, error) {
+	rsp, err := c.ChangeTaskWithApplicationMergePatchPlusJSONBody(ctx, id, params, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
 	return ParseChangeTaskResponse(rsp)
+}
+
+// ListAttemptsWithResponse What became of each attempt
+//
+// The task's attempts in order, the one that runs included. Of very many, the latest 1,000.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /tasks/{id}/attempts (the `ListAttempts` operationId).
+func (c *ClientWithResponses) ListAttemptsWithResponse(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*ListAttemptsResponse, error) {
+	rsp, err := c.ListAttempts(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListAttemptsResponse(rsp)
 }
 
 // ParseGetHealthResponse parses an HTTP response from a GetHealthWithResponse call
@@ -2122,6 +2489,13 @@ func ParseGetTaskResponse(rsp *http.Response) (*GetTaskResponse, error) {
 			}
 			headers.ETag = value
 		}
+		if values := rsp.Header.Values("Preference-Applied"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Preference-Applied", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.PreferenceApplied = &value
+		}
 		response.Headers200 = &headers
 	case rsp.StatusCode == 304:
 		var headers GetTaskResponse304Headers
@@ -2179,6 +2553,13 @@ func ParseChangeTaskResponse(rsp *http.Response) (*ChangeTaskResponse, error) {
 		}
 		response.JSON200 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 202:
+		var dest Task
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON202 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
 		var dest Problem
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -2220,6 +2601,13 @@ func ParseChangeTaskResponse(rsp *http.Response) (*ChangeTaskResponse, error) {
 			return nil, err
 		}
 		response.ApplicationproblemJSON409 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 412:
+		var dest Changed
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON412 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
 		var dest TooLarge
@@ -2269,6 +2657,16 @@ func ParseChangeTaskResponse(rsp *http.Response) (*ChangeTaskResponse, error) {
 			headers.ETag = value
 		}
 		response.Headers200 = &headers
+	case rsp.StatusCode == 202:
+		var headers ChangeTaskResponse202Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers202 = &headers
 	case rsp.StatusCode == 401:
 		var headers ChangeTaskResponse401Headers
 		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
@@ -2281,6 +2679,87 @@ func ParseChangeTaskResponse(rsp *http.Response) (*ChangeTaskResponse, error) {
 		response.Headers401 = &headers
 	case rsp.StatusCode == 503:
 		var headers ChangeTaskResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseListAttemptsResponse parses an HTTP response from a ListAttemptsWithResponse call
+func ParseListAttemptsResponse(rsp *http.Response) (*ListAttemptsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListAttemptsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest AttemptList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest MalformedID
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest TaskNotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 406:
+		var dest NotAcceptable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON406 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest InvalidParameter
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest Internal
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 503:
+		var headers ListAttemptsResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: ""}); err != nil {

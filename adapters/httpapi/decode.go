@@ -18,18 +18,24 @@ import (
 // "\u0001" is six bytes for one.
 func bodyLimit(messageBytes int) int64 { return 6*int64(messageBytes) + 4<<10 }
 
-// strings that are null are refused: the zero value is not what was sent.
+// Members that are null are refused: the zero value is not what was sent.
 var strict = json.JoinOptions(
 	json.RejectUnknownMembers(true),
-	json.WithUnmarshalers(json.UnmarshalFromFunc(func(dec *jsontext.Decoder, _ *string) error {
-		if dec.PeekKind() == jsontext.KindNull {
-			return errNull
-		}
-		return errors.ErrUnsupported
-	})),
+	json.WithUnmarshalers(json.JoinUnmarshalers(
+		json.UnmarshalFromFunc(func(dec *jsontext.Decoder, _ *string) error { return refuseNull(dec) }),
+		json.UnmarshalFromFunc(func(dec *jsontext.Decoder, _ *bool) error { return refuseNull(dec) }),
+	)),
 )
 
-var errNull = errors.New("must be a string, not null")
+// errNull says that a member is null; wrongMember says what it must be.
+var errNull = errors.New("must not be null")
+
+func refuseNull(dec *jsontext.Decoder) error {
+	if dec.PeekKind() == jsontext.KindNull {
+		return errNull
+	}
+	return errors.ErrUnsupported
+}
 
 // decode reads the JSON object in r's body into the struct that into points to.
 // The types are the media types that the body may have, and required the members
@@ -109,7 +115,7 @@ func wrongMember(err error) error {
 	case errors.Is(err, json.ErrUnknownName):
 		detail = "is not a known field"
 	case errors.Is(err, errNull):
-		detail = errNull.Error()
+		detail = "must be " + typeWord(semantic.GoType) + ", not null"
 	}
 	return invalid.with(wrongField(semantic.JSONPointer, detail))
 }

@@ -56,9 +56,28 @@ func toJSON(t *domain.Task) api.Task {
 		MaxAttempts: s.MaxAttempts,
 		LastError:   s.LastError,
 		RunAt:       s.RunAt,
+
+		Result:          s.Result,
+		ResultTruncated: s.ResultTruncated,
+	}
+	if !s.StartedAt.IsZero() {
+		out.StartedAt = &s.StartedAt
+	}
+	if at, ended := t.FinishedAt(); ended {
+		out.FinishedAt = &at
 	}
 	if t.StopRequested() {
 		out.CancelRequestedAt = &s.StopRequestedAt
+	}
+	return out
+}
+
+func attemptToJSON(a domain.Attempt) api.Attempt {
+	out := api.Attempt{
+		Number: a.Number, Worker: string(a.Worker), StartedAt: a.StartedAt, Outcome: string(a.Outcome), Error: a.Error,
+	}
+	if !a.EndedAt.IsZero() {
+		out.EndedAt = &a.EndedAt
 	}
 	return out
 }

@@ -108,8 +108,8 @@ func newService(t *testing.T, change ...func(*httpapi.Config)) *service {
 		Submit:    application.NewSubmitTask(s.store, queue, clock, application.SubmitLimits{MessageBytes: messageBytes, MaxAttempts: 5}),
 		Get:       application.NewGetTask(s.store),
 		List:      application.NewListTasks(s.store),
-		Cancel:    application.NewCancelTask(s.store, clock),
-		Reopen:    application.NewReopenTask(s.store, queue, clock),
+		Cancel:    application.NewCancelTask(s.store, signals, clock),
+		Reopen:    application.NewReopenTask(s.store, queue, signals, clock),
 		Readiness: s.readiness,
 	}, slog.New(slog.NewJSONHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	s.Server = httptest.NewUnstartedServer(s.server.Handler())

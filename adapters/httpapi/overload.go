@@ -55,9 +55,21 @@ func (h *handlers) admit(next http.Handler) http.Handler {
 			h.fail(w, r, overloaded.because("too many requests are under way; nothing was done"))
 			return
 		}
-		defer h.requests.leave()
-		next.ServeHTTP(w, r)
+		leave := sync.OnceFunc(h.requests.leave)
+		defer leave()
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), placeKey{}, leave)))
 	})
+}
+
+// placeKey is where a request keeps the function that gives its place back.
+type placeKey struct{}
+
+// leavePlace gives the request's place among those under way to another, before
+// its end.
+func leavePlace(r *http.Request) {
+	if leave, ok := r.Context().Value(placeKey{}).(func()); ok {
+		leave()
+	}
 }
 
 // uploads are the requests whose body is still to arrive.

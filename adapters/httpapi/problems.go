@@ -45,6 +45,8 @@ var (
 		"The body did not arrive in time. Send it again."}
 	conflict = problemKind{"conflict", http.StatusConflict, "Conflict",
 		"The task's state does not allow the change. Read the task, then decide again."}
+	changed = problemKind{"changed", http.StatusPreconditionFailed, "Changed meanwhile",
+		"The task is not at a version that If-Match names. Read the task, then decide again."}
 	tooLarge = problemKind{"too_large", http.StatusRequestEntityTooLarge, "Too large",
 		"The message, or the body as a whole, is over the limit that the operator has set."}
 	unsupportedMediaType = problemKind{"unsupported_media_type", http.StatusUnsupportedMediaType, "Unsupported media type",
@@ -61,7 +63,7 @@ var (
 
 // problemKinds lists them all, for /problems.
 var problemKinds = []problemKind{
-	malformed, unauthorized, notFound, noSuchPath, methodNotAllowed, notAcceptable, requestTimeout, conflict, tooLarge,
+	malformed, unauthorized, notFound, noSuchPath, methodNotAllowed, notAcceptable, requestTimeout, conflict, changed, tooLarge,
 	unsupportedMediaType, invalid, internal, unavailable, overloaded,
 }
 
@@ -71,6 +73,7 @@ var kindOf = map[domain.Code]problemKind{
 	domain.CodeTooLarge:    tooLarge,
 	domain.CodeNotFound:    notFound,
 	domain.CodeConflict:    conflict,
+	domain.CodeChanged:     changed,
 	domain.CodeUnavailable: unavailable,
 	domain.CodeInternal:    internal,
 }
@@ -140,10 +143,13 @@ func inQuery(err error) error {
 	return p
 }
 
+// wholeNumbers are the parameters that are.
+var wholeNumbers = []string{"limit", "wait"}
+
 // unbound is the problem of a parameter that the generated code could not bind.
 func unbound(err error) error {
-	if format, ok := errors.AsType[*api.InvalidParamFormatError](err); ok && format.ParamName == "limit" {
-		return invalid.with(wrongParameter("limit", "must be a whole number"))
+	if format, ok := errors.AsType[*api.InvalidParamFormatError](err); ok && slices.Contains(wholeNumbers, format.ParamName) {
+		return invalid.with(wrongParameter(format.ParamName, "must be a whole number"))
 	}
 	return malformed.because("%v", err)
 }

@@ -67,8 +67,10 @@ func (h *handlers) outermost(next http.Handler) http.Handler {
 			get.Method = http.MethodGet
 			r = &get
 		}
-		if lines := r.Header.Values("If-None-Match"); len(lines) > 1 { // one list, which the generated code takes as one line
-			r.Header.Set("If-None-Match", strings.Join(lines, ", "))
+		for _, name := range []string{"If-Match", "If-None-Match", "Prefer"} {
+			if lines := r.Header.Values(name); len(lines) > 1 { // one list, which the generated code takes as one line
+				r.Header.Set(name, strings.Join(lines, ", "))
+			}
 		}
 		watched := &watchedWriter{ResponseWriter: w}
 		defer h.recover(watched, r)
@@ -140,10 +142,11 @@ func (h *handlers) otherMethod(w http.ResponseWriter, r *http.Request, router *m
 // queries lists the parameters of the routes that take them strictly. Probes and
 // pages are not on it: those who ask for them add what they like.
 var queries = map[string][]string{
-	"GET /tasks":        {"status", "limit", "cursor"},
-	"POST /tasks":       {},
-	"GET /tasks/{id}":   {},
-	"PATCH /tasks/{id}": {},
+	"GET /tasks":               {"status", "limit", "cursor"},
+	"POST /tasks":              {},
+	"GET /tasks/{id}":          {"wait"},
+	"PATCH /tasks/{id}":        {},
+	"GET /tasks/{id}/attempts": {},
 }
 
 // repeatable are the parameters that may be given more than once.

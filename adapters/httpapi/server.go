@@ -68,6 +68,8 @@ type UseCases struct {
 	List      *application.ListTasks
 	Cancel    *application.CancelTask
 	Reopen    *application.ReopenTask
+	Wait      *application.WaitTask
+	Attempts  *application.ListAttempts
 	Readiness *application.CheckReadiness
 }
 

@@ -35,21 +35,58 @@ func (h *handlers) GetTask(w http.ResponseWriter, r *http.Request, id string, pa
 		h.fail(w, r, err)
 		return
 	}
-	t, err := stored(r.Context(), h, h.uc.Get.Run, taskID)
+	wait, err := waitOf(w, params)
 	if err != nil {
 		h.fail(w, r, err)
 		return
 	}
-	if params.IfNoneMatch != nil && matches(*params.IfNoneMatch, etag(t)) {
+	known := func(t *domain.Task) bool {
+		return params.IfNoneMatch != nil && matches(*params.IfNoneMatch, etag(t), true)
+	}
+	var t *domain.Task
+	if wait == 0 {
+		t, err = stored(r.Context(), h, h.uc.Get.Run, taskID)
+	} else {
+		leavePlace(r) // who waits does nothing
+		t, err = h.uc.Wait.Run(r.Context(), application.WaitTaskInput{ID: taskID, For: wait, Until: func(t *domain.Task) bool {
+			if params.IfNoneMatch != nil {
+				return !known(t)
+			}
+			return t.Status().Ended()
+		}})
+	}
+	switch {
+	case err != nil:
+		h.fail(w, r, err)
+	case known(t):
 		w.Header().Set("ETag", etag(t))
 		w.WriteHeader(http.StatusNotModified)
+	default:
+		writeTask(w, http.StatusOK, t)
+	}
+}
+
+// ListAttempts is GET /tasks/{id}/attempts.
+func (h *handlers) ListAttempts(w http.ResponseWriter, r *http.Request, id string) {
+	taskID, err := parseID(id)
+	if err != nil {
+		h.fail(w, r, err)
 		return
 	}
-	writeTask(w, http.StatusOK, t)
+	attempts, err := stored(r.Context(), h, h.uc.Attempts.Run, taskID)
+	if err != nil {
+		h.fail(w, r, err)
+		return
+	}
+	out := api.AttemptList{Attempts: make([]api.Attempt, len(attempts))}
+	for i, a := range attempts {
+		out.Attempts[i] = attemptToJSON(a)
+	}
+	writeJSON(w, http.StatusOK, typeJSON, out)
 }
 
 // ChangeTask is PATCH /tasks/{id}.
-func (h *handlers) ChangeTask(w http.ResponseWriter, r *http.Request, id string) {
+func (h *handlers) ChangeTask(w http.ResponseWriter, r *http.Request, id string, params api.ChangeTaskParams) {
 	taskID, err := parseID(id)
 	if err != nil {
 		h.fail(w, r, err)
@@ -60,23 +97,37 @@ func (h *handlers) ChangeTask(w http.ResponseWriter, r *http.Request, id string)
 		h.fail(w, r, err)
 		return
 	}
-	run := h.uc.Cancel.Run
-	switch status, err := domain.ParseStatus(in.Status); {
-	case err != nil:
-		h.fail(w, r, err)
-		return
-	case status == domain.StatusPending:
-		run = h.uc.Reopen.Run
-	case status != domain.StatusCanceled:
-		h.fail(w, r, domain.Invalid("status", "can be set to canceled, or to pending if the task has failed; not to %s", status))
-		return
+	var is application.Precondition
+	if params.IfMatch != nil {
+		is = func(t *domain.Task) bool { return matches(*params.IfMatch, etag(t), false) }
 	}
-	t, err := stored(r.Context(), h, run, taskID)
+	status, err := domain.ParseStatus(in.Status)
 	if err != nil {
 		h.fail(w, r, err)
 		return
 	}
-	writeTask(w, http.StatusOK, t)
+	var t *domain.Task
+	switch {
+	case status == domain.StatusCanceled:
+		t, err = stored(r.Context(), h, h.uc.Cancel.Run, application.CancelTaskInput{ID: taskID, Stop: in.Stop, If: is})
+	case in.Stop:
+		h.fail(w, r, domain.Invalid("stop", "goes with the status canceled only"))
+		return
+	case status == domain.StatusPending:
+		t, err = stored(r.Context(), h, h.uc.Reopen.Run, application.ReopenTaskInput{ID: taskID, If: is})
+	default:
+		h.fail(w, r, domain.Invalid("status", "can be set to canceled, or to pending if the task has failed; not to %s", status))
+		return
+	}
+	if err != nil {
+		h.fail(w, r, err)
+		return
+	}
+	code := http.StatusOK
+	if t.Status() == domain.StatusProcessing { // it is asked to stop
+		code = http.StatusAccepted
+	}
+	writeTask(w, code, t)
 }
 
 // ListTasks is GET /tasks.

@@ -41,6 +41,31 @@ func (e TaskStatus) Valid() bool {
 	}
 }
 
+// Attempt defines model for Attempt.
+type Attempt struct {
+	// Number Counts the claims of the task.
+	Number int `json:"number"`
+
+	// Worker Which worker, in which life: it is new at every start.
+	Worker    string    `json:"worker"`
+	StartedAt time.Time `json:"started_at"`
+
+	// EndedAt Absent while it runs.
+	EndedAt *time.Time `json:"ended_at,omitempty"`
+
+	// Outcome `failed`: the handler's own error, or its deadline. `released`: given back unfinished, as the worker ended.
+	// `lost`: the worker was lost. `stopped`: on request.
+	Outcome string `json:"outcome"`
+
+	// Error Absent if there was none.
+	Error string `json:"error,omitempty"`
+}
+
+// AttemptList defines model for AttemptList.
+type AttemptList struct {
+	Attempts []Attempt `json:"attempts"`
+}
+
 // Health defines model for Health.
 type Health struct {
 	Status string `json:"status"`
@@ -137,12 +162,27 @@ type Task struct {
 
 	// CancelRequestedAt When a client asked the running attempt to stop. Absent if nobody did.
 	CancelRequestedAt *time.Time `json:"cancel_requested_at,omitempty"`
+
+	// StartedAt When a worker claimed it last. Absent if none did.
+	StartedAt *time.Time `json:"started_at,omitempty"`
+
+	// FinishedAt When it ended. Absent if it has not.
+	FinishedAt *time.Time `json:"finished_at,omitempty"`
+
+	// Result What the handler answered, as text, at most 64 KiB. Absent if it answered nothing.
+	Result string `json:"result,omitempty"`
+
+	// ResultTruncated Whether the handler answered more than that. Absent if not.
+	ResultTruncated bool `json:"result_truncated,omitempty"`
 }
 
 // TaskChange defines model for TaskChange.
 type TaskChange struct {
 	// Status `canceled` cancels a pending task, `pending` retries a failed one.
 	Status string `json:"status"`
+
+	// Stop With `canceled`: also if the task runs.
+	Stop bool `json:"stop,omitempty"`
 }
 
 // TaskPage defines model for TaskPage.
@@ -155,6 +195,9 @@ type TaskPage struct {
 
 // TaskStatus Where a task is in its life. `completed`, `canceled` and `failed` are ends; only a failed task can be retried.
 type TaskStatus string
+
+// Changed A problem document (RFC 9457).
+type Changed = Problem
 
 // Conflict A problem document (RFC 9457).
 type Conflict = Problem
@@ -212,8 +255,21 @@ type ListTasksParams struct {
 
 // GetTaskParams defines parameters for GetTask.
 type GetTaskParams struct {
+	// Wait How many seconds to wait at most for the task to end.
+	Wait *int `form:"wait,omitempty" json:"wait,omitempty"`
+
+	// Prefer `wait=` and seconds, at most 60, if the parameter is not given. Other preferences are ignored.
+	Prefer *string `json:"Prefer,omitempty"`
+
 	// IfNoneMatch Entity tags the client has already: if the task is at one of them, the answer is 304. `*` and weak tags count.
 	IfNoneMatch *string `json:"If-None-Match,omitempty"`
+}
+
+// ChangeTaskParams defines parameters for ChangeTask.
+type ChangeTaskParams struct {
+	// IfMatch Entity tags: unless the task is at one of them, the answer is 412 and nothing changes, whatever its status.
+	// `*` is any version.
+	IfMatch *string `json:"If-Match,omitempty"`
 }
 
 // SubmitTaskJSONRequestBody defines body for SubmitTask for application/json ContentType.
@@ -257,12 +313,15 @@ type ServerInterface interface {
 	// SubmitTask Submit a task
 	// (POST /tasks)
 	SubmitTask(w http.ResponseWriter, r *http.Request)
-	// GetTask Read a task
+	// GetTask Read a task, or wait for it
 	// (GET /tasks/{id})
 	GetTask(w http.ResponseWriter, r *http.Request, id string, params GetTaskParams)
-	// ChangeTask Cancel a task, or retry a failed one
+	// ChangeTask Cancel a task, stop one that runs, or retry a failed one
 	// (PATCH /tasks/{id})
-	ChangeTask(w http.ResponseWriter, r *http.Request, id string)
+	ChangeTask(w http.ResponseWriter, r *http.Request, id string, params ChangeTaskParams)
+	// ListAttempts What became of each attempt
+	// (GET /tasks/{id}/attempts)
+	ListAttempts(w http.ResponseWriter, r *http.Request, id string)
 }
 
 // ServerInterfaceWrapper converts contexts to parameters.
@@ -489,7 +548,39 @@ func (siw *ServerInterfaceWrapper) GetTask(w http.ResponseWriter, r *http.Reques
 	// Parameter object where we will unmarshal all parameters from the context
 	var params GetTaskParams
 
+	// ------------- Optional query parameter "wait" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "wait", r.URL.Query(), &params.Wait, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "wait"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "wait", Err: err})
+		}
+		return
+	}
+
 	headers := r.Header
+
+	// ------------- Optional header parameter "Prefer" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Prefer")]; found {
+		var Prefer string
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Prefer", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Prefer", valueList[0], &Prefer, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Prefer", Err: err})
+			return
+		}
+
+		params.Prefer = &Prefer
+
+	}
 
 	// ------------- Optional header parameter "If-None-Match" -------------
 	if valueList, found := headers[http.CanonicalHeaderKey("If-None-Match")]; found {
@@ -536,8 +627,58 @@ func (siw *ServerInterfaceWrapper) ChangeTask(w http.ResponseWriter, r *http.Req
 		return
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ChangeTaskParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch string
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "If-Match", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "If-Match", Err: err})
+			return
+		}
+
+		params.IfMatch = &IfMatch
+
+	}
+
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.ChangeTask(w, r, id)
+		siw.Handler.ChangeTask(w, r, id, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListAttempts operation middleware
+func (siw *ServerInterfaceWrapper) ListAttempts(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", mux.Vars(r)["id"], &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListAttempts(w, r, id)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -667,6 +808,8 @@ func HandlerWithOptions(si ServerInterface, options GorillaServerOptions) http.H
 	r.HandleFunc(options.BaseURL+"/tasks/{id}", wrapper.GetTask).Methods(http.MethodGet)
 
 	r.HandleFunc(options.BaseURL+"/tasks/{id}", wrapper.ChangeTask).Methods(http.MethodPatch)
+
+	r.HandleFunc(options.BaseURL+"/tasks/{id}/attempts", wrapper.ListAttempts).Methods(http.MethodGet)
 
 	r.HandleFunc(options.BaseURL+"/healthz", wrapper.GetHealth).Methods(http.MethodGet)
 

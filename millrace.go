@@ -1,0 +1,100 @@
+// Package millrace embeds Millrace in a Go program, with a Go function as the
+// handler of its tasks: a worker of a deployment on PostgreSQL and Redis, or API
+// and worker together on an embedded store.
+package millrace
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"os"
+	"time"
+
+	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/bootstrap"
+	"github.com/millrace/millrace/domain"
+)
+
+// Task is what a handler is to know of the task that it processes.
+type Task struct {
+	ID      string // of the task; the same in every attempt
+	Attempt int    // counts from 1; a task is processed at least once
+	Message string // as it was submitted
+}
+
+// Handler processes one task and returns what the task keeps as its result: text,
+// up to 64 KiB. An error is tried again later, unless it is Permanent; RetryAfter
+// says when. ctx ends at the attempt's deadline, when the task is to stop, and
+// when the program ends: return soon after that. It is called by many goroutines
+// at once.
+type Handler func(ctx context.Context, t Task) (result string, err error)
+
+// Permanent says that no retry can help: the task fails at once.
+func Permanent(err error) error { return application.Permanent(err) }
+
+// RetryAfter says when the next try makes sense: not before d has passed.
+func RetryAfter(err error, d time.Duration) error { return application.RetryAfter(err, d) }
+
+// Options say how to run. The zero value is that of the programs without any
+// setting.
+type Options struct {
+	// Env has the settings as NAME=value, such as "WORKER_QUEUE_MAXSIZE=10": those
+	// that cmd/worker and cmd/millrace list with --help, but for HANDLER. Pass
+	// os.Environ() to take them from the environment.
+	Env []string
+	// Log is where Millrace logs. nil: as JSON to standard error.
+	Log *slog.Logger
+	// Ready is told the address once the API of Serve listens. nil: nobody is.
+	Ready func(net.Addr)
+}
+
+// Work processes the tasks of a deployment, side by side with its other workers,
+// until ctx ends, and then as cmd/worker does on a SIGTERM. It waits for
+// PostgreSQL and for the schema. A wrong setting is a *bootstrap.SettingError.
+func Work(ctx context.Context, handle Handler, o Options) error {
+	cfg, err := bootstrap.LoadWorker(o.Env)
+	if err != nil {
+		return err
+	}
+	worker, closeAll, err := bootstrap.NewWorkerWith(cfg, handler(handle), o.log(cfg.LogLevel))
+	if err != nil {
+		return err
+	}
+	defer closeAll()
+	return worker.Run(ctx)
+}
+
+// Serve runs API and worker in this process on an embedded store, until ctx ends.
+func Serve(ctx context.Context, handle Handler, o Options) error {
+	cfg, err := bootstrap.LoadEmbedded(o.Env)
+	if err != nil {
+		return err
+	}
+	all, closeAll, err := bootstrap.NewEmbeddedWith(cfg, handler(handle), o.log(cfg.LogLevel))
+	if err != nil {
+		return err
+	}
+	defer closeAll()
+	ready := o.Ready
+	if ready == nil {
+		ready = func(net.Addr) {}
+	}
+	return all.Run(ctx, ready)
+}
+
+func (o Options) log(level slog.Level) *slog.Logger {
+	if o.Log != nil {
+		return o.Log
+	}
+	return slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+}
+
+// handler is a Handler as the port wants it.
+type handler Handler
+
+var _ application.Handler = handler(nil)
+
+// Handle calls the function.
+func (h handler) Handle(ctx context.Context, t *domain.Task) (string, error) {
+	return h(ctx, Task{ID: t.ID().String(), Attempt: t.Attempt(), Message: t.Message()})
+}
