@@ -65,6 +65,13 @@ type task struct {
 	Attempt   int    `json:"attempt"`
 	Failures  int    `json:"failures"`
 	LastError string `json:"last_error"`
+	Result    string `json:"result"`
+}
+
+func decoded(text string) task {
+	var got task
+	_ = json.Unmarshal([]byte(text), &got) // what is no task has no status
+	return got
 }
 
 // call makes a request and decodes an answer of the wanted status.

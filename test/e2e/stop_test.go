@@ -1,0 +1,201 @@
+package e2e
+
+import (
+	"fmt"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+	_ "github.com/lib/pq" // to count the statements of the API
+
+	"github.com/millrace/millrace/test/programs"
+	"github.com/millrace/millrace/test/services"
+)
+
+// another starts a second API on the same servers.
+func (d *deployment) another() *deployment {
+	d.t.Helper()
+	other := &deployment{t: d.t, env: d.env, addr: programs.FreeAddr(d.t)}
+	other.api = other.program("api", "LISTEN_ADDR="+other.addr)
+	other.ready()
+	return other
+}
+
+// stopTask asks the task to stop and expects that it runs.
+func (d *deployment) stopTask(id string) {
+	d.t.Helper()
+	d.call(http.MethodPatch, "/tasks/"+id, `{"status":"canceled","stop":true}`, http.StatusAccepted, nil)
+}
+
+func TestStop_EndsARunningTaskThroughAnotherAPIWithinASecond(t *testing.T) {
+	t.Parallel()
+	d := deployAll(t)
+	other := d.another()
+	d.worker("HANDLER=sleep:1h")
+	id := d.submit("an endless one").ID
+	d.becomes(id, "processing", 20*time.Second)
+	begun := time.Now()
+	other.stopTask(id)
+	got := d.becomes(id, "canceled", 2*time.Second) // a second, and some for a busy machine
+	t.Logf("canceled after %s", time.Since(begun))
+	if got.Failures != 0 {
+		t.Errorf("a stop was charged as a failure: %+v", got)
+	}
+	var attempts struct {
+		Attempts []struct {
+			Number  int
+			Outcome string
+		}
+	}
+	d.call(http.MethodGet, "/tasks/"+id+"/attempts", "", http.StatusOK, &attempts)
+	if len(attempts.Attempts) != 1 || attempts.Attempts[0].Outcome != "stopped" {
+		t.Errorf("attempts: %+v", attempts.Attempts)
+	}
+}
+
+func TestStop_WithoutRedisWaitsForTheNextBeat(t *testing.T) {
+	t.Parallel()
+	redis := services.StartRedis(t)
+	d := deploy(t, services.PostgreSQL(t), redis.URL())
+	d.worker("HANDLER=sleep:1h", "LEASE_TIMEOUT=10s")
+	id := d.submit("an endless one").ID
+	d.becomes(id, "processing", 20*time.Second)
+	redis.Kill()
+	d.stopTask(id)
+	d.becomes(id, "canceled", 3*time.Second) // a beat is a second apart
+}
+
+func TestStop_HoldsThoughTheWorkerDies(t *testing.T) {
+	t.Parallel()
+	d := deployAll(t, "LEASE_TIMEOUT=2s")
+	w := d.worker("HANDLER=sleep:1h")
+	id := d.submit("an endless one").ID
+	d.becomes(id, "processing", 20*time.Second)
+	w.Kill()
+	d.stopTask(id)
+	d.worker("HANDLER=log:") // would complete it, were it to run again
+	d.becomes(id, "canceled", 10*time.Second)
+}
+
+func TestStop_LosesAgainstAHandlerThatFinishesFirst(t *testing.T) {
+	t.Parallel()
+	d := deployAll(t)
+	d.worker("HANDLER=exec:/bin/sh -c \"trap '' TERM; sleep 1; echo done\"")
+	id := d.submit("a stubborn one").ID
+	d.becomes(id, "processing", 20*time.Second)
+	d.stopTask(id)
+	if got := d.becomes(id, "completed", 10*time.Second); got.Result != "done\n" {
+		t.Errorf("result %q", got.Result)
+	}
+}
+
+func TestWait_AThousandWaitersCostFewStatements(t *testing.T) {
+	t.Parallel()
+	const waiters = 1000
+	url := services.PostgreSQL(t)
+	d := deploy(t, url, services.Redis(t))
+	id := d.submit("what all wait for").ID
+	db, err := sqlx.Connect("postgres", url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	transactions := func() (n int64) {
+		if err := db.Get(&n, "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = current_database()"); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+
+	before := transactions()
+	var waiting, ready sync.WaitGroup
+	ready.Add(waiters)
+	var mu sync.Mutex
+	var first, last time.Time
+	for range waiters {
+		waiting.Go(func() {
+			ready.Done()
+			status, text := call(t, "http://"+d.addr, http.MethodGet, "/tasks/"+id+"?wait=60", "")
+			mu.Lock()
+			defer mu.Unlock()
+			if now := time.Now(); first.IsZero() {
+				first, last = now, now
+			} else {
+				last = now
+			}
+			if status != http.StatusOK || !isCompleted(text) {
+				t.Errorf("%d %s", status, text)
+			}
+		})
+	}
+	ready.Wait()
+	time.Sleep(3 * time.Second) // until all wait, and the record has been looked at
+	d.worker("HANDLER=noop:")
+	waiting.Wait()
+	done := d.get(id)
+	finished, err := time.Parse(time.RFC3339Nano, done.UpdatedAt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d waiters, %d transactions from the first request to the last answer; answered %s to %s after the end of the task",
+		waiters, transactions()-before, first.Sub(finished).Round(time.Millisecond), last.Sub(finished).Round(time.Millisecond))
+	if n := transactions() - before; n > 2*waiters {
+		t.Errorf("%d transactions for %d waiters", n, waiters)
+	}
+}
+
+func isCompleted(text string) bool { return decoded(text).Status == "completed" }
+
+func TestWait_AnswersAChangeToWhoeverHasTheLast(t *testing.T) {
+	t.Parallel()
+	d := deployAll(t)
+	id := d.submit("to be canceled").ID
+	changed := make(chan string, 1)
+	go func() {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, fmt.Sprintf("http://%s/tasks/%s?wait=30", d.addr, id), nil)
+		if err != nil {
+			changed <- err.Error()
+			return
+		}
+		req.Header.Set("If-None-Match", `"1"`)
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			changed <- err.Error()
+			return
+		}
+		defer res.Body.Close()
+		changed <- res.Header.Get("ETag")
+	}()
+	time.Sleep(200 * time.Millisecond) // so that it waits
+	d.call(http.MethodPatch, "/tasks/"+id, `{"status":"canceled"}`, http.StatusOK, nil)
+	select {
+	case etag := <-changed:
+		if etag != `"2"` {
+			t.Errorf("got %s", etag)
+		}
+	case <-time.After(5 * time.Second):
+		t.Error("no answer")
+	}
+}
+
+func TestWait_DoesNotHoldUpAStop(t *testing.T) {
+	t.Parallel()
+	d := deployAll(t)
+	id := d.submit("nobody runs it").ID
+	answered := make(chan int, 1)
+	go func() {
+		status, _ := call(t, "http://"+d.addr, http.MethodGet, "/tasks/"+id+"?wait=60", "")
+		answered <- status
+	}()
+	time.Sleep(200 * time.Millisecond) // so that it waits
+	begun := time.Now()
+	d.api.Stop()
+	if took := time.Since(begun); took > 10*time.Second {
+		t.Errorf("the stop took %s", took)
+	}
+	if status := <-answered; status != http.StatusOK {
+		t.Errorf("the waiter got %d", status)
+	}
+}
