@@ -22,7 +22,7 @@ UPDATE tasks AS t SET
 	status = $3, version = t.version + 1, updated_at = greatest(t.updated_at, $4::timestamptz),
 	attempt = t.attempt + 1, worker = $5::text, claim_beat = $6,
 	deadline = greatest(t.updated_at, $4::timestamptz) + $7::bigint * interval '1 microsecond',
-	queued_at = NULL, stop_requested_at = NULL
+	started_at = greatest(t.updated_at, $4::timestamptz), queued_at = NULL, stop_requested_at = NULL
 FROM locked
 WHERE t.id = locked.id AND EXISTS (` + freshSQL + `AND w.id = $5::text AND locked.id IS NOT NULL)
 RETURNING `

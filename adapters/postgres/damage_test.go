@@ -33,6 +33,13 @@ func TestSweep_PassesOverARowThatCannotBeRead(t *testing.T) {
 	}
 }
 
+func TestGetMany_LeavesOutARowThatCannotBeRead(t *testing.T) {
+	db, ids := damaged(t)
+	if got, err := NewTaskRepository(db).GetMany(t.Context(), ids...); err != nil || len(got) != 1 || got[0].ID() != ids[1] {
+		t.Errorf("GetMany = %v, %v; want the one that can be read", got, err)
+	}
+}
+
 func TestBeat_RenewsAndGivesBackDespiteARowThatCannotBeRead(t *testing.T) {
 	db, ids := damaged(t)
 	tasks, workers := NewTaskRepository(db), NewWorkerRepository(db)

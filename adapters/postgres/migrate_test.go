@@ -92,7 +92,9 @@ func TestSchema_RepeatsTheInvariants(t *testing.T) {
 		"tasks_counters_in_range":                    "max_attempts = 0",
 		"tasks_failures_and_rescues_within_attempts": "failures = 1",
 		"tasks_updated_after_created":                "updated_at = created_at - interval '1 microsecond'",
-		"tasks_held_while_processing":                "worker = 'w'",
+		"tasks_worker_and_deadline_fit_status":       "worker = 'w'",
+		"tasks_started_once_attempted":               "attempt = 1",
+		"tasks_result_once_completed":                "result = 'done'",
 		"tasks_queued_while_pending":                 "status = 'canceled'",
 		"tasks_not_asked_to_stop_while_pending":      "stop_requested_at = now()",
 	} {
@@ -100,5 +102,34 @@ func TestSchema_RepeatsTheInvariants(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), constraint) {
 			t.Errorf("%s: %v, want %s", change, err, constraint)
 		}
+	}
+	for constraint, record := range map[string]string{
+		"attempts_count_from_one":      "0, 'w', now(), now(), 'failed', ''",
+		"attempts_worker_not_empty":    "1, '', now(), now(), 'failed', ''",
+		"attempts_ended_after_started": "1, 'w', now(), now() - interval '1 microsecond', 'failed', ''",
+		"attempts_outcome_known":       "1, 'w', now(), now(), 'completed', ''",
+	} {
+		_, err := db.x.Exec("INSERT INTO attempts VALUES ($1, "+record+")", task.ID().String())
+		if err == nil || !strings.Contains(err.Error(), constraint) {
+			t.Errorf("%s: %v, want %s", record, err, constraint)
+		}
+	}
+}
+
+func TestSchema_RecordsGoWithTheirTask(t *testing.T) {
+	db := migrated(t, Config{})
+	task := newTask(t)
+	const insert = "INSERT INTO attempts VALUES ($1, 1, 'w', now(), now(), 'failed', '')"
+	if _, err := db.x.Exec(insert, task.ID().String()); err == nil {
+		t.Error("the schema takes a record of an unknown task")
+	}
+	if err := NewTaskRepository(db).Add(t.Context(), task); err != nil {
+		t.Fatal(err)
+	}
+	db.x.MustExec(insert, task.ID().String())
+	db.x.MustExec("DELETE FROM tasks")
+	var left int
+	if err := db.x.Get(&left, "SELECT count(*) FROM attempts"); err != nil || left != 0 {
+		t.Errorf("%d records of a task that is gone, %v", left, err)
 	}
 }

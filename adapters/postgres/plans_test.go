@@ -11,15 +11,17 @@ import (
 // TestSweeps_UseTheirIndexes looks at the plans over a table in which, as in
 // life, nearly all tasks have ended.
 func TestSweeps_UseTheirIndexes(t *testing.T) {
-	db := migrated(t, Config{})
+	db := migrated(t, Config{CallTimeout: time.Minute})
 	db.x.MustExec(`INSERT INTO tasks SELECT gen_random_uuid(), 'm', s, now(), now(), 1, now(),
 			CASE WHEN s = 'pending' AND n % 2 = 0 THEN now() END, 3, 1, 0, 0,
-			CASE WHEN s = 'processing' THEN 'w' || n % 5 END, 0, CASE WHEN s = 'processing' THEN now() END, ''
+			CASE WHEN s <> 'pending' THEN 'w' || n % 5 END, 0, CASE WHEN s = 'processing' THEN now() END, now(), '', NULL, '', false
 		FROM (SELECT n, CASE WHEN n % 100 < 4 THEN 'pending' WHEN n % 100 < 6 THEN 'processing' ELSE 'completed' END AS s
 			FROM generate_series(1, 20000) AS n) AS made`)
-	db.x.MustExec("ANALYZE tasks")
+	db.x.MustExec("INSERT INTO attempts SELECT id, 1, 'w', now(), now(), 'released', '' FROM tasks LIMIT 2000")
+	db.x.MustExec("ANALYZE tasks, attempts")
 
 	now, none := time.Now(), pq.Array([]string{})
+	_, ids := newTasks(t, 100)
 	for _, check := range []struct {
 		name, query, index string
 		args               []any
@@ -35,6 +37,8 @@ func TestSweeps_UseTheirIndexes(t *testing.T) {
 		{"any to give back", anyOf(giveBackSQL), "tasks_claimed", []any{"w1", none, none, pq.Array([]int64{}), pq.Array([]bool{}), 1}},
 		{"forget", forgetSQL, "tasks_claimed", []any{1}},
 		{"leave", leaveSQL, "tasks_claimed", []any{"w1"}},
+		{"get many", getManySQL, "tasks_pkey", []any{uuidsOf(ids)}},
+		{"attempts", attemptsSQL, "attempts_pkey", []any{ids[0].String(), 1000}},
 	} {
 		var lines []string
 		if err := db.x.Select(&lines, "EXPLAIN "+check.query, check.args...); err != nil {

@@ -28,8 +28,11 @@ type row struct {
 	Worker          sql.NullString `db:"worker"`
 	ClaimBeat       int64          `db:"claim_beat"`
 	Deadline        sql.NullTime   `db:"deadline"`
+	StartedAt       sql.NullTime   `db:"started_at"`
 	LastError       string         `db:"last_error"`
 	StopRequestedAt sql.NullTime   `db:"stop_requested_at"`
+	Result          string         `db:"result"`
+	ResultTruncated bool           `db:"result_truncated"`
 }
 
 func (r row) task() (*domain.Task, error) {
@@ -39,7 +42,8 @@ func (r row) task() (*domain.Task, error) {
 		RunAt: r.RunAt.UTC(), QueuedAt: orZero(r.QueuedAt),
 		MaxAttempts: r.MaxAttempts, Attempt: r.Attempt, Failures: r.Failures, Rescues: r.Rescues,
 		Worker: domain.WorkerID(r.Worker.String), ClaimBeat: r.ClaimBeat, Deadline: orZero(r.Deadline),
-		LastError: r.LastError, StopRequestedAt: orZero(r.StopRequestedAt),
+		StartedAt: orZero(r.StartedAt), LastError: r.LastError, StopRequestedAt: orZero(r.StopRequestedAt),
+		Result: r.Result, ResultTruncated: r.ResultTruncated,
 	})
 }
 
@@ -67,16 +71,16 @@ func moment(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
 
 func orNull(t time.Time) sql.NullTime { return sql.NullTime{Time: t, Valid: !t.IsZero()} }
 
-// column is how one column of many tasks is sent: as one array.
-type column struct {
+// column is how one column of many things is sent: as one array.
+type column[S any] struct {
 	name, sqlType string
-	array         func(states []domain.TaskState) any
+	array         func(all []S) any
 }
 
-func columnOf[T any](name, sqlType string, value func(s domain.TaskState) T) column {
-	return column{name, sqlType, func(states []domain.TaskState) any {
-		values := make([]T, len(states))
-		for i, s := range states {
+func columnOf[S, T any](name, sqlType string, value func(s S) T) column[S] {
+	return column[S]{name, sqlType, func(all []S) any {
+		values := make([]T, len(all))
+		for i, s := range all {
 			values[i] = value(s)
 		}
 		return pq.Array(values)
@@ -86,12 +90,12 @@ func columnOf[T any](name, sqlType string, value func(s domain.TaskState) T) col
 // born are the columns that never change after the insert, changing are the others.
 var (
 	idColumn = columnOf("id", "uuid", func(s domain.TaskState) string { return s.ID.String() })
-	born     = []column{
+	born     = []column[domain.TaskState]{
 		idColumn,
 		columnOf("message", "text", func(s domain.TaskState) string { return s.Message }),
 		columnOf("created_at", "timestamptz", func(s domain.TaskState) sql.NullTime { return orNull(s.CreatedAt) }),
 	}
-	changing = []column{
+	changing = []column[domain.TaskState]{
 		columnOf("status", "text", func(s domain.TaskState) string { return string(s.Status) }),
 		columnOf("updated_at", "timestamptz", func(s domain.TaskState) sql.NullTime { return orNull(s.UpdatedAt) }),
 		columnOf("version", "bigint", func(s domain.TaskState) int64 { return s.Version }),
@@ -106,13 +110,16 @@ var (
 		}),
 		columnOf("claim_beat", "bigint", func(s domain.TaskState) int64 { return s.ClaimBeat }),
 		columnOf("deadline", "timestamptz", func(s domain.TaskState) sql.NullTime { return orNull(s.Deadline) }),
+		columnOf("started_at", "timestamptz", func(s domain.TaskState) sql.NullTime { return orNull(s.StartedAt) }),
 		columnOf("last_error", "text", func(s domain.TaskState) string { return s.LastError }),
 		columnOf("stop_requested_at", "timestamptz", func(s domain.TaskState) sql.NullTime { return orNull(s.StopRequestedAt) }),
+		columnOf("result", "text", func(s domain.TaskState) string { return s.Result }),
+		columnOf("result_truncated", "bool", func(s domain.TaskState) bool { return s.ResultTruncated }),
 	}
 )
 
 // listOf joins what each column contributes to a statement.
-func listOf(columns []column, part func(i int, c column) string) string {
+func listOf[S any](columns []column[S], part func(i int, c column[S]) string) string {
 	parts := make([]string, len(columns))
 	for i, c := range columns {
 		parts[i] = part(i, c)
@@ -120,7 +127,7 @@ func listOf(columns []column, part func(i int, c column) string) string {
 	return strings.Join(parts, ", ")
 }
 
-func nameOf(_ int, c column) string { return c.name }
+func nameOf[S any](_ int, c column[S]) string { return c.name }
 
 func statesOf(tasks []*domain.Task) []domain.TaskState {
 	states := make([]domain.TaskState, len(tasks))
@@ -130,10 +137,10 @@ func statesOf(tasks []*domain.Task) []domain.TaskState {
 	return states
 }
 
-func arraysOf(columns []column, states []domain.TaskState) []any {
+func arraysOf[S any](columns []column[S], all []S) []any {
 	args := make([]any, len(columns))
 	for i, c := range columns {
-		args[i] = c.array(states)
+		args[i] = c.array(all)
 	}
 	return args
 }

@@ -14,13 +14,13 @@ import (
 
 var (
 	insertColumns = slices.Concat(born, changing)
-	updateColumns = slices.Concat([]column{idColumn}, changing)
+	updateColumns = slices.Concat([]column[domain.TaskState]{idColumn}, changing)
 
 	// selectColumns names all of a task's columns, in a statement that calls tasks t.
-	selectColumns = listOf(insertColumns, func(_ int, c column) string { return "t." + c.name })
+	selectColumns = listOf(insertColumns, func(_ int, c column[domain.TaskState]) string { return "t." + c.name })
 
 	insertSQL = fmt.Sprintf("INSERT INTO tasks (%s) SELECT * FROM unnest(%s)",
-		listOf(insertColumns, nameOf), listOf(insertColumns, parameterOf))
+		listOf(insertColumns, nameOf), arrayParameters(insertColumns, 1))
 
 	// updateSQL stores what is newer than what the task was loaded at, and tells
 	// which rows that was true of.
@@ -28,21 +28,38 @@ var (
 		FROM unnest(%s, $%d::bigint[]) AS n(%s, loaded_at)
 		WHERE t.id = n.id AND t.version = n.loaded_at
 		RETURNING t.id`,
-		listOf(changing, func(_ int, c column) string { return c.name + " = n." + c.name }),
-		listOf(updateColumns, parameterOf), len(updateColumns)+1, listOf(updateColumns, nameOf))
+		listOf(changing, func(_ int, c column[domain.TaskState]) string { return c.name + " = n." + c.name }),
+		arrayParameters(updateColumns, 1), len(updateColumns)+1, listOf(updateColumns, nameOf))
+
+	// updateAndRecordSQL does that, and stores the attempts of those rows. One that
+	// has a record keeps it: a doubled one must not cost the task its change.
+	updateAndRecordSQL = fmt.Sprintf(`WITH changed AS (%[1]s), recorded AS (
+			INSERT INTO attempts (%[2]s)
+			SELECT %[2]s FROM unnest(%[3]s) AS a(%[2]s) WHERE task_id IN (SELECT id FROM changed)
+			ON CONFLICT DO NOTHING
+		)
+		SELECT id FROM changed`,
+		updateSQL, listOf(recordColumns, nameOf), arrayParameters(recordColumns, len(updateColumns)+2))
 )
 
-func parameterOf(i int, c column) string { return fmt.Sprintf("$%d::%s[]", i+1, c.sqlType) }
+// arrayParameters are the columns as parameters, the first of which is $from.
+func arrayParameters[S any](columns []column[S], from int) string {
+	return listOf(columns, func(i int, c column[S]) string { return fmt.Sprintf("$%d::%s[]", from+i, c.sqlType) })
+}
 
-// storeChanged stores all the tasks with one statement, each if its stored
-// version is the one that it was loaded at, and returns the ids of those.
+// storeChanged stores all the tasks and their ended attempts with one statement,
+// each if its stored version is the one that it was loaded at, and returns the
+// ids of those.
 func storeChanged(ctx context.Context, x sqlx.QueryerContext, tasks []*domain.Task) ([]uuid.UUID, error) {
 	loadedAt := make([]int64, len(tasks))
 	for i, t := range tasks {
 		loadedAt[i] = t.StoredVersion()
 	}
+	query, args := updateSQL, append(arraysOf(updateColumns, statesOf(tasks)), pq.Array(loadedAt))
+	if records := recordsOf(tasks); len(records) > 0 {
+		query, args = updateAndRecordSQL, append(args, arraysOf(recordColumns, records)...)
+	}
 	var ids []uuid.UUID
-	err := sqlx.SelectContext(ctx, x, &ids, updateSQL,
-		append(arraysOf(updateColumns, statesOf(tasks)), pq.Array(loadedAt))...)
+	err := sqlx.SelectContext(ctx, x, &ids, query, args...)
 	return ids, err
 }

@@ -14,7 +14,8 @@ import (
 
 var _ application.TaskRepository = (*TaskRepository)(nil)
 
-// TaskRepository keeps tasks in the table tasks. It is safe for concurrent use.
+// TaskRepository keeps tasks in the table tasks, and how their attempts ended in
+// the table attempts. It is safe for concurrent use.
 type TaskRepository struct {
 	db *DB
 }
@@ -52,6 +53,29 @@ func (r *TaskRepository) Get(ctx context.Context, id domain.TaskID) (*domain.Tas
 	return found.task()
 }
 
+var getManySQL = selectSQL + "WHERE t.id = ANY($1::uuid[])"
+
+// GetMany returns those of the tasks that there are. A row that cannot be read
+// is left out: it must not hide the others, and Get says what is wrong with it.
+func (r *TaskRepository) GetMany(ctx context.Context, ids ...domain.TaskID) ([]*domain.Task, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	var rows []row
+	if err := r.db.read(ctx, func(ctx context.Context, q sqlx.QueryerContext) error {
+		return sqlx.SelectContext(ctx, q, &rows, getManySQL, uuidsOf(ids))
+	}); err != nil {
+		return nil, err
+	}
+	tasks := make([]*domain.Task, 0, len(rows))
+	for _, found := range rows {
+		if t, err := found.task(); err == nil {
+			tasks = append(tasks, t)
+		}
+	}
+	return tasks, nil
+}
+
 // List returns the tasks that match, newest first.
 func (r *TaskRepository) List(ctx context.Context, q application.TaskQuery) ([]*domain.Task, error) {
 	args := []any{q.Limit}
@@ -77,7 +101,8 @@ func (r *TaskRepository) List(ctx context.Context, q application.TaskQuery) ([]*
 	return restoreAll(rows)
 }
 
-// Save stores t if the stored version is the one that t was loaded at.
+// Save stores t, and how its attempts ended, with one statement if the stored
+// version is the one that t was loaded at.
 func (r *TaskRepository) Save(ctx context.Context, t *domain.Task) error {
 	err := r.db.write(ctx, func(ctx context.Context, c *sqlx.Conn) error {
 		stored, err := storeChanged(ctx, c, []*domain.Task{t})

@@ -14,4 +14,6 @@ var IndexedQueries = map[string]string{
 	selectHeld:      "INDEX tasks_claimed",
 	deleteWorker:    "INDEX tasks_claimed",
 	selectQueued:    "INDEX sqlite_autoindex_tasks_1",
+	selectMany:      "INDEX sqlite_autoindex_tasks_1",
+	selectAttempts:  "PRIMARY KEY (task_id=?)",
 }

@@ -116,6 +116,9 @@ func TestDamagedRow_StopsNothingElse(t *testing.T) {
 	if _, err := store.Tasks.Get(t.Context(), badID); domain.Public(err).Code != domain.CodeInternal {
 		t.Errorf("get of a damaged task: %v, want an internal error", err)
 	}
+	if got, err := store.Tasks.GetMany(t.Context(), badID, good.ID()); err != nil || len(got) != 1 || got[0].ID() != good.ID() {
+		t.Errorf("get many, a damaged one among them: %d tasks, %v", len(got), err)
+	}
 	at := time.Now().Add(time.Second)
 	swept, err := store.Dispatch.Stranded(t.Context(), at, application.SweepBatch{
 		Limit: 10, Decide: func(task *domain.Task) error { return task.MarkQueued(at) },
@@ -140,16 +143,53 @@ func TestSchema_RefusesWhatTheDomainDoes(t *testing.T) {
 		"id = x'00'", "id = 'text'", "status = 'unknown'", "message = ''", "message = 'a' || char(0)", "message = x'61'", "version = 0",
 		"max_attempts = 0", "attempt = -1", "failures = -1", "rescues = -1", "failures = 1", "attempt = 1, failures = 1, rescues = 1",
 		"updated_at = created_at - 1", "updated_at = 'yesterday'", "status = 'completed'", "worker = 'w'", "deadline = 1",
-		"status = 'processing', queued_at = NULL, attempt = 1, worker = 'w'", "status = 'processing', queued_at = NULL, attempt = 1, deadline = 1",
-		"status = 'processing', queued_at = NULL, attempt = 1, deadline = 1, worker = ''",
-		"status = 'processing', queued_at = NULL, deadline = 1, worker = 'w'", "stop_requested_at = 1",
+		"status = 'processing', queued_at = NULL, attempt = 1, started_at = 1, worker = 'w'",
+		"status = 'processing', queued_at = NULL, attempt = 1, started_at = 1, deadline = 1",
+		"status = 'processing', queued_at = NULL, attempt = 1, started_at = 1, deadline = 1, worker = ''",
+		"status = 'processing', queued_at = NULL, deadline = 1, worker = 'w'",
+		"status = 'processing', queued_at = NULL, attempt = 1, deadline = 1, worker = 'w'", "started_at = 1", "attempt = 1",
+		"status = 'completed', queued_at = NULL, attempt = 1, started_at = 1",
+		"status = 'completed', queued_at = NULL, attempt = 1, started_at = 1, worker = ''",
+		"status = 'completed', queued_at = NULL, attempt = 1, started_at = 1, worker = 'w', deadline = 1",
+		"status = 'completed', queued_at = NULL, worker = 'w'",
+		"status = 'completed', queued_at = NULL, attempt = 1, started_at = 1, worker = 'w', result_truncated = 2",
+		"result = 'done'", "result_truncated = 1", "stop_requested_at = 1",
 	} {
 		if _, err := writer.Exec("UPDATE tasks SET " + change + " WHERE id = x'" + hex.EncodeToString(id[:]) + "'"); err == nil {
 			t.Errorf("the schema takes %s", change)
 		}
 	}
-	if _, err := writer.Exec("UPDATE tasks SET status = 'processing', queued_at = NULL, attempt = 1, deadline = 1, worker = 'w'"); err != nil {
-		t.Errorf("the schema refuses a task that is held: %v", err)
+	for _, change := range []string{
+		"status = 'processing', queued_at = NULL, attempt = 1, started_at = 1, deadline = 1, worker = 'w'",
+		"status = 'completed', deadline = NULL, result = 'done', result_truncated = 1",
+	} {
+		if _, err := writer.Exec("UPDATE tasks SET " + change); err != nil {
+			t.Errorf("the schema refuses %s: %v", change, err)
+		}
+	}
+}
+
+func TestSchema_RefusesARecordThatNoAttemptHas(t *testing.T) {
+	db, _ := open(t, fresh(t))
+	id := addTask(t, storeOn(db)).ID()
+	writer, _ := sqlite.Pools(db)
+	task := "x'" + hex.EncodeToString(id[:]) + "'"
+	if _, err := writer.Exec("INSERT INTO attempts VALUES (" + task + ", 1, 'w', 1, 1, 'failed', '')"); err != nil {
+		t.Fatal(err)
+	}
+	for _, record := range []string{
+		task + ", 1, 'w', 1, 1, 'failed', ''", task + ", 0, 'w', 1, 1, 'failed', ''", task + ", 2, '', 1, 1, 'failed', ''",
+		task + ", 2, 'w', 2, 1, 'failed', ''", task + ", 2, 'w', 1, 1, 'completed', ''",
+		"x'00000000000000000000000000000000', 1, 'w', 1, 1, 'failed', ''",
+	} {
+		if _, err := writer.Exec("INSERT INTO attempts VALUES (" + record + ")"); err == nil {
+			t.Errorf("the schema takes the record %s", record)
+		}
+	}
+	writer.MustExec("DELETE FROM tasks")
+	var left int
+	if err := writer.Get(&left, "SELECT count(*) FROM attempts"); err != nil || left != 0 {
+		t.Errorf("%d records of a task that is gone, %v", left, err)
 	}
 }
 

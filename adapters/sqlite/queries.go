@@ -5,12 +5,17 @@ package sqlite
 const (
 	insertTask = `INSERT INTO tasks (` + taskColumns + `)
 		VALUES (:id, :status, :created_at, :updated_at, :version, :run_at, :queued_at, :max_attempts, :attempt,
-			:failures, :rescues, :worker, :claim_beat, :deadline, :stop_requested_at, :last_error, :message)`
+			:failures, :rescues, :worker, :claim_beat, :deadline, :started_at, :stop_requested_at, :result_truncated,
+			:last_error, :result, :message)`
 	// What never changes in a task's life is not written again.
 	updateTask = `UPDATE tasks SET status = :status, updated_at = :updated_at, version = :version, run_at = :run_at,
 			queued_at = :queued_at, attempt = :attempt, failures = :failures, rescues = :rescues, worker = :worker,
-			claim_beat = :claim_beat, deadline = :deadline, stop_requested_at = :stop_requested_at, last_error = :last_error
+			claim_beat = :claim_beat, deadline = :deadline, started_at = :started_at, stop_requested_at = :stop_requested_at,
+			result_truncated = :result_truncated, last_error = :last_error, result = :result
 		WHERE id = :id AND version = :stored`
+	// A doubled record must not cost the task its change.
+	insertRecord = `INSERT INTO attempts (` + recordColumns + `)
+		VALUES (:task_id, :number, :worker, :started_at, :ended_at, :outcome, :error) ON CONFLICT DO NOTHING`
 	selectTask    = `SELECT ` + taskColumns + ` FROM tasks WHERE id = ?`
 	selectVersion = `SELECT version FROM tasks WHERE id = ?`
 	// Worth loading for a claim; whether it can be claimed the domain says.
@@ -48,8 +53,13 @@ var (
 		selectTask, selectVersion, selectQueued, selectLease, deleteWorker, deleteSilent, deleteWorkers, selectHeld,
 		selectDue, selectStranded, selectAbandoned,
 	}
-	namedQueries = []string{insertTask, updateTask, upsertWorker}
+	namedQueries = []string{insertTask, updateTask, insertRecord, upsertWorker}
 )
 
-// anyStranded is read outside of any transaction.
-const anyStranded = `SELECT EXISTS (SELECT 1 FROM tasks WHERE status = 'pending' AND queued_at IS NOT NULL AND queued_at < ?)`
+// What is read outside of any transaction.
+const (
+	// The ids are a JSON array of their hexadecimal digits.
+	selectMany     = `SELECT ` + taskColumns + ` FROM tasks WHERE id IN (SELECT unhex(value) FROM json_each(?))`
+	selectAttempts = `SELECT ` + recordColumns + ` FROM attempts WHERE task_id = ? ORDER BY number DESC LIMIT ?`
+	anyStranded    = `SELECT EXISTS (SELECT 1 FROM tasks WHERE status = 'pending' AND queued_at IS NOT NULL AND queued_at < ?)`
+)

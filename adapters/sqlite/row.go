@@ -65,15 +65,18 @@ type taskRow struct {
 	Worker          *string       `db:"worker"`
 	ClaimBeat       int64         `db:"claim_beat"`
 	Deadline        instant       `db:"deadline"`
+	StartedAt       instant       `db:"started_at"`
 	StopRequestedAt instant       `db:"stop_requested_at"`
+	ResultTruncated bool          `db:"result_truncated"`
 	LastError       string        `db:"last_error"`
+	Result          string        `db:"result"`
 	Message         string        `db:"message"`
 	Stored          int64         `db:"stored"`
 }
 
 // taskColumns are the columns of a taskRow.
 const taskColumns = `id, status, created_at, updated_at, version, run_at, queued_at, max_attempts, attempt,
-	failures, rescues, worker, claim_beat, deadline, stop_requested_at, last_error, message`
+	failures, rescues, worker, claim_beat, deadline, started_at, stop_requested_at, result_truncated, last_error, result, message`
 
 func rowOf(t *domain.Task) *taskRow {
 	s := t.State()
@@ -81,7 +84,8 @@ func rowOf(t *domain.Task) *taskRow {
 		ID: taskID(s.ID), Message: s.Message, Status: s.Status, CreatedAt: instant{s.CreatedAt}, UpdatedAt: instant{s.UpdatedAt},
 		Version: s.Version, RunAt: instant{s.RunAt}, QueuedAt: instant{s.QueuedAt}, MaxAttempts: s.MaxAttempts, Attempt: s.Attempt,
 		Failures: s.Failures, Rescues: s.Rescues, ClaimBeat: s.ClaimBeat, Deadline: instant{s.Deadline},
-		LastError: s.LastError, StopRequestedAt: instant{s.StopRequestedAt}, Stored: t.StoredVersion(),
+		StartedAt: instant{s.StartedAt}, LastError: s.LastError, StopRequestedAt: instant{s.StopRequestedAt},
+		Result: s.Result, ResultTruncated: s.ResultTruncated, Stored: t.StoredVersion(),
 	}
 	if s.Worker != "" {
 		worker := string(s.Worker)
@@ -96,7 +100,8 @@ func (row *taskRow) task() (*domain.Task, error) {
 		ID: domain.TaskID(row.ID), Message: row.Message, Status: row.Status, CreatedAt: row.CreatedAt.Time, UpdatedAt: row.UpdatedAt.Time,
 		Version: row.Version, RunAt: row.RunAt.Time, QueuedAt: row.QueuedAt.Time, MaxAttempts: row.MaxAttempts, Attempt: row.Attempt,
 		Failures: row.Failures, Rescues: row.Rescues, ClaimBeat: row.ClaimBeat, Deadline: row.Deadline.Time,
-		LastError: row.LastError, StopRequestedAt: row.StopRequestedAt.Time,
+		StartedAt: row.StartedAt.Time, LastError: row.LastError, StopRequestedAt: row.StopRequestedAt.Time,
+		Result: row.Result, ResultTruncated: row.ResultTruncated,
 	}
 	if row.Worker != nil {
 		s.Worker = domain.WorkerID(*row.Worker)

@@ -66,6 +66,10 @@ func TestRecover_RescuesWhatAnEarlierProcessHeld(t *testing.T) {
 			t.Errorf("task %s: %v, %v", task.ID(), got, err)
 		}
 	}
+	attempts, err := store.Tasks.Attempts(t.Context(), held.ID())
+	if err != nil || len(attempts) != 1 || attempts[0].Outcome != domain.OutcomeLost || attempts[0].Worker != dead {
+		t.Errorf("attempts: %+v, %v; want one that was lost", attempts, err)
+	}
 	if _, err := store.Tasks.Claim(t.Context(), claim); !errors.Is(err, domain.ErrWorkerStale) {
 		t.Errorf("claim of a forgotten worker: %v, want ErrWorkerStale", err)
 	}

@@ -2,6 +2,8 @@ package sqlite
 
 import (
 	"context"
+	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -49,6 +51,33 @@ func (r *TaskRepository) Get(ctx context.Context, id domain.TaskID) (*domain.Tas
 	return row.task()
 }
 
+// GetMany returns those of the tasks that there are. A row that cannot be read
+// is left out: it must not hide the others, and Get says what is wrong with it.
+func (r *TaskRepository) GetMany(ctx context.Context, ids ...domain.TaskID) ([]*domain.Task, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	digits := make([]string, len(ids))
+	for i, id := range ids {
+		digits[i] = hex.EncodeToString(id[:])
+	}
+	list, err := json.Marshal(digits)
+	if err != nil {
+		return nil, err
+	}
+	var rows []*taskRow
+	if err := r.db.reader.SelectContext(ctx, &rows, selectMany, string(list)); err != nil {
+		return nil, r.db.translate(err)
+	}
+	tasks := make([]*domain.Task, 0, len(rows))
+	for _, row := range rows {
+		if t, err := row.task(); err == nil {
+			tasks = append(tasks, t)
+		}
+	}
+	return tasks, nil
+}
+
 // List returns the tasks that match, newest first.
 func (r *TaskRepository) List(ctx context.Context, q application.TaskQuery) ([]*domain.Task, error) {
 	var where []string
@@ -82,10 +111,11 @@ func (r *TaskRepository) List(ctx context.Context, q application.TaskQuery) ([]*
 	return tasks, nil
 }
 
-// Save stores t if the stored version is the one that t was loaded at.
+// Save stores t, and how its attempts ended, if the stored version is the one
+// that t was loaded at.
 func (r *TaskRepository) Save(ctx context.Context, t *domain.Task) error {
 	err := r.db.write(ctx, func(tx *tx) error {
-		changed, err := tx.execRow(updateTask, rowOf(t))
+		changed, err := tx.store(t)
 		if err != nil || changed > 0 {
 			return err
 		}
@@ -145,9 +175,24 @@ func (r *TaskRepository) Claim(ctx context.Context, c application.ClaimRequest) 
 	return claimed, nil
 }
 
+// store stores a task, and how its attempts ended, if the stored version is the
+// one that it was loaded at, and returns how many rows of tasks that was true of.
+func (tx *tx) store(t *domain.Task) (int64, error) {
+	changed, err := tx.execRow(updateTask, rowOf(t))
+	if err != nil || changed == 0 {
+		return changed, err
+	}
+	for _, a := range t.EndedAttempts() {
+		if _, err := tx.execRow(insertRecord, recordOf(t.ID(), a)); err != nil {
+			return 0, fmt.Errorf("record attempt %d: %w", a.Number, err)
+		}
+	}
+	return changed, nil
+}
+
 // update stores a task that was loaded in this transaction.
 func (tx *tx) update(t *domain.Task) error {
-	changed, err := tx.execRow(updateTask, rowOf(t))
+	changed, err := tx.store(t)
 	if err == nil && changed != 1 {
 		err = fmt.Errorf("%d rows have its id and version", changed)
 	}

@@ -21,8 +21,11 @@ CREATE TABLE tasks (
     worker            text,
     claim_beat        bigint      NOT NULL,
     deadline          timestamptz,
+    started_at        timestamptz,
     last_error        text        NOT NULL,
     stop_requested_at timestamptz,
+    result            text        NOT NULL,
+    result_truncated  boolean     NOT NULL,
 
     CONSTRAINT tasks_status_known
         CHECK (status IN ('pending', 'processing', 'completed', 'canceled', 'failed')),
@@ -34,11 +37,16 @@ CREATE TABLE tasks (
         CHECK (failures + rescues <= attempt),
     CONSTRAINT tasks_updated_after_created
         CHECK (updated_at >= created_at),
-    CONSTRAINT tasks_held_while_processing
+    CONSTRAINT tasks_worker_and_deadline_fit_status
         CHECK (CASE status
             WHEN 'processing' THEN worker IS NOT NULL AND worker <> '' AND deadline IS NOT NULL AND attempt > 0
+            WHEN 'completed' THEN worker IS NOT NULL AND worker <> '' AND deadline IS NULL AND attempt > 0
             ELSE worker IS NULL AND deadline IS NULL
         END),
+    CONSTRAINT tasks_started_once_attempted
+        CHECK ((attempt > 0) = (started_at IS NOT NULL)),
+    CONSTRAINT tasks_result_once_completed
+        CHECK (status = 'completed' OR (result = '' AND NOT result_truncated)),
     CONSTRAINT tasks_queued_while_pending
         CHECK (queued_at IS NULL OR status = 'pending'),
     CONSTRAINT tasks_not_asked_to_stop_while_pending
@@ -59,6 +67,25 @@ CREATE INDEX tasks_queued ON tasks (queued_at, id)
 -- abandoned, and a worker's own beat: what a worker holds.
 CREATE INDEX tasks_claimed ON tasks (worker, id)
     WHERE status = 'processing';
+
+-- What became of the attempts that ended without success; the task itself tells of
+-- the one that runs or completed it, so most tasks have no row here. A record is
+-- written with the change of its task, once.
+CREATE TABLE attempts (
+    task_id    uuid        NOT NULL REFERENCES tasks ON DELETE CASCADE,
+    number     bigint      NOT NULL,
+    worker     text        NOT NULL,
+    started_at timestamptz NOT NULL,
+    ended_at   timestamptz NOT NULL,
+    outcome    text        NOT NULL,
+    error      text        NOT NULL,
+
+    PRIMARY KEY (task_id, number),
+    CONSTRAINT attempts_count_from_one CHECK (number >= 1),
+    CONSTRAINT attempts_worker_not_empty CHECK (worker <> ''),
+    CONSTRAINT attempts_ended_after_started CHECK (ended_at >= started_at),
+    CONSTRAINT attempts_outcome_known CHECK (outcome IN ('failed', 'released', 'lost', 'stopped'))
+);
 
 -- One row a life of a worker; seen_at is the lease of all that it holds.
 -- beating_since is the start of its unbroken stretch of beats.
@@ -81,4 +108,5 @@ CREATE TABLE workers (
 
 -- +goose Down
 DROP TABLE workers;
+DROP TABLE attempts;
 DROP TABLE tasks;

@@ -200,8 +200,8 @@ func beatNamesLost(t *testing.T, s Store) {
 	lost := []application.HeldAttempt{
 		{AttemptRef: refOf(makeTask(t, heldBy(worker, 1)))},                               // unknown
 		{AttemptRef: refOf(addMade(t, s, heldBy("another", 1))), Running: true},           // another's
-		{AttemptRef: refOf(addMade(t, s, ended(domain.StatusCompleted))), Running: true},  // ended
-		{AttemptRef: refOf(addMade(t, s, func(s *domain.TaskState) { s.Attempt = 1 }))},   // given back
+		{AttemptRef: refOf(addMade(t, s, completedBy(worker))), Running: true},            // ended by itself
+		{AttemptRef: refOf(addMade(t, s, tried(1)))},                                      // given back
 		{AttemptRef: refOf(addMade(t, s, heldBy("another", 1), askedToStop))},             // another is to stop, not this one
 		{AttemptRef: application.AttemptRef{Task: mine.ID(), Attempt: 2}, Running: true},  // of the future
 		{AttemptRef: refOf(addMade(t, s, ended(domain.StatusCanceled))), Running: false},  // canceled

@@ -16,8 +16,8 @@ func claimIsTheDomains(t *testing.T, s Store) {
 	worker := enlist(t, s)
 	tasks := []*domain.Task{
 		addMade(t, s),
-		addMade(t, s, func(s *domain.TaskState) { // tried before
-			s.Attempt, s.Failures, s.Rescues, s.Version, s.LastError = 7, 2, 1, 30, "broken"
+		addMade(t, s, tried(7), func(s *domain.TaskState) {
+			s.Failures, s.Rescues, s.Version, s.LastError = 2, 1, 30, "broken"
 		}),
 		addMade(t, s, func(s *domain.TaskState) { s.RunAt = s.RunAt.Add(time.Hour) }), // the mark decides, not the time
 		addMade(t, s, marked(now().Add(-time.Hour))),

@@ -60,6 +60,20 @@ func heldBy(worker domain.WorkerID, beat int64) func(*domain.TaskState) {
 	return func(s *domain.TaskState) {
 		s.Status, s.Worker, s.ClaimBeat = domain.StatusProcessing, worker, beat
 		s.Attempt, s.Version, s.QueuedAt, s.Deadline = s.Attempt+1, s.Version+1, time.Time{}, now().Add(time.Hour)
+		s.StartedAt = s.UpdatedAt
+	}
+}
+
+// tried makes it a task that has been claimed so many times before.
+func tried(attempts int) func(*domain.TaskState) {
+	return func(s *domain.TaskState) { s.Attempt, s.StartedAt = attempts, s.UpdatedAt }
+}
+
+// completedBy makes it a task that the worker has completed.
+func completedBy(worker domain.WorkerID) func(*domain.TaskState) {
+	return func(s *domain.TaskState) {
+		s.Status, s.Worker, s.QueuedAt, s.Result = domain.StatusCompleted, worker, time.Time{}, "done"
+		s.Attempt, s.StartedAt = 1, s.UpdatedAt
 	}
 }
 
@@ -71,6 +85,9 @@ func askedToStop(s *domain.TaskState) { s.StopRequestedAt = s.UpdatedAt }
 
 // ended makes it a task of a final status.
 func ended(status domain.Status) func(*domain.TaskState) {
+	if status == domain.StatusCompleted {
+		return completedBy("worker")
+	}
 	return func(s *domain.TaskState) { s.Status, s.QueuedAt = status, time.Time{} }
 }
 
@@ -127,7 +144,7 @@ func wantState(t *testing.T, got *domain.Task, want domain.TaskState) {
 	state := got.State()
 	for name, at := range map[string]time.Time{
 		"created_at": state.CreatedAt, "updated_at": state.UpdatedAt, "run_at": state.RunAt,
-		"queued_at": state.QueuedAt, "deadline": state.Deadline, "stop_requested_at": state.StopRequestedAt,
+		"queued_at": state.QueuedAt, "deadline": state.Deadline, "started_at": state.StartedAt, "stop_requested_at": state.StopRequestedAt,
 	} {
 		if at.Location() != time.UTC {
 			t.Errorf("task %s: %s = %v, which is not in UTC", want.ID, name, at)

@@ -24,34 +24,39 @@ func addKeepsEveryField(t *testing.T, s Store) {
 		"every field of a held task": {
 			Message: "m", Status: domain.StatusProcessing, CreatedAt: at, UpdatedAt: at.Add(time.Microsecond),
 			Version: 1 << 40, RunAt: at.Add(2 * time.Microsecond), MaxAttempts: 5, Attempt: 9, Failures: 3, Rescues: 2,
-			Worker: "worker 'one'", ClaimBeat: 1 << 41, Deadline: at.Add(3 * time.Microsecond), LastError: "disk \U0001F4A5 full\n\tat line 1",
+			Worker: "worker 'one'", ClaimBeat: 1 << 41, Deadline: at.Add(3 * time.Microsecond), StartedAt: at.Add(-5 * time.Microsecond), LastError: "disk \U0001F4A5 full\n\tat line 1",
 			StopRequestedAt: at.Add(4 * time.Microsecond),
 		},
 		"held, not asked to stop": {
 			Message: "m", Status: domain.StatusProcessing, CreatedAt: at, UpdatedAt: at, Version: 2, RunAt: at,
-			MaxAttempts: 1, Attempt: 1, Worker: "w", Deadline: at,
+			MaxAttempts: 1, Attempt: 1, Worker: "w", Deadline: at, StartedAt: at,
 		},
 		"completed": {
 			Message: "m", Status: domain.StatusCompleted, CreatedAt: at, UpdatedAt: at, Version: 3, RunAt: at, MaxAttempts: 1, Attempt: 1,
+			Worker: "worker \u00e9", StartedAt: at, Result: " \n{\"a\": '\U0001F4A5'}\t",
+		},
+		"completed, cut": {
+			Message: "m", Status: domain.StatusCompleted, CreatedAt: at, UpdatedAt: at, Version: 3, RunAt: at, MaxAttempts: 1, Attempt: 1,
+			Worker: "w", StartedAt: at, Result: strings.Repeat("\U0001F600", domain.MaxResult/4), ResultTruncated: true,
 		},
 		"completed before it could stop": {
 			Message: "m", Status: domain.StatusCompleted, CreatedAt: at, UpdatedAt: at, Version: 4, RunAt: at,
-			MaxAttempts: 1, Attempt: 1, StopRequestedAt: at.Add(-time.Microsecond),
+			MaxAttempts: 1, Attempt: 1, Worker: "w", StartedAt: at, StopRequestedAt: at.Add(-time.Microsecond),
 		},
 		"canceled": {
 			Message: "m", Status: domain.StatusCanceled, CreatedAt: at, UpdatedAt: at, Version: 2, RunAt: at, MaxAttempts: 1,
 		},
 		"failed": {
 			Message: "m", Status: domain.StatusFailed, CreatedAt: at, UpdatedAt: at, Version: 3, RunAt: at,
-			MaxAttempts: 1, Attempt: 1, Failures: 1, LastError: strings.Repeat("é", 2048),
+			MaxAttempts: 1, Attempt: 1, StartedAt: at, Failures: 1, LastError: strings.Repeat("é", 2048),
 		},
 		"pending, not marked": {
 			Message: "m", Status: domain.StatusPending, CreatedAt: at, UpdatedAt: at, Version: 3, RunAt: at.Add(100 * 365 * 24 * time.Hour),
-			MaxAttempts: 25, Attempt: 2, Rescues: 1, Failures: 1,
+			MaxAttempts: 25, Attempt: 2, StartedAt: at, Rescues: 1, Failures: 1,
 		},
 		"the largest numbers": {
 			Message: "m", Status: domain.StatusProcessing, CreatedAt: at, UpdatedAt: at, Version: math.MaxInt64, RunAt: at,
-			MaxAttempts: math.MaxInt32, Attempt: math.MaxInt32, Worker: "w", ClaimBeat: math.MaxInt64, Deadline: at,
+			MaxAttempts: math.MaxInt32, Attempt: math.MaxInt32, Worker: "w", ClaimBeat: math.MaxInt64, Deadline: at, StartedAt: at,
 		},
 		"before 1970": {
 			Message: "m", Status: domain.StatusCanceled, CreatedAt: time.Unix(-1, 999999000).UTC(), UpdatedAt: time.Unix(-1, 999999000).UTC(),
@@ -136,6 +141,28 @@ func getUnknown(t *testing.T, s Store) {
 	}
 }
 
+func getMany(t *testing.T, s Store) {
+	stored := addMany(t, s, 600)
+	stored[0], stored[1] = addMade(t, s, completedBy("w")), addMade(t, s, heldBy("w", 1))
+	want := sortedByID(stored)
+	ids := append(idsOf(want), makeTask(t).ID()) // unknown
+	ids = append(ids, ids...)
+	got, err := s.Tasks.GetMany(t.Context(), ids...)
+	if err != nil {
+		t.Fatalf("get many: %v", err)
+	}
+	got = sortedByID(got)
+	wantIDs(t, got, want)
+	for i := range min(len(got), len(want)) {
+		wantState(t, got[i], want[i].State())
+	}
+	for name, ids := range map[string][]domain.TaskID{"none": nil, "unknown": {makeTask(t).ID()}} {
+		if got, err := s.Tasks.GetMany(t.Context(), ids...); err != nil || len(got) > 0 {
+			t.Errorf("get many, %s: %d tasks, %v", name, len(got), err)
+		}
+	}
+}
+
 func saveStores(t *testing.T, s Store) {
 	worker := enlist(t, s)
 	task := addMade(t, s)
@@ -173,6 +200,36 @@ func saveStores(t *testing.T, s Store) {
 		t.Log(step.name)
 		wantState(t, task, task.State()) // knows itself stored
 		wantStored(t, s, task.State())
+	}
+}
+
+func saveResult(t *testing.T, s Store) {
+	worker := enlist(t, s)
+	for _, x := range []struct {
+		answer, result string
+		cut            bool
+	}{
+		{"", "", false},
+		{strings.Repeat("é", domain.MaxResult/2), strings.Repeat("é", domain.MaxResult/2), false},
+		{strings.Repeat("日", domain.MaxResult/3+1), strings.Repeat("日", domain.MaxResult/3), true}, // 65536 is no multiple of 3
+		{"\x00\xff'", "\uFFFD\uFFFD'", false},
+	} {
+		task := addMade(t, s)
+		req := claimOf(worker, task)
+		claimed := claim(t, s, req)
+		wantIDs(t, claimed, []*domain.Task{task})
+		task = claimed[0]
+		if err := errors.Join(task.Complete(1, x.answer, req.Now.Add(time.Second)), s.Tasks.Save(t.Context(), task)); err != nil {
+			t.Fatal(err)
+		}
+		wantStored(t, s, task.State())
+		got := get(t, s, task.ID()).State()
+		if got.Result != x.result || got.ResultTruncated != x.cut {
+			t.Errorf("%d bytes of a result, cut: %v; want %d, %v", len(got.Result), got.ResultTruncated, len(x.result), x.cut)
+		}
+		if got.Worker != worker || !got.StartedAt.Equal(req.Now) || !got.Deadline.IsZero() {
+			t.Errorf("once completed: by %q, started %v, deadline %v; want %q, %v, none", got.Worker, got.StartedAt, got.Deadline, worker, req.Now)
+		}
 	}
 }
 

@@ -1,0 +1,69 @@
+package postgres
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+
+	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/domain"
+)
+
+// record is an attempt that ended without success, as it is stored.
+type record struct {
+	task domain.TaskID
+	domain.Attempt
+}
+
+var recordColumns = []column[record]{
+	columnOf("task_id", "uuid", func(r record) string { return r.task.String() }),
+	columnOf("number", "bigint", func(r record) int64 { return int64(r.Number) }),
+	columnOf("worker", "text", func(r record) string { return string(r.Worker) }),
+	columnOf("started_at", "timestamptz", func(r record) time.Time { return r.StartedAt }),
+	columnOf("ended_at", "timestamptz", func(r record) time.Time { return r.EndedAt }),
+	columnOf("outcome", "text", func(r record) string { return string(r.Outcome) }),
+	columnOf("error", "text", func(r record) string { return r.Error }),
+}
+
+func recordsOf(tasks []*domain.Task) []record {
+	var records []record
+	for _, t := range tasks {
+		for _, a := range t.EndedAttempts() {
+			records = append(records, record{t.ID(), a})
+		}
+	}
+	return records
+}
+
+// $1: the task, $2: how many at most.
+const attemptsSQL = `
+SELECT number, worker, started_at, ended_at, outcome, error FROM attempts
+WHERE task_id = $1 ORDER BY number DESC LIMIT $2`
+
+// Attempts returns the recorded attempts of the task, by number.
+func (r *TaskRepository) Attempts(ctx context.Context, id domain.TaskID) ([]domain.Attempt, error) {
+	var rows []struct {
+		Number    int       `db:"number"`
+		Worker    string    `db:"worker"`
+		StartedAt time.Time `db:"started_at"`
+		EndedAt   time.Time `db:"ended_at"`
+		Outcome   string    `db:"outcome"`
+		Error     string    `db:"error"`
+	}
+	if err := r.db.read(ctx, func(ctx context.Context, q sqlx.QueryerContext) error {
+		return sqlx.SelectContext(ctx, q, &rows, attemptsSQL, id.String(), application.MaxAttemptRecords)
+	}); err != nil {
+		return nil, err
+	}
+	slices.Reverse(rows) // the query has found the latest
+	attempts := make([]domain.Attempt, len(rows))
+	for i, row := range rows {
+		attempts[i] = domain.Attempt{
+			Number: row.Number, Worker: domain.WorkerID(row.Worker), StartedAt: row.StartedAt.UTC(), EndedAt: row.EndedAt.UTC(),
+			Outcome: domain.AttemptOutcome(row.Outcome), Error: row.Error,
+		}
+	}
+	return attempts, nil
+}
