@@ -19,7 +19,7 @@ type Config struct {
 	// each, separated by commas; then the one that takes writes is used, unless
 	// target_session_attrs says otherwise.
 	URL string
-	// MaxConns bounds the connections; 0: 10.
+	// MaxConns bounds the connections, besides two that only heartbeats use; 0: 10.
 	MaxConns int
 	// CallTimeout bounds the wait for a connection, and then each wait for the
 	// server; 0: 5 s. It bounds the wait for a lock and for a synchronous standby

@@ -15,14 +15,27 @@ import (
 
 const probeTimeout = 2 * time.Second
 
-// DB is a pool of connections to one database. It is safe for concurrent use.
+// beatConns is how many connections are kept for heartbeats. One beat does not
+// wait for the one before it.
+const beatConns = 2
+
+// DB is two pools of connections to one database: heartbeats have their own, as
+// no queue of calls and no stalled one may cost a worker its lease. It is safe for
+// concurrent use.
 type DB struct {
-	x   *sqlx.DB
-	cfg Config
+	pool
+	beats pool
 }
 
-// Open checks cfg and makes the pool. It does not connect: that happens with the
-// first call, and again whenever the server was away. The cleanup closes the pool.
+// pool is at most max connections.
+type pool struct {
+	x   *sqlx.DB
+	cfg Config
+	max int
+}
+
+// Open checks cfg and makes the pools. It does not connect: that happens with the
+// first call, and again whenever the server was away. The cleanup closes the pools.
 func Open(cfg Config) (*DB, func(), error) {
 	cfg = cfg.withDefaults()
 	dc, err := cfg.driverConfig()
@@ -34,11 +47,16 @@ func Open(cfg Config) (*DB, func(), error) {
 		return nil, nil, fmt.Errorf("postgres: %w", err)
 	}
 	connector.Dialer(dialer{timeout: cfg.CallTimeout})
-	pool := sql.OpenDB(connector)
-	pool.SetMaxOpenConns(cfg.MaxConns)
-	pool.SetMaxIdleConns(cfg.MaxConns)
-	pool.SetConnMaxIdleTime(5 * time.Minute)
-	return &DB{x: sqlx.NewDb(pool, "postgres"), cfg: cfg}, func() { _ = pool.Close() }, nil
+	db := &DB{pool: newPool(connector, cfg, cfg.MaxConns), beats: newPool(connector, cfg, beatConns)}
+	return db, func() { _, _ = db.x.Close(), db.beats.x.Close() }, nil
+}
+
+func newPool(connector driver.Connector, cfg Config, max int) pool {
+	conns := sql.OpenDB(connector)
+	conns.SetMaxOpenConns(max)
+	conns.SetMaxIdleConns(max)
+	conns.SetConnMaxIdleTime(5 * time.Minute)
+	return pool{x: sqlx.NewDb(conns, "postgres"), cfg: cfg, max: max}
 }
 
 // Probe reports whether the server answers, within two seconds.
@@ -58,37 +76,37 @@ func (db *DB) Probe(ctx context.Context) error {
 // read runs a query that changes nothing. It may be repeated on another
 // connection, and a cancel request does no harm: ctx ends it early unless the
 // link is stalled, which takes CallTimeout.
-func (db *DB) read(ctx context.Context, query func(ctx context.Context, q sqlx.QueryerContext) error) error {
-	ctx, cancel := context.WithTimeout(ctx, db.cfg.CallTimeout)
+func (p *pool) read(ctx context.Context, query func(ctx context.Context, q sqlx.QueryerContext) error) error {
+	ctx, cancel := context.WithTimeout(ctx, p.cfg.CallTimeout)
 	defer cancel()
-	return translate(query(ctx, db.x))
+	return translate(query(ctx, p.x))
 }
 
 // write runs one statement or one transaction that changes something, on a
 // connection of its own. ctx ends the wait for that connection and for another
 // try; once the change is under way, it is waited for. A deadlock or a
 // serialization failure, after which nothing is changed, is tried again.
-func (db *DB) write(ctx context.Context, change func(ctx context.Context, c *sqlx.Conn) error) error {
+func (p *pool) write(ctx context.Context, change func(ctx context.Context, c *sqlx.Conn) error) error {
 	waits := backoff.NewExponentialBackOff()
 	waits.InitialInterval, waits.MaxInterval = 10*time.Millisecond, 500*time.Millisecond
 	_, err := backoff.Retry(ctx, func() (struct{}, error) {
-		err := db.once(ctx, change)
+		err := p.once(ctx, change)
 		if err != nil && !retryable(err) {
 			err = backoff.Permanent(err)
 		}
 		return struct{}{}, err
-	}, backoff.WithBackOff(waits), backoff.WithMaxTries(6), backoff.WithMaxElapsedTime(db.cfg.CallTimeout))
+	}, backoff.WithBackOff(waits), backoff.WithMaxTries(6), backoff.WithMaxElapsedTime(p.cfg.CallTimeout))
 	return translate(err)
 }
 
-func (db *DB) once(ctx context.Context, change func(ctx context.Context, c *sqlx.Conn) error) error {
-	c, err := db.acquire(ctx)
+func (p *pool) once(ctx context.Context, change func(ctx context.Context, c *sqlx.Conn) error) error {
+	c, err := p.acquire(ctx)
 	if err != nil {
 		return err
 	}
 	err = change(context.WithoutCancel(ctx), c)
 	if unavailable(err) {
-		db.discard(c)
+		p.discard(c)
 		return err
 	}
 	_ = c.Close() // back to the pool
@@ -97,10 +115,10 @@ func (db *DB) once(ctx context.Context, change func(ctx context.Context, c *sqlx
 
 // acquire waits for a connection, at most for CallTimeout. Whatever keeps the
 // server from giving one, short of refusing who we are, is an outage.
-func (db *DB) acquire(ctx context.Context) (*sqlx.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, db.cfg.CallTimeout)
+func (p *pool) acquire(ctx context.Context) (*sqlx.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, p.cfg.CallTimeout)
 	defer cancel()
-	c, err := db.x.Connx(ctx)
+	c, err := p.x.Connx(ctx)
 	if err != nil && !refused(err) && !errors.Is(err, context.Canceled) {
 		err = outage(err)
 	}
@@ -109,11 +127,11 @@ func (db *DB) acquire(ctx context.Context) (*sqlx.Conn, error) {
 
 // discard throws the connection away, and with it all that are idle: they lead
 // to the same server, which has restarted, or become a standby, or cannot be reached.
-func (db *DB) discard(c *sqlx.Conn) {
+func (p *pool) discard(c *sqlx.Conn) {
 	_ = c.Raw(func(any) error { return driver.ErrBadConn })
 	_ = c.Close()
-	db.x.SetMaxIdleConns(0)
-	db.x.SetMaxIdleConns(db.cfg.MaxConns)
+	p.x.SetMaxIdleConns(0)
+	p.x.SetMaxIdleConns(p.max)
 }
 
 // transact runs body in a transaction on c.

@@ -23,15 +23,15 @@ func lockOf(from string) string {
 // that it changed with one statement and commits. As it passes over locked rows,
 // it waits for nobody and deadlocks with nobody. Nearly every sweep finds nothing,
 // so it first asks whether there is anything: one statement, and no transaction.
-func (db *DB) sweep(ctx context.Context, decide application.Decide, from string, args ...any) (application.Swept, error) {
+func (p *pool) sweep(ctx context.Context, decide application.Decide, from string, args ...any) (application.Swept, error) {
 	var found bool
-	if err := db.read(ctx, func(ctx context.Context, x sqlx.QueryerContext) error {
+	if err := p.read(ctx, func(ctx context.Context, x sqlx.QueryerContext) error {
 		return sqlx.GetContext(ctx, x, &found, anyOf(from), args...)
 	}); err != nil || !found {
 		return application.Swept{}, err
 	}
 	var swept application.Swept
-	err := db.write(ctx, func(ctx context.Context, c *sqlx.Conn) error {
+	err := p.write(ctx, func(ctx context.Context, c *sqlx.Conn) error {
 		return transact(ctx, c, func(tx *sqlx.Tx) error {
 			var rows []row
 			if err := tx.SelectContext(ctx, &rows, lockOf(from), args...); err != nil {

@@ -53,7 +53,7 @@ func (r *TaskRepository) Get(ctx context.Context, id domain.TaskID) (*domain.Tas
 	return found.task()
 }
 
-var getManySQL = selectSQL + "WHERE t.id = ANY($1::uuid[])"
+var getManySQL = "SELECT " + selectColumns + " FROM tasks AS t WHERE t.id = ANY($1::uuid[])"
 
 // GetMany returns those of the tasks that there are. A row that cannot be read
 // is left out: it must not hide the others, and Get says what is wrong with it.

@@ -17,11 +17,11 @@ var _ application.WorkerRepository = (*WorkerRepository)(nil)
 // WorkerRepository keeps the workers' heartbeats in the table workers. It is
 // safe for concurrent use.
 type WorkerRepository struct {
-	db *DB
+	db *pool
 }
 
 // NewWorkerRepository makes a repository on db, whose schema Migrate has made.
-func NewWorkerRepository(db *DB) *WorkerRepository { return &WorkerRepository{db: db} }
+func NewWorkerRepository(db *DB) *WorkerRepository { return &WorkerRepository{db: &db.beats} }
 
 const (
 	// renewSQL takes the time before it waits for the row, so a heartbeat is
