@@ -86,7 +86,7 @@ func (w *Worker) outcome(cause error, a answer) Decide {
 	case errors.Is(cause, errDeadline):
 		return w.fail(domain.Failure{Reason: fmt.Sprintf("not finished within %s: %v", w.cfg.TaskTimeout, a.err)})
 	default:
-		return w.fail(failureOf(a.err))
+		return w.fail(FailureOf(a.err))
 	}
 }
 

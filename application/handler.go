@@ -23,8 +23,8 @@ func Permanent(err error) error { return &handlerError{err: err, permanent: true
 // RetryAfter says when the next try makes sense: not before d has passed.
 func RetryAfter(err error, d time.Duration) error { return &handlerError{err: err, after: d} }
 
-// failureOf reads what a handler's error says.
-func failureOf(err error) domain.Failure {
+// FailureOf reads what a handler's error says.
+func FailureOf(err error) domain.Failure {
 	f := domain.Failure{Reason: err.Error()}
 	if e, ok := errors.AsType[*handlerError](err); ok {
 		f.Permanent, f.RetryAfter = e.permanent, e.after
