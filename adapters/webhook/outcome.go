@@ -1,0 +1,117 @@
+package webhook
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/domain"
+)
+
+const (
+	// maxDrain is how much of an answer is read beyond what counts, so that its
+	// connection can be used again; an answer that is longer costs the connection.
+	maxDrain = 256 << 10
+	// maxExcerpt bounds what an error quotes of an answer, in bytes.
+	maxExcerpt = 300
+	// maxRetryAfter bounds what an answer may ask for.
+	maxRetryAfter = 24 * time.Hour
+)
+
+// outcome reads the answer: 2xx is success, 410 and 422 and Millrace-Permanent
+// are permanent, 429 and 503 say when to try again, all else is tried again.
+func (h *Handler) outcome(ctx context.Context, res *http.Response) (string, error) {
+	var body string
+	var err error
+	if res.StatusCode >= http.StatusOK { // the body of 101 would be the bare connection
+		body, err = read(res.Body)
+	}
+	if success := res.StatusCode >= 200 && res.StatusCode < 300; success && err == nil {
+		return body, nil
+	} else if success {
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		return "", fmt.Errorf("the answer of the webhook at %s broke off: %w", h.url.Host, err)
+	}
+	failure := h.refused(res, body)
+	switch res.StatusCode {
+	case http.StatusGone, http.StatusUnprocessableEntity:
+		return "", application.Permanent(failure)
+	}
+	if strings.EqualFold(res.Header.Get(headerPermanent), "true") {
+		return "", application.Permanent(failure)
+	}
+	switch res.StatusCode {
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+		if wait := retryAfter(res.Header, time.Now()); wait > 0 {
+			return "", application.RetryAfter(failure, wait)
+		}
+	}
+	return "", failure
+}
+
+// read returns the body as far as a task may keep it and one byte beyond, so
+// that a longer one is seen to be cut.
+func read(body io.Reader) (string, error) {
+	b, err := io.ReadAll(io.LimitReader(body, domain.MaxResult+1))
+	if err != nil {
+		return "", err
+	}
+	_, _ = io.CopyN(io.Discard, body, maxDrain) // what comes after that changes nothing
+	return string(b), nil
+}
+
+// refused says what the answer was, and quotes its first line.
+func (h *Handler) refused(res *http.Response, body string) error {
+	status := strings.TrimSpace(strconv.Itoa(res.StatusCode) + " " + http.StatusText(res.StatusCode))
+	text := fmt.Sprintf("the webhook at %s answered %s", h.url.Host, status)
+	if res.StatusCode >= 300 && res.StatusCode < 400 {
+		return errors.New(text + ": redirects are not followed")
+	}
+	if line := excerpt(body); line != "" {
+		text += ": " + line
+	}
+	return errors.New(text)
+}
+
+// excerpt is the first line of a text that is not blank, fit to be shown.
+func excerpt(text string) string {
+	line, _, _ := strings.Cut(strings.TrimSpace(text), "\n")
+	end := ""
+	if len(line) > maxExcerpt {
+		line, end = line[:maxExcerpt], "…"
+	}
+	shown := strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return '\uFFFD'
+	}, strings.ToValidUTF8(strings.TrimSpace(line), "\uFFFD"))
+	return shown + end
+}
+
+// retryAfter reads the header of that name: seconds, or a date, which is taken
+// by the clock of whoever sent it if the answer tells that. 0: it says nothing
+// that can be obeyed.
+func retryAfter(header http.Header, now time.Time) time.Duration {
+	value := strings.TrimSpace(header.Get("Retry-After"))
+	if seconds, err := strconv.ParseUint(value, 10, 64); err == nil || errors.Is(err, strconv.ErrRange) {
+		return time.Duration(min(seconds, uint64(maxRetryAfter/time.Second))) * time.Second
+	}
+	at, err := http.ParseTime(value)
+	if err != nil {
+		return 0
+	}
+	if sent, err := http.ParseTime(header.Get("Date")); err == nil {
+		now = sent
+	}
+	return min(max(at.Sub(now), 0), maxRetryAfter)
+}

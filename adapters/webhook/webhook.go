@@ -1,0 +1,168 @@
+// Package webhook is the handler that posts each task to a URL and takes the
+// answer as its outcome. It knows HTTP and the Standard Webhooks specification,
+// and nothing of queues and stores.
+package webhook
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
+
+	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/domain"
+)
+
+var _ application.Handler = (*Handler)(nil)
+
+// The headers that a receiver gets beside those of Standard Webhooks, and the
+// one that it may answer with.
+const (
+	headerAttempt   = "Millrace-Attempt"   // counts from 1
+	headerQueue     = "Millrace-Queue"     // which queue the task was on
+	headerDeadline  = "Millrace-Deadline"  // RFC 3339: nobody waits for the answer after it
+	headerPermanent = "Millrace-Permanent" // in an answer that is not 2xx, "true": no retry can help
+)
+
+// defaultQueue is the queue that every task is on.
+const defaultQueue = "default"
+
+// dialTimeout bounds the connection, and the TLS handshake after it. The answer
+// has until the attempt's deadline.
+const dialTimeout = 10 * time.Second
+
+// Config says where tasks go.
+type Config struct {
+	URL         string   // http or https; a user and password in it are sent as basic authorization
+	Secrets     []string // whsec_…: each of them signs; none: requests carry no signature
+	UserAgent   string
+	Concurrency int // how many tasks there are at once, for which connections are kept
+}
+
+// Handler posts tasks to a URL. It is safe for concurrent use.
+type Handler struct {
+	url       *url.URL
+	signers   []*standardwebhooks.Webhook
+	userAgent string
+	client    *http.Client
+}
+
+// New makes the handler; the returned function closes its idle connections. What
+// is wrong with cfg is an error that shows neither URL nor secret.
+func New(cfg Config) (*Handler, func(), error) {
+	target, err := parseURL(cfg.URL)
+	if err != nil {
+		return nil, nil, err
+	}
+	signers := make([]*standardwebhooks.Webhook, len(cfg.Secrets))
+	for i, secret := range cfg.Secrets {
+		if signers[i], err = newSigner(secret); err != nil {
+			return nil, nil, err
+		}
+	}
+	transport := &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment,
+		DialContext:           (&net.Dialer{Timeout: dialTimeout}).DialContext,
+		TLSHandshakeTimeout:   dialTimeout,
+		ForceAttemptHTTP2:     true, // a DialContext of one's own turns it off otherwise
+		HTTP2:                 &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 15 * time.Second},
+		MaxIdleConns:          max(cfg.Concurrency, 1),
+		MaxIdleConnsPerHost:   max(cfg.Concurrency, 1),
+		IdleConnTimeout:       90 * time.Second,
+		ExpectContinueTimeout: time.Second,
+		// The result is the answer as it was sent, and no small answer unfolds into a large one.
+		DisableCompression:     true,
+		MaxResponseHeaderBytes: 64 << 10,
+	}
+	return &Handler{
+		url: target, signers: signers, userAgent: cfg.UserAgent,
+		client: &http.Client{
+			Transport: transport,
+			// A redirect would carry the message, and what signs it, to somewhere else.
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+	}, transport.CloseIdleConnections, nil
+}
+
+// parseURL says what is wrong in words of its own: those of net/url repeat the URL.
+func parseURL(raw string) (*url.URL, error) {
+	u, err := url.Parse(raw)
+	switch {
+	case err != nil:
+		return nil, errors.New("it is no URL")
+	case u.Scheme != "http" && u.Scheme != "https":
+		return nil, errors.New("its scheme is neither http nor https")
+	case u.Hostname() == "":
+		return nil, errors.New("it names no host")
+	case u.Fragment != "":
+		return nil, errors.New("it has a fragment, which is never sent")
+	}
+	if port := u.Port(); port != "" {
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+			return nil, errors.New("its port is not from 1 to 65535")
+		}
+	}
+	return u, nil
+}
+
+// Handle posts the task. An answer of 2xx completes it, with the body as its
+// result; outcome says what becomes of it otherwise.
+func (h *Handler) Handle(ctx context.Context, t *domain.Task) (string, error) {
+	req, err := h.request(ctx, t)
+	if err != nil {
+		return "", err
+	}
+	res, err := h.client.Do(req)
+	if err != nil {
+		return "", h.unanswered(ctx, err)
+	}
+	defer res.Body.Close()
+	return h.outcome(ctx, res)
+}
+
+func (h *Handler) request(ctx context.Context, t *domain.Task) (*http.Request, error) {
+	message := t.Message()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, h.url.String(), strings.NewReader(message))
+	if err != nil {
+		return nil, fmt.Errorf("make the request: %w", withoutURL(err))
+	}
+	header := req.Header
+	header.Set("User-Agent", h.userAgent)
+	header.Set("Content-Type", "text/plain; charset=utf-8")
+	if jsontext.Value(message).IsValid() {
+		header.Set("Content-Type", "application/json")
+	}
+	header.Set(headerAttempt, strconv.Itoa(t.Attempt()))
+	header.Set(headerQueue, defaultQueue)
+	// Both times are those of the store, on which all processes agree: a receiver
+	// compares them with its own clock, and this machine's may be wrong.
+	started := t.State().StartedAt
+	if deadline, ok := ctx.Deadline(); ok {
+		header.Set(headerDeadline, started.Add(time.Until(deadline)).UTC().Format(time.RFC3339))
+	}
+	return req, h.sign(header, t.ID().String(), started, message)
+}
+
+// unanswered says why there is no answer.
+func (h *Handler) unanswered(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	return fmt.Errorf("no answer from the webhook at %s: %w", h.url.Host, withoutURL(err))
+}
+
+// withoutURL takes the URL, which may hold secrets, out of an error of net/http.
+func withoutURL(err error) error {
+	if e, ok := errors.AsType[*url.Error](err); ok {
+		return e.Err
+	}
+	return err
+}
