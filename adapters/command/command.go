@@ -1,0 +1,96 @@
+// Package command is the handler that runs a program for each task: the message
+// on its standard input, its standard output as the result, its exit code as the
+// outcome. It knows processes, and nothing of queues and stores.
+package command
+
+import (
+	"context"
+	"fmt"
+	"os/exec"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/domain"
+)
+
+var _ application.Handler = (*Handler)(nil)
+
+// defaultGrace leaves a worker, which waits for a second more, time to see the end.
+const defaultGrace = 2 * time.Second
+
+// maxProblem is how much of the end of standard error an error quotes, in bytes:
+// with what stands before it, less than a task keeps of a reason.
+const maxProblem = 2 << 10
+
+// Config says what to run.
+type Config struct {
+	Path string   // of the program, or its name in a folder of PATH; no shell is involved
+	Args []string // without the program's name
+	// Env is the program's environment, as NAME=value, besides the variables that
+	// tell it of the task. None: it has only those.
+	Env []string
+	// Grace is how long a program may go on after SIGTERM; 0: two seconds.
+	Grace time.Duration
+}
+
+// Handler runs a program for each task, in a process group of its own. It is
+// safe for concurrent use.
+type Handler struct {
+	cfg Config
+}
+
+// New makes the handler. A program that is missing or may not be executed is an
+// error at once, rather than one of every task.
+func New(cfg Config) (*Handler, error) {
+	if err := supported(); err != nil {
+		return nil, err
+	}
+	path, err := exec.LookPath(cfg.Path)
+	if err != nil {
+		return nil, fmt.Errorf("find the program: %w", err)
+	}
+	cfg.Path = path
+	if cfg.Grace <= 0 {
+		cfg.Grace = defaultGrace
+	}
+	return &Handler{cfg: cfg}, nil
+}
+
+// Handle runs the program. Exit code 0 completes the task, also after ctx has
+// ended: whoever finishes first wins. 65 (EX_DATAERR) is permanent, any other
+// code and death by a signal are tried again. When ctx ends, the whole process
+// group gets SIGTERM, and SIGKILL after the grace. Whatever else of the group is
+// left when the program has ended is killed; only what made itself a group of
+// its own, or the death of the worker by SIGKILL, escapes that.
+func (h *Handler) Handle(ctx context.Context, t *domain.Task) (string, error) {
+	if ctx.Err() != nil {
+		return "", fmt.Errorf("the program was not started: %w", context.Cause(ctx))
+	}
+	result, problem := &head{limit: domain.MaxResult + 1}, &tail{limit: maxProblem}
+	p, err := start(h.command(ctx, t), result, problem)
+	if err != nil {
+		return "", fmt.Errorf("start the program: %w", err)
+	}
+	stopped := p.await(ctx, h.cfg.Grace)
+	err = p.end()
+	if err == nil {
+		return result.String(), nil
+	}
+	return "", failure(ctx, stopped, err, problem.String())
+}
+
+// command makes what is to be started. Its end is not left to package exec, which
+// would kill the program alone and not the group.
+func (h *Handler) command(ctx context.Context, t *domain.Task) *exec.Cmd {
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), h.cfg.Path, h.cfg.Args...)
+	cmd.Stdin = strings.NewReader(t.Message()) // one that is not read is no error
+	cmd.Env = append(cmd.Env, h.cfg.Env...)
+	cmd.Env = append(cmd.Env, "MILLRACE_TASK_ID="+t.ID().String(), "MILLRACE_ATTEMPT="+strconv.Itoa(t.Attempt()))
+	if deadline, ok := ctx.Deadline(); ok {
+		// By this machine's clock, which is the program's as well.
+		cmd.Env = append(cmd.Env, "MILLRACE_DEADLINE="+deadline.UTC().Format(time.RFC3339))
+	}
+	return cmd
+}

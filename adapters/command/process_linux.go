@@ -1,0 +1,159 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// drainWait is how long the pipes may stay open after the whole group was killed:
+// a process that left the group may hold them for ever.
+const drainWait = 250 * time.Millisecond
+
+// maxPipe is the most that a pipe holds, unless root has raised the limit.
+const maxPipe = 1 << 20
+
+// supported says that programs can be run and, above all, ended here.
+func supported() error { return nil }
+
+// process is a running program and its process group, whose id is the program's.
+// That stays its own until end has taken the exit code, so no signal meets a
+// stranger that got the id next.
+type process struct {
+	cmd    *exec.Cmd
+	pipes  []*os.File    // our ends
+	exited chan struct{} // the program has ended; its exit code was not taken
+	read   chan struct{} // nobody holds the other ends
+}
+
+// start starts the program with its output going to stdout and stderr, each of
+// which is written to until end has returned.
+func start(cmd *exec.Cmd, stdout, stderr io.Writer) (*process, error) {
+	p := &process{cmd: cmd, exited: make(chan struct{}), read: make(chan struct{})}
+	var theirs []*os.File
+	closeTheirs := func() {
+		for _, f := range theirs {
+			_ = f.Close()
+		}
+	}
+	for range 2 {
+		r, w, err := os.Pipe()
+		if err != nil {
+			closeTheirs()
+			p.closePipes()
+			return nil, fmt.Errorf("make a pipe: %w", err)
+		}
+		p.pipes, theirs = append(p.pipes, r), append(theirs, w)
+	}
+	cmd.Stdout, cmd.Stderr = theirs[0], theirs[1]
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.WaitDelay = drainWait // for standard input, which a process outside the group may hold unread
+	err := cmd.Start()
+	closeTheirs()
+	if err != nil {
+		p.closePipes()
+		return nil, err
+	}
+	var readers sync.WaitGroup
+	for i, to := range []io.Writer{stdout, stderr} {
+		readers.Go(func() { readAll(to, p.pipes[i]) })
+	}
+	go func() { readers.Wait(); close(p.read) }()
+	go func() { p.watch(); close(p.exited) }()
+	return p, nil
+}
+
+// readAll reads the pipe until nobody holds its other end, or else until its
+// deadline and then what is in it: all that the program wrote before it ended.
+func readAll(to io.Writer, pipe *os.File) {
+	if _, err := io.Copy(to, pipe); !errors.Is(err, os.ErrDeadlineExceeded) {
+		return
+	}
+	raw, err := pipe.SyscallConn()
+	if err != nil || pipe.SetReadDeadline(time.Time{}) != nil {
+		return
+	}
+	buf := make([]byte, 32<<10)
+	_ = raw.Read(func(fd uintptr) bool {
+		for range maxPipe / len(buf) {
+			n, err := unix.Read(int(fd), buf) // does not block
+			if err != nil || n <= 0 {
+				break
+			}
+			_, _ = to.Write(buf[:n]) // it takes everything
+		}
+		return true
+	})
+}
+
+// watch returns when the program has ended, and leaves its exit code to be taken.
+func (p *process) watch() {
+	for {
+		err := unix.Waitid(unix.P_PID, p.cmd.Process.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
+		if !errors.Is(err, unix.EINTR) {
+			return
+		}
+	}
+}
+
+// await waits until the program has ended. If ctx ends before, it asks the group
+// to end and waits no longer than the grace, but as long as that for children
+// that still say something; it reports whether that was so.
+func (p *process) await(ctx context.Context, grace time.Duration) (stopped bool) {
+	select {
+	case <-p.exited:
+		return false
+	case <-ctx.Done():
+	}
+	p.signal(syscall.SIGTERM)
+	timer := time.NewTimer(grace)
+	defer timer.Stop()
+	for _, done := range []chan struct{}{p.exited, p.read} {
+		select {
+		case <-done:
+		case <-timer.C:
+			return true
+		}
+	}
+	return true
+}
+
+// end kills what is left of the group, reads the rest of the output, and returns
+// how the program ended: nil, or an *exec.ExitError.
+func (p *process) end() error {
+	p.signal(syscall.SIGKILL)
+	<-p.exited
+	timer := time.NewTimer(drainWait)
+	defer timer.Stop()
+	select {
+	case <-p.read:
+	case <-timer.C:
+		for _, f := range p.pipes {
+			_ = f.SetReadDeadline(time.Now())
+		}
+		<-p.read
+	}
+	p.closePipes()
+	err := p.cmd.Wait()
+	if errors.Is(err, exec.ErrWaitDelay) {
+		return nil // exit code 0, and standard input was not read
+	}
+	return err
+}
+
+// signal signals the group. One that has no member but the ended program is no error.
+func (p *process) signal(sig syscall.Signal) { _ = syscall.Kill(-p.cmd.Process.Pid, sig) }
+
+func (p *process) closePipes() {
+	for _, f := range p.pipes {
+		_ = f.Close() // only read from
+	}
+}
