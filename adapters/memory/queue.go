@@ -1,5 +1,5 @@
-// Package memory has what the embedded mode keeps inside its process: the queue.
-// It knows of no other process.
+// Package memory has what the embedded mode keeps inside its process: the queue
+// and the signals. It knows of no other process.
 package memory
 
 import (

@@ -1,0 +1,47 @@
+package memory
+
+import (
+	"context"
+	"sync"
+	"testing"
+
+	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/domain"
+	"github.com/millrace/millrace/test/contract"
+)
+
+func TestSignals(t *testing.T) {
+	contract.Signals(t, func(t *testing.T) application.Signals {
+		s := NewSignals()
+		t.Cleanup(func() { // the listeners have ended by then
+			if n := len(s.listeners); n != 0 {
+				t.Errorf("%d listeners are not forgotten", n)
+			}
+		})
+		return s
+	})
+}
+
+func TestSignals_AListenerThatDoesNotKeepUpHasABoundedBacklog(t *testing.T) {
+	s := NewSignals()
+	ready, release := make(chan struct{}), make(chan struct{})
+	var listening sync.WaitGroup
+	ctx, cancel := context.WithCancel(t.Context())
+	listening.Go(func() {
+		_ = s.Listen(ctx, func() { close(ready) }, func(application.Signal) { <-release })
+	})
+	<-ready
+	for range 3 * maxUnheard / 1000 {
+		s.Send(application.Signal{Kind: application.SignalChanged, Tasks: make([]domain.TaskID, 1000)})
+	}
+	s.mu.Lock()
+	for l := range s.listeners {
+		if l.ids > maxUnheard || l.ids < maxUnheard-1000 {
+			t.Errorf("%d ids are kept for the listener, want close to %d", l.ids, maxUnheard)
+		}
+	}
+	s.mu.Unlock()
+	close(release)
+	cancel()
+	listening.Wait()
+}
