@@ -1,0 +1,97 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	redigo "github.com/gomodule/redigo/redis"
+
+	"github.com/millrace/millrace/application"
+)
+
+// Listen subscribes on a connection of its own and calls hear for every signal
+// until ctx ends or the connection is lost: closed, or silent for 8 seconds
+// although it is pinged every 4. A message that cannot be read is dropped, and
+// the first of them logged.
+func (s *Signals) Listen(ctx context.Context, ready func(), hear func(application.Signal)) error {
+	err := s.listen(ctx, ready, hear)
+	if ended := endOf(ctx); ended != nil {
+		return ended
+	}
+	return fmt.Errorf("listen to signals: %w", translate(err))
+}
+
+func (s *Signals) listen(ctx context.Context, ready func(), hear func(application.Signal)) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	c, err := s.pool.dial(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	defer context.AfterFunc(ctx, func() { _ = c.Close() })() // which ends the wait
+	sub := redigo.PubSubConn{Conn: c.Conn}
+	if err := sub.Subscribe(s.channel); err != nil {
+		return err
+	}
+	switch answer := sub.ReceiveWithTimeout(s.pool.target.timeout).(type) {
+	case redigo.Subscription:
+	case error:
+		return answer
+	default:
+		return fmt.Errorf("SUBSCRIBE has answered with %T", answer)
+	}
+	ready()
+	gone := make(chan struct{})
+	var pinging sync.WaitGroup
+	pinging.Go(func() { s.ping(sub, gone) })
+	defer pinging.Wait()
+	defer close(gone)
+	return s.receive(ctx, sub, hear)
+}
+
+// receive hands on what arrives until there is an error.
+func (s *Signals) receive(ctx context.Context, sub redigo.PubSubConn, hear func(application.Signal)) error {
+	unread := 0
+	for {
+		switch m := sub.ReceiveWithTimeout(s.maxQuiet).(type) {
+		case error:
+			return m
+		case redigo.Message:
+			signal, err := parseSignal(string(m.Data))
+			if err != nil {
+				if unread++; unread == 1 {
+					s.log.ErrorContext(ctx, "dropped a signal that cannot be read", "channel", s.channel, "error", err)
+				}
+				continue
+			}
+			if ctx.Err() == nil {
+				hear(signal)
+			}
+		case redigo.Subscription:
+			if m.Count == 0 {
+				return errors.New("the server has ended the subscription")
+			}
+		}
+	}
+}
+
+// ping pings until gone is closed. A ping that fails is noticed by who receives.
+func (s *Signals) ping(sub redigo.PubSubConn, gone <-chan struct{}) {
+	ticker := time.NewTicker(s.pingEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			if sub.Ping("") != nil {
+				return
+			}
+		case <-gone:
+			return
+		}
+	}
+}

@@ -1,0 +1,176 @@
+package redis
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/domain"
+)
+
+var _ application.Signals = (*Signals)(nil)
+
+const (
+	signalChannel = "signals"
+	// maxUnsent bounds the ids of a kind that wait to be published; what comes on
+	// top is lost. A kind that comes in floods leaves the other its room.
+	maxUnsent = 1 << 15
+	// publishPause is the least time between two rounds of publishing. A signal
+	// that comes after a quiet moment goes out at once; of thousands a second, those
+	// that come within a pause share a message.
+	publishPause = 10 * time.Millisecond
+	lastPublish  = time.Second // for what is unsent when the signals are closed
+	lossReport   = time.Minute // between two lines of the log about a buffer that was full
+
+	pingEvery  = 4 * time.Second // one command in 4 seconds from a listener
+	maxSilence = 8 * time.Second // a link that brings not even an answer to a ping is lost
+)
+
+// Signals carries signals through one channel of Redis's publish and subscribe.
+// A Redis that is away costs signals and nothing else.
+type Signals struct {
+	pool                *Pool
+	log                 *slog.Logger
+	channel             string
+	pingEvery, maxQuiet time.Duration
+
+	mu     sync.Mutex
+	unsent map[application.SignalKind][]domain.TaskID
+	lost   int // ids, since the last report
+	closed bool
+	news   chan struct{} // holds a token while there are any unsent
+}
+
+// NewSignals makes signals, and what closes them: it publishes what is unsent,
+// within a second. A call of Listen ends with its own context.
+func NewSignals(pool *Pool, log *slog.Logger) (*Signals, func()) {
+	s := &Signals{
+		pool: pool, log: log, channel: pool.key(signalChannel), pingEvery: pingEvery, maxQuiet: maxSilence,
+		unsent: map[application.SignalKind][]domain.TaskID{}, news: make(chan struct{}, 1),
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	closing := make(chan struct{})
+	var publishing sync.WaitGroup
+	publishing.Go(func() { s.publishAll(ctx, closing) })
+	return s, sync.OnceFunc(func() {
+		s.close()
+		close(closing)
+		limit := time.AfterFunc(lastPublish, cancel)
+		publishing.Wait()
+		limit.Stop()
+		cancel()
+	})
+}
+
+// Send notes what is to be published. When there is no room it is lost.
+func (s *Signals) Send(signal application.Signal) {
+	if len(signal.Tasks) == 0 {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	unsent := s.unsent[signal.Kind]
+	n := min(len(signal.Tasks), maxUnsent-len(unsent))
+	if s.closed {
+		n = 0
+	}
+	s.lost += len(signal.Tasks) - n
+	if n == 0 {
+		return
+	}
+	s.unsent[signal.Kind] = append(unsent, signal.Tasks[:n]...)
+	select {
+	case s.news <- struct{}{}:
+	default:
+	}
+}
+
+func (s *Signals) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+}
+
+func (s *Signals) take() map[application.SignalKind][]domain.TaskID {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	unsent := s.unsent
+	s.unsent = map[application.SignalKind][]domain.TaskID{}
+	return unsent
+}
+
+// publishAll publishes what is sent until closing is closed, and then what is left.
+func (s *Signals) publishAll(ctx context.Context, closing <-chan struct{}) {
+	var r losses
+	for open := true; open; {
+		select {
+		case <-s.news:
+		case <-closing:
+			open = false
+		}
+		if unsent := s.take(); len(unsent) > 0 { // else an earlier round took them
+			lost, err := s.publish(ctx, unsent)
+			r.report(ctx, s.log, lost+s.takeLost(), err)
+		}
+		if open {
+			select {
+			case <-time.After(publishPause):
+			case <-closing:
+			}
+		}
+	}
+}
+
+// publish publishes one round. After a failure it gives the rest up, and returns
+// how many ids that are.
+func (s *Signals) publish(ctx context.Context, unsent map[application.SignalKind][]domain.TaskID) (lost int, failed error) {
+	for kind, ids := range unsent {
+		for chunk := range slices.Chunk(ids, maxSignalIDs) {
+			if failed == nil {
+				_, failed = s.pool.do(ctx, "PUBLISH", s.channel, encodeSignal(application.Signal{Kind: kind, Tasks: chunk}))
+			}
+			if failed != nil {
+				lost += len(chunk)
+			}
+		}
+	}
+	return lost, failed
+}
+
+func (s *Signals) takeLost() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := s.lost
+	s.lost = 0
+	return n
+}
+
+// losses logs that publishing begins to fail and that it works again, and from
+// time to time what was lost otherwise.
+type losses struct {
+	failing  bool
+	lost     int
+	reported time.Time
+}
+
+func (l *losses) report(ctx context.Context, log *slog.Logger, lost int, err error) {
+	l.lost += lost
+	switch {
+	case err != nil:
+		if !l.failing {
+			log.WarnContext(ctx, "signals cannot be published: who waits for tasks hears of them later", "error", err)
+		}
+		l.failing = true
+		return
+	case l.failing:
+		log.InfoContext(ctx, "signals are published again", "lost", l.lost)
+	case l.lost > 0 && time.Since(l.reported) > lossReport:
+		log.WarnContext(ctx, "signals were lost: there were too many at a time", "lost", l.lost)
+	default:
+		return
+	}
+	l.failing, l.lost, l.reported = false, 0, time.Now()
+}
