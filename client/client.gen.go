@@ -159,7 +159,7 @@ type Task struct {
 	Result string `json:"result,omitempty"`
 
 	// ResultTruncated Whether the handler answered more than that. Absent if not.
-	ResultTruncated bool `json:"result_truncated,omitempty"`
+	ResultTruncated *bool `json:"result_truncated,omitempty"`
 }
 
 // TaskChange defines model for TaskChange.

@@ -28,7 +28,7 @@ func TestLog_LogsTheTaskAndTakesItsTime(t *testing.T) {
 		for _, work := range []time.Duration{0, 3 * time.Second} {
 			var out bytes.Buffer
 			task, begun := newTask(t), time.Now()
-			if err := builtin.NewLog(slog.New(slog.NewJSONHandler(&out, nil)), work).Handle(t.Context(), task); err != nil {
+			if _, err := builtin.NewLog(slog.New(slog.NewJSONHandler(&out, nil)), work).Handle(t.Context(), task); err != nil {
 				t.Fatal(err)
 			}
 			if took := time.Since(begun); took != work {

@@ -121,6 +121,9 @@ func wrongMember(err error) error {
 }
 
 func typeWord(t reflect.Type) string {
+	if t != nil && t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
 	switch {
 	case t == nil:
 		return "something else"

@@ -56,9 +56,10 @@ func toJSON(t *domain.Task) api.Task {
 		MaxAttempts: s.MaxAttempts,
 		LastError:   s.LastError,
 		RunAt:       s.RunAt,
-
-		Result:          s.Result,
-		ResultTruncated: s.ResultTruncated,
+		Result:      s.Result,
+	}
+	if s.ResultTruncated {
+		out.ResultTruncated = &s.ResultTruncated
 	}
 	if !s.StartedAt.IsZero() {
 		out.StartedAt = &s.StartedAt

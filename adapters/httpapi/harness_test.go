@@ -22,12 +22,17 @@ import (
 	"github.com/getkin/kin-openapi/routers/gorillamux"
 
 	"github.com/millrace/millrace/adapters/httpapi"
+	"github.com/millrace/millrace/adapters/memory"
+	"github.com/millrace/millrace/adapters/telemetry"
 	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/domain"
 )
 
 // messageBytes is the limit on messages in these tests.
 const messageBytes = 4000
+
+// maxWaiters is the limit on requests that wait for a task in these tests.
+const maxWaiters = 5
 
 // tap stands before the store: a test makes it fail, panic or wait.
 type tap struct {
@@ -88,6 +93,8 @@ type service struct {
 	server    *httpapi.Server
 	log       *logBuffer
 	clock     application.Clock
+	// endWaiting lets nobody wait any more: whoever would is answered at once.
+	endWaiting func()
 }
 
 func newService(t *testing.T, change ...func(*httpapi.Config)) *service {
@@ -104,14 +111,24 @@ func newService(t *testing.T, change ...func(*httpapi.Config)) *service {
 	for _, c := range change {
 		c(&cfg)
 	}
+	log := slog.New(slog.NewJSONHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	signals := memory.NewSignals()
+	wait := application.NewWaitTask(s.store, signals, telemetry.NewEvents(log), maxWaiters)
+	ctx, stop := context.WithCancel(context.Background())
+	var serving sync.WaitGroup
+	serving.Go(func() { wait.Serve(ctx) })
+	s.endWaiting = func() { stop(); serving.Wait() }
+	t.Cleanup(s.endWaiting)
 	s.server = httpapi.NewServer(cfg, httpapi.UseCases{
 		Submit:    application.NewSubmitTask(s.store, queue, clock, application.SubmitLimits{MessageBytes: messageBytes, MaxAttempts: 5}),
 		Get:       application.NewGetTask(s.store),
 		List:      application.NewListTasks(s.store),
 		Cancel:    application.NewCancelTask(s.store, signals, clock),
 		Reopen:    application.NewReopenTask(s.store, queue, signals, clock),
+		Wait:      wait,
+		Attempts:  application.NewListAttempts(s.store),
 		Readiness: s.readiness,
-	}, slog.New(slog.NewJSONHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	}, log)
 	s.Server = httptest.NewUnstartedServer(s.server.Handler())
 	s.Config.ReadTimeout = cfg.ReadTimeout
 	s.Start()

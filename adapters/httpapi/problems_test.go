@@ -279,6 +279,7 @@ func TestProblems_AreDescribedWhereTheirTypeLeads(t *testing.T) {
 // No input makes a 5xx, and every answer is a documented one.
 func TestAPI_SurvivesHostileRequests(t *testing.T) {
 	s := newService(t)
+	s.endWaiting()
 	id := s.submit("x")
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
