@@ -43,7 +43,7 @@ func claimIsTheDomains(t *testing.T, s Store) {
 }
 
 func claimClockBehind(t *testing.T, s Store) {
-	task := addMade(t, s)
+	task := addMade(t, s, func(s *domain.TaskState) { s.UpdatedAt = s.UpdatedAt.Add(time.Hour) })
 	req := claimOf(enlist(t, s), task)
 	req.Now = task.State().UpdatedAt.Add(-time.Minute)
 	claimed := claim(t, s, req)
