@@ -51,12 +51,12 @@ func Open(cfg Config) (*DB, func(), error) {
 	return db, func() { _, _ = db.x.Close(), db.beats.x.Close() }, nil
 }
 
-func newPool(connector driver.Connector, cfg Config, max int) pool {
+func newPool(connector driver.Connector, cfg Config, size int) pool {
 	conns := sql.OpenDB(connector)
-	conns.SetMaxOpenConns(max)
-	conns.SetMaxIdleConns(max)
+	conns.SetMaxOpenConns(size)
+	conns.SetMaxIdleConns(size)
 	conns.SetConnMaxIdleTime(5 * time.Minute)
-	return pool{x: sqlx.NewDb(conns, "postgres"), cfg: cfg, max: max}
+	return pool{x: sqlx.NewDb(conns, "postgres"), cfg: cfg, max: size}
 }
 
 // Probe reports whether the server answers, within two seconds.

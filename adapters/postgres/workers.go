@@ -17,11 +17,11 @@ var _ application.WorkerRepository = (*WorkerRepository)(nil)
 // WorkerRepository keeps the workers' heartbeats in the table workers. It is
 // safe for concurrent use.
 type WorkerRepository struct {
-	db *pool
+	db *DB
 }
 
 // NewWorkerRepository makes a repository on db, whose schema Migrate has made.
-func NewWorkerRepository(db *DB) *WorkerRepository { return &WorkerRepository{db: &db.beats} }
+func NewWorkerRepository(db *DB) *WorkerRepository { return &WorkerRepository{db: db} }
 
 const (
 	// renewSQL takes the time before it waits for the row, so a heartbeat is
@@ -75,7 +75,7 @@ ORDER BY t.id`
 // error after the renewal the lease is renewed all the same.
 func (r *WorkerRepository) Beat(ctx context.Context, b application.Beat) (application.BeatAnswer, error) {
 	w := b.Worker
-	if err := r.db.write(ctx, func(ctx context.Context, c *sqlx.Conn) error {
+	if err := r.db.beats.write(ctx, func(ctx context.Context, c *sqlx.Conn) error {
 		_, err := c.ExecContext(ctx, renewSQL, string(w.ID), w.Host, w.PID, w.Version, w.Started,
 			b.Number, b.Interval.Microseconds(), w.Capacity, w.Running)
 		return err
@@ -90,7 +90,7 @@ func (r *WorkerRepository) Beat(ctx context.Context, b application.Beat) (applic
 		}
 		return b.Release(t)
 	}
-	if _, err := r.db.sweep(ctx, decide, giveBackSQL, string(w.ID), uuidsOf(b.Claiming),
+	if _, err := r.db.beats.sweep(ctx, decide, giveBackSQL, string(w.ID), uuidsOf(b.Claiming),
 		pq.Array(held.ids), pq.Array(held.attempts), pq.Array(held.running), b.Number); err != nil {
 		return application.BeatAnswer{}, err
 	}
@@ -106,7 +106,7 @@ func (r *WorkerRepository) answer(ctx context.Context, id domain.WorkerID, held 
 		Attempt int       `db:"attempt"`
 		Lost    bool      `db:"lost"`
 	}
-	if err := r.db.read(ctx, func(ctx context.Context, q sqlx.QueryerContext) error {
+	if err := r.db.beats.read(ctx, func(ctx context.Context, q sqlx.QueryerContext) error {
 		return sqlx.SelectContext(ctx, q, &found, answerSQL, string(id), pq.Array(held.ids), pq.Array(held.attempts))
 	}); err != nil {
 		return application.BeatAnswer{}, err

@@ -3,6 +3,8 @@ package postgres
 import (
 	"testing"
 	"time"
+
+	"github.com/millrace/millrace/application"
 )
 
 func TestBeat_WaitsForNoOtherCall(t *testing.T) {
@@ -15,12 +17,11 @@ func TestBeat_WaitsForNoOtherCall(t *testing.T) {
 		defer func() { _ = c.Close() }()
 	}
 	workers, beat := NewWorkerRepository(db), beatOf(time.Minute)
+	lost := application.AttemptRef{Task: newTask(t).ID(), Attempt: 1}
+	beat.Held = []application.HeldAttempt{{AttemptRef: lost}}
 	for beat.Number = 1; beat.Number <= 3; beat.Number++ {
-		if _, err := workers.Beat(t.Context(), beat); err != nil {
-			t.Errorf("beat %d: %v", beat.Number, err)
+		if answer, err := workers.Beat(t.Context(), beat); err != nil || len(answer.Lost) != 1 {
+			t.Errorf("beat %d: %+v, %v; want one that is lost", beat.Number, answer, err)
 		}
-	}
-	if err := workers.Leave(t.Context(), beat.Worker.ID); err != nil {
-		t.Errorf("leave: %v", err)
 	}
 }
