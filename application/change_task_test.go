@@ -12,10 +12,17 @@ import (
 	"github.com/millrace/millrace/domain"
 )
 
-func cancelTask(p *ports) *application.CancelTask { return application.NewCancelTask(p.tasks, p.clock) }
+func cancelTask(p *ports) *application.CancelTask {
+	return application.NewCancelTask(p.tasks, p.signals, p.clock)
+}
 
 func reopenTask(p *ports) *application.ReopenTask {
-	return application.NewReopenTask(p.tasks, p.queue, p.clock)
+	return application.NewReopenTask(p.tasks, p.queue, p.signals, p.clock)
+}
+
+// sends expects a hint for the task.
+func (p *ports) sends(kind application.SignalKind, id domain.TaskID) {
+	p.signals.EXPECT().Send(application.Signal{Kind: kind, Tasks: []domain.TaskID{id}})
 }
 
 func TestCancelTask_CancelsATaskThatWaits(t *testing.T) {
@@ -25,8 +32,9 @@ func TestCancelTask_CancelsATaskThatWaits(t *testing.T) {
 		same(t, "status when saved", saved.Status(), domain.StatusCanceled)
 		return nil
 	})
+	p.sends(application.SignalChanged, task.ID())
 
-	got, err := cancelTask(p).Run(t.Context(), task.ID())
+	got, err := cancelTask(p).Run(t.Context(), application.CancelTaskInput{ID: task.ID()})
 
 	must(t, err)
 	same(t, "status", got.Status(), domain.StatusCanceled)
@@ -36,8 +44,9 @@ func TestCancelTask_ReturnsACanceledTaskAsItIsAndStoresNothing(t *testing.T) {
 	p, task := newPorts(t), canceled(t)
 	before := task.State()
 	p.tasks.EXPECT().Get(anyArg, task.ID()).Return(task, nil)
+	p.sends(application.SignalChanged, task.ID())
 
-	got, err := cancelTask(p).Run(t.Context(), task.ID())
+	got, err := cancelTask(p).Run(t.Context(), application.CancelTaskInput{ID: task.ID()})
 
 	must(t, err)
 	same(t, "task", got.State(), before)
@@ -48,7 +57,7 @@ func TestCancelTask_NamesTheStatusOfATaskThatCannotBeCanceled(t *testing.T) {
 		p := newPorts(t)
 		p.tasks.EXPECT().Get(anyArg, task.ID()).Return(task, nil)
 
-		_, err := cancelTask(p).Run(t.Context(), task.ID())
+		_, err := cancelTask(p).Run(t.Context(), application.CancelTaskInput{ID: task.ID()})
 
 		if e := wantCode(t, err, domain.CodeConflict); !strings.Contains(e.Message, string(task.Status())) {
 			t.Errorf("message %q does not name %s", e.Message, task.Status())
@@ -69,8 +78,9 @@ func TestCancelTask_DecidesAgainAfterALostRace(t *testing.T) {
 		p.tasks.EXPECT().Get(anyArg, task.ID()).Return(released, nil),
 		p.tasks.EXPECT().Save(anyArg, released).Return(nil),
 	)
+	p.sends(application.SignalChanged, task.ID())
 
-	got, err := cancelTask(p).Run(t.Context(), task.ID())
+	got, err := cancelTask(p).Run(t.Context(), application.CancelTaskInput{ID: task.ID()})
 
 	must(t, err)
 	same(t, "status", got.Status(), domain.StatusCanceled)
@@ -86,7 +96,7 @@ func TestCancelTask_IsAConflictWhenTheRaceWasLostToAClaim(t *testing.T) {
 		p.tasks.EXPECT().Get(anyArg, task.ID()).Return(claimed, nil),
 	)
 
-	_, err := cancelTask(p).Run(t.Context(), task.ID())
+	_, err := cancelTask(p).Run(t.Context(), application.CancelTaskInput{ID: task.ID()})
 
 	if e := wantCode(t, err, domain.CodeConflict); !strings.Contains(e.Message, "processing") {
 		t.Errorf("message %q does not name processing", e.Message)
@@ -100,7 +110,7 @@ func TestCancelTask_GivesUpAfterTenLostRaces(t *testing.T) {
 	}).Times(10)
 	p.tasks.EXPECT().Save(anyArg, anyArg).Return(domain.ErrConflict).Times(10)
 
-	_, err := cancelTask(p).Run(t.Context(), task.ID())
+	_, err := cancelTask(p).Run(t.Context(), application.CancelTaskInput{ID: task.ID()})
 
 	wantError(t, err, domain.ErrConflict)
 }
@@ -110,7 +120,7 @@ func TestCancelTask_PassesOnThatTheStoreIsAway(t *testing.T) {
 		p, task := newPorts(t), newTask(t)
 		p.tasks.EXPECT().Get(anyArg, task.ID()).Return(nil, domain.ErrUnavailable)
 
-		_, err := cancelTask(p).Run(t.Context(), task.ID())
+		_, err := cancelTask(p).Run(t.Context(), application.CancelTaskInput{ID: task.ID()})
 
 		wantError(t, err, domain.ErrUnavailable)
 	})
@@ -119,7 +129,7 @@ func TestCancelTask_PassesOnThatTheStoreIsAway(t *testing.T) {
 		p.tasks.EXPECT().Get(anyArg, task.ID()).Return(task, nil)
 		p.tasks.EXPECT().Save(anyArg, task).Return(domain.ErrUnavailable)
 
-		_, err := cancelTask(p).Run(t.Context(), task.ID())
+		_, err := cancelTask(p).Run(t.Context(), application.CancelTaskInput{ID: task.ID()})
 
 		wantError(t, err, domain.ErrUnavailable)
 	})
@@ -133,8 +143,9 @@ func TestReopenTask_PushesTheTaskOnceItIsStored(t *testing.T) {
 			p.tasks.EXPECT().Save(anyArg, task).Return(nil),
 			p.queue.EXPECT().Push(anyArg, application.Entry{ID: task.ID(), QueuedAt: now()}).Return(nil),
 		)
+		p.sends(application.SignalChanged, task.ID())
 
-		got, err := reopenTask(p).Run(t.Context(), task.ID())
+		got, err := reopenTask(p).Run(t.Context(), application.ReopenTaskInput{ID: task.ID()})
 
 		must(t, err)
 		same(t, "status", got.Status(), domain.StatusPending)
@@ -147,7 +158,7 @@ func TestReopenTask_PushesNothingWhenTheTaskCannotBeStored(t *testing.T) {
 	p.tasks.EXPECT().Get(anyArg, task.ID()).Return(task, nil)
 	p.tasks.EXPECT().Save(anyArg, task).Return(domain.ErrUnavailable)
 
-	_, err := reopenTask(p).Run(t.Context(), task.ID())
+	_, err := reopenTask(p).Run(t.Context(), application.ReopenTaskInput{ID: task.ID()})
 
 	wantError(t, err, domain.ErrUnavailable)
 }
@@ -157,8 +168,9 @@ func TestReopenTask_SucceedsWhenThePushFails(t *testing.T) {
 	p.tasks.EXPECT().Get(anyArg, task.ID()).Return(task, nil)
 	p.tasks.EXPECT().Save(anyArg, task).Return(nil)
 	p.queue.EXPECT().Push(anyArg, anyArg).Return(domain.ErrUnavailable)
+	p.sends(application.SignalChanged, task.ID())
 
-	_, err := reopenTask(p).Run(t.Context(), task.ID())
+	_, err := reopenTask(p).Run(t.Context(), application.ReopenTaskInput{ID: task.ID()})
 
 	must(t, err)
 }
@@ -168,7 +180,7 @@ func TestReopenTask_NamesTheStatusOfATaskThatHasNotFailed(t *testing.T) {
 		p := newPorts(t)
 		p.tasks.EXPECT().Get(anyArg, task.ID()).Return(task, nil)
 
-		_, err := reopenTask(p).Run(t.Context(), task.ID())
+		_, err := reopenTask(p).Run(t.Context(), application.ReopenTaskInput{ID: task.ID()})
 
 		if e := wantCode(t, err, domain.CodeConflict); !strings.Contains(e.Message, string(task.Status())) {
 			t.Errorf("message %q does not name %s", e.Message, task.Status())

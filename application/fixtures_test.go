@@ -27,6 +27,7 @@ type ports struct {
 	workers  *mocks.MockWorkerRepository
 	dispatch *mocks.MockDispatchRepository
 	queue    *mocks.MockQueue
+	signals  *mocks.MockSignals
 	handler  *mocks.MockHandler
 	events   *mocks.MockEvents
 	clock    *mocks.MockClock
@@ -40,6 +41,7 @@ func newPorts(t *testing.T) *ports {
 		workers:  mocks.NewMockWorkerRepository(ctrl),
 		dispatch: mocks.NewMockDispatchRepository(ctrl),
 		queue:    mocks.NewMockQueue(ctrl),
+		signals:  mocks.NewMockSignals(ctrl),
 		handler:  mocks.NewMockHandler(ctrl),
 		events:   mocks.NewMockEvents(ctrl),
 		clock:    mocks.NewMockClock(ctrl),

@@ -153,3 +153,45 @@ func (l *line) ids() []domain.TaskID {
 	}
 	return ids
 }
+
+// air is what the mocks of Signals send through: whoever listens hears it.
+type air struct {
+	sent record[application.Signal]
+
+	mu        sync.Mutex
+	listening map[chan application.Signal]bool
+}
+
+func newAir() *air { return &air{listening: map[chan application.Signal]bool{}} }
+
+func (a *air) send(s application.Signal) {
+	a.sent.add(s)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for heard := range a.listening {
+		heard <- s
+	}
+}
+
+func (a *air) listen(ctx context.Context, ready func(), hear func(application.Signal)) error {
+	heard := make(chan application.Signal, 10_000)
+	a.set(heard, true)
+	defer a.set(heard, false)
+	ready()
+	for {
+		select {
+		case s := <-heard:
+			hear(s)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (a *air) set(heard chan application.Signal, listens bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if delete(a.listening, heard); listens {
+		a.listening[heard] = true
+	}
+}

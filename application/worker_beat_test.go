@@ -127,7 +127,7 @@ func (r *rig) answering(answer application.BeatAnswer) {
 }
 
 // causes notes why the handler's context ends.
-func causes(noted *record[error]) func(context.Context, *domain.Task) error {
+func causes(noted *record[error]) work {
 	return func(ctx context.Context, _ *domain.Task) error {
 		<-ctx.Done()
 		noted.add(context.Cause(ctx))

@@ -70,7 +70,7 @@ func TestWorker_ObeysWhatTheHandlersErrorSays(t *testing.T) {
 
 func TestWorker_SurvivesAPanicOfAHandler(t *testing.T) {
 	onRig(t, func(t *testing.T, r *rig) {
-		r.handler.EXPECT().Handle(anyArg, anyArg).DoAndReturn(panicking)
+		r.handler.EXPECT().Handle(anyArg, anyArg).DoAndReturn(work(panicking).handle)
 		r.handles(returning(nil))
 		id := r.enqueueOne()
 		r.events.EXPECT().HandlerPanicked(application.AttemptRef{Task: id, Attempt: 1}, "oh no", anyArg).Do(

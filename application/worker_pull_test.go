@@ -117,7 +117,7 @@ func TestWorker_SkipsWhatTheClaimLeftOutAndTellsOfUnknownIDs(t *testing.T) {
 		must(t, r.store.change(ids[0], func(task *domain.Task) error { return task.Cancel(now()) }))
 		must(t, r.line.push(t.Context(), application.Entry{ID: unknown}, application.Entry{ID: ids[1]}))
 		r.events.EXPECT().EntryDropped(unknown)
-		r.handler.EXPECT().Handle(anyArg, anyArg).DoAndReturn(forTime(time.Minute)).Times(1)
+		r.handler.EXPECT().Handle(anyArg, anyArg).DoAndReturn(forTime(time.Minute).handle).Times(1)
 
 		r.start()
 
@@ -132,7 +132,7 @@ func TestWorker_RunsATaskOnceThatIsOnTheQueueTwice(t *testing.T) {
 	onRig(t, func(t *testing.T, r *rig) {
 		id := r.enqueueOne()
 		must(t, r.line.push(t.Context(), application.Entry{ID: id}))
-		r.handler.EXPECT().Handle(anyArg, anyArg).DoAndReturn(forTime(2 * pullWait)).Times(1)
+		r.handler.EXPECT().Handle(anyArg, anyArg).DoAndReturn(forTime(2 * pullWait).handle).Times(1)
 
 		r.start()
 

@@ -21,6 +21,7 @@ type rig struct {
 	worker *application.Worker
 	store  *store
 	line   *line
+	air    *air
 	stop   context.CancelFunc
 	ended  chan struct{} // closed when Run has returned
 
@@ -36,7 +37,7 @@ func onRig(t *testing.T, test func(t *testing.T, r *rig)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		test(t, &rig{
-			ports: newPorts(t), t: t, store: newStore(), line: newLine(), ended: make(chan struct{}),
+			ports: newPorts(t), t: t, store: newStore(), line: newLine(), air: newAir(), ended: make(chan struct{}),
 			cfg: application.WorkerConfig{
 				Capacity: 3, Lease: 30 * time.Second, TaskTimeout: 5 * time.Minute, HandlerGrace: 3 * time.Second,
 				ShutdownTimeout: 20 * time.Second, Retry: retryPolicy,
@@ -55,11 +56,14 @@ func (r *rig) start() {
 	r.workers.EXPECT().Leave(anyArg, anyArg).DoAndReturn(r.leave).AnyTimes()
 	r.queue.EXPECT().Push(anyArg, anyArg).DoAndReturn(r.line.push).AnyTimes()
 	r.queue.EXPECT().Pull(anyArg, anyArg).DoAndReturn(r.pull).AnyTimes()
+	r.signals.EXPECT().Send(anyArg).Do(r.air.send).AnyTimes()
+	r.signals.EXPECT().Listen(anyArg, anyArg, anyArg).DoAndReturn(r.air.listen).AnyTimes()
 	r.events.EXPECT().AttemptStarted(anyArg).AnyTimes()
 	r.events.EXPECT().AttemptEnded(anyArg, anyArg, anyArg).Do(r.attemptEnded).AnyTimes()
 	r.events.EXPECT().Turn(anyArg, anyArg).AnyTimes()
 
-	r.worker = application.NewWorker(application.WorkerInfo{ID: "w"}, r.cfg, r.tasks, r.workers, r.queue, r.handler, r.clock, r.events)
+	r.worker = application.NewWorker(application.WorkerInfo{ID: "w"}, r.cfg, r.tasks, r.workers,
+		r.queue, r.signals, r.handler, r.clock, r.events)
 	ctx, stop := context.WithCancel(r.t.Context())
 	r.stop = stop
 	go func() {
@@ -82,8 +86,17 @@ func (r *rig) stopAndWait() time.Duration {
 }
 
 // handles says what the handler does, as often as it is called.
-func (r *rig) handles(do func(ctx context.Context, task *domain.Task) error) {
-	r.handler.EXPECT().Handle(anyArg, anyArg).DoAndReturn(do).AnyTimes()
+func (r *rig) handles(do work) {
+	r.handler.EXPECT().Handle(anyArg, anyArg).DoAndReturn(do.handle).AnyTimes()
+}
+
+// work is what a handler does.
+type work func(ctx context.Context, task *domain.Task) error
+
+// handle does the work; its result is "done", whatever the error.
+func (do work) handle(ctx context.Context, task *domain.Task) (string, error) {
+	err := do(ctx, task)
+	return "done", err
 }
 
 // enqueue submits n tasks.
@@ -149,7 +162,7 @@ func pass(d time.Duration) {
 }
 
 // forTime is a handler that works for so long, unless its context ends.
-func forTime(d time.Duration) func(context.Context, *domain.Task) error {
+func forTime(d time.Duration) work {
 	return func(ctx context.Context, _ *domain.Task) error {
 		select {
 		case <-time.After(d):
@@ -161,7 +174,7 @@ func forTime(d time.Duration) func(context.Context, *domain.Task) error {
 }
 
 // returning is a handler that returns err at once.
-func returning(err error) func(context.Context, *domain.Task) error {
+func returning(err error) work {
 	return func(context.Context, *domain.Task) error { return err }
 }
 
