@@ -32,7 +32,7 @@ func (s *Signals) listen(ctx context.Context, ready func(), hear func(applicatio
 	if err != nil {
 		return err
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	defer context.AfterFunc(ctx, func() { _ = c.Close() })() // which ends the wait
 	sub := redigo.PubSubConn{Conn: c.Conn}
 	if err := sub.Subscribe(s.channel); err != nil {
