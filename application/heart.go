@@ -32,6 +32,10 @@ func (w *Worker) heart(ctx context.Context, first chan<- struct{}) {
 			if !sleep(ctx, nudgeGather) {
 				return
 			}
+			select {
+			case <-w.nudged: // the beat comes after these hints too
+			default:
+			}
 		case <-ctx.Done():
 			return
 		}
@@ -44,20 +48,28 @@ const nudgeGather = 20 * time.Millisecond
 // listen has the heart beat at once when a task that the worker holds may have
 // been asked to stop: the hint says no more than that, the beat's answer decides.
 func (w *Worker) listen(ctx context.Context) {
+	listen(ctx, w.signals, w.events, func(s Signal) {
+		if s.Kind == SignalStop && w.holdings.holdsAny(s.Tasks) {
+			select {
+			case w.nudged <- struct{}{}:
+			default:
+			}
+		}
+	})
+}
+
+// listen listens until ctx ends, and again when the connection was lost.
+func listen(ctx context.Context, signals Signals, events Events, hear func(Signal)) {
 	wait := newBackoff()
 	for {
-		err := w.signals.Listen(ctx, wait.Reset, func(s Signal) {
-			if s.Kind == SignalStop && w.holdings.holdsAny(s.Tasks) {
-				select {
-				case w.nudged <- struct{}{}:
-				default:
-				}
-			}
-		})
+		err := signals.Listen(ctx, func() {
+			wait.Reset()
+			events.Turn(loopListen, nil)
+		}, hear)
 		if ctx.Err() != nil {
 			return
 		}
-		w.events.Turn(loopListen, err)
+		events.Turn(loopListen, err)
 		if !pause(ctx, wait) {
 			return
 		}

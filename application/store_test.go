@@ -11,11 +11,14 @@ import (
 
 // store is the state from which the mocks of a repository answer.
 type store struct {
-	mu    sync.Mutex
-	tasks map[domain.TaskID]domain.TaskState
+	mu       sync.Mutex
+	tasks    map[domain.TaskID]domain.TaskState
+	attempts map[domain.TaskID][]domain.Attempt // that saves came with
 }
 
-func newStore() *store { return &store{tasks: map[domain.TaskID]domain.TaskState{}} }
+func newStore() *store {
+	return &store{tasks: map[domain.TaskID]domain.TaskState{}, attempts: map[domain.TaskID][]domain.Attempt{}}
+}
 
 func (s *store) put(t *domain.Task) {
 	s.mu.Lock()
@@ -73,6 +76,7 @@ func (s *store) save(_ context.Context, t *domain.Task) error {
 			return domain.ErrConflict
 		}
 		s.tasks[t.ID()] = t.State()
+		s.attempts[t.ID()] = append(s.attempts[t.ID()], t.EndedAttempts()...)
 		t.MarkStored()
 		return nil
 	})

@@ -71,9 +71,9 @@ func (uc *WaitTask) Run(ctx context.Context, in WaitTaskInput) (*domain.Task, er
 		return nil, err
 	}
 	defer uc.leave(in.ID, w)
-	t, err := uc.tasks.Get(ctx, in.ID) // after enter, so that no change falls in between
+	t, err := uc.get(ctx, in.ID) // after enter, so that no change falls in between
 	if err != nil {
-		return nil, fmt.Errorf("get task %s: %w", in.ID, err)
+		return nil, err
 	}
 	timer := time.NewTimer(in.For)
 	defer timer.Stop()
@@ -84,12 +84,20 @@ func (uc *WaitTask) Run(ctx context.Context, in WaitTaskInput) (*domain.Task, er
 				t = news
 			}
 		case <-timer.C:
-			return uc.tasks.Get(ctx, in.ID)
+			return uc.get(ctx, in.ID)
 		case <-uc.ended:
 			return t, nil
 		case <-ctx.Done():
 			return t, nil
 		}
+	}
+	return t, nil
+}
+
+func (uc *WaitTask) get(ctx context.Context, id domain.TaskID) (*domain.Task, error) {
+	t, err := uc.tasks.Get(ctx, id)
+	if err != nil {
+		return nil, fmt.Errorf("get task %s: %w", id, err)
 	}
 	return t, nil
 }
@@ -123,7 +131,7 @@ func (uc *WaitTask) leave(id domain.TaskID, w *waiter) {
 // ends all waiting. It is for one call.
 func (uc *WaitTask) Serve(ctx context.Context) {
 	var listening sync.WaitGroup
-	listening.Go(func() { uc.listen(ctx) })
+	listening.Go(func() { listen(ctx, uc.signals, uc.events, uc.hear) })
 	defer listening.Wait()
 	defer close(uc.ended)
 	ticker := time.NewTicker(waitLook)
@@ -149,20 +157,6 @@ func (uc *WaitTask) Serve(ctx context.Context) {
 			for _, t := range tasks {
 				uc.deliver(t)
 			}
-		}
-	}
-}
-
-func (uc *WaitTask) listen(ctx context.Context) {
-	wait := newBackoff()
-	for {
-		err := uc.signals.Listen(ctx, wait.Reset, uc.hear)
-		if ctx.Err() != nil {
-			return
-		}
-		uc.events.Turn(loopListen, err)
-		if !pause(ctx, wait) {
-			return
 		}
 	}
 }
