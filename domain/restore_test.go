@@ -32,6 +32,14 @@ func TestRestore_RefusesWhatContradictsItself(t *testing.T) {
 		"processing and queued":         {"processing", func(s *domain.TaskState) { s.QueuedAt = start }},
 		"canceled and queued":           {"canceled", func(s *domain.TaskState) { s.QueuedAt = start }},
 		"pending and asked to stop":     {"pending", func(s *domain.TaskState) { s.StopRequestedAt = start }},
+		"failed and asked to stop":      {"failed", func(s *domain.TaskState) { s.StopRequestedAt = start }},
+		"attempted and never started":   {"failed", func(s *domain.TaskState) { s.StartedAt = time.Time{} }},
+		"started and never attempted":   {"pending", func(s *domain.TaskState) { s.StartedAt = start }},
+		"running with a result":         {"processing", func(s *domain.TaskState) { s.Result = "done" }},
+		"failed with a result":          {"failed", func(s *domain.TaskState) { s.Result = "done" }},
+		"pending with half a result":    {"pending", func(s *domain.TaskState) { s.ResultTruncated = true }},
+		"completed by nobody":           {"completed", func(s *domain.TaskState) { s.Worker = "" }},
+		"completed and never claimed":   {"completed", func(s *domain.TaskState) { s.Attempt = 0 }},
 	} {
 		s := taskIn(t, c.of).State()
 		if _, err := domain.Restore(s); err != nil {

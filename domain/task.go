@@ -105,8 +105,8 @@ func Restore(s TaskState) (*Task, error) {
 		wrong = "a result and not completed"
 	case !s.QueuedAt.IsZero() && s.Status != StatusPending:
 		wrong = "marked as queued and not pending"
-	case !s.StopRequestedAt.IsZero() && s.Status == StatusPending:
-		wrong = "asked to stop and pending"
+	case !s.StopRequestedAt.IsZero() && (s.Status == StatusPending || s.Status == StatusFailed):
+		wrong = "asked to stop, and neither running nor stopped nor completed"
 	}
 	if wrong != "" {
 		return nil, Errorf(CodeInternal, "task %s cannot be: %s", s.ID, wrong)
