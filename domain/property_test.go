@@ -2,6 +2,7 @@ package domain_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -13,20 +14,21 @@ import (
 
 // life is a task under a random sequence of calls, with the moves that it made.
 type life struct {
-	task *domain.Task
-	seen map[move]int
+	task    *domain.Task
+	seen    map[move]int
+	records map[int]domain.Attempt // what became of the attempts that ended without success
 }
 
 // call makes one call and checks what holds of every call.
 func (l *life) call(t *rapid.T, method string, call func() error) {
-	before := l.task.State()
+	before, unsaved := l.task.State(), len(l.task.EndedAttempts())
 	err := call()
-	after := l.task.State()
+	after, news := l.task.State(), l.task.EndedAttempts()[unsaved:]
 	if err != nil {
 		if _, ok := errors.AsType[*domain.Error](err); !ok {
 			t.Fatalf("%s returns the untyped %v", method, err)
 		}
-		if before != after {
+		if before != after || len(news) > 0 {
 			t.Fatalf("%s returns %q and yet changed\n%+v to\n%+v", method, err, before, after)
 		}
 		return
@@ -34,6 +36,7 @@ func (l *life) call(t *rapid.T, method string, call func() error) {
 	checkMove(t, method, before, after)
 	checkCounters(t, method, before, after)
 	checkParts(t, after)
+	l.checkAttempts(t, method, before, after, news)
 	if before.Status != after.Status {
 		l.seen[move{before.Status, after.Status}]++
 	}
@@ -51,6 +54,45 @@ func checkMove(t *rapid.T, method string, before, after domain.TaskState) {
 	if !before.StopRequestedAt.IsZero() && from == domain.StatusProcessing &&
 		to != domain.StatusProcessing && to != domain.StatusCanceled && to != domain.StatusCompleted {
 		t.Fatalf("%s made a task %s that was asked to stop", method, to)
+	}
+}
+
+// outcomes is how an attempt ends by each call that gives a task back.
+var outcomes = map[string]domain.AttemptOutcome{
+	"Fail": domain.OutcomeFailed, "Release": domain.OutcomeReleased, "Rescue": domain.OutcomeLost,
+}
+
+// checkAttempts checks that a call which gives a task back makes one record, any
+// other none, and that records and task together tell of each attempt once.
+func (l *life) checkAttempts(t *rapid.T, method string, before, after domain.TaskState, news []domain.Attempt) {
+	want, gaveBack := outcomes[method]
+	if after.Status == domain.StatusCanceled {
+		want = domain.OutcomeStopped
+	}
+	switch {
+	case !gaveBack && len(news) > 0, gaveBack && len(news) != 1:
+		t.Fatalf("%s has made the records %+v", method, news)
+	case gaveBack:
+		got := news[0]
+		if got.Number != before.Attempt || got.Worker != before.Worker || got.StartedAt != before.StartedAt ||
+			got.EndedAt != after.UpdatedAt || got.Outcome != want || got.EndedAt.Before(got.StartedAt) {
+			t.Fatalf("%s has made the record %+v of\n%+v", method, got, before)
+		}
+		if len(got.Error) > 4096 || !utf8.ValidString(got.Error) || strings.ContainsRune(got.Error, 0) {
+			t.Fatalf("%s has recorded the error %q", method, got.Error)
+		}
+		l.records[got.Number] = got
+	}
+	told := len(l.records)
+	latest, ok := l.task.LatestAttempt()
+	if _, recorded := l.records[latest.Number]; ok && recorded {
+		t.Fatalf("the task and a record tell of attempt %d", latest.Number)
+	}
+	if ok {
+		told++
+	}
+	if told != after.Attempt || ok != (after.Worker != "") {
+		t.Fatalf("%d of %d attempts are told of: %+v and %+v", told, after.Attempt, l.records, latest)
 	}
 }
 
@@ -100,7 +142,7 @@ func checkParts(t *rapid.T, s domain.TaskState) {
 	}
 	for name, moment := range map[string]time.Time{
 		"created_at": s.CreatedAt, "updated_at": s.UpdatedAt, "run_at": s.RunAt, "queued_at": s.QueuedAt,
-		"deadline": s.Deadline, "stop_requested_at": s.StopRequestedAt,
+		"deadline": s.Deadline, "started_at": s.StartedAt, "stop_requested_at": s.StopRequestedAt,
 	} {
 		if moment.Location() != time.UTC || moment.Nanosecond()%1000 != 0 {
 			t.Fatalf("%s is %s: not UTC in whole microseconds", name, moment)
@@ -114,6 +156,15 @@ func checkParts(t *rapid.T, s domain.TaskState) {
 	}
 	if s.Failures >= s.MaxAttempts && s.Status != domain.StatusFailed {
 		t.Fatalf("%s with %d failures of %d", s.Status, s.Failures, s.MaxAttempts)
+	}
+	if (s.Result != "" || s.ResultTruncated) && s.Status != domain.StatusCompleted {
+		t.Fatalf("%s with the result %.40q", s.Status, s.Result)
+	}
+	if len(s.Result) > domain.MaxResult || !utf8.ValidString(s.Result) || strings.ContainsRune(s.Result, 0) {
+		t.Fatalf("result: %d bytes, %.40q", len(s.Result), s.Result)
+	}
+	if s.StartedAt.After(s.UpdatedAt) || !s.StopRequestedAt.IsZero() && s.StopRequestedAt.Before(s.StartedAt) {
+		t.Fatalf("started at %s, updated at %s, asked to stop at %s", s.StartedAt, s.UpdatedAt, s.StopRequestedAt)
 	}
 	if len(s.LastError) > 4096 || !utf8.ValidString(s.LastError) {
 		t.Fatalf("last_error: %d bytes, %.40q", len(s.LastError), s.LastError)
@@ -148,7 +199,10 @@ func (l *life) actions() map[string]func(*rapid.T) {
 				Timeout: time.Duration(rapid.Int64Range(1, int64(time.Hour)).Draw(t, "timeout")),
 			}, now(t))
 		},
-		"Complete": func(t *rapid.T) error { return l.task.Complete(l.attempt(t), "done", now(t)) },
+		"Complete": func(t *rapid.T) error {
+			part := string(rapid.SliceOfN(rapid.Byte(), 0, 40).Draw(t, "result"))
+			return l.task.Complete(l.attempt(t), strings.Repeat(part, rapid.SampledFrom([]int{1, 1, 5000}).Draw(t, "times")), now(t))
+		},
 		"Fail": func(t *rapid.T) error {
 			f := domain.Failure{
 				Reason:     string(rapid.SliceOfN(rapid.Byte(), 0, 40).Draw(t, "reason")),
@@ -171,8 +225,13 @@ func (l *life) actions() map[string]func(*rapid.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			if len(task.EndedAttempts()) > 0 {
+				t.Fatal("a task that was loaded has attempts to be saved")
+			}
 			l.task = task
 		},
+		"save":  func(*rapid.T) { l.task.MarkStored() },
+		"clone": func(*rapid.T) { l.task = l.task.Clone() },
 	}
 	for method, call := range calls {
 		actions[method] = func(t *rapid.T) { l.call(t, method, func() error { return call(t) }) }
@@ -190,7 +249,7 @@ func TestTask_NoSequenceOfCallsBreaksARule(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		l := &life{task: task, seen: seen}
+		l := &life{task: task, seen: seen, records: map[int]domain.Attempt{}}
 		checkParts(t, task.State())
 		t.Repeat(l.actions())
 	}
