@@ -241,7 +241,7 @@ func TestWaitTask_BoundsItsCallers(t *testing.T) {
 		id := d.task()
 		first, second := d.waits(t.Context(), id, time.Second), d.waits(t.Context(), id, time.Minute)
 
-		wantCode(t, (<-d.waits(t.Context(), id, time.Minute)).err, domain.CodeUnavailable)
+		_ = wantCode(t, (<-d.waits(t.Context(), id, time.Minute)).err, domain.CodeUnavailable)
 
 		pass(time.Second)
 		d.want(first, domain.StatusProcessing, time.Second)

@@ -145,6 +145,11 @@ func TestSignals_SurviveARestartOfTheirServer(t *testing.T) {
 	if took := time.Since(begin); took > 2*time.Second {
 		t.Errorf("sending without a server took %v", took)
 	}
+	time.Sleep(5 * publishPause) // until all is taken
+	s.news <- struct{}{}         // as when a round took what the next was called for
+	time.Sleep(5 * publishPause)
+	send(1)
+	time.Sleep(5 * publishPause)
 	server.Start()
 	time.Sleep(dialPause + 2*publishPause)
 	l = listen(t, s)
