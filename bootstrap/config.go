@@ -50,13 +50,14 @@ type (
 
 	// WorkConfig is about processing tasks.
 	WorkConfig struct {
-		Handler     string        `env:"HANDLER" envDefault:"log:" help:"what does the work: log:, log:3s (and takes so long), sleep:3s or noop:" allowed:"noop:, log:, or log: or sleep: and a duration, such as sleep:3s"`
-		Capacity    int           `env:"WORKER_QUEUE_MAXSIZE" envDefault:"100" help:"most tasks that a worker has at once" min:"1" max:"100000"`
-		Lease       time.Duration `env:"LEASE_TIMEOUT" envDefault:"30s" help:"a worker silent for this long is lost, and its tasks go to others; it beats every tenth of it" min:"1s" max:"1h"`
-		TaskTimeout time.Duration `env:"TASK_TIMEOUT" envDefault:"30m" help:"how long one attempt may run" min:"100ms" max:"168h"`
-		RetryBase   time.Duration `env:"RETRY_BASE" envDefault:"1s" help:"longest wait before the first retry; it doubles from retry to retry" min:"1ms" max:"24h"`
-		RetryCap    time.Duration `env:"RETRY_CAP" envDefault:"10m" help:"longest wait before any retry" min:"1ms" max:"168h"`
-		MaxRescues  int           `env:"MAX_RESCUES" envDefault:"3" help:"a task that lost its worker this often has failed" min:"1" max:"1000"`
+		Handler       string        `env:"HANDLER" envDefault:"log:" help:"what does the work: log:, log:3s (and takes so long), sleep:3s, noop:, a URL that tasks are posted to, or exec:/path/program and its arguments"`
+		WebhookSecret string        `env:"WEBHOOK_SECRET" help:"signs what is posted to a URL: whsec_…; two, separated by a comma, while one replaces the other" secret:"true"`
+		Capacity      int           `env:"WORKER_QUEUE_MAXSIZE" envDefault:"100" help:"most tasks that a worker has at once" min:"1" max:"100000"`
+		Lease         time.Duration `env:"LEASE_TIMEOUT" envDefault:"30s" help:"a worker silent for this long is lost, and its tasks go to others; it beats every tenth of it" min:"1s" max:"1h"`
+		TaskTimeout   time.Duration `env:"TASK_TIMEOUT" envDefault:"30m" help:"how long one attempt may run" min:"100ms" max:"168h"`
+		RetryBase     time.Duration `env:"RETRY_BASE" envDefault:"1s" help:"longest wait before the first retry; it doubles from retry to retry" min:"1ms" max:"24h"`
+		RetryCap      time.Duration `env:"RETRY_CAP" envDefault:"10m" help:"longest wait before any retry" min:"1ms" max:"168h"`
+		MaxRescues    int           `env:"MAX_RESCUES" envDefault:"3" help:"a task that lost its worker this often has failed" min:"1" max:"1000"`
 	}
 
 	// AdminConfig is about a worker's own health.
@@ -175,8 +176,15 @@ func checkAddr(name, addr string) error {
 }
 
 func (c WorkConfig) check() error {
-	_, err := newHandler(c, slog.New(slog.DiscardHandler))
-	return err
+	if err := c.checkSecrets(); err != nil {
+		return err
+	}
+	_, closeHandler, err := newHandler(c, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
+	closeHandler()
+	return nil
 }
 
 // hasScheme looks at the scheme alone: what else is wrong with a URL its adapter
@@ -195,6 +203,7 @@ func hasScheme(raw string, schemes ...string) bool {
 func (c StoreConfig) path() string { return strings.TrimPrefix(c.DatabaseURL, "sqlite:") }
 
 // handlerGrace is how long a handler may take to return once its context has ended.
+// A program that is run gets two seconds between SIGTERM and SIGKILL.
 const handlerGrace = 3 * time.Second
 
 // worker is what the application wants to know.

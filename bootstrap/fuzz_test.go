@@ -19,6 +19,8 @@ func FuzzSettings(f *testing.F) {
 		{"LEASE_TIMEOUT=1ns\x00WORKER_QUEUE_MAXSIZE=-1", "@h:port/db"},
 		{"HANDLER=sleep:\n3s\x00MAX_ATTEMPTS=9999999999999999999999", "@[::1/0"},
 		{"HANDLER=\xff\x00RETRY_BASE=1e3", "#?password=x"},
+		{"HANDLER=exec:/no/such\n program 'x", "@host:1x/"},
+		{"HANDLER=exec:sh -c x | y", "://"},
 		{"\x00=\x00A\x00MIGRATE_ON_START=maybe", "\x7f@host"},
 		{"ADMIN_ADDR=:\x00SHUTDOWN_TIMEOUT=-1s", ",a=b"},
 	} {
@@ -49,6 +51,10 @@ func FuzzSettings(f *testing.F) {
 			{"API_KEYS=" + secret + rest},
 			{"API_KEYS=@" + secret + rest},
 			{"API_KEYS=name=" + secret + rest},
+			{"WEBHOOK_SECRET=" + secret + rest},
+			{"WEBHOOK_SECRET=whsec_" + secret + rest},
+			{"HANDLER=https://u:" + secret + rest},
+			{"HANDLER=ftp://" + secret + rest},
 		} {
 			env = append(env, given...)
 			api, err := LoadAPI(env)

@@ -2,29 +2,132 @@ package bootstrap
 
 import (
 	"log/slog"
+	"os"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/mattn/go-shellwords"
+
 	"github.com/millrace/millrace/adapters/builtin"
+	"github.com/millrace/millrace/adapters/command"
+	"github.com/millrace/millrace/adapters/webhook"
 	"github.com/millrace/millrace/application"
 )
 
-// newHandler makes the handler that HANDLER names.
-func newHandler(cfg WorkConfig, log *slog.Logger) (application.Handler, error) {
+const (
+	handlersAllowed = "noop:, log:, log: or sleep: and a duration, such as sleep:3s, an http:// or https:// URL, or exec: and a program with its arguments"
+	secretsAllowed  = "one or two secrets, separated by a comma or a space, each whsec_ and the base64 of 24 to 64 bytes"
+)
+
+// newHandler makes the handler that HANDLER names; the returned function closes
+// what it holds.
+func newHandler(cfg WorkConfig, log *slog.Logger) (application.Handler, func(), error) {
+	none := func() {}
 	scheme, rest, _ := strings.Cut(cfg.Handler, ":")
 	switch {
 	case scheme == "log" && rest == "":
-		return builtin.NewLog(log, 0), nil
+		return builtin.NewLog(log, 0), none, nil
 	case scheme == "log":
 		if d, err := time.ParseDuration(rest); err == nil && d >= 0 {
-			return builtin.NewLog(log, d), nil
+			return builtin.NewLog(log, d), none, nil
 		}
 	case scheme == "noop" && rest == "":
-		return builtin.Noop{}, nil
+		return builtin.Noop{}, none, nil
 	case scheme == "sleep":
 		if d, err := time.ParseDuration(rest); err == nil && d >= 0 {
-			return builtin.Sleep(d), nil
+			return builtin.Sleep(d), none, nil
 		}
+	case hasScheme(cfg.Handler, "http", "https"):
+		return newWebhook(cfg)
+	case scheme == "exec":
+		h, err := newCommand(cfg, rest)
+		return h, none, err
 	}
-	return nil, &SettingError{"HANDLER", cfg.Handler, "noop:, log:, or log: or sleep: and a duration, such as sleep:3s"}
+	value := cfg.Handler
+	if strings.Contains(value, "://") { // what is nearly a URL may hold a password
+		value = hidden
+	}
+	return nil, nil, &SettingError{"HANDLER", value, handlersAllowed}
+}
+
+// withHandler assembles something around the handler that HANDLER names; the
+// returned function closes both.
+func withHandler[T any](cfg WorkConfig, log *slog.Logger, assemble func(application.Handler) (T, func(), error)) (T, func(), error) {
+	var none T
+	handler, closeHandler, err := newHandler(cfg, log)
+	if err != nil {
+		return none, nil, err
+	}
+	all, closeAll, err := assemble(handler)
+	if err != nil {
+		closeHandler()
+		return none, nil, err
+	}
+	return all, func() { closeAll(); closeHandler() }, nil
+}
+
+// newWebhook: whether the secrets are right was checked before.
+func newWebhook(cfg WorkConfig) (application.Handler, func(), error) {
+	h, closeHandler, err := webhook.New(webhook.Config{
+		URL: cfg.Handler, Secrets: cfg.secrets(), UserAgent: "Millrace/" + Version(), Concurrency: cfg.Capacity,
+	})
+	if err != nil {
+		return nil, nil, &SettingError{"HANDLER", hidden, "an http:// or https:// URL: " + err.Error()}
+	}
+	return h, closeHandler, nil
+}
+
+// newCommand splits the line as a shell would, quotes and backslashes included,
+// and takes it no further: no variables, no pipes, no shell.
+func newCommand(cfg WorkConfig, line string) (application.Handler, error) {
+	const allowed = "exec: and a program with its arguments, such as exec:/usr/local/bin/work --fast 'an argument'"
+	parser := shellwords.NewParser()
+	words, err := parser.Parse(line)
+	switch {
+	case err != nil:
+		return nil, &SettingError{"HANDLER", cfg.Handler, allowed + ": " + err.Error()}
+	case parser.Position >= 0:
+		return nil, &SettingError{"HANDLER", cfg.Handler, allowed + "; no shell reads it, so ; & | < and > stand in quotes, or in a script"}
+	case len(words) == 0:
+		return nil, &SettingError{"HANDLER", cfg.Handler, allowed}
+	}
+	h, err := command.New(command.Config{Path: words[0], Args: words[1:], Env: withoutSecrets(os.Environ())})
+	if err != nil {
+		return nil, &SettingError{"HANDLER", cfg.Handler, allowed + ": " + err.Error()}
+	}
+	return h, nil
+}
+
+// secrets are the signing secrets.
+func (c WorkConfig) secrets() []string {
+	return strings.FieldsFunc(c.WebhookSecret, func(r rune) bool { return r == ',' || r == ' ' })
+}
+
+// checkSecrets looks at them whatever the handler is, so that a wrong one is seen
+// before the handler is changed.
+func (c WorkConfig) checkSecrets() error {
+	secrets := c.secrets()
+	if c.WebhookSecret == "" {
+		return nil
+	}
+	_, closeHandler, err := webhook.New(webhook.Config{URL: "https://localhost", Secrets: secrets})
+	if err != nil || len(secrets) == 0 || len(secrets) > 2 {
+		return &SettingError{"WEBHOOK_SECRET", hidden, secretsAllowed}
+	}
+	closeHandler()
+	return nil
+}
+
+// outsideSecrets are read by the libraries that connect to Millrace's servers.
+var outsideSecrets = []string{"PGPASSWORD"}
+
+// withoutSecrets is the environment for a program that does the work: all but
+// what opens Millrace's own doors.
+func withoutSecrets(environ []string) []string {
+	secret := slices.Concat(outsideSecrets, secretNames[APIConfig](), secretNames[WorkerConfig](), secretNames[EmbeddedConfig]())
+	return slices.DeleteFunc(slices.Clone(environ), func(line string) bool {
+		name, _, _ := strings.Cut(line, "=")
+		return slices.Contains(secret, name)
+	})
 }

@@ -5,7 +5,9 @@ package command
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -49,7 +51,13 @@ func New(cfg Config) (*Handler, error) {
 	}
 	path, err := exec.LookPath(cfg.Path)
 	if err != nil {
-		return nil, fmt.Errorf("find the program: %w", err)
+		if e, ok := errors.AsType[*exec.Error](err); ok {
+			err = e.Err
+		}
+		if e, ok := errors.AsType[*fs.PathError](err); ok {
+			err = e.Err
+		}
+		return nil, fmt.Errorf("the program %q cannot be run: %w", cfg.Path, err)
 	}
 	cfg.Path = path
 	if cfg.Grace <= 0 {

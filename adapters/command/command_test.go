@@ -124,7 +124,7 @@ func TestNew_RefusesWhatCannotBeRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	for path, want := range map[string]string{
-		"": "", dir: "", plain: "permission denied", filepath.Join(dir, "missing"): "no such file", "no-such-program-anywhere": "not found",
+		"": "", dir: "", plain: "permission denied", filepath.Join(dir, "missing\n"): "no such file", "no-such-program-anywhere": "not found",
 	} {
 		_, err := New(Config{Path: path})
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {

@@ -1,0 +1,157 @@
+package bootstrap
+
+import (
+	"encoding/base64"
+	"errors"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/millrace/millrace/adapters/builtin"
+	"github.com/millrace/millrace/adapters/command"
+	"github.com/millrace/millrace/adapters/webhook"
+	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/domain"
+)
+
+// whsec makes a signing secret.
+func whsec(fill string) string {
+	return "whsec_" + base64.StdEncoding.EncodeToString([]byte(strings.Repeat(fill, 32)))
+}
+
+// loadHandler reads the settings of a worker and makes its handler.
+func loadHandler(t *testing.T, env ...string) (application.Handler, error) {
+	t.Helper()
+	cfg, err := LoadWorker(env)
+	if err != nil {
+		return nil, err
+	}
+	h, closeHandler, err := newHandler(cfg.WorkConfig, slog.New(slog.DiscardHandler))
+	if err == nil {
+		t.Cleanup(closeHandler)
+	}
+	return h, err
+}
+
+func isA[H application.Handler](h application.Handler) bool { _, ok := h.(H); return ok }
+
+func TestHandler_IsWhatTheSettingNames(t *testing.T) {
+	a, b := whsec("a"), whsec("b")
+	for _, c := range []struct {
+		env []string
+		is  func(application.Handler) bool
+	}{
+		{nil, isA[*builtin.Log]},
+		{[]string{"HANDLER=log:"}, isA[*builtin.Log]},
+		{[]string{"HANDLER=log:1s"}, isA[*builtin.Log]},
+		{[]string{"HANDLER=noop:"}, isA[builtin.Noop]},
+		{[]string{"HANDLER=sleep:3s"}, isA[builtin.Sleep]},
+		{[]string{"HANDLER=http://127.0.0.1:9000/tasks"}, isA[*webhook.Handler]},
+		{[]string{"HANDLER=https://user:password@host/tasks?a=b", "WEBHOOK_SECRET=" + a}, isA[*webhook.Handler]},
+		{[]string{"HANDLER=https://host", "WEBHOOK_SECRET=" + a + "," + b}, isA[*webhook.Handler]},
+		{[]string{"HANDLER=https://host", "WEBHOOK_SECRET= " + a + ", " + b}, isA[*webhook.Handler]},
+		{[]string{"HANDLER=exec:/bin/sh"}, isA[*command.Handler]},
+		{[]string{"HANDLER=exec:sh -c 'exit 0; exit 1'"}, isA[*command.Handler]},
+		{[]string{"HANDLER=log:", "WEBHOOK_SECRET=" + a}, isA[*builtin.Log]},
+	} {
+		if h, err := loadHandler(t, c.env...); err != nil || !c.is(h) {
+			t.Errorf("%q: a %T, error %v", c.env, h, err)
+		}
+	}
+}
+
+func TestHandler_RefusesAWrongSettingWithOneLine(t *testing.T) {
+	a := whsec("s3cret")
+	for _, c := range []struct {
+		env  []string
+		want []string
+	}{
+		{[]string{"HANDLER=dance:"}, []string{`HANDLER="dance:"`, "sleep:3s", "exec:", "https://"}},
+		{[]string{"HANDLER=noop:x"}, []string{`HANDLER="noop:x"`}},
+		{[]string{"HANDLER=https:/host"}, []string{`HANDLER="https:/host"`}},
+		{[]string{"HANDLER=htps://u:s3cret@host"}, []string{`HANDLER="(hidden)"`}},
+		{[]string{"HANDLER=https://u:s3cret@"}, []string{`HANDLER="(hidden)"`, "names no host"}},
+		{[]string{"HANDLER=https://u:s3cret@host:port"}, []string{`HANDLER="(hidden)"`, "no URL"}},
+		{[]string{"HANDLER=exec:"}, []string{`HANDLER="exec:"`, "exec:/usr/local/bin/work"}},
+		{[]string{"HANDLER=exec:/no/such/program --fast"}, []string{`HANDLER="exec:/no/such/program --fast"`, "no such file"}},
+		{[]string{"HANDLER=exec:/etc/passwd"}, []string{"permission denied"}},
+		{[]string{"HANDLER=exec:no-such-program-anywhere"}, []string{"not found"}},
+		{[]string{"HANDLER=exec:sh -c 'exit"}, []string{"HANDLER="}},
+		{[]string{"HANDLER=exec:sort | uniq"}, []string{"no shell"}},
+		{[]string{"HANDLER=exec:sort > file"}, []string{"no shell"}},
+		{[]string{"WEBHOOK_SECRET=s3cret"}, []string{"WEBHOOK_SECRET=", "(hidden)", "whsec_"}},
+		{[]string{"WEBHOOK_SECRET=whsec_s3cret"}, []string{"WEBHOOK_SECRET=", "(hidden)", "24 to 64 bytes"}},
+		{[]string{"WEBHOOK_SECRET=,"}, []string{"WEBHOOK_SECRET="}},
+		{[]string{"WEBHOOK_SECRET=" + strings.Join([]string{whsec("a"), whsec("b"), whsec("c")}, ",")}, []string{"one or two"}},
+		{[]string{"WEBHOOK_SECRET=" + whsec("a") + "," + a}, []string{"WEBHOOK_SECRET="}}, // 192 bytes
+	} {
+		for program, load := range map[string]func([]string) error{
+			"worker":   func(env []string) error { _, err := LoadWorker(env); return err },
+			"millrace": func(env []string) error { _, err := LoadEmbedded(env); return err },
+		} {
+			err := load(c.env)
+			if _, ok := errors.AsType[*SettingError](err); !ok {
+				t.Errorf("%s with %q: %v", program, c.env, err)
+				continue
+			}
+			for _, want := range c.want {
+				if text := err.Error(); !strings.Contains(text, want) || strings.ContainsAny(text, "\r\n") || strings.Contains(text, "s3cret") {
+					t.Errorf("%s with %q: %s", program, c.env, text)
+				}
+			}
+		}
+	}
+}
+
+// A program that does the work gets the worker's environment, and none of the
+// secrets of Millrace.
+func TestHandler_HidesSecretsFromPrograms(t *testing.T) {
+	secrets := []string{"DATABASE_URL", "QUEUE_URL", "API_KEYS", "WEBHOOK_SECRET", "PGPASSWORD"}
+	for _, name := range secrets {
+		t.Setenv(name, "s3cret")
+	}
+	t.Setenv("OF_THE_WORKER", "is passed on")
+	h, err := loadHandler(t, "HANDLER=exec:env")
+	if err != nil {
+		t.Fatal(err)
+	}
+	task, err := domain.NewTask(domain.TaskSpec{Message: "Hello World", MaxAttempts: 1}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := h.Handle(t.Context(), task)
+	if err != nil || strings.Contains(got, "s3cret") {
+		t.Errorf("%q, error %v", got, err)
+	}
+	for _, want := range []string{"OF_THE_WORKER=is passed on", "PATH=" + os.Getenv("PATH"), "MILLRACE_TASK_ID=" + task.ID().String()} {
+		if !slices.Contains(strings.Split(got, "\n"), want) {
+			t.Errorf("no %s in %q", want, got)
+		}
+	}
+}
+
+func TestWithHandler_ClosesTheHandlerLast(t *testing.T) {
+	cfg, err := LoadWorker(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := slog.New(slog.DiscardHandler)
+	closed := false
+	_, closeAll, err := withHandler(cfg.WorkConfig, log, func(application.Handler) (int, func(), error) {
+		return 1, func() { closed = true }, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if closeAll(); !closed {
+		t.Error("what was assembled is not closed")
+	}
+	broken := errors.New("broken")
+	_, closeAll, err = withHandler(cfg.WorkConfig, log, func(application.Handler) (int, func(), error) { return 0, nil, broken })
+	if !errors.Is(err, broken) || closeAll != nil {
+		t.Errorf("error %v", err)
+	}
+}
