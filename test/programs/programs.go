@@ -48,6 +48,9 @@ func buildAndRun(m *testing.M) (int, error) {
 	return m.Run(), nil
 }
 
+// Path is where the program of that name is.
+func Path(name string) string { return filepath.Join(dir, name) }
+
 // Process is a running program. Its methods fail the test when they cannot do
 // what they say.
 type Process struct {
@@ -80,7 +83,7 @@ func (o *output) String() string {
 // if the test failed.
 func Start(t testing.TB, folder string, env []string, name string, args ...string) *Process {
 	t.Helper()
-	p := &Process{t: t, cmd: exec.CommandContext(context.Background(), filepath.Join(dir, name), args...), done: make(chan struct{})}
+	p := &Process{t: t, cmd: exec.CommandContext(context.Background(), Path(name), args...), done: make(chan struct{})}
 	p.cmd.Dir = folder
 	p.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH")}, env...)
 	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out
