@@ -139,8 +139,9 @@ func TestHandler_KillsAGroupThatDoesNotEnd(t *testing.T) {
 func TestHandler_WaitsForChildrenThatCleanUp(t *testing.T) {
 	t.Parallel()
 	_, err, took := stop(t, `
-		(trap 'sleep 0.3; echo cleaned up >&2; exit' TERM; touch "$READY"; while :; do sleep 0.1; done) &
-		echo pid $$ pid $! >&2; wait`, time.Minute)
+		(trap 'sleep 0.3; echo cleaned up >&2; exit' TERM; touch "$READY-too"; while :; do sleep 0.1; done) &
+		echo pid $$ pid $! >&2
+		until [ -e "$READY-too" ]; do sleep 0.01; done; touch "$READY"; wait`, time.Minute)
 	if !errors.Is(err, errStop) || !strings.Contains(err.Error(), "cleaned up") || took > 10*time.Second {
 		t.Fatalf("it took %s, error %v", took, err)
 	}
@@ -183,7 +184,7 @@ func TestHandler_KillsWhatTheProgramLeaves(t *testing.T) {
 func TestHandler_ReturnsWhenAStrangerHoldsThePipes(t *testing.T) {
 	t.Parallel()
 	begun := time.Now()
-	result, err := shell(t, `setsid sleep 600 <&0 & echo pid $$ pid $!; sleep 0.1`).Handle(t.Context(), claimed(t, strings.Repeat("x", 1<<20)))
+	result, err := shell(t, `exec 3<&0; setsid sleep 600 <&3 & echo pid $$ pid $!; sleep 0.1`).Handle(t.Context(), claimed(t, strings.Repeat("x", 1<<20)))
 	if err != nil || time.Since(begun) > 20*time.Second {
 		t.Fatalf("error %v after %s", err, time.Since(begun))
 	}
@@ -192,6 +193,29 @@ func TestHandler_ReturnsWhenAStrangerHoldsThePipes(t *testing.T) {
 		t.Errorf("the stranger is gone: %v", err)
 	}
 	wantGone(t, all)
+}
+
+// A reader that got no turn before the deadline loses nothing.
+func TestReadAll_ReadsWhatIsThereAfterItsDeadline(t *testing.T) {
+	t.Parallel()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close() // after readAll: somebody holds the other end
+	want := strings.Repeat("x", 60<<10)
+	if _, err := w.WriteString(want); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.SetReadDeadline(time.Now().Add(-time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	var got strings.Builder
+	readAll(&got, r)
+	if got.String() != want {
+		t.Errorf("%d bytes of %d", got.Len(), len(want))
+	}
 }
 
 func TestHandler_StartsNothingOnceItsContextHasEnded(t *testing.T) {
