@@ -48,8 +48,13 @@ func newAPI(cfg APIConfig, log *slog.Logger, local postgres.LocalTime) (*API, fu
 	submitTask := application.NewSubmitTask(applicationTaskRepository, applicationQueue, clock, submitLimits)
 	getTask := application.NewGetTask(applicationTaskRepository)
 	listTasks := application.NewListTasks(applicationTaskRepository)
-	cancelTask := application.NewCancelTask(applicationTaskRepository, clock)
-	reopenTask := application.NewReopenTask(applicationTaskRepository, applicationQueue, clock)
+	signals, cleanup3 := redis.NewSignals(pool, log)
+	cancelTask := application.NewCancelTask(applicationTaskRepository, signals, clock)
+	reopenTask := application.NewReopenTask(applicationTaskRepository, applicationQueue, signals, clock)
+	events := telemetry.NewEvents(log)
+	waitLimit := provideWaitLimit(httpConfig)
+	waitTask := application.NewWaitTask(applicationTaskRepository, signals, events, waitLimit)
+	listAttempts := application.NewListAttempts(applicationTaskRepository)
 	checkReadiness := provideAPIReadiness(db, pool)
 	useCases := httpapi.UseCases{
 		Submit:    submitTask,
@@ -57,17 +62,21 @@ func newAPI(cfg APIConfig, log *slog.Logger, local postgres.LocalTime) (*API, fu
 		List:      listTasks,
 		Cancel:    cancelTask,
 		Reopen:    reopenTask,
+		Wait:      waitTask,
+		Attempts:  listAttempts,
 		Readiness: checkReadiness,
 	}
 	server := httpapi.NewServer(config, useCases, log)
-	api := provideAPI(migrateConfig, db, clock, server, log)
+	bootstrapDoor := provideDoor(server, waitTask)
+	api := provideAPI(migrateConfig, db, clock, bootstrapDoor, log)
 	return api, func() {
+		cleanup3()
 		cleanup2()
 		cleanup()
 	}, nil
 }
 
-func newWorker(cfg WorkerConfig, log *slog.Logger, local postgres.LocalTime) (*Worker, func(), error) {
+func newWorker(cfg WorkerConfig, handler application.Handler, log *slog.Logger, local postgres.LocalTime) (*Worker, func(), error) {
 	adminConfig := cfg.AdminConfig
 	serverConfig := cfg.ServerConfig
 	db, cleanup, err := providePostgres(serverConfig)
@@ -88,26 +97,22 @@ func newWorker(cfg WorkerConfig, log *slog.Logger, local postgres.LocalTime) (*W
 	}
 	queue := redis.NewQueue(pool, log)
 	applicationQueue := provideServerQueue(queue, log)
-	handler, err := newHandler(workConfig, log)
-	if err != nil {
-		cleanup2()
-		cleanup()
-		return nil, nil, err
-	}
+	signals, cleanup3 := redis.NewSignals(pool, log)
 	events := telemetry.NewEvents(log)
-	worker := application.NewWorker(workerInfo, workerConfig, taskRepository, workerRepository, applicationQueue, handler, clock, events)
+	worker := application.NewWorker(workerInfo, workerConfig, taskRepository, workerRepository, applicationQueue, signals, handler, clock, events)
 	dispatchRepository := postgres.NewDispatchRepository(db)
 	dispatcher := application.NewDispatcher(workerInfo, workerConfig, dispatchRepository, workerRepository, applicationQueue, clock, events)
 	bootstrapCrew := provideCrew(worker, dispatcher, workerInfo, log)
 	checkReadiness := provideWorkerReadiness(db, pool, worker)
 	bootstrapWorker := provideWorker(adminConfig, db, clock, bootstrapCrew, checkReadiness, log)
 	return bootstrapWorker, func() {
+		cleanup3()
 		cleanup2()
 		cleanup()
 	}, nil
 }
 
-func newEmbedded(cfg EmbeddedConfig, log *slog.Logger) (*Embedded, func(), error) {
+func newEmbedded(cfg EmbeddedConfig, handler application.Handler, log *slog.Logger) (*Embedded, func(), error) {
 	storeConfig := cfg.StoreConfig
 	db, cleanup, err := provideSQLite(storeConfig)
 	if err != nil {
@@ -128,19 +133,18 @@ func newEmbedded(cfg EmbeddedConfig, log *slog.Logger) (*Embedded, func(), error
 	submitTask := application.NewSubmitTask(taskRepository, queue, bootstrapSystemClock, submitLimits)
 	getTask := application.NewGetTask(taskRepository)
 	listTasks := application.NewListTasks(taskRepository)
-	cancelTask := application.NewCancelTask(taskRepository, bootstrapSystemClock)
-	reopenTask := application.NewReopenTask(taskRepository, queue, bootstrapSystemClock)
+	signals := memory.NewSignals()
+	cancelTask := application.NewCancelTask(taskRepository, signals, bootstrapSystemClock)
+	reopenTask := application.NewReopenTask(taskRepository, queue, signals, bootstrapSystemClock)
+	events := telemetry.NewEvents(log)
+	waitLimit := provideWaitLimit(httpConfig)
+	waitTask := application.NewWaitTask(taskRepository, signals, events, waitLimit)
+	listAttempts := application.NewListAttempts(taskRepository)
 	workConfig := cfg.WorkConfig
 	workerInfo := provideWorkerInfo(workConfig)
 	workerConfig := provideWorkerConfig(workConfig, stopConfig)
 	workerRepository := sqlite.NewWorkerRepository(db)
-	handler, err := newHandler(workConfig, log)
-	if err != nil {
-		cleanup()
-		return nil, nil, err
-	}
-	events := telemetry.NewEvents(log)
-	worker := application.NewWorker(workerInfo, workerConfig, taskRepository, workerRepository, queue, handler, bootstrapSystemClock, events)
+	worker := application.NewWorker(workerInfo, workerConfig, taskRepository, workerRepository, queue, signals, handler, bootstrapSystemClock, events)
 	checkReadiness := provideEmbeddedReadiness(db, worker)
 	useCases := httpapi.UseCases{
 		Submit:    submitTask,
@@ -148,13 +152,16 @@ func newEmbedded(cfg EmbeddedConfig, log *slog.Logger) (*Embedded, func(), error
 		List:      listTasks,
 		Cancel:    cancelTask,
 		Reopen:    reopenTask,
+		Wait:      waitTask,
+		Attempts:  listAttempts,
 		Readiness: checkReadiness,
 	}
 	server := httpapi.NewServer(config, useCases, log)
+	bootstrapDoor := provideDoor(server, waitTask)
 	dispatchRepository := sqlite.NewDispatchRepository(db)
 	dispatcher := application.NewDispatcher(workerInfo, workerConfig, dispatchRepository, workerRepository, queue, bootstrapSystemClock, events)
 	bootstrapCrew := provideCrew(worker, dispatcher, workerInfo, log)
-	embedded := provideEmbedded(db, server, bootstrapCrew, log)
+	embedded := provideEmbedded(db, bootstrapDoor, bootstrapCrew, log)
 	return embedded, func() {
 		cleanup()
 	}, nil

@@ -51,7 +51,7 @@ func TestLog_EndsWithItsContext(t *testing.T) {
 		ctx, end := context.WithCancelCause(t.Context())
 		time.AfterFunc(time.Second, func() { end(why) })
 		begun := time.Now()
-		err := builtin.NewLog(slog.New(slog.DiscardHandler), time.Hour).Handle(ctx, newTask(t))
+		_, err := builtin.NewLog(slog.New(slog.DiscardHandler), time.Hour).Handle(ctx, newTask(t))
 		if !errors.Is(err, why) || time.Since(begun) != time.Second {
 			t.Errorf("%v after %s", err, time.Since(begun))
 		}

@@ -20,7 +20,7 @@ import (
 // handle is a handler of the test's own, which no program has.
 type handle func(ctx context.Context, t *domain.Task) error
 
-func (h handle) Handle(ctx context.Context, t *domain.Task) error { return h(ctx, t) }
+func (h handle) Handle(ctx context.Context, t *domain.Task) (string, error) { return "", h(ctx, t) }
 
 // parts are what a worker inside the test process is made of: the real ones.
 type parts struct {
@@ -117,7 +117,7 @@ func (p parts) run(t *testing.T, cfg application.WorkerConfig, h handle) (stop f
 	t.Helper()
 	info := application.WorkerInfo{ID: domain.NewWorkerID(), Host: "here", PID: 1, Version: "test", Started: p.clock.Now()}
 	events := telemetry.NewEvents(slog.New(slog.NewTextHandler(t.Output(), nil)))
-	worker := application.NewWorker(info, cfg, p.tasks, p.workers, p.queue, h, p.clock, events)
+	worker := application.NewWorker(info, cfg, p.tasks, p.workers, p.queue, memory.NewSignals(), h, p.clock, events)
 	dispatcher := application.NewDispatcher(info, cfg, p.dispatch, p.workers, p.queue, p.clock, events)
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	var both sync.WaitGroup
