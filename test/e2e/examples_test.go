@@ -105,7 +105,8 @@ func runSection(t *testing.T, steps []step) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	here := strings.NewReplacer("127.0.0.1:8000", addr, "127.0.0.1:9000", receiver, "receiver.py 9000", "receiver.py "+port)
+	here := strings.NewReplacer("127.0.0.1:8000", addr, "127.0.0.1:9000", receiver, "receiver.py 9000", "receiver.py "+port,
+		"go build -o bin/count ./examples/count", "test -x bin/count") // it is built with the programs
 
 	const mark = "@@ the next step @@"
 	script := "set -eu\nexport LISTEN_ADDR=" + addr + "\n"

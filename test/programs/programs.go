@@ -22,8 +22,8 @@ import (
 // dir is where the programs are, once Main has built them.
 var dir string
 
-// Main builds the programs, runs the tests and removes the programs again. Call
-// it from TestMain with the exit code as its result.
+// Main builds the programs and the Go example, runs the tests and removes the
+// programs again. Call it from TestMain with the exit code as its result.
 func Main(m *testing.M) int {
 	code, err := buildAndRun(m)
 	if err != nil {
@@ -40,8 +40,9 @@ func buildAndRun(m *testing.M) (int, error) {
 	}
 	defer os.RemoveAll(into)
 	dir = into
-	const module = "github.com/millrace/millrace/cmd/"
-	build := exec.CommandContext(context.Background(), "go", "build", "-o", dir, module+"api", module+"worker", module+"millrace")
+	const module = "github.com/millrace/millrace/"
+	build := exec.CommandContext(context.Background(), "go", "build", "-o", dir,
+		module+"cmd/api", module+"cmd/worker", module+"cmd/millrace", module+"examples/count")
 	if out, err := build.CombinedOutput(); err != nil {
 		return 0, fmt.Errorf("build the programs: %w\n%s", err, out)
 	}

@@ -1,6 +1,7 @@
-// Command go is a worker of Millrace whose handler is a Go function: it counts
-// the words of each message. It takes the settings of cmd/worker from the
-// environment, and works beside the other workers of the deployment.
+// Command count has a Go function as the handler of Millrace's tasks: it counts
+// the words of each message. It takes its settings from the environment. Where
+// DATABASE_URL names a PostgreSQL it is one more worker of that deployment, beside
+// all others; else it is API and worker in one process on an embedded store.
 package main
 
 import (
@@ -18,10 +19,15 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := millrace.Work(ctx, count, millrace.Options{Env: os.Environ()}); err != nil {
+	run := millrace.Serve
+	if strings.HasPrefix(os.Getenv("DATABASE_URL"), "postgres") {
+		run = millrace.Work
+	}
+	err := run(ctx, count, millrace.Options{Env: os.Environ()})
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "count:", err)
-		os.Exit(1) //nolint:gocritic // stop has nothing to undo by now
+		os.Exit(1)
 	}
 }
 
