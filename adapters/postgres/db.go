@@ -76,10 +76,16 @@ func (db *DB) Probe(ctx context.Context) error {
 // read runs a query that changes nothing. It may be repeated on another
 // connection, and a cancel request does no harm: ctx ends it early unless the
 // link is stalled, which takes CallTimeout.
-func (p *pool) read(ctx context.Context, query func(ctx context.Context, q sqlx.QueryerContext) error) error {
-	ctx, cancel := context.WithTimeout(ctx, p.cfg.CallTimeout)
+//
+// A caller who gives up is no outage, though the server says 57014 for both.
+func (p *pool) read(caller context.Context, query func(ctx context.Context, q sqlx.QueryerContext) error) error {
+	ctx, cancel := context.WithTimeout(caller, p.cfg.CallTimeout)
 	defer cancel()
-	return translate(query(ctx, p.x))
+	err := query(ctx, p.x)
+	if err != nil && errors.Is(caller.Err(), context.Canceled) {
+		return fmt.Errorf("postgres: %w", caller.Err())
+	}
+	return translate(err)
 }
 
 // write runs one statement or one transaction that changes something, on a

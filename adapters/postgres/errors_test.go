@@ -11,7 +11,9 @@ import (
 	"os"
 	"syscall"
 	"testing"
+	"time"
 
+	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
 	"github.com/lib/pq/pqerror"
 
@@ -62,5 +64,19 @@ func TestTranslate(t *testing.T) {
 	}
 	if translate(nil) != nil {
 		t.Error("nil became an error")
+	}
+}
+
+func TestRead_ACallerWhoGivesUpIsNoOutage(t *testing.T) {
+	t.Parallel()
+	db := open(t, Config{})
+	ctx, giveUp := context.WithCancel(t.Context())
+	defer time.AfterFunc(200*time.Millisecond, giveUp).Stop()
+	err := db.read(ctx, func(ctx context.Context, q sqlx.QueryerContext) error {
+		var slept []string
+		return sqlx.SelectContext(ctx, q, &slept, "SELECT pg_sleep(10)::text")
+	})
+	if !errors.Is(err, context.Canceled) || errors.Is(err, domain.ErrUnavailable) {
+		t.Errorf("%v", err)
 	}
 }
