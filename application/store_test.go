@@ -32,6 +32,16 @@ func (s *store) state(id domain.TaskID) domain.TaskState {
 	return s.tasks[id]
 }
 
+func (s *store) getMany(ctx context.Context, ids ...domain.TaskID) ([]*domain.Task, error) {
+	var found []*domain.Task
+	for _, id := range ids {
+		if t, err := s.get(ctx, id); err == nil {
+			found = append(found, t)
+		}
+	}
+	return found, nil
+}
+
 // change is a change by somebody else.
 func (s *store) change(id domain.TaskID, change func(*domain.Task) error) error {
 	s.mu.Lock()

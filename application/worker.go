@@ -3,6 +3,8 @@ package application
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -204,20 +206,25 @@ func (w *Worker) tellClaimed(claimed []*domain.Task) {
 // reportUnknown looks at what could not be claimed. A task that was canceled, or
 // was claimed through another entry, is skipped; an id that names no task is told.
 func (w *Worker) reportUnknown(ctx context.Context, ids []domain.TaskID, claimed []*domain.Task) {
-	if len(claimed) == len(ids) {
+	left := make(map[domain.TaskID]bool, len(ids))
+	for _, id := range ids {
+		left[id] = true
+	}
+	for _, t := range claimed {
+		delete(left, t.ID())
+	}
+	if len(left) == 0 {
 		return
 	}
-	got := make(map[domain.TaskID]bool, len(claimed))
-	for _, t := range claimed {
-		got[t.ID()] = true
+	known, err := w.tasks.GetMany(ctx, slices.Collect(maps.Keys(left))...)
+	if err != nil {
+		return // they are dropped all the same, merely untold
 	}
-	for _, id := range ids {
-		if got[id] {
-			continue
-		}
-		if _, err := w.tasks.Get(ctx, id); errors.Is(err, domain.ErrTaskNotFound) {
-			w.events.EntryDropped(id)
-		}
+	for _, t := range known {
+		delete(left, t.ID())
+	}
+	for id := range left {
+		w.events.EntryDropped(id)
 	}
 }
 

@@ -50,6 +50,7 @@ func onRig(t *testing.T, test func(t *testing.T, r *rig)) {
 func (r *rig) start() {
 	r.t.Helper()
 	r.tasks.EXPECT().Get(anyArg, anyArg).DoAndReturn(r.store.get).AnyTimes()
+	r.tasks.EXPECT().GetMany(anyArg, anyArg).DoAndReturn(r.store.getMany).AnyTimes()
 	r.tasks.EXPECT().Save(anyArg, anyArg).DoAndReturn(r.save).AnyTimes()
 	r.tasks.EXPECT().Claim(anyArg, anyArg).DoAndReturn(r.claim).AnyTimes()
 	r.workers.EXPECT().Beat(anyArg, anyArg).DoAndReturn(r.beat).AnyTimes()

@@ -49,7 +49,7 @@ func Migrate(ctx context.Context, db *DB, log *slog.Logger) error {
 	}
 	done, err := provider.Up(ctx)
 	for _, m := range done {
-		log.InfoContext(ctx, "schema migrated", "version", m.Source.Version, "took", m.Duration)
+		log.InfoContext(ctx, "schema migrated", "version", m.Source.Version, "took", m.Duration.String())
 	}
 	if err != nil {
 		return fmt.Errorf("migrate the schema: %w", translate(err))

@@ -26,6 +26,7 @@ func Queue(t *testing.T, open func(t *testing.T) application.Queue) {
 		"PullTakesWhatIsThereWithoutWaiting":      queueNoWaitForMore,
 		"PullWaitsUntilThereIsOne":                queueWaits,
 		"EveryWaitingPullIsWokenWhenThereIsOne":   queueWakesAll,
+		"PullComesBackWhenNothingComes":           queueComesBack,
 		"PullEndsWithItsContext":                  queueEndsWithContext,
 		"PullWithAnEndedContextTakesNothing":      queueEndedContext,
 		"NothingIsLostWhenPullsAreStopped":        queueStopsLoseNothing,
@@ -262,6 +263,15 @@ func queueManyPushers(t *testing.T, q application.Queue) {
 			return !slices.ContainsFunc(own, func(o application.Entry) bool { return o.ID == e.ID })
 		})
 		queueWant(t, mine, own)
+	}
+}
+
+// A worker shows that it makes progress by the turns of its pull.
+func queueComesBack(t *testing.T, q application.Queue) {
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if got, err := q.Pull(ctx, 1); len(got) != 0 || err != nil {
+		t.Fatalf("a pull from an empty queue: %v, error %v; want none and none within 10 s", got, err)
 	}
 }
 
