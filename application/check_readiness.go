@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
+
+	"github.com/millrace/millrace/domain"
 )
 
 // Health is how well a program, or a part of it, can do its work.
@@ -34,12 +36,31 @@ type Readiness struct {
 // CheckReadiness tells whether a program can do its work.
 type CheckReadiness struct {
 	probes   []NamedProbe
+	held     atomic.Bool
 	stopping atomic.Bool
 }
 
 // NewCheckReadiness makes the use case.
 func NewCheckReadiness(probes ...NamedProbe) *CheckReadiness {
 	return &CheckReadiness{probes: probes}
+}
+
+// errStarting is why a program that is held is not ready.
+var errStarting = domain.Errorf(domain.CodeUnavailable, "the program is still starting")
+
+// Hold says that the program can be asked how it is, and nothing else yet: it
+// waits for what it needs. Open ends that.
+func (uc *CheckReadiness) Hold() { uc.held.Store(true) }
+
+// Open says that the program has all that it needs in order to begin.
+func (uc *CheckReadiness) Open() { uc.held.Store(false) }
+
+// Held returns why the program does nothing yet, nil if it does.
+func (uc *CheckReadiness) Held() error {
+	if uc.held.Load() {
+		return errStarting
+	}
+	return nil
 }
 
 // Stop makes every later Run answer HealthStopping, so that nothing more is
@@ -64,6 +85,9 @@ func (uc *CheckReadiness) Run(ctx context.Context) Readiness {
 		case r.Health == HealthReady:
 			r.Health = HealthDegraded
 		}
+	}
+	if err := uc.Held(); err != nil {
+		r.Health, r.Checks["start"] = HealthUnready, err
 	}
 	if uc.stopping.Load() {
 		r.Health = HealthStopping

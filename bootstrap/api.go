@@ -17,6 +17,7 @@ type API struct {
 	db             *postgres.DB
 	clock          *postgres.Clock
 	door           *door
+	ready          *application.CheckReadiness
 	log            *slog.Logger
 }
 
@@ -25,8 +26,10 @@ func NewAPI(cfg APIConfig, log *slog.Logger) (*API, func(), error) {
 	return newAPI(cfg, log, time.Now)
 }
 
-func provideAPI(cfg MigrateConfig, db *postgres.DB, clock *postgres.Clock, door *door, log *slog.Logger) *API {
-	return &API{migrateOnStart: cfg.MigrateOnStart, db: db, clock: clock, door: door, log: log}
+func provideAPI(cfg MigrateConfig, db *postgres.DB, clock *postgres.Clock, door *door,
+	ready *application.CheckReadiness, log *slog.Logger,
+) *API {
+	return &API{migrateOnStart: cfg.MigrateOnStart, db: db, clock: clock, door: door, ready: ready, log: log}
 }
 
 // Migrate brings the schema up to date, waiting for PostgreSQL.
@@ -35,17 +38,42 @@ func (a *API) Migrate(ctx context.Context) error {
 }
 
 // Run waits for PostgreSQL, migrates if that is set, and serves until ctx ends.
+// How it is can be asked from the start.
 func (a *API) Run(ctx context.Context) error {
-	err := prepare(ctx, a.log, a.db, a.clock, func(ctx context.Context) error {
-		if a.migrateOnStart {
-			return postgres.Migrate(ctx, a.db, a.log)
+	return onceReady(ctx, a.ready, a.door.run, func(ctx context.Context) error {
+		return prepare(ctx, a.log, a.db, a.clock, func(ctx context.Context) error {
+			if a.migrateOnStart {
+				return postgres.Migrate(ctx, a.db, a.log)
+			}
+			return postgres.CheckSchema(ctx, a.db)
+		})
+	}, a.clock.Run)
+}
+
+// onceReady serves from the start, held until prepare has brought about all that
+// the program needs, and then works until ctx ends.
+func onceReady(ctx context.Context, ready *application.CheckReadiness,
+	serve, prepare func(context.Context) error, work func(context.Context),
+) error {
+	ready.Hold()
+	inner, stop := context.WithCancel(ctx)
+	defer stop()
+	var unprepared error
+	err := together(inner, serve, func(ctx context.Context) {
+		if unprepared = prepare(ctx); unprepared != nil {
+			stop()
+			return
 		}
-		return postgres.CheckSchema(ctx, a.db)
+		ready.Open()
+		work(ctx)
 	})
 	if err != nil {
-		return unlessEnded(ctx, err)
+		return err
 	}
-	return beside(ctx, a.clock.Run, a.door.run)
+	if ctx.Err() != nil { // told to end, while it was still waiting maybe
+		return nil
+	}
+	return unprepared
 }
 
 // door is the server of the API, and what keeps the waiting of its clients.
@@ -74,21 +102,13 @@ func prepare(ctx context.Context, log *slog.Logger, db *postgres.DB, clock *post
 	return until(ctx, log, "the time of PostgreSQL", clock.Sync)
 }
 
-// beside runs background for as long as main runs.
-func beside(ctx context.Context, background func(context.Context), main func(context.Context) error) error {
-	// The background must outlast main, which may still be busy when ctx has ended.
+// beside runs background for as long as main runs, which may still be busy for a
+// while when ctx has ended.
+func beside(ctx context.Context, background, main func(context.Context)) {
 	side, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var wait sync.WaitGroup
 	wait.Go(func() { background(side) })
 	defer wait.Wait()
 	defer stop()
-	return main(ctx)
-}
-
-// unlessEnded returns err unless it merely says that the program was told to end.
-func unlessEnded(ctx context.Context, err error) error {
-	if ctx.Err() == nil {
-		return err
-	}
-	return nil
+	main(ctx)
 }

@@ -68,7 +68,7 @@ func newAPI(cfg APIConfig, log *slog.Logger, local postgres.LocalTime) (*API, fu
 	}
 	server := httpapi.NewServer(config, useCases, log)
 	bootstrapDoor := provideDoor(server, waitTask)
-	api := provideAPI(migrateConfig, db, clock, bootstrapDoor, log)
+	api := provideAPI(migrateConfig, db, clock, bootstrapDoor, checkReadiness, log)
 	return api, func() {
 		cleanup3()
 		cleanup2()

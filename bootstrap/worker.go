@@ -20,6 +20,7 @@ type Worker struct {
 	clock *postgres.Clock
 	crew  *crew
 	admin *httpapi.Server // nil: nobody asks
+	ready *application.CheckReadiness
 	log   *slog.Logger
 }
 
@@ -43,7 +44,7 @@ func NewWorkerWith(cfg WorkerConfig, handler application.Handler, log *slog.Logg
 }
 
 func provideWorker(cfg AdminConfig, db *postgres.DB, clock *postgres.Clock, crew *crew, ready *application.CheckReadiness, log *slog.Logger) *Worker {
-	w := &Worker{db: db, clock: clock, crew: crew, log: log}
+	w := &Worker{db: db, clock: clock, crew: crew, ready: ready, log: log}
 	if cfg.AdminAddr != "" {
 		w.admin = httpapi.NewAdminServer(cfg.AdminAddr, ready, log)
 	}
@@ -51,19 +52,18 @@ func provideWorker(cfg AdminConfig, db *postgres.DB, clock *postgres.Clock, crew
 }
 
 // Run waits for PostgreSQL and for the schema that it needs, and works until ctx
-// ends.
+// ends. How it is can be asked from the start.
 func (w *Worker) Run(ctx context.Context) error {
-	err := prepare(ctx, w.log, w.db, w.clock, func(ctx context.Context) error { return postgres.CheckSchema(ctx, w.db) })
-	if err != nil {
-		return unlessEnded(ctx, err)
+	serve := func(ctx context.Context) error { // nobody asks
+		<-ctx.Done()
+		return nil
 	}
-	return beside(ctx, w.clock.Run, func(ctx context.Context) error {
-		if w.admin == nil {
-			w.crew.run(ctx)
-			return nil
-		}
-		return together(ctx, w.admin.Run, w.crew.run)
-	})
+	if w.admin != nil {
+		serve = w.admin.Run
+	}
+	return onceReady(ctx, w.ready, serve, func(ctx context.Context) error {
+		return prepare(ctx, w.log, w.db, w.clock, func(ctx context.Context) error { return postgres.CheckSchema(ctx, w.db) })
+	}, func(ctx context.Context) { beside(ctx, w.clock.Run, w.crew.run) })
 }
 
 // crew is a worker and the dispatcher beside it.

@@ -42,13 +42,17 @@ const (
 	freeingTakes = 100 * time.Millisecond
 )
 
-// admit answers 503 at once when as many requests are under way as there may be,
+// admit answers 503 while the program is still starting, and at once when as many requests are under way as there may be,
 // unless one of them only dribbles its body: that one has to give way. Health is
 // always told: a service that is busy is not dead.
 func (h *handlers) admit(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if isOpen(r) {
 			next.ServeHTTP(w, r)
+			return
+		}
+		if err := h.uc.Readiness.Held(); err != nil {
+			h.fail(w, r, err)
 			return
 		}
 		if !h.requests.take() && (!h.uploads.cutLongest() || !h.requests.takeSoon()) {

@@ -147,6 +147,12 @@ func TestPrograms_WaitForPostgreSQL(t *testing.T) {
 	programs.Eventually(t, 10*time.Second, "both say that they wait", func() bool {
 		return strings.Contains(w.Output(), "waiting for PostgreSQL") && strings.Contains(d.api.Output(), "waiting for PostgreSQL")
 	})
+	base := "http://" + d.addr
+	for path, want := range map[string]int{"/healthz": http.StatusOK, "/readyz": http.StatusServiceUnavailable, "/tasks": http.StatusServiceUnavailable} {
+		if status, text := call(t, base, http.MethodGet, path, ""); status != want {
+			t.Errorf("%s while it waits: %d, not %d: %s", path, status, want, text)
+		}
+	}
 	server.Start()
 	d.ready()
 	d.becomes(d.submit("patience").ID, "completed", 20*time.Second)
