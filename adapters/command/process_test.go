@@ -74,8 +74,8 @@ func wantGone(t *testing.T, pids []int) {
 var errStop = errors.New("the task is asked to stop")
 
 // stop runs the script and ends its context once it has said that it is ready, by
-// creating the file $READY. It returns the error and how long the end took.
-func stop(t *testing.T, script string, grace time.Duration) (string, error, time.Duration) {
+// creating the file $READY. It returns what the handler did, and how long the end took.
+func stop(t *testing.T, script string, grace time.Duration) (string, time.Duration, error) {
 	t.Helper()
 	ready := t.TempDir() + "/ready"
 	h, err := New(Config{Path: "/bin/sh", Args: []string{"-c", script}, Env: []string{"PATH=/usr/bin:/bin", "READY=" + ready}, Grace: grace})
@@ -97,16 +97,16 @@ func stop(t *testing.T, script string, grace time.Duration) (string, error, time
 	result, err := h.Handle(ctx, claimed(t, "Hello World"))
 	select {
 	case at := <-ended:
-		return result, err, time.Since(at)
+		return result, time.Since(at), err
 	default:
 		t.Fatalf("it ended before its context: %v", err)
-		return "", nil, 0
+		return "", 0, nil
 	}
 }
 
 func TestHandler_AsksTheProgramToEndFirst(t *testing.T) {
 	t.Parallel()
-	_, err, took := stop(t, `
+	_, took, err := stop(t, `
 		trap 'echo cleaned up >&2; exit 3' TERM
 		sleep 600 & echo pid $$ pid $! >&2; sleep 0.1; touch "$READY"; wait`, time.Minute)
 	if !errors.Is(err, errStop) || !strings.Contains(err.Error(), "exited with 3") || !strings.Contains(err.Error(), "cleaned up") {
@@ -121,7 +121,7 @@ func TestHandler_AsksTheProgramToEndFirst(t *testing.T) {
 func TestHandler_KillsAGroupThatDoesNotEnd(t *testing.T) {
 	t.Parallel()
 	const grace = 300 * time.Millisecond
-	_, err, took := stop(t, `
+	_, took, err := stop(t, `
 		trap '' TERM
 		sleep 600 & one=$!
 		(sleep 600; :) & echo pid $$ pid $one pid $! >&2
@@ -138,7 +138,7 @@ func TestHandler_KillsAGroupThatDoesNotEnd(t *testing.T) {
 // The shell dies of SIGTERM at once, while its child cleans up.
 func TestHandler_WaitsForChildrenThatCleanUp(t *testing.T) {
 	t.Parallel()
-	_, err, took := stop(t, `
+	_, took, err := stop(t, `
 		(trap 'sleep 0.3; echo cleaned up >&2; exit' TERM; touch "$READY-too"; while :; do sleep 0.1; done) &
 		echo pid $$ pid $! >&2
 		until [ -e "$READY-too" ]; do sleep 0.01; done; touch "$READY"; wait`, time.Minute)
@@ -150,7 +150,7 @@ func TestHandler_WaitsForChildrenThatCleanUp(t *testing.T) {
 
 func TestHandler_ProgramThatFinishesFirstWins(t *testing.T) {
 	t.Parallel()
-	result, err, _ := stop(t, `trap 'echo done; exit 0' TERM; touch "$READY"; while :; do sleep 0.1; done`, time.Minute)
+	result, _, err := stop(t, `trap 'echo done; exit 0' TERM; touch "$READY"; while :; do sleep 0.1; done`, time.Minute)
 	if err != nil || result != "done\n" {
 		t.Errorf("result %q, error %v", result, err)
 	}

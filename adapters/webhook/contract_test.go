@@ -51,7 +51,7 @@ func behave(b contract.Behaviour) http.HandlerFunc {
 		case err != nil:
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 		case b == contract.Echoes:
-			w.Write(body)
+			_, _ = w.Write(body)
 		case b == contract.Names:
 			fmt.Fprintf(w, "%s %s", r.Header.Get("webhook-id"), r.Header.Get("Millrace-Attempt"))
 		case b == contract.Fails:
@@ -64,12 +64,12 @@ func behave(b contract.Behaviour) http.HandlerFunc {
 		case b == contract.Hangs:
 			<-r.Context().Done() // until the connection is given up
 		case b == contract.Floods:
-			io.WriteString(w, strings.Repeat(contract.HandlerFlood, contract.HandlerVolume))
+			_, _ = io.WriteString(w, strings.Repeat(contract.HandlerFlood, contract.HandlerVolume))
 		case b == contract.Garbles:
-			io.WriteString(w, contract.HandlerGarbage)
+			_, _ = io.WriteString(w, contract.HandlerGarbage)
 		case b == contract.Rants:
 			w.WriteHeader(http.StatusInternalServerError)
-			io.WriteString(w, strings.Repeat(contract.HandlerGarbage+"\n", contract.HandlerVolume/len(contract.HandlerGarbage)))
+			_, _ = io.WriteString(w, strings.Repeat(contract.HandlerGarbage+"\n", contract.HandlerVolume/len(contract.HandlerGarbage)))
 		}
 	}
 }

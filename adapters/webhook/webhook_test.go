@@ -237,7 +237,7 @@ func TestHandler_UsesItsConnectionsAgain(t *testing.T) {
 		if string(body) == "fail" {
 			w.WriteHeader(http.StatusInternalServerError)
 		}
-		io.WriteString(w, strings.Repeat("x", domain.MaxResult+maxDrain/2)) // longer than what counts
+		_, _ = io.WriteString(w, strings.Repeat("x", domain.MaxResult+maxDrain/2)) // longer than what counts
 	}))
 	server.Config.ConnState = func(_ net.Conn, s http.ConnState) {
 		if s == http.StateNew {
@@ -267,7 +267,7 @@ func TestHandler_SaysWhyItsContextEnded(t *testing.T) {
 		"no answer": func(_ http.ResponseWriter, r *http.Request) { _, _ = io.ReadAll(r.Body); <-r.Context().Done() },
 		"broke off": func(w http.ResponseWriter, r *http.Request) {
 			_, _ = io.ReadAll(r.Body)
-			io.WriteString(w, "half")
+			_, _ = io.WriteString(w, "half")
 			_ = http.NewResponseController(w).Flush()
 			<-r.Context().Done()
 		},
