@@ -272,13 +272,16 @@ func TestHandler_SaysWhyItsContextEnded(t *testing.T) {
 			<-r.Context().Done()
 		},
 	} {
-		cause := errors.New("the attempt's time is over")
-		ctx, cancel := context.WithTimeoutCause(t.Context(), 100*time.Millisecond, cause)
-		defer cancel()
-		_, err := open(t, serve(t, receive), Config{}).Handle(ctx, claimed(t, "Hello World", time.Now()))
-		if !errors.Is(err, cause) || !strings.Contains(err.Error(), name) {
-			t.Errorf("%s: error %v", name, err)
-		}
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cause := errors.New("the attempt's time is over")
+			ctx, cancel := context.WithTimeoutCause(t.Context(), 2*time.Second, cause) // long enough for half an answer
+			defer cancel()
+			_, err := open(t, serve(t, receive), Config{}).Handle(ctx, claimed(t, "Hello World", time.Now()))
+			if !errors.Is(err, cause) || !strings.Contains(err.Error(), name) {
+				t.Errorf("error %v", err)
+			}
+		})
 	}
 }
 
