@@ -22,7 +22,7 @@ type (
 	// ServerConfig names the servers of a deployment.
 	ServerConfig struct {
 		DatabaseURL      string `env:"DATABASE_URL" envDefault:"postgres://millrace:millrace@127.0.0.1:5432/millrace?sslmode=disable" help:"PostgreSQL: postgres://user:password@host:port/database; several hosts: host1:port1,host2:port2" allowed:"a postgres:// URL" secret:"true"`
-		DatabaseMaxConns int    `env:"DATABASE_MAX_CONNS" envDefault:"10" help:"most connections to PostgreSQL" min:"2" max:"1000"`
+		DatabaseMaxConns int    `env:"DATABASE_MAX_CONNS" envDefault:"10" help:"most connections to PostgreSQL, besides two for a worker's heartbeats" min:"2" max:"1000"`
 		QueueURL         string `env:"QUEUE_URL" envDefault:"redis://127.0.0.1:6379/0" help:"Redis: redis://host:port/db or rediss://…; ?prefix= sets the prefix of its keys" allowed:"a redis:// or rediss:// URL" secret:"true"`
 	}
 

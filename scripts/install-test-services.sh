@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Sees to it that the tests can start a PostgreSQL and a Redis of their own, and
-# give PostgreSQL a wrong time of day with libfaketime: installs what is missing
-# of the three through the system's package manager, if it may. Says and does
-# nothing when all is there. Starts no server, and makes sure
-# that the packages start none either.
+# give PostgreSQL a wrong time of day with libfaketime, and that curl and Python
+# are there for the examples: installs what is missing through the system's
+# package manager, if it may. Says and does nothing when all is there. Starts no
+# server, and makes sure that the packages start none either.
 set -euo pipefail
 
 have_postgres() {
@@ -28,11 +28,14 @@ have_faketime() {
 }
 
 have_servers() { have_postgres && have_redis; }
+have_tools() { command -v curl >/dev/null && command -v python3 >/dev/null; }
 
 missing() {
   have_postgres || echo "$1"
   have_redis || echo "$2"
   have_faketime || echo "${3:-}"
+  command -v curl >/dev/null || echo curl
+  command -v python3 >/dev/null || echo python3
 }
 
 # as_root runs a command as root, or fails at once where that would ask for a password.
@@ -89,7 +92,7 @@ install_apt() {
 }
 
 main() {
-  have_servers && have_faketime && return
+  have_servers && have_faketime && have_tools && return
   local packages=() install shown
   if command -v apt-get >/dev/null; then
     mapfile -t packages < <(missing postgresql redis-server libfaketime)
@@ -114,6 +117,7 @@ main() {
     $install "${packages[@]}" >/dev/null </dev/null || true # what is missing then is told here
   fi
   have_servers || give_up "${packages[*]}" "$shown"
+  have_tools || echo "The tests of the examples will fail without curl and python3. Install them with: $shown" >&2
   have_faketime || echo "The tests that give PostgreSQL a wrong time of day will fail without libfaketime. Install it with: $shown" >&2
 }
 
