@@ -104,7 +104,7 @@ func readKeys(path string) (string, error) {
 		}
 		return "", fmt.Errorf("the file cannot be opened: %w", err)
 	}
-	defer f.Close()
+	defer f.Close() //nolint:errcheck // it is only read from
 	content, err := io.ReadAll(io.LimitReader(f, maxKeysFile+1))
 	switch {
 	case err != nil:

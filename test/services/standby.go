@@ -130,6 +130,6 @@ func (s *PostgresServer) ask(query string, into ...any) error {
 	if err != nil {
 		return err
 	}
-	defer db.Close() //nolint:errcheck // it was only read from
+	defer db.Close()
 	return db.QueryRowContext(ctx, query).Scan(into...)
 }
