@@ -112,7 +112,7 @@ func TestSlowLoris_IsCutOffWhileOthersAreServed(t *testing.T) {
 
 func TestOverload_TurnsAwayAtOnceWhatWaitsForTheStoreInVain(t *testing.T) {
 	const most, clients = 20, 300
-	s := newService(t, func(cfg *httpapi.Config) { cfg.Waiting = most })
+	s := newService(t, func(cfg *httpapi.Config) { cfg.Waiting, cfg.ReadTimeout = most, time.Minute })
 	release := make(chan struct{})
 	var inside, peak atomic.Int64
 	s.store.set(func(context.Context) error {
@@ -126,7 +126,11 @@ func TestOverload_TurnsAwayAtOnceWhatWaitsForTheStoreInVain(t *testing.T) {
 	answers := make(chan answer, clients)
 	var wait sync.WaitGroup
 	for range clients {
-		wait.Go(func() { answers <- s.call("POST", "/tasks", `{"message":"x"}`) })
+		wait.Go(func() {
+			var a answer
+			defer func() { answers <- a }() // also if call gives up
+			a = s.call("POST", "/tasks", `{"message":"x"}`)
+		})
 	}
 	for range clients - most {
 		a := <-answers
@@ -157,7 +161,7 @@ func TestOverload_TurnsAwayAtOnceWhatWaitsForTheStoreInVain(t *testing.T) {
 }
 
 func TestOverload_TurnsAwayMoreRequestsThanMayBeUnderWayButTellsItsHealth(t *testing.T) {
-	s := newService(t, func(cfg *httpapi.Config) { cfg.Requests = 2 })
+	s := newService(t, func(cfg *httpapi.Config) { cfg.Requests, cfg.ReadTimeout = 2, time.Minute })
 	arrived, release := make(chan struct{}), make(chan struct{})
 	s.store.set(func(context.Context) error {
 		arrived <- struct{}{}
@@ -190,7 +194,7 @@ func TestOverload_TurnsAwayMoreRequestsThanMayBeUnderWayButTellsItsHealth(t *tes
 }
 
 func TestOverload_ABodyThatDribblesGivesWay(t *testing.T) {
-	s := newService(t, func(cfg *httpapi.Config) { cfg.Requests, cfg.ReadTimeout = 3, time.Minute })
+	s := newService(t, func(cfg *httpapi.Config) { cfg.Requests, cfg.ReadTimeout = 3, 10*time.Second })
 	base := runAndStop(t, s.server)
 	said := make(chan string, 3)
 	for range 3 {
@@ -200,10 +204,7 @@ func TestOverload_ABodyThatDribblesGivesWay(t *testing.T) {
 			said <- answer
 		}()
 	}
-	for status(t, base+"/tasks") == http.StatusOK { // until all three are there
-		time.Sleep(time.Millisecond)
-	}
-	time.Sleep(1100 * time.Millisecond) // and have had their time
+	time.Sleep(1200 * time.Millisecond) // all have their places, and have had their time
 	for range 3 {
 		if got := status(t, base+"/tasks"); got != http.StatusOK {
 			t.Errorf("another gets %d", got)

@@ -144,7 +144,7 @@ func (g *generator) request() (*http.Request, string) {
 	if g.chance(3) {
 		path += pick(g, []string{"/", "//", "/..", "/.", "%2f", ";x", "/x", "%", "\x7f", "?"})
 	}
-	if g.chance(15) {
+	if g.chance(15) || path == "/" && g.chance(30) {
 		header.Set("Accept", pick(g, append([]string{"application/json", "text/html", "*/*", "text/plain", "application/*;q=0", "*; q=.2", "application/yaml"}, hostile...)))
 	}
 	body := g.body(op, header)
@@ -200,6 +200,8 @@ func (g *generator) parameter(p *openapi3.Parameter) string {
 		return pick(g, g.cursors)
 	case p.Name == "If-None-Match" && len(g.etags) > 0:
 		return pick(g, g.etags)
+	case p.Name == "wait": // of which there are many
+		return pick(g, []string{"0", "-1", "61", "0.5", "1e9"})
 	case p.Name == "status":
 		return pick(g, g.doc.Components.Schemas["TaskStatus"].Value.Enum).(string)
 	}
@@ -283,7 +285,10 @@ func (g *generator) value(s *openapi3.Schema, depth int) any {
 		if s.Max != nil {
 			high = *s.Max
 		}
-		return pick(g, []int{int(low), int(high), int(low) + g.IntN(int(high-low)+1), int(low) - 1, int(high) + 1})
+		if g.chance(30) {
+			return pick(g, []int{int(low), int(high), int(low) - 1, int(high) + 1})
+		}
+		return int(low) + g.IntN(min(int(high-low), 20)) // mostly small, for the sake of time
 	case s.Type.Is(openapi3.TypeBoolean):
 		return g.chance(50)
 	}
