@@ -111,7 +111,7 @@ var hostile = []string{
 
 func (g *generator) request() (*http.Request, string) {
 	path := pick(g, g.paths)
-	if g.chance(50) {
+	if g.chance(75) {
 		path = pick(g, []string{"/tasks", "/tasks/{id}"})
 	}
 	item := g.doc.Paths.Value(path)
@@ -144,7 +144,9 @@ func (g *generator) request() (*http.Request, string) {
 	if g.chance(3) {
 		path += pick(g, []string{"/", "//", "/..", "/.", "%2f", ";x", "/x", "%", "\x7f", "?"})
 	}
-	if g.chance(15) || path == "/" && g.chance(30) {
+	if path == "/" && g.chance(30) {
+		header.Set("Accept", "text/html")
+	} else if g.chance(15) {
 		header.Set("Accept", pick(g, append([]string{"application/json", "text/html", "*/*", "text/plain", "application/*;q=0", "*; q=.2", "application/yaml"}, hostile...)))
 	}
 	body := g.body(op, header)
