@@ -140,7 +140,7 @@ type Task struct {
 	// MaxAttempts So many failures make it failed.
 	MaxAttempts int `json:"max_attempts"`
 
-	// LastError Why the latest attempt failed. Absent if none did.
+	// LastError Why the latest attempt that failed did. Absent if none did.
 	LastError string `json:"last_error,omitempty"`
 
 	// RunAt It does not run before.
