@@ -56,6 +56,20 @@ func (h *handlers) authenticate(next http.Handler) http.Handler {
 	})
 }
 
+// sameOrigin refuses what a page of another site has a browser send: without it
+// any page could give work to a Millrace on its visitor's machine, where nobody
+// needs a key. Requests of other programs say nothing of an origin, and pass.
+func (h *handlers) sameOrigin(next http.Handler) http.Handler {
+	protection := http.NewCrossOriginProtection()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if protection.Check(r) != nil {
+			h.fail(w, r, crossOrigin.because("a browser sent this for a page of another site"))
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
 // bearer returns the token of the Authorization header (RFC 6750, section 2.1).
 func bearer(r *http.Request) (string, bool) {
 	values := r.Header.Values("Authorization")

@@ -90,3 +90,25 @@ func TestAccess_TellsWhoseTheKeyIs(t *testing.T) {
 		t.Errorf("a client without a key: %v %s", err, a.Body)
 	}
 }
+
+// A page of another site must not give work to a Millrace on its visitor's
+// machine; the page at /docs, and programs, may.
+func TestAPI_RefusesPagesOfOtherSites(t *testing.T) {
+	s := newService(t)
+	own := strings.TrimPrefix(s.URL, "http://")
+	for header, want := range map[string]int{
+		"Sec-Fetch-Site: cross-site":  http.StatusForbidden,
+		"Sec-Fetch-Site: same-site":   http.StatusForbidden,
+		"Sec-Fetch-Site: same-origin": http.StatusCreated,
+		"Sec-Fetch-Site: none":        http.StatusCreated,
+		"Origin: http://evil.example": http.StatusForbidden,
+		"Origin: http://" + own:       http.StatusCreated,
+	} {
+		if got := s.call(http.MethodPost, "/tasks", `{"message":"hello"}`, header); got.status != want {
+			t.Errorf("%s: %d, not %d", header, got.status, want)
+		}
+	}
+	if got := s.call(http.MethodGet, "/tasks", "", "Sec-Fetch-Site: cross-site"); got.status != http.StatusOK {
+		t.Errorf("a read: %d", got.status)
+	}
+}

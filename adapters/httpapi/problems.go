@@ -33,6 +33,8 @@ var (
 		"The request cannot be read without doubt: JSON that is broken, has trailing data, doubled names or bytes that are not UTF-8, or an id that is not a UUID."}
 	unauthorized = problemKind{"unauthorized", http.StatusUnauthorized, "Unauthorized",
 		"The request has no key, or one that is not known. The service's operator hands out keys; send yours as Authorization: Bearer KEY."}
+	crossOrigin = problemKind{"cross_origin", http.StatusForbidden, "Cross-origin request",
+		"A page of another site had a browser send this. Such a page cannot change anything here; programs other than browsers can."}
 	notFound = problemKind{"not_found", http.StatusNotFound, "Task not found",
 		"There is no task with this id."}
 	noSuchPath = problemKind{"no_such_path", http.StatusNotFound, "No such path",
@@ -63,7 +65,7 @@ var (
 
 // problemKinds lists them all, for /problems.
 var problemKinds = []problemKind{
-	malformed, unauthorized, notFound, noSuchPath, methodNotAllowed, notAcceptable, requestTimeout, conflict, changed, tooLarge,
+	malformed, unauthorized, crossOrigin, notFound, noSuchPath, methodNotAllowed, notAcceptable, requestTimeout, conflict, changed, tooLarge,
 	unsupportedMediaType, invalid, internal, unavailable, overloaded,
 }
 

@@ -57,7 +57,7 @@ func bareRouter(h *handlers) *mux.Router {
 
 // outermost is around everything: what holds for every answer.
 func (h *handlers) outermost(next http.Handler) http.Handler {
-	next = h.authenticate(h.admit(next))
+	next = h.sameOrigin(h.authenticate(h.admit(next)))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.Header().Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")

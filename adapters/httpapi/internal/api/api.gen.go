@@ -202,6 +202,9 @@ type Changed = Problem
 // Conflict A problem document (RFC 9457).
 type Conflict = Problem
 
+// CrossOrigin A problem document (RFC 9457).
+type CrossOrigin = Problem
+
 // Internal A problem document (RFC 9457).
 type Internal = Problem
 
