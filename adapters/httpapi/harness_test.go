@@ -22,7 +22,6 @@ import (
 	"github.com/getkin/kin-openapi/routers/gorillamux"
 
 	"github.com/millrace/millrace/adapters/httpapi"
-	"github.com/millrace/millrace/adapters/memory"
 	"github.com/millrace/millrace/adapters/telemetry"
 	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/domain"
@@ -78,12 +77,20 @@ func (s *tap) List(ctx context.Context, q application.TaskQuery) ([]*domain.Task
 	return s.TaskRepository.List(ctx, q)
 }
 
-// probe is a Probe that fails as a test says.
-type probe struct{ err error }
+// probe is a Probe that fails as a test says. Else it asks the next one, if any.
+type probe struct {
+	err  error
+	next application.Probe
+}
 
-func (p *probe) Probe(context.Context) error { return p.err }
+func (p *probe) Probe(ctx context.Context) error {
+	if p.err != nil || p.next == nil {
+		return p.err
+	}
+	return p.next.Probe(ctx)
+}
 
-// service is the API over real use cases on an embedded store.
+// service is the API over real use cases, on an embedded store unless a test says otherwise.
 type service struct {
 	*httptest.Server
 	t         *testing.T
@@ -99,8 +106,16 @@ type service struct {
 
 func newService(t *testing.T, change ...func(*httpapi.Config)) *service {
 	t.Helper()
-	tasks, queue, clock := openStores(t)
-	s := &service{t: t, store: &tap{TaskRepository: tasks}, db: &probe{}, queue: &probe{}, log: &logBuffer{}, clock: clock}
+	return newServiceOn(t, openStores(t), change...)
+}
+
+// newServiceOn is newService on stores that the test has opened.
+func newServiceOn(t *testing.T, on stores, change ...func(*httpapi.Config)) *service {
+	t.Helper()
+	s := &service{
+		t: t, store: &tap{TaskRepository: on.tasks}, db: &probe{next: on.tasksProbe}, queue: &probe{next: on.queueProbe},
+		log: &logBuffer{}, clock: on.clock,
+	}
 	s.readiness = application.NewCheckReadiness(
 		application.NamedProbe{Name: "database", Probe: s.db, Needs: true},
 		application.NamedProbe{Name: "queue", Probe: s.queue})
@@ -112,19 +127,18 @@ func newService(t *testing.T, change ...func(*httpapi.Config)) *service {
 		c(&cfg)
 	}
 	log := slog.New(slog.NewJSONHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	signals := memory.NewSignals()
-	wait := application.NewWaitTask(s.store, signals, telemetry.NewEvents(log), maxWaiters)
+	wait := application.NewWaitTask(s.store, on.signals, telemetry.NewEvents(log), maxWaiters)
 	ctx, stop := context.WithCancel(context.Background())
 	var serving sync.WaitGroup
 	serving.Go(func() { wait.Serve(ctx) })
 	s.endWaiting = func() { stop(); serving.Wait() }
 	t.Cleanup(s.endWaiting)
 	s.server = httpapi.NewServer(cfg, httpapi.UseCases{
-		Submit:    application.NewSubmitTask(s.store, queue, clock, application.SubmitLimits{MessageBytes: messageBytes, MaxAttempts: 5}),
+		Submit:    application.NewSubmitTask(s.store, on.queue, on.clock, application.SubmitLimits{MessageBytes: cfg.MessageBytes, MaxAttempts: 5}),
 		Get:       application.NewGetTask(s.store),
 		List:      application.NewListTasks(s.store),
-		Cancel:    application.NewCancelTask(s.store, signals, clock),
-		Reopen:    application.NewReopenTask(s.store, queue, signals, clock),
+		Cancel:    application.NewCancelTask(s.store, on.signals, on.clock),
+		Reopen:    application.NewReopenTask(s.store, on.queue, on.signals, on.clock),
 		Wait:      wait,
 		Attempts:  application.NewListAttempts(s.store),
 		Readiness: s.readiness,
@@ -250,9 +264,8 @@ func (s *service) submit(message string) string {
 	return id
 }
 
-// spec is openapi.yaml as a validator reads it.
-var spec = sync.OnceValues(func() (routers.Router, error) {
-	openapi3filter.RegisterBodyDecoder("text/html", openapi3filter.FileBodyDecoder)
+// document is openapi.yaml, found to be valid, its examples included.
+var document = sync.OnceValues(func() (*openapi3.T, error) {
 	loader := openapi3.NewLoader()
 	text, err := os.ReadFile("openapi.yaml")
 	if err != nil {
@@ -263,6 +276,16 @@ var spec = sync.OnceValues(func() (routers.Router, error) {
 		return nil, err
 	}
 	if err := doc.Validate(loader.Context); err != nil {
+		return nil, err
+	}
+	return doc, nil
+})
+
+// spec is openapi.yaml as a validator reads it.
+var spec = sync.OnceValues(func() (routers.Router, error) {
+	openapi3filter.RegisterBodyDecoder("text/html", openapi3filter.FileBodyDecoder)
+	doc, err := document()
+	if err != nil {
 		return nil, err
 	}
 	problemSchema = doc.Components.Schemas["Problem"].Value

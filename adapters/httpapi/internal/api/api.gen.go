@@ -226,6 +226,9 @@ type MalformedQuery = Problem
 // NotAcceptable A problem document (RFC 9457).
 type NotAcceptable = Problem
 
+// Overloaded A problem document (RFC 9457).
+type Overloaded = Problem
+
 // RequestTimeout A problem document (RFC 9457).
 type RequestTimeout = Problem
 
