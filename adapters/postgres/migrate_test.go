@@ -96,11 +96,17 @@ func TestSchema_RepeatsTheInvariants(t *testing.T) {
 		"tasks_started_once_attempted":               "attempt = 1",
 		"tasks_result_once_completed":                "result = 'done'",
 		"tasks_queued_while_pending":                 "status = 'canceled'",
-		"tasks_not_asked_to_stop_while_pending":      "stop_requested_at = now()",
 	} {
 		_, err := db.x.Exec("UPDATE tasks SET "+change+" WHERE id = $1", task.ID().String())
 		if err == nil || !strings.Contains(err.Error(), constraint) {
 			t.Errorf("%s: %v, want %s", change, err, constraint)
+		}
+	}
+	const notAsked = "tasks_not_asked_to_stop_while_pending_or_failed"
+	for _, change := range []string{"stop_requested_at = now()", "stop_requested_at = now(), status = 'failed', queued_at = NULL"} {
+		_, err := db.x.Exec("UPDATE tasks SET "+change+" WHERE id = $1", task.ID().String())
+		if err == nil || !strings.Contains(err.Error(), notAsked) {
+			t.Errorf("%s: %v, want %s", change, err, notAsked)
 		}
 	}
 	for constraint, record := range map[string]string{

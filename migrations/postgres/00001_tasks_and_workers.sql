@@ -49,8 +49,8 @@ CREATE TABLE tasks (
         CHECK (status = 'completed' OR (result = '' AND NOT result_truncated)),
     CONSTRAINT tasks_queued_while_pending
         CHECK (queued_at IS NULL OR status = 'pending'),
-    CONSTRAINT tasks_not_asked_to_stop_while_pending
-        CHECK (stop_requested_at IS NULL OR status <> 'pending')
+    CONSTRAINT tasks_not_asked_to_stop_while_pending_or_failed
+        CHECK (stop_requested_at IS NULL OR status NOT IN ('pending', 'failed'))
 ) WITH (fillfactor = 70);
 
 -- Each index serves one question of the dispatcher and holds only the rows that

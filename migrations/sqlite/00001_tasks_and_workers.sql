@@ -51,8 +51,8 @@ CREATE TABLE tasks (
         CHECK (status = 'completed' OR (result = '' AND result_truncated = 0)),
     CONSTRAINT tasks_queued_while_pending
         CHECK (queued_at IS NULL OR status = 'pending'),
-    CONSTRAINT tasks_not_asked_to_stop_while_pending
-        CHECK (stop_requested_at IS NULL OR status <> 'pending')
+    CONSTRAINT tasks_not_asked_to_stop_while_pending_or_failed
+        CHECK (stop_requested_at IS NULL OR status NOT IN ('pending', 'failed'))
 ) STRICT;
 
 -- Each index serves one question of the dispatcher and holds only the rows that
