@@ -19,6 +19,8 @@ const (
 	// maxDrain is how much of an answer is read beyond what counts, so that its
 	// connection can be used again; an answer that is longer costs the connection.
 	maxDrain = 256 << 10
+	// drainTime is how long that may take: a slot is worth more than a connection.
+	drainTime = time.Second
 	// maxExcerpt bounds what an error quotes of an answer, in bytes.
 	maxExcerpt = 300
 	// maxRetryAfter bounds what an answer may ask for.
@@ -60,11 +62,13 @@ func (h *Handler) outcome(ctx context.Context, res *http.Response) (string, erro
 
 // read returns the body as far as a task may keep it and one byte beyond, so
 // that a longer one is seen to be cut.
-func read(body io.Reader) (string, error) {
+func read(body io.ReadCloser) (string, error) {
 	b, err := io.ReadAll(io.LimitReader(body, domain.MaxResult+1))
 	if err != nil {
 		return "", err
 	}
+	late := time.AfterFunc(drainTime, func() { _ = body.Close() }) // which ends the wait
+	defer late.Stop()
 	_, _ = io.CopyN(io.Discard, body, maxDrain) // what comes after that changes nothing
 	return string(b), nil
 }

@@ -229,6 +229,21 @@ func (h *Handler) transport(t *testing.T) *http.Transport {
 	return transport
 }
 
+func TestHandler_DoesNotWaitForWhatIsNotKept(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	h := open(t, serve(t, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, strings.Repeat("x", domain.MaxResult+2))
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done() // and says no more
+	}), Config{})
+	got, err := h.Handle(ctx, claimed(t, "Hello World", time.Now()))
+	if err != nil || len(got) != domain.MaxResult+1 || ctx.Err() != nil {
+		t.Errorf("%d bytes, error %v, waited for the deadline: %v", len(got), err, ctx.Err() != nil)
+	}
+}
+
 func TestHandler_UsesItsConnectionsAgain(t *testing.T) {
 	t.Parallel()
 	var opened atomic.Int32
