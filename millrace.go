@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/millrace/millrace/application"
@@ -39,7 +41,7 @@ func RetryAfter(err error, d time.Duration) error { return application.RetryAfte
 // setting.
 type Options struct {
 	// Env has the settings as NAME=value, such as "WORKER_QUEUE_MAXSIZE=10": those
-	// that cmd/worker and cmd/millrace list with --help, but for HANDLER. Pass
+	// that cmd/worker and cmd/millrace list with --help. HANDLER is ignored. Pass
 	// os.Environ() to take them from the environment.
 	Env []string
 	// Log is where Millrace logs. nil: as JSON to standard error.
@@ -52,7 +54,7 @@ type Options struct {
 // until ctx ends, and then as cmd/worker does on a SIGTERM. It waits for
 // PostgreSQL and for the schema. A wrong setting is a *bootstrap.SettingError.
 func Work(ctx context.Context, handle Handler, o Options) error {
-	cfg, err := bootstrap.LoadWorker(o.Env)
+	cfg, err := bootstrap.LoadWorker(o.env())
 	if err != nil {
 		return err
 	}
@@ -66,7 +68,7 @@ func Work(ctx context.Context, handle Handler, o Options) error {
 
 // Serve runs API and worker in this process on an embedded store, until ctx ends.
 func Serve(ctx context.Context, handle Handler, o Options) error {
-	cfg, err := bootstrap.LoadEmbedded(o.Env)
+	cfg, err := bootstrap.LoadEmbedded(o.env())
 	if err != nil {
 		return err
 	}
@@ -80,6 +82,11 @@ func Serve(ctx context.Context, handle Handler, o Options) error {
 		ready = func(net.Addr) {}
 	}
 	return all.Run(ctx, ready)
+}
+
+// env is without HANDLER, which may be meant for another program, and wrong here.
+func (o Options) env() []string {
+	return slices.DeleteFunc(slices.Clone(o.Env), func(line string) bool { return strings.HasPrefix(line, "HANDLER=") })
 }
 
 func (o Options) log(level slog.Level) *slog.Logger {
