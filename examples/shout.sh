@@ -9,7 +9,8 @@
 #   75  later (EX_TEMPFAIL); so does any other code
 #
 # MILLRACE_TASK_ID, MILLRACE_ATTEMPT and MILLRACE_DEADLINE tell of the task. At the
-# deadline, or when the task is stopped, comes SIGTERM, and SIGKILL two seconds later.
+# deadline, or when the task or the worker is stopped, comes SIGTERM, and SIGKILL two
+# seconds later. Exit code 0 means done then as well: who gives up exits otherwise.
 
 trap 'echo stopped >&2; exit 75' TERM # what else runs here gets it as well
 
