@@ -161,12 +161,12 @@ func (l *losses) report(ctx context.Context, log *slog.Logger, lost int, err err
 	switch {
 	case err != nil:
 		if !l.failing {
-			log.WarnContext(ctx, "signals cannot be published: who waits for tasks hears of them later", "error", err)
+			log.WarnContext(ctx, "publishing signals fails; trying on", "error", err)
 		}
 		l.failing = true
 		return
 	case l.failing:
-		log.InfoContext(ctx, "signals are published again", "lost", l.lost)
+		log.InfoContext(ctx, "publishing signals works again", "lost", l.lost)
 	case l.lost > 0 && time.Since(l.reported) > lossReport:
 		log.WarnContext(ctx, "signals were lost: there were too many at a time", "lost", l.lost)
 	default:

@@ -24,8 +24,9 @@ func TestDispatcher_PushesNothingTwiceOfADeepBacklog(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	if _, err := db.ExecContext(t.Context(), `INSERT INTO tasks
-		SELECT gen_random_uuid(), 'waits', 'pending', at, at, 1, at, at, 3, 0, 0, 0, NULL, 0, NULL, ''
+	if _, err := db.ExecContext(t.Context(), `INSERT INTO tasks (id, message, status, created_at, updated_at, version, run_at, queued_at,
+			max_attempts, attempt, failures, rescues, claim_beat, last_error, result, result_truncated)
+		SELECT gen_random_uuid(), 'waits', 'pending', at, at, 1, at, at, 3, 0, 0, 0, 0, '', '', false
 		FROM (SELECT now() - interval '1 hour' + n * interval '30 milliseconds' AS at FROM generate_series(1, $1) AS n) AS made`, waiting); err != nil {
 		t.Fatal(err)
 	}
