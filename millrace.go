@@ -5,6 +5,7 @@ package millrace
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"os"
@@ -37,6 +38,8 @@ func Permanent(err error) error { return application.Permanent(err) }
 // RetryAfter says when the next try makes sense: not before d has passed.
 func RetryAfter(err error, d time.Duration) error { return application.RetryAfter(err, d) }
 
+var errNoHandler = errors.New("millrace: there is no handler")
+
 // Options say how to run. The zero value is that of the programs without any
 // setting.
 type Options struct {
@@ -54,6 +57,9 @@ type Options struct {
 // until ctx ends, and then as cmd/worker does on a SIGTERM. It waits for
 // PostgreSQL and for the schema. A wrong setting is a *bootstrap.SettingError.
 func Work(ctx context.Context, handle Handler, o Options) error {
+	if handle == nil {
+		return errNoHandler
+	}
 	cfg, err := bootstrap.LoadWorker(o.env())
 	if err != nil {
 		return err
@@ -68,6 +74,9 @@ func Work(ctx context.Context, handle Handler, o Options) error {
 
 // Serve runs API and worker in this process on an embedded store, until ctx ends.
 func Serve(ctx context.Context, handle Handler, o Options) error {
+	if handle == nil {
+		return errNoHandler
+	}
 	cfg, err := bootstrap.LoadEmbedded(o.env())
 	if err != nil {
 		return err

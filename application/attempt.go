@@ -24,9 +24,11 @@ func (w *Worker) attempt(work, saving context.Context, t *domain.Task) {
 	defer stop()
 	w.holdings.start(ref, end)
 	begun := w.clock.Now()
-	w.events.AttemptStarted(t)
-
-	a := w.handle(ctx, t)
+	a := answer{err: context.Cause(ctx)}
+	if a.err == nil { // it may have to end before it has begun
+		w.events.AttemptStarted(t)
+		a = w.handle(ctx, t)
+	}
 	w.holdings.returned(ref)
 	if a.abandoned {
 		t = t.Clone() // the handler may still read the other

@@ -22,6 +22,9 @@ type TaskRepository interface {
 	Get(ctx context.Context, id domain.TaskID) (*domain.Task, error)
 	// GetMany returns those of the tasks that there are, in no particular order.
 	GetMany(ctx context.Context, ids ...domain.TaskID) ([]*domain.Task, error)
+	// Versions returns the version of each of the tasks that there are: a look that
+	// costs the same however long messages and results are.
+	Versions(ctx context.Context, ids ...domain.TaskID) (map[domain.TaskID]int64, error)
 	// Attempts returns the recorded attempts of the task, by number: those that
 	// ended without success, at most the latest MaxAttemptRecords. A task that is
 	// unknown has none.

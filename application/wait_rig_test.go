@@ -40,6 +40,7 @@ func (d *desk) open(limit int) {
 		return d.store.get(ctx, id)
 	}).AnyTimes()
 	d.tasks.EXPECT().GetMany(anyArg, anyArg).DoAndReturn(d.getMany).AnyTimes()
+	d.tasks.EXPECT().Versions(anyArg, anyArg).DoAndReturn(d.versions).AnyTimes()
 	d.signals.EXPECT().Listen(anyArg, anyArg, anyArg).DoAndReturn(d.air.listen).AnyTimes()
 	d.events.EXPECT().Turn(anyArg, anyArg).AnyTimes()
 	d.wait = application.NewWaitTask(d.tasks, d.signals, d.events, application.WaitLimit(limit))
@@ -61,6 +62,16 @@ func (d *desk) getMany(ctx context.Context, ids ...domain.TaskID) ([]*domain.Tas
 	for _, id := range ids {
 		if t, err := d.store.get(ctx, id); err == nil {
 			found = append(found, t)
+		}
+	}
+	return found, nil
+}
+
+func (d *desk) versions(ctx context.Context, ids ...domain.TaskID) (map[domain.TaskID]int64, error) {
+	found := map[domain.TaskID]int64{}
+	for _, id := range ids {
+		if t, err := d.store.get(ctx, id); err == nil {
+			found[id] = t.Version()
 		}
 	}
 	return found, nil

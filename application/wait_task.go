@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/millrace/millrace/domain"
@@ -40,7 +41,8 @@ type WaitTask struct {
 
 // waiter is one caller that waits for a task.
 type waiter struct {
-	news chan *domain.Task // the latest look, if it was not taken yet
+	news  chan *domain.Task // the latest look, if it was not taken yet
+	known atomic.Int64      // the version that the caller has seen; 0: none yet
 }
 
 // NewWaitTask makes the use case for at most limit callers at a time.
@@ -78,6 +80,7 @@ func (uc *WaitTask) Run(ctx context.Context, in WaitTaskInput) (*domain.Task, er
 	timer := time.NewTimer(in.For)
 	defer timer.Stop()
 	for !in.Until(t) {
+		w.known.Store(t.Version())
 		select {
 		case news := <-w.news:
 			if news.Version() > t.Version() { // a look may be older than the first
@@ -142,7 +145,7 @@ func (uc *WaitTask) Serve(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			ids = uc.all()
+			ids = uc.moved(ctx)
 		case <-uc.hint:
 			if !sleep(ctx, waitGather) {
 				return
@@ -184,6 +187,35 @@ func (uc *WaitTask) takeHinted() []domain.TaskID {
 	ids := slices.Collect(maps.Keys(uc.hinted))
 	clear(uc.hinted)
 	return ids
+}
+
+// moved asks which of all the tasks that are waited for have moved on from what
+// some caller has seen: whoever waits for long costs no more than a version.
+func (uc *WaitTask) moved(ctx context.Context) []domain.TaskID {
+	var moved []domain.TaskID
+	for batch := range slices.Chunk(uc.all(), waitBatch) {
+		versions, err := uc.tasks.Versions(ctx, batch...)
+		if ctx.Err() == nil {
+			uc.events.Turn(loopWait, err)
+		}
+		for id, version := range versions {
+			if uc.isNews(id, version) {
+				moved = append(moved, id)
+			}
+		}
+	}
+	return moved
+}
+
+func (uc *WaitTask) isNews(id domain.TaskID, version int64) bool {
+	uc.mu.Lock()
+	defer uc.mu.Unlock()
+	for w := range uc.waiting[id] {
+		if w.known.Load() < version {
+			return true
+		}
+	}
+	return false
 }
 
 func (uc *WaitTask) all() []domain.TaskID {

@@ -82,6 +82,25 @@ func TestWaitTask_FindsByItselfWhatAHintHasLost(t *testing.T) {
 	})
 }
 
+// Messages and results may be long: they are read when there is news, and not
+// for as long as somebody waits.
+func TestWaitTask_ReadsNoTaskThatHasNotChanged(t *testing.T) {
+	onDesk(t, func(t *testing.T, d *desk) {
+		d.open(1)
+		id := d.task()
+		waits := d.waits(t.Context(), id, time.Minute)
+		pass(10 * waitLook)
+		same(t, "looks", len(d.looks.list()), 0)
+		must(t, d.store.change(id, func(task *domain.Task) error { return task.RequestStop(now()) }))
+		pass(5 * waitLook)
+		same(t, "looks after a change", len(d.looks.list()), 1)
+		d.complete(id)
+		pass(waitLook)
+
+		d.want(waits, domain.StatusCompleted, 16*waitLook)
+	})
+}
+
 func TestWaitTask_AnswersWithTheStateAtTheEndOfItsTime(t *testing.T) {
 	onDesk(t, func(t *testing.T, d *desk) {
 		d.open(1)
@@ -166,7 +185,7 @@ func TestWaitTask_EndsWithTheProgram(t *testing.T) {
 // caller's time.
 func TestWaitTask_AStoreThatHangsHoldsUpNobodysEnd(t *testing.T) {
 	onDesk(t, func(t *testing.T, d *desk) {
-		d.tasks.EXPECT().GetMany(anyArg, anyArg).DoAndReturn(func(ctx context.Context, _ ...domain.TaskID) ([]*domain.Task, error) {
+		d.tasks.EXPECT().Versions(anyArg, anyArg).DoAndReturn(func(ctx context.Context, _ ...domain.TaskID) (map[domain.TaskID]int64, error) {
 			return nil, untilEnded(ctx)
 		})
 		d.open(10)
@@ -276,7 +295,7 @@ func TestWaitTask_ALookThatIsStaleTakesNobodyBack(t *testing.T) {
 
 func TestWaitTask_GoesOnWhenALookFails(t *testing.T) {
 	onDesk(t, func(t *testing.T, d *desk) {
-		d.tasks.EXPECT().GetMany(anyArg, anyArg).Return(nil, domain.ErrUnavailable)
+		d.tasks.EXPECT().Versions(anyArg, anyArg).Return(nil, domain.ErrUnavailable)
 		d.events.EXPECT().Turn("look at tasks that are waited for", domain.ErrUnavailable)
 		d.open(1)
 		id := d.task()

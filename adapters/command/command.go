@@ -66,8 +66,9 @@ func New(cfg Config) (*Handler, error) {
 	return &Handler{cfg: cfg}, nil
 }
 
-// Handle runs the program. Exit code 0 completes the task, also after ctx has
-// ended: whoever finishes first wins. 65 (EX_DATAERR) is permanent, any other
+// Handle runs the program. Exit code 0 completes the task, unless ctx ended
+// before: a program that ends well when it is told to end may not have finished
+// its work, and that is taken for interrupted, whatever it says. 65 (EX_DATAERR) is permanent, any other
 // code and death by a signal are tried again. When ctx ends, the whole process
 // group gets SIGTERM, and SIGKILL after the grace. Whatever else of the group is
 // left when the program has ended is killed; only what made itself a group of
@@ -83,8 +84,11 @@ func (h *Handler) Handle(ctx context.Context, t *domain.Task) (string, error) {
 	}
 	stopped := p.await(ctx, h.cfg.Grace)
 	err = p.end()
-	if err == nil {
+	switch {
+	case err == nil && !stopped:
 		return result.String(), nil
+	case err == nil:
+		return "", fmt.Errorf("the program was told to end: %w", context.Cause(ctx))
 	}
 	return "", failure(ctx, stopped, err, problem.String())
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/google/uuid"
 	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
 
@@ -74,6 +75,27 @@ func (r *TaskRepository) GetMany(ctx context.Context, ids ...domain.TaskID) ([]*
 		}
 	}
 	return tasks, nil
+}
+
+// Versions returns the version of each of the tasks that there are.
+func (r *TaskRepository) Versions(ctx context.Context, ids ...domain.TaskID) (map[domain.TaskID]int64, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	var rows []struct {
+		ID      uuid.UUID
+		Version int64
+	}
+	if err := r.db.read(ctx, func(ctx context.Context, q sqlx.QueryerContext) error {
+		return sqlx.SelectContext(ctx, q, &rows, "SELECT id, version FROM tasks WHERE id = ANY($1::uuid[])", uuidsOf(ids))
+	}); err != nil {
+		return nil, err
+	}
+	versions := make(map[domain.TaskID]int64, len(rows))
+	for _, r := range rows {
+		versions[domain.TaskID(r.ID)] = r.Version
+	}
+	return versions, nil
 }
 
 // List returns the tasks that match, newest first.

@@ -59,6 +59,7 @@ var (
 // What is read outside of any transaction.
 const (
 	// The ids are a JSON array of their hexadecimal digits.
+	selectVersions = `SELECT id, version FROM tasks WHERE id IN (SELECT unhex(value) FROM json_each(?))`
 	selectMany     = `SELECT ` + taskColumns + ` FROM tasks WHERE id IN (SELECT unhex(value) FROM json_each(?))`
 	selectAttempts = `SELECT ` + recordColumns + ` FROM attempts WHERE task_id = ? ORDER BY number DESC LIMIT ?`
 	anyStranded    = `SELECT EXISTS (SELECT 1 FROM tasks WHERE status = 'pending' AND queued_at IS NOT NULL AND queued_at < ?)`

@@ -51,22 +51,51 @@ func (r *TaskRepository) Get(ctx context.Context, id domain.TaskID) (*domain.Tas
 	return row.task()
 }
 
+// listOf is how many ids are one argument: a JSON array of hexadecimal digits.
+func listOf(ids []domain.TaskID) (string, error) {
+	digits := make([]string, len(ids))
+	for i, id := range ids {
+		digits[i] = hex.EncodeToString(id[:])
+	}
+	list, err := json.Marshal(digits)
+	return string(list), err
+}
+
+// Versions returns the version of each of the tasks that there are.
+func (r *TaskRepository) Versions(ctx context.Context, ids ...domain.TaskID) (map[domain.TaskID]int64, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	list, err := listOf(ids)
+	if err != nil {
+		return nil, err
+	}
+	var rows []struct {
+		ID      taskID
+		Version int64
+	}
+	if err := r.db.reader.SelectContext(ctx, &rows, selectVersions, list); err != nil {
+		return nil, r.db.translate(err)
+	}
+	versions := make(map[domain.TaskID]int64, len(rows))
+	for _, row := range rows {
+		versions[domain.TaskID(row.ID)] = row.Version
+	}
+	return versions, nil
+}
+
 // GetMany returns those of the tasks that there are. A row that cannot be read
 // is left out: it must not hide the others, and Get says what is wrong with it.
 func (r *TaskRepository) GetMany(ctx context.Context, ids ...domain.TaskID) ([]*domain.Task, error) {
 	if len(ids) == 0 {
 		return nil, nil
 	}
-	digits := make([]string, len(ids))
-	for i, id := range ids {
-		digits[i] = hex.EncodeToString(id[:])
-	}
-	list, err := json.Marshal(digits)
+	list, err := listOf(ids)
 	if err != nil {
 		return nil, err
 	}
 	var rows []*taskRow
-	if err := r.db.reader.SelectContext(ctx, &rows, selectMany, string(list)); err != nil {
+	if err := r.db.reader.SelectContext(ctx, &rows, selectMany, list); err != nil {
 		return nil, r.db.translate(err)
 	}
 	tasks := make([]*domain.Task, 0, len(rows))

@@ -137,7 +137,7 @@ func (h *Handler) request(ctx context.Context, t *domain.Task) (*http.Request, e
 	header := req.Header
 	header.Set("User-Agent", h.userAgent)
 	header.Set("Content-Type", "text/plain; charset=utf-8")
-	if jsontext.Value(message).IsValid() {
+	if jsontext.Value(message).IsValid(jsontext.AllowDuplicateNames(true)) {
 		header.Set("Content-Type", "application/json")
 	}
 	header.Set(headerAttempt, strconv.Itoa(t.Attempt()))

@@ -324,6 +324,50 @@ func (c *MockTaskRepositorySaveCall) DoAndReturn(f func(context.Context, *domain
 	return c
 }
 
+// Versions mocks base method.
+func (m *MockTaskRepository) Versions(ctx context.Context, ids ...domain.TaskID) (map[domain.TaskID]int64, error) {
+	m.ctrl.T.Helper()
+	varargs := []any{ctx}
+	for _, a := range ids {
+		varargs = append(varargs, a)
+	}
+	ret := m.ctrl.Call(m, "Versions", varargs...)
+	ret0, _ := ret[0].(map[domain.TaskID]int64)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// Versions indicates an expected call of Versions.
+func (mr *MockTaskRepositoryMockRecorder) Versions(ctx any, ids ...any) *MockTaskRepositoryVersionsCall {
+	mr.mock.ctrl.T.Helper()
+	varargs := append([]any{ctx}, ids...)
+	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Versions", reflect.TypeOf((*MockTaskRepository)(nil).Versions), varargs...)
+	return &MockTaskRepositoryVersionsCall{Call: call}
+}
+
+// MockTaskRepositoryVersionsCall wrap *gomock.Call
+type MockTaskRepositoryVersionsCall struct {
+	*gomock.Call
+}
+
+// Return rewrite *gomock.Call.Return
+func (c *MockTaskRepositoryVersionsCall) Return(arg0 map[domain.TaskID]int64, arg1 error) *MockTaskRepositoryVersionsCall {
+	c.Call = c.Call.Return(arg0, arg1)
+	return c
+}
+
+// Do rewrite *gomock.Call.Do
+func (c *MockTaskRepositoryVersionsCall) Do(f func(context.Context, ...domain.TaskID) (map[domain.TaskID]int64, error)) *MockTaskRepositoryVersionsCall {
+	c.Call = c.Call.Do(f)
+	return c
+}
+
+// DoAndReturn rewrite *gomock.Call.DoAndReturn
+func (c *MockTaskRepositoryVersionsCall) DoAndReturn(f func(context.Context, ...domain.TaskID) (map[domain.TaskID]int64, error)) *MockTaskRepositoryVersionsCall {
+	c.Call = c.Call.DoAndReturn(f)
+	return c
+}
+
 // MockWorkerRepository is a mock of WorkerRepository interface.
 type MockWorkerRepository struct {
 	ctrl     *gomock.Controller

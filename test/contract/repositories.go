@@ -27,6 +27,7 @@ func Repositories(t *testing.T, open func(t *testing.T) Store) {
 		"AddOfNothingIsNoError":             addNothing,
 		"AddMarksTheTasksAsStored":          addMarksStored,
 		"GetOfAnUnknownTaskIsNotFound":      getUnknown,
+		"VersionsLeaveOutWhatIsUnknown":     versions,
 		"GetManyLeavesOutWhatIsUnknown":     getMany,
 		"ListIsNewestFirst":                 listNewestFirst,
 		"ListSelectsByStatus":               listByStatus,

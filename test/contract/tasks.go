@@ -163,6 +163,24 @@ func getMany(t *testing.T, s Store) {
 	}
 }
 
+func versions(t *testing.T, s Store) {
+	stored := addMany(t, s, 3)
+	stored[0] = addMade(t, s, heldBy("w", 1))
+	ids := idsOf(stored)
+	got, err := s.Tasks.Versions(t.Context(), append(append(ids, ids...), makeTask(t).ID())...)
+	if err != nil || len(got) != len(stored) {
+		t.Fatalf("versions of %d tasks: %d, %v", len(stored), len(got), err)
+	}
+	for _, task := range stored {
+		if got[task.ID()] != task.Version() {
+			t.Errorf("task %s is at version %d, want %d", task.ID(), got[task.ID()], task.Version())
+		}
+	}
+	if got, err := s.Tasks.Versions(t.Context()); err != nil || len(got) > 0 {
+		t.Errorf("versions of no task: %d, %v", len(got), err)
+	}
+}
+
 func saveStores(t *testing.T, s Store) {
 	worker := enlist(t, s)
 	task := addMade(t, s)

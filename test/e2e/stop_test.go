@@ -79,16 +79,29 @@ func TestStop_HoldsThoughTheWorkerDies(t *testing.T) {
 	d.becomes(id, "canceled", 10*time.Second)
 }
 
-func TestStop_LosesAgainstAHandlerThatFinishesFirst(t *testing.T) {
+// A program that ends well when it is told to end has not finished its work.
+func TestStop_IsNotTakenForSuccess(t *testing.T) {
 	t.Parallel()
 	d := deployAll(t)
-	d.worker("HANDLER=exec:/bin/sh -c \"trap '' TERM; sleep 1; echo done\"")
-	id := d.submit("a stubborn one").ID
-	d.becomes(id, "processing", 20*time.Second)
-	d.stopTask(id)
-	if got := d.becomes(id, "completed", 10*time.Second); got.Result != "done\n" {
-		t.Errorf("result %q", got.Result)
+	w := d.worker("HANDLER=exec:/bin/sh -c \"trap 'exit 0' TERM; while :; do sleep 0.1; done\"", "SHUTDOWN_TIMEOUT=500ms")
+	stopped, interrupted := d.submit("to be stopped").ID, d.submit("to be interrupted").ID
+	d.becomes(stopped, "processing", 20*time.Second)
+	d.becomes(interrupted, "processing", 20*time.Second)
+	d.stopTask(stopped)
+	d.becomes(stopped, "canceled", 10*time.Second)
+	w.Stop()
+	if got := d.get(interrupted); got.Status != "pending" || got.Failures != 0 {
+		t.Errorf("after the worker has stopped: %+v", got)
 	}
+}
+
+func TestStop_LosesAgainstAHandlerThatHasFinished(t *testing.T) {
+	t.Parallel()
+	d := deployAll(t)
+	d.worker("HANDLER=noop:")
+	id := d.submit("a quick one").ID
+	d.becomes(id, "completed", 20*time.Second)
+	d.call(http.MethodPatch, "/tasks/"+id, `{"status":"canceled","stop":true}`, http.StatusConflict, nil)
 }
 
 func TestWait_AThousandWaitersCostFewStatements(t *testing.T) {
@@ -142,6 +155,9 @@ func TestWait_AThousandWaitersCostFewStatements(t *testing.T) {
 	}
 	t.Logf("%d waiters, %d transactions from the first request to the last answer; answered %s to %s after the end of the task",
 		waiters, transactions()-before, first.Sub(finished).Round(time.Millisecond), last.Sub(finished).Round(time.Millisecond))
+	if late := last.Sub(finished); late > 1500*time.Millisecond { // before the look that needs no hint
+		t.Errorf("the last answer came %s after the end of the task: the hint was not heard", late)
+	}
 	if n := transactions() - before; n > 2*waiters {
 		t.Errorf("%d transactions for %d waiters", n, waiters)
 	}
