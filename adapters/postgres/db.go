@@ -29,9 +29,10 @@ type DB struct {
 
 // pool is at most max connections.
 type pool struct {
-	x   *sqlx.DB
-	cfg Config
-	max int
+	x        *sqlx.DB
+	cfg      Config
+	max      int
+	dropIdle func() // of every pool of the DB
 }
 
 // Open checks cfg and makes the pools. It does not connect: that happens with the
@@ -48,6 +49,13 @@ func Open(cfg Config) (*DB, func(), error) {
 	}
 	connector.Dialer(dialer{timeout: cfg.CallTimeout})
 	db := &DB{pool: newPool(connector, cfg, cfg.MaxConns), beats: newPool(connector, cfg, beatConns)}
+	db.dropIdle = func() {
+		for _, p := range []*pool{&db.pool, &db.beats} {
+			p.x.SetMaxIdleConns(0)
+			p.x.SetMaxIdleConns(p.max)
+		}
+	}
+	db.beats.dropIdle = db.dropIdle
 	return db, func() { _, _ = db.x.Close(), db.beats.x.Close() }, nil
 }
 
@@ -131,13 +139,13 @@ func (p *pool) acquire(ctx context.Context) (*sqlx.Conn, error) {
 	return c, err
 }
 
-// discard throws the connection away, and with it all that are idle: they lead
-// to the same server, which has restarted, or become a standby, or cannot be reached.
+// discard throws the connection away, and with it all that are idle, of both
+// pools: they lead to the same server, which has restarted, or become a standby, or
+// cannot be reached. A pool that only reads would not find that out by itself.
 func (p *pool) discard(c *sqlx.Conn) {
 	_ = c.Raw(func(any) error { return driver.ErrBadConn })
 	_ = c.Close()
-	p.x.SetMaxIdleConns(0)
-	p.x.SetMaxIdleConns(p.max)
+	p.dropIdle()
 }
 
 // transact runs body in a transaction on c.

@@ -3,6 +3,7 @@ package postgres
 import (
 	"net"
 	"net/url"
+	"sync"
 	"sync/atomic"
 	"testing"
 )
@@ -25,10 +26,21 @@ func newProxy(t *testing.T, database string) *proxy {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = l.Close() })
 	u.Host = l.Addr().String()
 	p := &proxy{url: u.String()}
-	go func() {
+	var running sync.WaitGroup
+	var mu sync.Mutex
+	var conns []net.Conn
+	t.Cleanup(func() { // also what a call that gave up has left waiting
+		_ = l.Close()
+		mu.Lock()
+		for _, c := range conns {
+			_ = c.Close()
+		}
+		mu.Unlock()
+		running.Wait()
+	})
+	running.Go(func() {
 		for {
 			client, err := l.Accept()
 			if err != nil {
@@ -39,10 +51,13 @@ func newProxy(t *testing.T, database string) *proxy {
 				_ = client.Close()
 				continue
 			}
-			go forward(upstream, client, &p.swallowUp)
-			go forward(client, upstream, &p.swallowAnswers)
+			mu.Lock()
+			conns = append(conns, client, upstream)
+			mu.Unlock()
+			running.Go(func() { forward(upstream, client, &p.swallowUp) })
+			running.Go(func() { forward(client, upstream, &p.swallowAnswers) })
 		}
-	}()
+	})
 	return p
 }
 

@@ -19,19 +19,15 @@ func main() {
 }
 
 func run(ctx context.Context) error {
-	cfg, err := bootstrap.LoadAPI(os.Environ())
-	if err != nil {
-		return err
-	}
-	api, closeAll, err := bootstrap.NewAPI(cfg, cli.NewLog(cfg.LogLevel))
-	if err != nil {
-		return err
-	}
-	defer closeAll()
-	return api.Run(ctx)
+	return assembled(func(api *bootstrap.API) error { return api.Run(ctx) })
 }
 
 func migrate(ctx context.Context) error {
+	return assembled(func(api *bootstrap.API) error { return api.Migrate(ctx) })
+}
+
+// assembled does something with the API that the environment describes.
+func assembled(do func(*bootstrap.API) error) error {
 	cfg, err := bootstrap.LoadAPI(os.Environ())
 	if err != nil {
 		return err
@@ -41,7 +37,7 @@ func migrate(ctx context.Context) error {
 		return err
 	}
 	defer closeAll()
-	return api.Migrate(ctx)
+	return do(api)
 }
 
 func healthcheck(ctx context.Context) error {
