@@ -12,8 +12,8 @@ RUN --mount=type=cache,target=/go/pkg/mod \
 COPY . .
 ARG VERSION
 RUN --mount=type=cache,target=/go/pkg/mod \
-    --mount=type=cache,target=/root/.cache/go-build \
-    mkdir /out && CGO_ENABLED=0 go build -trimpath \
+    --mount=type=cache,target=/go/build-cache \
+    mkdir /out && GOCACHE=/go/build-cache CGO_ENABLED=0 go build -trimpath \
       -ldflags "-s -w -X github.com/millrace/millrace/bootstrap.version=${VERSION}" \
       -o /out/ ./cmd/api ./cmd/worker ./cmd/millrace
 

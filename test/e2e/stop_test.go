@@ -7,9 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jmoiron/sqlx"
-	_ "github.com/lib/pq" // to count the statements of the API
-
 	"github.com/millrace/millrace/test/programs"
 	"github.com/millrace/millrace/test/services"
 )
@@ -107,22 +104,12 @@ func TestStop_LosesAgainstAHandlerThatHasFinished(t *testing.T) {
 func TestWait_AThousandWaitersCostFewStatements(t *testing.T) {
 	t.Parallel()
 	const waiters = 1000
-	url := services.PostgreSQL(t)
-	d := deploy(t, url, services.Redis(t))
+	database := services.StartPostgreSQL(t, services.PostgresConf("log_statement = 'all'"))
+	d := deploy(t, database.URL("postgres"), services.Redis(t))
 	id := d.submit("what all wait for").ID
-	db, err := sqlx.Connect("postgres", url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
-	transactions := func() (n int64) {
-		if err := db.Get(&n, "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = current_database()"); err != nil {
-			t.Fatal(err)
-		}
-		return n
-	}
+	statements := func() int { return len(statement.FindAllString(database.Log(), -1)) }
 
-	before := transactions()
+	before := statements()
 	var waiting, ready sync.WaitGroup
 	ready.Add(waiters)
 	var mu sync.Mutex
@@ -144,22 +131,24 @@ func TestWait_AThousandWaitersCostFewStatements(t *testing.T) {
 		})
 	}
 	ready.Wait()
-	time.Sleep(3 * time.Second) // until all wait, and the record has been looked at
+	programs.Eventually(t, 30*time.Second, "all have come", func() bool { return statements()-before >= waiters })
+	time.Sleep(3 * time.Second) // in which the record is looked at
+	arrived := statements() - before
 	d.worker("HANDLER=noop:")
 	waiting.Wait()
-	time.Sleep(1500 * time.Millisecond) // PostgreSQL counts a second late
-	done := d.get(id)
-	finished, err := time.Parse(time.RFC3339Nano, done.UpdatedAt)
+	answered := statements() - before - arrived // the start of the worker and its work included
+	finished, err := time.Parse(time.RFC3339Nano, d.get(id).UpdatedAt)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("%d waiters, %d transactions from the first request to the last answer; answered %s to %s after the end of the task",
-		waiters, transactions()-before, first.Sub(finished).Round(time.Millisecond), last.Sub(finished).Round(time.Millisecond))
+	t.Logf("%d waiters: %d statements to arrive and wait, %d until all were answered, %s to %s after the end of the task",
+		waiters, arrived, answered, first.Sub(finished).Round(time.Millisecond), last.Sub(finished).Round(time.Millisecond))
 	if late := last.Sub(finished); late > 1500*time.Millisecond { // before the look that needs no hint
 		t.Errorf("the last answer came %s after the end of the task: the hint was not heard", late)
 	}
-	if n := transactions() - before; n > 2*waiters {
-		t.Errorf("%d transactions for %d waiters", n, waiters)
+	// Each reads its task once when it comes; from then on all are one.
+	if arrived < waiters || arrived > waiters+50 || answered > 100 {
+		t.Errorf("%d and %d statements for %d waiters", arrived, answered, waiters)
 	}
 }
 
