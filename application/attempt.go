@@ -20,7 +20,7 @@ func (w *Worker) attempt(work, saving context.Context, t *domain.Task) {
 	ref := refOf(t)
 	ctx, end := context.WithCancelCause(work)
 	defer end(nil)
-	ctx, stop := context.WithTimeoutCause(ctx, w.cfg.TaskTimeout, errDeadline)
+	ctx, stop := context.WithTimeoutCause(ctx, t.TimeoutOr(w.cfg.TaskTimeout), errDeadline)
 	defer stop()
 	w.holdings.start(ref, end)
 	begun := w.clock.Now()
@@ -33,7 +33,7 @@ func (w *Worker) attempt(work, saving context.Context, t *domain.Task) {
 	if a.abandoned {
 		t = t.Clone() // the handler may still read the other
 	}
-	w.store(saving, t, w.outcome(context.Cause(ctx), a), a.err, w.clock.Now().Sub(begun))
+	w.store(saving, t, w.outcome(t, context.Cause(ctx), a), a.err, w.clock.Now().Sub(begun))
 }
 
 // answer is what came of a call of the handler.
@@ -77,7 +77,7 @@ func (w *Worker) handle(ctx context.Context, t *domain.Task) answer {
 // outcome says what becomes of the task: cause is why the handler's context
 // ended (nil: it did not), a what the handler answered. A handler that has
 // finished wins over whatever its context said.
-func (w *Worker) outcome(cause error, a answer) Decide {
+func (w *Worker) outcome(t *domain.Task, cause error, a answer) Decide {
 	switch {
 	case a.err == nil:
 		return func(t *domain.Task) error { return t.Complete(t.Attempt(), a.result, w.clock.Now()) }
@@ -86,7 +86,7 @@ func (w *Worker) outcome(cause error, a answer) Decide {
 	case errors.Is(cause, errStopRequested), errors.Is(cause, errShutdown):
 		return w.release
 	case errors.Is(cause, errDeadline):
-		return w.fail(domain.Failure{Reason: fmt.Sprintf("not finished within %s: %v", w.cfg.TaskTimeout, a.err)})
+		return w.fail(domain.Failure{Reason: fmt.Sprintf("not finished within %s: %v", t.TimeoutOr(w.cfg.TaskTimeout), a.err)})
 	default:
 		return w.fail(FailureOf(a.err))
 	}

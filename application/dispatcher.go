@@ -2,6 +2,7 @@ package application
 
 import (
 	"context"
+	"maps"
 	"sync"
 	"time"
 
@@ -22,6 +23,9 @@ const (
 	// than any lease whose end is still to be judged.
 	forgetAfter  = time.Hour
 	forgetLeases = 10
+	// keysAtOnce keeps the purge of idempotency keys out of everybody's way.
+	keysAtOnce = 1000
+	bulkEvery  = time.Second
 )
 
 // The sweeps, as Events names them.
@@ -30,15 +34,19 @@ const (
 	sweepStranded  = "stranded"
 	sweepAbandoned = "abandoned"
 	loopForget     = "forget"
+	loopKeys       = "forget keys"
+	loopBulk       = "bulk actions"
 )
 
 // Dispatcher reconciles the queue with the record: it pushes what is due, pushes
 // again what the queue has lost, takes back what dead workers held, and forgets
-// those workers in the end. One runs in every worker, without a leader: a batch that one has locked the others pass over.
+// those workers in the end. It does bulk actions, too. One runs in every worker, without a leader: a batch that one has locked the others pass over.
 type Dispatcher struct {
 	dispatch DispatchRepository
 	workers  WorkerRepository
+	bulks    BulkRepository
 	queue    Queue
+	signals  Signals
 	clock    Clock
 	events   Events
 	judge    Judge
@@ -47,24 +55,26 @@ type Dispatcher struct {
 
 // NewDispatcher makes the dispatcher that runs beside the worker.
 func NewDispatcher(worker WorkerInfo, cfg WorkerConfig, dispatch DispatchRepository, workers WorkerRepository,
-	queue Queue, clock Clock, events Events,
+	bulks BulkRepository, queue Queue, signals Signals, clock Clock, events Events,
 ) *Dispatcher {
 	return &Dispatcher{
-		dispatch: dispatch, workers: workers, queue: queue, clock: clock, events: events, retry: cfg.Retry,
+		dispatch: dispatch, workers: workers, bulks: bulks, queue: queue, signals: signals, clock: clock, events: events, retry: cfg.Retry,
 		judge: Judge{Worker: worker.ID, Interval: cfg.interval(), Lease: cfg.Lease},
 	}
 }
 
 // Run sweeps until ctx ends.
 func (d *Dispatcher) Run(ctx context.Context) {
-	var stranded strandedMemory
+	stranded := strandedMemory{}
 	var loops sync.WaitGroup
-	loops.Go(func() { d.every(ctx, dueEvery, sweepDue, d.Due) })
+	loops.Go(func() { d.dueLoop(ctx) })
 	loops.Go(func() {
-		d.every(ctx, strandedEvery, sweepStranded, func(ctx context.Context) error { return d.stranded(ctx, &stranded) })
+		d.every(ctx, strandedEvery, sweepStranded, func(ctx context.Context) error { return d.stranded(ctx, stranded) })
 	})
 	loops.Go(func() { d.every(ctx, abandonedEvery, sweepAbandoned, d.abandoned) })
 	loops.Go(func() { d.every(ctx, forgetEvery, loopForget, d.forget) })
+	loops.Go(func() { d.every(ctx, forgetEvery, loopKeys, d.forgetKeys) })
+	loops.Go(func() { d.every(ctx, bulkEvery, loopBulk, d.Bulk) })
 	loops.Wait()
 }
 
@@ -83,7 +93,37 @@ func (d *Dispatcher) every(ctx context.Context, interval time.Duration, sweep st
 	}
 }
 
-// Due pushes the tasks whose time has come: retries, and whatever was released.
+// dueLoop sweeps as soon as something is due. It asks when that is at least every
+// dueEvery: what is submitted meanwhile may come sooner.
+func (d *Dispatcher) dueLoop(ctx context.Context) {
+	wait := dueEvery
+	for sleep(ctx, wait) {
+		next, err := d.due(ctx)
+		if ctx.Err() == nil {
+			d.events.Turn(sweepDue, err)
+		}
+		wait = dueEvery
+		if err == nil && !next.IsZero() {
+			wait = min(max(next.Sub(d.clock.Now()), 0), dueEvery)
+		}
+	}
+}
+
+// due sweeps if there is anything to sweep; otherwise it returns when there will be,
+// zero for not at all.
+func (d *Dispatcher) due(ctx context.Context) (time.Time, error) {
+	next, ok, err := d.dispatch.NextDue(ctx)
+	if err != nil || !ok {
+		return time.Time{}, err
+	}
+	if next.After(d.clock.Now()) {
+		return next, nil
+	}
+	return time.Time{}, d.Due(ctx)
+}
+
+// Due pushes the tasks whose time has come: what was delayed, retries, and whatever
+// was released.
 func (d *Dispatcher) Due(ctx context.Context) error {
 	now := d.clock.Now()
 	return d.sweep(ctx, sweepDue, d.mark, func(b SweepBatch) (Swept, error) { return d.dispatch.Due(ctx, now, b) })
@@ -93,43 +133,75 @@ func (d *Dispatcher) Due(ctx context.Context) error {
 // for a queue that is known to be empty.
 func (d *Dispatcher) Refill(ctx context.Context) error {
 	before := d.clock.Now().Add(time.Microsecond)
-	return d.sweep(ctx, sweepStranded, d.mark, func(b SweepBatch) (Swept, error) { return d.dispatch.Stranded(ctx, before, b) })
+	lists, err := d.dispatch.QueuedBefore(ctx, before)
+	if err != nil {
+		return err
+	}
+	for _, l := range lists {
+		if err := d.pushAgain(ctx, l, before); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-// strandedMemory is what one sweep for stranded tasks leaves to the next.
-type strandedMemory struct {
-	before time.Time // tasks marked before this were stranded; zero: nothing was
-}
+// strandedMemory is what one sweep for stranded tasks leaves to the next: of each
+// list that had any, the time before which what was marked was stranded.
+type strandedMemory map[List]time.Time
 
 // stranded pushes again what the queue has lost: each list is first in, first
 // out, so what was marked before the oldest entry still in it, less a grace, is
 // no longer there. It may just have been pulled, so only what two sweeps running
-// have found counts: a mark that is older than both bounds and still stands.
-func (d *Dispatcher) stranded(ctx context.Context, last *strandedMemory) error {
+// have found counts: a mark that is older than both bounds and still stands. What
+// is put back goes to the head, so an older mark never stands behind a younger one.
+func (d *Dispatcher) stranded(ctx context.Context, last strandedMemory) error {
 	now := d.clock.Now()
-	bound := now.Add(-strandedGrace)
-	found, err := d.dispatch.AnyQueuedBefore(ctx, bound)
-	if err != nil || !found {
-		last.before = time.Time{}
-		return err
-	}
-	oldest, ok, err := d.queue.Oldest(ctx)
+	bounds, err := d.strandedBounds(ctx, now.Add(-strandedGrace))
 	if err != nil {
-		last.before = time.Time{}
+		clear(last)
 		return err
 	}
-	if ok && oldest.Add(-strandedGrace).Before(bound) {
-		bound = oldest.Add(-strandedGrace)
+	before := maps.Clone(last)
+	clear(last)
+	maps.Copy(last, bounds)
+	for l, bound := range bounds {
+		earlier, twice := before[l]
+		if !twice {
+			continue
+		}
+		if earlier.Before(bound) {
+			bound = earlier
+		}
+		if err := d.pushAgain(ctx, l, bound); err != nil {
+			return err
+		}
 	}
-	before := bound
-	if last.before.Before(before) {
-		before = last.before
+	return nil
+}
+
+// strandedBounds are the lists in which something was marked before the given
+// time, and the time before which what was marked is not on them any more.
+func (d *Dispatcher) strandedBounds(ctx context.Context, bound time.Time) (strandedMemory, error) {
+	lists, err := d.dispatch.QueuedBefore(ctx, bound)
+	if err != nil || len(lists) == 0 {
+		return nil, err
 	}
-	last.before = bound
-	if before.IsZero() {
-		return nil
+	oldest, err := d.queue.Oldest(ctx, lists...)
+	if err != nil {
+		return nil, err
 	}
-	return d.sweep(ctx, sweepStranded, d.mark, func(b SweepBatch) (Swept, error) { return d.dispatch.Stranded(ctx, before, b) })
+	bounds := make(strandedMemory, len(lists))
+	for _, l := range lists {
+		bounds[l] = bound
+		if head, ok := oldest[l]; ok && head.Add(-strandedGrace).Before(bound) {
+			bounds[l] = head.Add(-strandedGrace)
+		}
+	}
+	return bounds, nil
+}
+
+func (d *Dispatcher) pushAgain(ctx context.Context, l List, before time.Time) error {
+	return d.sweep(ctx, sweepStranded, d.mark, func(b SweepBatch) (Swept, error) { return d.dispatch.Stranded(ctx, l, before, b) })
 }
 
 // abandoned takes back what workers held whose lease has lapsed. What becomes
@@ -142,6 +214,42 @@ func (d *Dispatcher) abandoned(ctx context.Context) error {
 func (d *Dispatcher) forget(ctx context.Context) error {
 	_, err := d.workers.Forget(ctx, max(forgetAfter, forgetLeases*d.judge.Lease))
 	return err
+}
+
+// forgetKeys removes idempotency keys whose time is over, a small batch at a time.
+func (d *Dispatcher) forgetKeys(ctx context.Context) error {
+	now := d.clock.Now()
+	for {
+		n, err := d.dispatch.ForgetKeys(ctx, now, keysAtOnce)
+		if err != nil || n < keysAtOnce {
+			return err
+		}
+	}
+}
+
+// Bulk does what there is to do of bulk actions, step by step.
+func (d *Dispatcher) Bulk(ctx context.Context) error {
+	for {
+		step := BulkStep{Limit: bulkLimit, Window: SearchWindow, Now: d.clock.Now()}
+		step.Decide = func(b Bulk, t *domain.Task) error { return b.Action.apply(t, d.clock.Now()) }
+		b, changed, found, err := d.bulks.Step(ctx, step)
+		if err != nil || !found {
+			return err
+		}
+		if len(changed) == 0 {
+			continue
+		}
+		d.events.Swept(loopBulk, len(changed))
+		ids := make([]domain.TaskID, len(changed))
+		for i, t := range changed {
+			ids[i] = t.ID()
+		}
+		if b.Action == BulkStop {
+			d.signals.Send(Signal{Kind: SignalStop, Tasks: ids})
+		}
+		d.signals.Send(Signal{Kind: SignalChanged, Tasks: ids})
+		push(ctx, d.queue, changed...)
+	}
 }
 
 // Rescue takes a task from its lost worker.
@@ -176,12 +284,7 @@ func (d *Dispatcher) sweep(ctx context.Context, name string, decide Decide, step
 }
 
 func (d *Dispatcher) pushMarked(ctx context.Context, tasks []*domain.Task) error {
-	var entries []Entry
-	for _, t := range tasks {
-		if e := EntryOf(t); !e.QueuedAt.IsZero() {
-			entries = append(entries, e)
-		}
-	}
+	entries := markedOf(tasks)
 	if len(entries) == 0 {
 		return nil
 	}

@@ -1,6 +1,7 @@
 package application
 
 import (
+	"context"
 	"errors"
 	"time"
 
@@ -30,4 +31,20 @@ func FailureOf(err error) domain.Failure {
 		f.Permanent, f.RetryAfter = e.permanent, e.after
 	}
 	return f
+}
+
+// HandlerByQueue gives each task to the handler of its queue.
+type HandlerByQueue struct {
+	Queues map[domain.QueueName]Handler
+	Rest   Handler
+}
+
+var _ Handler = HandlerByQueue{}
+
+// Handle calls the handler of the task's queue.
+func (h HandlerByQueue) Handle(ctx context.Context, t *domain.Task) (string, error) {
+	if own, ok := h.Queues[t.Queue()]; ok {
+		return own.Handle(ctx, t)
+	}
+	return h.Rest.Handle(ctx, t)
 }

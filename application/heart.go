@@ -101,6 +101,6 @@ func (w *Worker) beat(ctx context.Context) error {
 // timeOut takes a task from an attempt that runs on although its deadline, which
 // has the grace in it, has passed: whatever has become of the handler, the task goes on.
 func (w *Worker) timeOut(t *domain.Task) error {
-	f := domain.Failure{Reason: fmt.Sprintf("still running after %s", w.cfg.TaskTimeout+2*w.cfg.HandlerGrace)}
+	f := domain.Failure{Reason: fmt.Sprintf("still running after %s", t.TimeoutOr(w.cfg.TaskTimeout)+2*w.cfg.HandlerGrace)}
 	return t.Fail(t.Attempt(), f, w.cfg.Retry, rand.Float64(), w.clock.Now())
 }

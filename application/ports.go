@@ -18,6 +18,13 @@ import (
 type TaskRepository interface {
 	// Add stores new tasks, all or none, and returns after the commit.
 	Add(ctx context.Context, tasks ...*domain.Task) error
+	// AddOnce does that unless the key is remembered, and remembers it with the
+	// tasks' ids until k.Expires, in the same transaction. For a key that is
+	// remembered it stores nothing and returns the tasks that were stored with it,
+	// as they are now and in order, or domain.ErrKeyReused if the request was
+	// another one. It waits for a twin that is under way. A key that has expired
+	// by k.Now is as good as forgotten.
+	AddOnce(ctx context.Context, k IdempotencyKey, tasks ...*domain.Task) (first []*domain.Task, err error)
 	// Get returns the task, or domain.ErrTaskNotFound.
 	Get(ctx context.Context, id domain.TaskID) (*domain.Task, error)
 	// GetMany returns those of the tasks that there are, in no particular order.
@@ -29,8 +36,6 @@ type TaskRepository interface {
 	// ended without success, at most the latest MaxAttemptRecords. A task that is
 	// unknown has none.
 	Attempts(ctx context.Context, id domain.TaskID) ([]domain.Attempt, error)
-	// List returns the tasks that match, newest first: by id, downwards.
-	List(ctx context.Context, q TaskQuery) ([]*domain.Task, error)
 	// Save stores t if the stored version is the one that t was loaded at, together
 	// with t.EndedAttempts. Otherwise it stores nothing and returns
 	// domain.ErrConflict, or domain.ErrTaskNotFound if there is no such task.
@@ -40,17 +45,24 @@ type TaskRepository interface {
 	// Any other id is left out: no error. It waits for whoever is changing one of
 	// them. Of many claims of one task one gets it. A worker whose heartbeat is not
 	// younger than two of its beats gets domain.ErrWorkerStale, and no task.
-	Claim(ctx context.Context, c ClaimRequest) ([]*domain.Task, error)
+	//
+	// Of a queue that is Limited no more tasks are claimed than its
+	// domain.QueueState.Room allows, in the order of ids, one claim of the queue at a
+	// time: the claim holds the queue's settings until it is committed, and says in
+	// Limited what there was no room for.
+	Claim(ctx context.Context, c ClaimRequest) (Claimed, error)
 }
 
 // MaxAttemptRecords bounds what Attempts returns.
 const MaxAttemptRecords = 1000
 
-// TaskQuery says which tasks to list.
-type TaskQuery struct {
-	Statuses []domain.Status // any of these; none: all
-	Before   domain.TaskID   // only ids below this one; zero: from the newest
-	Limit    int             // at most so many; at least 1
+// IdempotencyKey is a client's name for a request that it may repeat.
+type IdempotencyKey struct {
+	Owner       string // the name of the credential that sent it; empty: none was needed
+	Key         string // 1 to 255 visible ASCII characters
+	Fingerprint [32]byte
+	Now         time.Time
+	Expires     time.Time
 }
 
 // ClaimRequest is a worker's wish to have tasks.
@@ -58,6 +70,58 @@ type ClaimRequest struct {
 	domain.Claim
 	IDs []domain.TaskID
 	Now time.Time
+}
+
+// Claimed is what came of a claim.
+type Claimed struct {
+	Tasks   []*domain.Task
+	Limited []LimitedQueue // every limited queue that has tasks among those asked for
+}
+
+// LimitedQueue is what a claim met in a queue that is limited.
+type LimitedQueue struct {
+	Name    domain.QueueName
+	Refused []domain.TaskID // for want of room, in the order of the request
+	Room    domain.Room     // left after the claim
+}
+
+// TaskSearch finds tasks. The cost of a search is bounded however many tasks there
+// are: it looks at no more than so many of them.
+type TaskSearch interface {
+	// List returns tasks that match, newest first: by id, downwards.
+	List(ctx context.Context, q TaskQuery) (TaskList, error)
+	// Count counts what matches among the latest q.Window tasks that it looks at,
+	// and reports whether that was all there are. q.Limit does not matter.
+	Count(ctx context.Context, q TaskQuery) (n int, all bool, err error)
+}
+
+// TaskFilter says which tasks are meant. What is empty does not matter.
+type TaskFilter struct {
+	Statuses       []domain.Status    // any of these
+	Queues         []domain.QueueName // any of these
+	CreatedFrom    time.Time          // inclusive
+	CreatedBefore  time.Time          // exclusive
+	FinishedFrom   time.Time          // inclusive
+	FinishedBefore time.Time          // exclusive
+	Metadata       map[string]string  // all of these pairs
+	Text           string             // in the message, as it is written
+}
+
+// TaskQuery says which tasks to list.
+type TaskQuery struct {
+	TaskFilter
+	Before domain.TaskID // only ids below this one; zero: from the newest
+	Limit  int           // at most so many; at least 1
+	Window int           // look at most at so many; at least 1
+}
+
+// TaskList is what a search has found.
+type TaskList struct {
+	Tasks []*domain.Task
+	// End is where the search stopped because it had looked at as many tasks as it
+	// may: all matches at or above it are in Tasks. Zero: it has seen everything, or
+	// found as many as it was to.
+	End domain.TaskID
 }
 
 // WorkerRepository is the record of the workers: one row each, whose heartbeat
@@ -104,7 +168,8 @@ type WorkerInfo struct {
 	PID      int
 	Version  string
 	Started  time.Time
-	Capacity int // tasks at once
+	Queues   []domain.QueueName // that it takes tasks from
+	Capacity int                // tasks at once
 	Running  int
 }
 
@@ -135,16 +200,78 @@ type BeatAnswer struct {
 type DispatchRepository interface {
 	// Due: pending, not marked, to run at or before now; the longest due first.
 	Due(ctx context.Context, now time.Time, b SweepBatch) (Swept, error)
-	// Stranded: pending and marked before the given time; the oldest mark first.
-	Stranded(ctx context.Context, before time.Time, b SweepBatch) (Swept, error)
-	// AnyQueuedBefore reports whether Stranded would find any. It locks nothing.
-	AnyQueuedBefore(ctx context.Context, before time.Time) (bool, error)
+	// NextDue returns the earliest time at which a task that is pending and not
+	// marked is to run; false if there is none. It locks nothing.
+	NextDue(ctx context.Context) (time.Time, bool, error)
+	// Stranded: pending, of the list, and marked before the given time; the oldest
+	// mark first.
+	Stranded(ctx context.Context, l List, before time.Time, b SweepBatch) (Swept, error)
+	// QueuedBefore returns the lists for which Stranded would find any. It locks
+	// nothing.
+	QueuedBefore(ctx context.Context, before time.Time) ([]List, error)
 	// Abandoned: processing, held by a worker that is unknown or whose heartbeat is
 	// older than the lease, all judged at once in the time of the store. Nothing
 	// is found while the judge's own heartbeat is older than two of its beats, or
 	// has had a gap over two beats within the last three: after an outage of the
 	// store every heartbeat is old and no one is dead.
 	Abandoned(ctx context.Context, j Judge, b SweepBatch) (Swept, error)
+	// ForgetKeys removes at most limit idempotency keys that have expired by now,
+	// and returns how many they were.
+	ForgetKeys(ctx context.Context, now time.Time, limit int) (int, error)
+}
+
+// QueueRepository is the record of the queues: what is set of them, and how many
+// tasks wait.
+type QueueRepository interface {
+	// List returns the queues, by name, that were ever set up, that have a task
+	// which waits or runs, or that a worker takes: at most MaxQueues of them.
+	// Workers that were not seen since the given time do not count. Its cost does
+	// not grow with the tasks that have ended.
+	List(ctx context.Context, seenSince time.Time) ([]QueueInfo, error)
+	// Get does so for one queue, or returns domain.ErrQueueNotFound.
+	Get(ctx context.Context, name domain.QueueName, seenSince time.Time) (QueueInfo, error)
+	// Change lets decide change what is set of a queue, of which nothing need be
+	// set yet, and stores it. It waits for a claim that holds the queue.
+	Change(ctx context.Context, name domain.QueueName, decide func(q *domain.QueueState) error) error
+	// Ahead counts the tasks that are pulled before t, a task that is marked as
+	// queued: those of its queue with a higher priority, or the same and an earlier
+	// mark. It stops at limit.
+	Ahead(ctx context.Context, t *domain.Task, limit int) (int, error)
+}
+
+// MaxQueues bounds a list of queues.
+const MaxQueues = 1000
+
+// QueueInfo is a queue as an operator sees it.
+type QueueInfo struct {
+	domain.QueueState
+	Pending    int // may run, and wait for a worker
+	Scheduled  int // wait for their time: delayed, or to be tried again
+	Processing int
+	Oldest     time.Time // since when the longest waiting of the pending waits; zero: none does
+	Workers    int       // that live and take it
+}
+
+// BulkRepository is the record of the actions on many tasks.
+type BulkRepository interface {
+	// Add stores a new bulk action.
+	Add(ctx context.Context, b Bulk) error
+	// Get returns it, or domain.ErrBulkNotFound.
+	Get(ctx context.Context, id BulkID) (Bulk, error)
+	// Step takes one action that is not done and that nobody else is at, lists what
+	// matches next, lets decide change each task, and stores what changed together
+	// with the action's progress in one transaction. What decide refuses is left as
+	// it is and counted as skipped. It waits for whoever is changing one of the
+	// tasks. found is false if there is no action to be done.
+	Step(ctx context.Context, s BulkStep) (b Bulk, changed []*domain.Task, found bool, err error)
+}
+
+// BulkStep bounds one step of a bulk action.
+type BulkStep struct {
+	Limit  int // tasks to change at most
+	Window int // tasks to look at, at most
+	Decide func(b Bulk, t *domain.Task) error
+	Now    time.Time
 }
 
 // Judge is the worker in whose name leases are judged.
@@ -169,29 +296,52 @@ type Swept struct {
 	Passed  map[domain.TaskID]error
 }
 
+// List is where entries wait: each queue has one for every priority.
+type List struct {
+	Queue    domain.QueueName
+	Priority int
+}
+
 // Entry is a hint on the queue: this task is ready. A hint may be lost, doubled
 // or stale; the claim decides.
 type Entry struct {
+	List
 	ID       domain.TaskID
 	QueuedAt time.Time // when the task was marked as queued
 }
 
 // EntryOf is the hint for a task that is marked as queued.
-func EntryOf(t *domain.Task) Entry { return Entry{ID: t.ID(), QueuedAt: t.State().QueuedAt} }
+func EntryOf(t *domain.Task) Entry {
+	s := t.State()
+	return Entry{List: List{Queue: s.Queue, Priority: s.Priority}, ID: s.ID, QueuedAt: s.QueuedAt}
+}
 
-// Queue carries hints, first in, first out. It may lose or double them.
+// Queue carries hints, list by list, each first in, first out. It may lose or
+// double them.
 type Queue interface {
-	// Push appends the entries, in order.
+	// Push appends the entries to their lists, in order.
 	Push(ctx context.Context, entries ...Entry) error
-	// Pull takes at most n entries from the head, waiting until there is one. When
-	// there was none for a few seconds it returns none and no error: a Pull that
-	// takes longer than 10 s hangs. When ctx ends, it returns what it has already
-	// taken, or ctx's error: entries are not lost on a stop.
-	Pull(ctx context.Context, n int) ([]Entry, error)
-	// Oldest returns when the entry at the head was marked; false if there is none.
-	Oldest(ctx context.Context) (time.Time, bool, error)
-	// Length counts the entries.
-	Length(ctx context.Context) (int, error)
+	// PutBack puts entries that were pulled at the head of their lists again, in
+	// order: the first of a list is its head.
+	PutBack(ctx context.Context, entries ...Entry) error
+	// Pull takes entries from the head of the first list that has any. When there
+	// was none for the time that p allows, at most a few seconds, it returns none
+	// and no error: a Pull that takes longer than 10 s hangs. When ctx ends, it
+	// returns what it has already taken, or ctx's error: entries are not lost on a
+	// stop.
+	Pull(ctx context.Context, p PullRequest) ([]Entry, error)
+	// Oldest returns, of those of the lists that have entries, when the one at the
+	// head was marked.
+	Oldest(ctx context.Context, lists ...List) (map[List]time.Time, error)
+	// Length counts the entries of a list.
+	Length(ctx context.Context, l List) (int, error)
+}
+
+// PullRequest says what to pull.
+type PullRequest struct {
+	Queues []domain.QueueName // in this order; within a queue the highest priority first; at least one
+	Max    int                // entries, at least 1
+	Wait   time.Duration      // for an entry, at most; the adapter may wait for less. 0: do not wait
 }
 
 // Signal is a hint that passes between processes: look at these tasks again. It

@@ -53,22 +53,29 @@ func (uc *ListAttempts) Run(ctx context.Context, id domain.TaskID) ([]domain.Att
 	return attempts, nil
 }
 
-// The bounds of a page.
+// The bounds of a page, and of the search for it.
 const (
 	DefaultPageSize = 50
 	MaxPageSize     = 1000
+	// SearchWindow is how many tasks are looked at for a page, and TextWindow how
+	// many if that means to read their messages: what is asked for may be rare.
+	SearchWindow = 20_000
+	TextWindow   = 5_000
 )
 
 // ListTasks pages through tasks, newest first.
-type ListTasks struct{ tasks TaskRepository }
+type ListTasks struct{ search TaskSearch }
 
 // NewListTasks makes the use case.
-func NewListTasks(tasks TaskRepository) *ListTasks { return &ListTasks{tasks: tasks} }
+func NewListTasks(search TaskSearch) *ListTasks { return &ListTasks{search: search} }
 
 // TaskPage is a part of a list.
 type TaskPage struct {
 	Tasks []*domain.Task
-	More  bool // the next page starts below the last task's id
+	Next  domain.TaskID // the next page has what is below it; zero: this one is the last
+	// Window is how many tasks were looked at, if the search stopped for that
+	// before the page was full; otherwise 0.
+	Window int
 }
 
 // Run returns a page. A Limit of 0 means DefaultPageSize; one that is out of
@@ -83,12 +90,20 @@ func (uc *ListTasks) Run(ctx context.Context, q TaskQuery) (TaskPage, error) {
 	}
 	want := q.Limit
 	q.Limit++ // one more tells whether there is a next page
-	tasks, err := uc.tasks.List(ctx, q)
+	q.Window = SearchWindow
+	if q.Text != "" {
+		q.Window = TextWindow
+	}
+	found, err := uc.search.List(ctx, q)
 	if err != nil {
 		return TaskPage{}, fmt.Errorf("list tasks: %w", err)
 	}
-	if len(tasks) > want {
-		return TaskPage{Tasks: tasks[:want], More: true}, nil
+	if len(found.Tasks) > want {
+		return TaskPage{Tasks: found.Tasks[:want], Next: found.Tasks[want-1].ID()}, nil
 	}
-	return TaskPage{Tasks: tasks}, nil
+	page := TaskPage{Tasks: found.Tasks, Next: found.End}
+	if found.End != (domain.TaskID{}) {
+		page.Window = q.Window
+	}
+	return page, nil
 }

@@ -3,8 +3,6 @@ package application
 import (
 	"context"
 	"errors"
-	"maps"
-	"slices"
 	"sync"
 	"time"
 
@@ -15,9 +13,10 @@ import (
 
 // WorkerConfig are the settings of a worker.
 type WorkerConfig struct {
+	Queues          []QueueWeight // at least one
 	Capacity        int           // tasks at once
 	Lease           time.Duration // how old its heartbeat may get before its tasks are taken away
-	TaskTimeout     time.Duration // how long an attempt may run
+	TaskTimeout     time.Duration // how long an attempt may run, of a task that does not say
 	HandlerGrace    time.Duration // how long a handler may take to return once its context has ended
 	ShutdownTimeout time.Duration // how long a stop waits for what runs
 	Retry           domain.RetryPolicy
@@ -55,6 +54,7 @@ type Worker struct {
 	signals  Signals
 	events   Events
 	slots    *slots
+	turns    *turns
 	holdings *holdings
 	local    chan *domain.Task // claimed, to be started
 	attempts sync.WaitGroup
@@ -67,9 +67,12 @@ func NewWorker(info WorkerInfo, cfg WorkerConfig, tasks TaskRepository, workers 
 	queue Queue, signals Signals, handler Handler, clock Clock, events Events,
 ) *Worker {
 	info.Capacity = cfg.Capacity
+	for _, q := range cfg.Queues {
+		info.Queues = append(info.Queues, q.Name)
+	}
 	return &Worker{
 		info: info, cfg: cfg, tasks: tasks, workers: workers, queue: queue, signals: signals, handler: handler, clock: clock, events: events,
-		slots: newSlots(cfg.Capacity), holdings: newHoldings(), local: make(chan *domain.Task, cfg.Capacity), nudged: make(chan struct{}, 1),
+		slots: newSlots(cfg.Capacity), turns: newTurns(cfg.Queues), holdings: newHoldings(), local: make(chan *domain.Task, cfg.Capacity), nudged: make(chan struct{}, 1),
 	}
 }
 
@@ -120,120 +123,12 @@ func (w *Worker) leave(ctx context.Context) error {
 	return w.workers.Leave(ctx, w.info.ID)
 }
 
-// pull fills the local queue until ctx ends, then closes it.
-func (w *Worker) pull(ctx context.Context) {
-	defer close(w.local)
-	wait := newBackoff()
-	for {
-		free, err := w.slots.takeAll(ctx)
-		if err != nil {
-			return
-		}
-		w.pulse.begin(loopPull, w.clock.Now().Add(pullPatience)) // a try that fails is no progress
-		entries, err := w.queue.Pull(ctx, free)
-		w.slots.release(free - len(entries))
-		if ctx.Err() == nil {
-			w.events.Turn(loopPull, err)
-		}
-		if err != nil {
-			if !pause(ctx, wait) {
-				return
-			}
-			continue
-		}
-		wait.Reset()
-		claimed := w.claim(ctx, entries)
-		w.slots.release(len(entries) - len(claimed))
-		for _, t := range claimed {
-			w.local <- t
-		}
-		w.pulse.rest(loopPull) // a worker that is busy makes progress
-	}
-}
-
-// claim makes the entries' tasks the worker's. While the store is away it tries
-// again, before anything more is pulled; on a stop it puts the entries back.
-func (w *Worker) claim(ctx context.Context, entries []Entry) []*domain.Task {
-	if len(entries) == 0 {
-		return nil
-	}
-	ids := make([]domain.TaskID, len(entries))
-	for i, e := range entries {
-		ids[i] = e.ID
-	}
-	wait := newBackoff()
-	for ctx.Err() == nil {
-		claimed, err := w.tryClaim(ctx, ids)
-		w.events.Turn(loopClaim, err)
-		if err == nil {
-			w.tellClaimed(claimed)
-			w.reportUnknown(ctx, ids, claimed)
-			return claimed
-		}
-		if !pause(ctx, wait) {
-			break
-		}
-	}
-	back, cancel := context.WithTimeout(context.WithoutCancel(ctx), pushWait)
-	defer cancel()
-	_ = w.queue.Push(back, entries...) // if not, the dispatcher finds them stranded
-	return nil
-}
-
-func (w *Worker) tryClaim(ctx context.Context, ids []domain.TaskID) ([]*domain.Task, error) {
-	beat := w.holdings.startClaim(ids)
-	claimed, err := w.tasks.Claim(ctx, ClaimRequest{
-		Claim: domain.Claim{Worker: w.info.ID, Beat: beat, Timeout: w.cfg.TaskTimeout + 2*w.cfg.HandlerGrace},
-		IDs:   ids,
-		Now:   w.clock.Now(),
-	})
-	w.holdings.endClaim(ids, claimed)
-	return claimed, err
-}
-
-// tellClaimed tells whoever waits for any change of the tasks.
-func (w *Worker) tellClaimed(claimed []*domain.Task) {
-	if len(claimed) == 0 {
-		return
-	}
-	ids := make([]domain.TaskID, len(claimed))
-	for i, t := range claimed {
-		ids[i] = t.ID()
-	}
-	w.signals.Send(Signal{Kind: SignalChanged, Tasks: ids})
-}
-
-// reportUnknown looks at what could not be claimed. A task that was canceled, or
-// was claimed through another entry, is skipped; an id that names no task is told.
-func (w *Worker) reportUnknown(ctx context.Context, ids []domain.TaskID, claimed []*domain.Task) {
-	left := make(map[domain.TaskID]bool, len(ids))
-	for _, id := range ids {
-		left[id] = true
-	}
-	for _, t := range claimed {
-		delete(left, t.ID())
-	}
-	if len(left) == 0 {
-		return
-	}
-	known, err := w.tasks.GetMany(ctx, slices.Collect(maps.Keys(left))...)
-	if err != nil {
-		return // they are dropped all the same, merely untold
-	}
-	for _, t := range known {
-		delete(left, t.ID())
-	}
-	for id := range left {
-		w.events.EntryDropped(id)
-	}
-}
-
 // schedule starts each claimed task in its own goroutine. Once ctx has ended it
 // releases them instead.
 func (w *Worker) schedule(ctx, work, saving context.Context) {
 	for t := range w.local {
 		w.attempts.Go(func() {
-			defer w.slots.release(1)
+			defer w.letGo(t.Queue())
 			if ctx.Err() != nil {
 				w.store(saving, t, w.release, nil, 0)
 				return
@@ -241,6 +136,12 @@ func (w *Worker) schedule(ctx, work, saving context.Context) {
 			w.attempt(work, saving, t)
 		})
 	}
+}
+
+// letGo notes that a task of the queue is no longer the worker's.
+func (w *Worker) letGo(queue domain.QueueName) {
+	w.turns.freed(queue, w.clock.Now())
+	w.slots.release(1)
 }
 
 // Probe fails when a loop makes no progress: a worker that lives and consumes

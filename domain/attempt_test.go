@@ -1,6 +1,7 @@
 package domain_test
 
 import (
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -145,7 +146,7 @@ func TestTask_ACloneIsATaskOfItsOwn(t *testing.T) {
 		t.Errorf("a clone sees what became of another: %+v", got)
 	}
 	b.MarkStored()
-	if task.State() != state || !slices.Equal(task.EndedAttempts(), records) || task.StoredVersion() != stored {
+	if !reflect.DeepEqual(task.State(), state) || !slices.Equal(task.EndedAttempts(), records) || task.StoredVersion() != stored {
 		t.Errorf("changes of its clones reach the task: %+v, %+v", task.State(), task.EndedAttempts())
 	}
 }

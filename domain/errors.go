@@ -3,6 +3,7 @@ package domain
 import (
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // Code says to a program what kind of failure an Error is. Codes are part of
@@ -11,13 +12,14 @@ type Code string
 
 // The codes.
 const (
-	CodeInvalid     Code = "invalid"     // well-formed, but against a rule; Fields says where
-	CodeTooLarge    Code = "too_large"   // over a size limit
-	CodeNotFound    Code = "not_found"   // no such task
-	CodeConflict    Code = "conflict"    // the task's state does not allow it
-	CodeChanged     Code = "changed"     // the task is not at the version that the caller has seen
-	CodeUnavailable Code = "unavailable" // a store is away or did not answer in time: try again
-	CodeInternal    Code = "internal"    // a defect of ours
+	CodeInvalid     Code = "invalid"                // well-formed, but against a rule; Fields says where
+	CodeTooLarge    Code = "too_large"              // over a size limit
+	CodeNotFound    Code = "not_found"              // no such task, queue or bulk action
+	CodeConflict    Code = "conflict"               // the task's state does not allow it
+	CodeChanged     Code = "changed"                // the task is not at the version that the caller has seen
+	CodeKeyReused   Code = "idempotency_key_reused" // the key came with another request before
+	CodeUnavailable Code = "unavailable"            // a store is away or did not answer in time: try again
+	CodeInternal    Code = "internal"               // a defect of ours
 )
 
 // Error is a failure that a caller can act on. Every other error is internal.
@@ -29,7 +31,7 @@ type Error struct {
 
 // FieldError is what is wrong with one field of an input.
 type FieldError struct {
-	Field  string // the field's name, as in JSON
+	Field  string // the field's name, as in JSON; inside others as a path: tasks/17/message
 	Detail string
 }
 
@@ -44,6 +46,12 @@ var (
 	ErrAttemptLost = &Error{Code: CodeConflict, Message: "the attempt no longer holds the task"}
 	// ErrWorkerStale says that a worker may not claim, because its heartbeat is not young.
 	ErrWorkerStale = &Error{Code: CodeConflict, Message: "the worker's heartbeat is too old to claim"}
+	// ErrQueueNotFound says that a queue has no settings, no task that waits or runs, and no worker.
+	ErrQueueNotFound = &Error{Code: CodeNotFound, Message: "queue not found"}
+	// ErrBulkNotFound says that there is no such bulk action.
+	ErrBulkNotFound = &Error{Code: CodeNotFound, Message: "bulk action not found"}
+	// ErrKeyReused says that an idempotency key came with another request before.
+	ErrKeyReused = &Error{Code: CodeKeyReused, Message: "the Idempotency-Key was used with another request before"}
 	// ErrUnavailable says that a store is away, or that nobody knows what became of a write.
 	ErrUnavailable = &Error{Code: CodeUnavailable, Message: "the store does not answer; try again"}
 )
@@ -60,6 +68,15 @@ func Errorf(code Code, format string, args ...any) *Error {
 func Invalid(field, format string, args ...any) *Error {
 	detail := fmt.Sprintf(format, args...)
 	return &Error{Code: CodeInvalid, Message: field + ": " + detail, Fields: []FieldError{{Field: field, Detail: detail}}}
+}
+
+// InvalidFields makes a CodeInvalid error about several fields, at least one.
+func InvalidFields(fields ...FieldError) *Error {
+	texts := make([]string, len(fields))
+	for i, f := range fields {
+		texts[i] = f.Field + ": " + f.Detail
+	}
+	return &Error{Code: CodeInvalid, Message: strings.Join(texts, "; "), Fields: fields}
 }
 
 // Public finds the Error in err, however deeply it is wrapped. For all else it

@@ -2,6 +2,7 @@ package domain_test
 
 import (
 	"errors"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -28,7 +29,7 @@ func (l *life) call(t *rapid.T, method string, call func() error) {
 		if _, ok := errors.AsType[*domain.Error](err); !ok {
 			t.Fatalf("%s returns the untyped %v", method, err)
 		}
-		if before != after || len(news) > 0 {
+		if !reflect.DeepEqual(before, after) || len(news) > 0 {
 			t.Fatalf("%s returns %q and yet changed\n%+v to\n%+v", method, err, before, after)
 		}
 		return
@@ -48,7 +49,7 @@ func checkMove(t *rapid.T, method string, before, after domain.TaskState) {
 	if from != to && !moves[move{from, to}] {
 		t.Fatalf("%s moved a task from %s to %s", method, from, to)
 	}
-	if from.Ended() && before != after && (method != "Reopen" || from != domain.StatusFailed) {
+	if from.Ended() && !reflect.DeepEqual(before, after) && (method != "Reopen" || from != domain.StatusFailed) {
 		t.Fatalf("%s changed an ended task:\n%+v to\n%+v", method, before, after)
 	}
 	if !before.StopRequestedAt.IsZero() && from == domain.StatusProcessing &&
@@ -100,14 +101,14 @@ func (l *life) checkAttempts(t *rapid.T, method string, before, after domain.Tas
 func checkCounters(t *rapid.T, method string, before, after domain.TaskState) {
 	changes := after.Version - before.Version
 	switch {
-	case before == after && changes != 0, changes < 0, changes > 1:
+	case reflect.DeepEqual(before, after) && changes != 0, changes < 0, changes > 1:
 		t.Fatalf("%s moved the version from %d to %d", method, before.Version, after.Version)
 	case method == "MarkQueued":
 		before.QueuedAt = after.QueuedAt
-		if before != after {
+		if !reflect.DeepEqual(before, after) {
 			t.Fatalf("MarkQueued changed more than the mark:\n%+v to\n%+v", before, after)
 		}
-	case before != after && changes != 1:
+	case !reflect.DeepEqual(before, after) && changes != 1:
 		t.Fatalf("%s changed a task and not its version", method)
 	}
 	if after.UpdatedAt.Before(before.UpdatedAt) {
@@ -137,7 +138,7 @@ func checkParts(t *rapid.T, s domain.TaskState) {
 	if err != nil {
 		t.Fatalf("a state that was reached is refused: %v\n%+v", err, s)
 	}
-	if restored.State() != s || restored.StoredVersion() != s.Version {
+	if !reflect.DeepEqual(restored.State(), s) || restored.StoredVersion() != s.Version {
 		t.Fatalf("restored, the task is another:\n%+v not\n%+v", restored.State(), s)
 	}
 	for name, moment := range map[string]time.Time{

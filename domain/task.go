@@ -1,6 +1,7 @@
 package domain
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -20,6 +21,7 @@ const (
 type Task struct {
 	s      TaskState
 	stored int64     // the version that the store is known to have; 0 for a new task
+	marked bool      // as queued, since it was loaded or saved last
 	ended  []Attempt // without success, since then
 }
 
@@ -28,6 +30,8 @@ type Task struct {
 type TaskState struct {
 	ID        TaskID
 	Message   string
+	Queue     QueueName
+	Priority  int // 0 to MaxPriority: higher first within the queue
 	Status    Status
 	CreatedAt time.Time
 	UpdatedAt time.Time
@@ -36,10 +40,14 @@ type TaskState struct {
 	RunAt    time.Time // not before
 	QueuedAt time.Time // when it was marked as queued; zero: it is not on the queue
 
-	MaxAttempts int // failures that make the task failed
-	Attempt     int // counts claims, only grows: the fencing token
-	Failures    int // attempts that ended in the handler's own error or its deadline
-	Rescues     int // attempts whose worker was lost
+	MaxAttempts int               // failures that make the task failed
+	Timeout     time.Duration     // of an attempt; 0: the worker's setting
+	Metadata    map[string]string // never written to; nil: none
+	TraceParent string            // of the request that made it (W3C Trace Context); empty: none
+
+	Attempt  int // counts claims, only grows: the fencing token
+	Failures int // attempts that ended in the handler's own error or its deadline
+	Rescues  int // attempts whose worker was lost
 
 	Worker    WorkerID  // who holds it, or has completed it; otherwise empty
 	ClaimBeat int64     // the number of the worker's last beat when it claimed
@@ -50,33 +58,6 @@ type TaskState struct {
 	ResultTruncated bool   // the handler said more than MaxResult
 	LastError       string
 	StopRequestedAt time.Time // a client asked the running attempt to stop; zero: nobody did
-}
-
-// TaskSpec is what a client says of a new task.
-type TaskSpec struct {
-	Message     string
-	MaxAttempts int // at least 1
-}
-
-// NewTask makes a pending task that is marked as queued from birth, so that a
-// task which is pushed at once is written once. The message must be non-empty
-// UTF-8 without NUL, which no PostgreSQL text can hold; otherwise CodeInvalid.
-func NewTask(spec TaskSpec, now time.Time) (*Task, error) {
-	switch {
-	case spec.Message == "":
-		return nil, Invalid("message", "must not be empty")
-	case !utf8.ValidString(spec.Message):
-		return nil, Invalid("message", "must be UTF-8")
-	case strings.ContainsRune(spec.Message, 0):
-		return nil, Invalid("message", "must not hold the NUL character (U+0000)")
-	case spec.MaxAttempts < 1:
-		return nil, Invalid("max_attempts", "must be at least 1, not %d", spec.MaxAttempts)
-	}
-	now = moment(now)
-	return &Task{s: TaskState{
-		ID: NewTaskID(now), Message: spec.Message, Status: StatusPending, MaxAttempts: spec.MaxAttempts,
-		CreatedAt: now, UpdatedAt: now, Version: 1, RunAt: now, QueuedAt: now,
-	}}, nil
 }
 
 // Restore makes a task from what a store has of it. It accepts every state that
@@ -95,6 +76,8 @@ func Restore(s TaskState) (*Task, error) {
 		wrong = "a counter out of range"
 	case s.Failures+s.Rescues > s.Attempt:
 		wrong = "more failures and rescues than attempts"
+	case !s.Queue.valid() || s.Priority < 0 || s.Priority > MaxPriority || s.Timeout < 0:
+		wrong = "an impossible queue, priority or timeout"
 	case s.UpdatedAt.Before(s.CreatedAt):
 		wrong = "updated before it was created"
 	case worked != (s.Worker != "") || held != !s.Deadline.IsZero() || worked && s.Attempt == 0:
@@ -114,7 +97,8 @@ func Restore(s TaskState) (*Task, error) {
 	return &Task{s: s, stored: s.Version}, nil
 }
 
-// State returns a copy of all that the task consists of.
+// State returns a copy of all that the task consists of, but for the metadata,
+// which nobody may change.
 func (t *Task) State() TaskState { return t.s }
 
 // Clone returns a task of its own that is the same.
@@ -133,6 +117,9 @@ func (t *Task) Message() string { return t.s.Message }
 // Status returns where the task is in its life.
 func (t *Task) Status() Status { return t.s.Status }
 
+// Queue returns the queue that the task waits in.
+func (t *Task) Queue() QueueName { return t.s.Queue }
+
 // Attempt returns the number of the latest claim; 0 before the first.
 func (t *Task) Attempt() int { return t.s.Attempt }
 
@@ -145,7 +132,10 @@ func (t *Task) StoredVersion() int64 { return t.stored }
 
 // MarkStored notes that the store has the task as it is now. Adapters call it
 // after the commit.
-func (t *Task) MarkStored() { t.stored, t.ended = t.s.Version, nil }
+func (t *Task) MarkStored() { t.stored, t.marked, t.ended = t.s.Version, false, nil }
+
+// Dirty reports whether there is anything for the store to save.
+func (t *Task) Dirty() bool { return t.marked || t.stored != t.s.Version }
 
 // FinishedAt is when the task ended, false if it has not: a task that has ended
 // does not change any more.
@@ -158,8 +148,12 @@ func (t *Task) StopRequested() bool { return !t.s.StopRequestedAt.IsZero() }
 type Claim struct {
 	Worker  WorkerID
 	Beat    int64         // the number of the worker's last beat composed before the claim was sent
-	Timeout time.Duration // how long the attempt may hold the task, its grace included
+	Timeout time.Duration // how long an attempt may run, of a task that does not say
+	Grace   time.Duration // how much longer it may hold the task
 }
+
+// TimeoutOr is how long an attempt may run: the task's own timeout, or the one given.
+func (t *Task) TimeoutOr(other time.Duration) time.Duration { return cmp.Or(t.s.Timeout, other) }
 
 // Claim makes a pending task that is marked as queued the worker's, as its next
 // attempt. One that is not marked has nothing on the queue that speaks for it:
@@ -175,7 +169,8 @@ func (t *Task) Claim(c Claim, now time.Time) error {
 		return err
 	}
 	t.s.Attempt++
-	t.s.Worker, t.s.ClaimBeat, t.s.Deadline = c.Worker, c.Beat, moment(t.s.UpdatedAt.Add(c.Timeout))
+	t.s.Worker, t.s.ClaimBeat = c.Worker, c.Beat
+	t.s.Deadline = moment(t.s.UpdatedAt.Add(t.TimeoutOr(c.Timeout) + c.Grace))
 	t.s.StartedAt = t.s.UpdatedAt
 	t.s.QueuedAt, t.s.StopRequestedAt = time.Time{}, time.Time{}
 	return nil
@@ -284,7 +279,7 @@ func (t *Task) MarkQueued(now time.Time) error {
 	if t.s.RunAt.After(now) {
 		return Errorf(CodeConflict, "the task is not to run before %s", t.s.RunAt.Format(time.RFC3339Nano))
 	}
-	t.s.QueuedAt = now
+	t.s.QueuedAt, t.marked = now, true
 	return nil
 }
 

@@ -2,6 +2,7 @@ package domain_test
 
 import (
 	"errors"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -61,7 +62,7 @@ func taskIn(t *testing.T, status domain.Status) *domain.Task {
 
 func TestNewTask_IsPendingAndQueuedFromBirth(t *testing.T) {
 	now := at(0.123456789).In(time.FixedZone("", 3600))
-	task, err := domain.NewTask(domain.TaskSpec{Message: "¡Hola! 🌍", MaxAttempts: 4}, now)
+	task, err := domain.NewTask(domain.TaskSpec{Message: "¡Hola! 🌍", Queue: domain.DefaultQueue, MaxAttempts: 4}, now)
 	must(t, err)
 	want := at(0.123456)
 	if diff := cmp.Diff(domain.TaskState{
@@ -121,7 +122,7 @@ func TestTask_EveryMethodOnEveryStatus(t *testing.T) {
 			switch want := c.want[i]; {
 			case want == "":
 				wantCode(t, err, domain.CodeConflict)
-				if task.State() != before {
+				if !reflect.DeepEqual(task.State(), before) {
 					t.Errorf("%s of a %s task is refused and changed it", name, from)
 				}
 			case err != nil || task.Status() != want:
@@ -155,7 +156,7 @@ func TestTask_ClaimMustNameAWorker(t *testing.T) {
 	task := newTask(t, 3)
 	before := task.State()
 	wantCode(t, task.Claim(domain.Claim{Timeout: time.Minute}, at(1)), domain.CodeInternal)
-	if task.State() != before {
+	if !reflect.DeepEqual(task.State(), before) {
 		t.Error("the refused claim changed the task")
 	}
 }
@@ -185,7 +186,7 @@ func TestTask_AnEarlierAttemptIsFencedOff(t *testing.T) {
 			}
 		}
 	}
-	if task.State() != before {
+	if !reflect.DeepEqual(task.State(), before) {
 		t.Error("a fenced attempt changed the task")
 	}
 }

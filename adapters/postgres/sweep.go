@@ -67,12 +67,11 @@ func decideAll(rows []row, decide application.Decide) application.Swept {
 			swept.Passed[domain.TaskID(r.ID)] = err
 			continue
 		}
-		before := t.State()
 		if err := decide(t); err != nil {
 			swept.Passed[t.ID()] = err
 			continue
 		}
-		if t.State() != before {
+		if t.Dirty() {
 			swept.Changed = append(swept.Changed, t)
 		}
 	}

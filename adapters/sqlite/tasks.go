@@ -234,8 +234,7 @@ func (tx *tx) update(t *domain.Task) error {
 // decide lets f change the task and stores it if it did. A task that f refuses
 // is left as it is: refused says why.
 func (tx *tx) decide(t *domain.Task, f application.Decide) (changed bool, refused, err error) {
-	before := t.State()
-	if refused := f(t); refused != nil || t.State() == before {
+	if refused := f(t); refused != nil || !t.Dirty() {
 		return false, refused, nil
 	}
 	return true, nil, tx.update(t)

@@ -86,6 +86,50 @@ func (c *MockTaskRepositoryAddCall) DoAndReturn(f func(context.Context, ...*doma
 	return c
 }
 
+// AddOnce mocks base method.
+func (m *MockTaskRepository) AddOnce(ctx context.Context, k application.IdempotencyKey, tasks ...*domain.Task) ([]*domain.Task, error) {
+	m.ctrl.T.Helper()
+	varargs := []any{ctx, k}
+	for _, a := range tasks {
+		varargs = append(varargs, a)
+	}
+	ret := m.ctrl.Call(m, "AddOnce", varargs...)
+	ret0, _ := ret[0].([]*domain.Task)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// AddOnce indicates an expected call of AddOnce.
+func (mr *MockTaskRepositoryMockRecorder) AddOnce(ctx, k any, tasks ...any) *MockTaskRepositoryAddOnceCall {
+	mr.mock.ctrl.T.Helper()
+	varargs := append([]any{ctx, k}, tasks...)
+	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "AddOnce", reflect.TypeOf((*MockTaskRepository)(nil).AddOnce), varargs...)
+	return &MockTaskRepositoryAddOnceCall{Call: call}
+}
+
+// MockTaskRepositoryAddOnceCall wrap *gomock.Call
+type MockTaskRepositoryAddOnceCall struct {
+	*gomock.Call
+}
+
+// Return rewrite *gomock.Call.Return
+func (c *MockTaskRepositoryAddOnceCall) Return(first []*domain.Task, err error) *MockTaskRepositoryAddOnceCall {
+	c.Call = c.Call.Return(first, err)
+	return c
+}
+
+// Do rewrite *gomock.Call.Do
+func (c *MockTaskRepositoryAddOnceCall) Do(f func(context.Context, application.IdempotencyKey, ...*domain.Task) ([]*domain.Task, error)) *MockTaskRepositoryAddOnceCall {
+	c.Call = c.Call.Do(f)
+	return c
+}
+
+// DoAndReturn rewrite *gomock.Call.DoAndReturn
+func (c *MockTaskRepositoryAddOnceCall) DoAndReturn(f func(context.Context, application.IdempotencyKey, ...*domain.Task) ([]*domain.Task, error)) *MockTaskRepositoryAddOnceCall {
+	c.Call = c.Call.DoAndReturn(f)
+	return c
+}
+
 // Attempts mocks base method.
 func (m *MockTaskRepository) Attempts(ctx context.Context, id domain.TaskID) ([]domain.Attempt, error) {
 	m.ctrl.T.Helper()
@@ -126,10 +170,10 @@ func (c *MockTaskRepositoryAttemptsCall) DoAndReturn(f func(context.Context, dom
 }
 
 // Claim mocks base method.
-func (m *MockTaskRepository) Claim(ctx context.Context, c application.ClaimRequest) ([]*domain.Task, error) {
+func (m *MockTaskRepository) Claim(ctx context.Context, c application.ClaimRequest) (application.Claimed, error) {
 	m.ctrl.T.Helper()
 	ret := m.ctrl.Call(m, "Claim", ctx, c)
-	ret0, _ := ret[0].([]*domain.Task)
+	ret0, _ := ret[0].(application.Claimed)
 	ret1, _ := ret[1].(error)
 	return ret0, ret1
 }
@@ -147,19 +191,19 @@ type MockTaskRepositoryClaimCall struct {
 }
 
 // Return rewrite *gomock.Call.Return
-func (c_2 *MockTaskRepositoryClaimCall) Return(arg0 []*domain.Task, arg1 error) *MockTaskRepositoryClaimCall {
+func (c_2 *MockTaskRepositoryClaimCall) Return(arg0 application.Claimed, arg1 error) *MockTaskRepositoryClaimCall {
 	c_2.Call = c_2.Call.Return(arg0, arg1)
 	return c_2
 }
 
 // Do rewrite *gomock.Call.Do
-func (c_2 *MockTaskRepositoryClaimCall) Do(f func(context.Context, application.ClaimRequest) ([]*domain.Task, error)) *MockTaskRepositoryClaimCall {
+func (c_2 *MockTaskRepositoryClaimCall) Do(f func(context.Context, application.ClaimRequest) (application.Claimed, error)) *MockTaskRepositoryClaimCall {
 	c_2.Call = c_2.Call.Do(f)
 	return c_2
 }
 
 // DoAndReturn rewrite *gomock.Call.DoAndReturn
-func (c_2 *MockTaskRepositoryClaimCall) DoAndReturn(f func(context.Context, application.ClaimRequest) ([]*domain.Task, error)) *MockTaskRepositoryClaimCall {
+func (c_2 *MockTaskRepositoryClaimCall) DoAndReturn(f func(context.Context, application.ClaimRequest) (application.Claimed, error)) *MockTaskRepositoryClaimCall {
 	c_2.Call = c_2.Call.DoAndReturn(f)
 	return c_2
 }
@@ -247,45 +291,6 @@ func (c *MockTaskRepositoryGetManyCall) DoAndReturn(f func(context.Context, ...d
 	return c
 }
 
-// List mocks base method.
-func (m *MockTaskRepository) List(ctx context.Context, q application.TaskQuery) ([]*domain.Task, error) {
-	m.ctrl.T.Helper()
-	ret := m.ctrl.Call(m, "List", ctx, q)
-	ret0, _ := ret[0].([]*domain.Task)
-	ret1, _ := ret[1].(error)
-	return ret0, ret1
-}
-
-// List indicates an expected call of List.
-func (mr *MockTaskRepositoryMockRecorder) List(ctx, q any) *MockTaskRepositoryListCall {
-	mr.mock.ctrl.T.Helper()
-	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "List", reflect.TypeOf((*MockTaskRepository)(nil).List), ctx, q)
-	return &MockTaskRepositoryListCall{Call: call}
-}
-
-// MockTaskRepositoryListCall wrap *gomock.Call
-type MockTaskRepositoryListCall struct {
-	*gomock.Call
-}
-
-// Return rewrite *gomock.Call.Return
-func (c *MockTaskRepositoryListCall) Return(arg0 []*domain.Task, arg1 error) *MockTaskRepositoryListCall {
-	c.Call = c.Call.Return(arg0, arg1)
-	return c
-}
-
-// Do rewrite *gomock.Call.Do
-func (c *MockTaskRepositoryListCall) Do(f func(context.Context, application.TaskQuery) ([]*domain.Task, error)) *MockTaskRepositoryListCall {
-	c.Call = c.Call.Do(f)
-	return c
-}
-
-// DoAndReturn rewrite *gomock.Call.DoAndReturn
-func (c *MockTaskRepositoryListCall) DoAndReturn(f func(context.Context, application.TaskQuery) ([]*domain.Task, error)) *MockTaskRepositoryListCall {
-	c.Call = c.Call.DoAndReturn(f)
-	return c
-}
-
 // Save mocks base method.
 func (m *MockTaskRepository) Save(ctx context.Context, t *domain.Task) error {
 	m.ctrl.T.Helper()
@@ -364,6 +369,109 @@ func (c *MockTaskRepositoryVersionsCall) Do(f func(context.Context, ...domain.Ta
 
 // DoAndReturn rewrite *gomock.Call.DoAndReturn
 func (c *MockTaskRepositoryVersionsCall) DoAndReturn(f func(context.Context, ...domain.TaskID) (map[domain.TaskID]int64, error)) *MockTaskRepositoryVersionsCall {
+	c.Call = c.Call.DoAndReturn(f)
+	return c
+}
+
+// MockTaskSearch is a mock of TaskSearch interface.
+type MockTaskSearch struct {
+	ctrl     *gomock.Controller
+	recorder *MockTaskSearchMockRecorder
+	isgomock struct{}
+}
+
+// MockTaskSearchMockRecorder is the mock recorder for MockTaskSearch.
+type MockTaskSearchMockRecorder struct {
+	mock *MockTaskSearch
+}
+
+// NewMockTaskSearch creates a new mock instance.
+func NewMockTaskSearch(ctrl *gomock.Controller) *MockTaskSearch {
+	mock := &MockTaskSearch{ctrl: ctrl}
+	mock.recorder = &MockTaskSearchMockRecorder{mock}
+	return mock
+}
+
+// EXPECT returns an object that allows the caller to indicate expected use.
+func (m *MockTaskSearch) EXPECT() *MockTaskSearchMockRecorder {
+	return m.recorder
+}
+
+// Count mocks base method.
+func (m *MockTaskSearch) Count(ctx context.Context, q application.TaskQuery) (int, bool, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Count", ctx, q)
+	ret0, _ := ret[0].(int)
+	ret1, _ := ret[1].(bool)
+	ret2, _ := ret[2].(error)
+	return ret0, ret1, ret2
+}
+
+// Count indicates an expected call of Count.
+func (mr *MockTaskSearchMockRecorder) Count(ctx, q any) *MockTaskSearchCountCall {
+	mr.mock.ctrl.T.Helper()
+	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Count", reflect.TypeOf((*MockTaskSearch)(nil).Count), ctx, q)
+	return &MockTaskSearchCountCall{Call: call}
+}
+
+// MockTaskSearchCountCall wrap *gomock.Call
+type MockTaskSearchCountCall struct {
+	*gomock.Call
+}
+
+// Return rewrite *gomock.Call.Return
+func (c *MockTaskSearchCountCall) Return(n int, all bool, err error) *MockTaskSearchCountCall {
+	c.Call = c.Call.Return(n, all, err)
+	return c
+}
+
+// Do rewrite *gomock.Call.Do
+func (c *MockTaskSearchCountCall) Do(f func(context.Context, application.TaskQuery) (int, bool, error)) *MockTaskSearchCountCall {
+	c.Call = c.Call.Do(f)
+	return c
+}
+
+// DoAndReturn rewrite *gomock.Call.DoAndReturn
+func (c *MockTaskSearchCountCall) DoAndReturn(f func(context.Context, application.TaskQuery) (int, bool, error)) *MockTaskSearchCountCall {
+	c.Call = c.Call.DoAndReturn(f)
+	return c
+}
+
+// List mocks base method.
+func (m *MockTaskSearch) List(ctx context.Context, q application.TaskQuery) (application.TaskList, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "List", ctx, q)
+	ret0, _ := ret[0].(application.TaskList)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// List indicates an expected call of List.
+func (mr *MockTaskSearchMockRecorder) List(ctx, q any) *MockTaskSearchListCall {
+	mr.mock.ctrl.T.Helper()
+	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "List", reflect.TypeOf((*MockTaskSearch)(nil).List), ctx, q)
+	return &MockTaskSearchListCall{Call: call}
+}
+
+// MockTaskSearchListCall wrap *gomock.Call
+type MockTaskSearchListCall struct {
+	*gomock.Call
+}
+
+// Return rewrite *gomock.Call.Return
+func (c *MockTaskSearchListCall) Return(arg0 application.TaskList, arg1 error) *MockTaskSearchListCall {
+	c.Call = c.Call.Return(arg0, arg1)
+	return c
+}
+
+// Do rewrite *gomock.Call.Do
+func (c *MockTaskSearchListCall) Do(f func(context.Context, application.TaskQuery) (application.TaskList, error)) *MockTaskSearchListCall {
+	c.Call = c.Call.Do(f)
+	return c
+}
+
+// DoAndReturn rewrite *gomock.Call.DoAndReturn
+func (c *MockTaskSearchListCall) DoAndReturn(f func(context.Context, application.TaskQuery) (application.TaskList, error)) *MockTaskSearchListCall {
 	c.Call = c.Call.DoAndReturn(f)
 	return c
 }
@@ -571,45 +679,6 @@ func (c *MockDispatchRepositoryAbandonedCall) DoAndReturn(f func(context.Context
 	return c
 }
 
-// AnyQueuedBefore mocks base method.
-func (m *MockDispatchRepository) AnyQueuedBefore(ctx context.Context, before time.Time) (bool, error) {
-	m.ctrl.T.Helper()
-	ret := m.ctrl.Call(m, "AnyQueuedBefore", ctx, before)
-	ret0, _ := ret[0].(bool)
-	ret1, _ := ret[1].(error)
-	return ret0, ret1
-}
-
-// AnyQueuedBefore indicates an expected call of AnyQueuedBefore.
-func (mr *MockDispatchRepositoryMockRecorder) AnyQueuedBefore(ctx, before any) *MockDispatchRepositoryAnyQueuedBeforeCall {
-	mr.mock.ctrl.T.Helper()
-	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "AnyQueuedBefore", reflect.TypeOf((*MockDispatchRepository)(nil).AnyQueuedBefore), ctx, before)
-	return &MockDispatchRepositoryAnyQueuedBeforeCall{Call: call}
-}
-
-// MockDispatchRepositoryAnyQueuedBeforeCall wrap *gomock.Call
-type MockDispatchRepositoryAnyQueuedBeforeCall struct {
-	*gomock.Call
-}
-
-// Return rewrite *gomock.Call.Return
-func (c *MockDispatchRepositoryAnyQueuedBeforeCall) Return(arg0 bool, arg1 error) *MockDispatchRepositoryAnyQueuedBeforeCall {
-	c.Call = c.Call.Return(arg0, arg1)
-	return c
-}
-
-// Do rewrite *gomock.Call.Do
-func (c *MockDispatchRepositoryAnyQueuedBeforeCall) Do(f func(context.Context, time.Time) (bool, error)) *MockDispatchRepositoryAnyQueuedBeforeCall {
-	c.Call = c.Call.Do(f)
-	return c
-}
-
-// DoAndReturn rewrite *gomock.Call.DoAndReturn
-func (c *MockDispatchRepositoryAnyQueuedBeforeCall) DoAndReturn(f func(context.Context, time.Time) (bool, error)) *MockDispatchRepositoryAnyQueuedBeforeCall {
-	c.Call = c.Call.DoAndReturn(f)
-	return c
-}
-
 // Due mocks base method.
 func (m *MockDispatchRepository) Due(ctx context.Context, now time.Time, b application.SweepBatch) (application.Swept, error) {
 	m.ctrl.T.Helper()
@@ -649,19 +718,137 @@ func (c *MockDispatchRepositoryDueCall) DoAndReturn(f func(context.Context, time
 	return c
 }
 
-// Stranded mocks base method.
-func (m *MockDispatchRepository) Stranded(ctx context.Context, before time.Time, b application.SweepBatch) (application.Swept, error) {
+// ForgetKeys mocks base method.
+func (m *MockDispatchRepository) ForgetKeys(ctx context.Context, now time.Time, limit int) (int, error) {
 	m.ctrl.T.Helper()
-	ret := m.ctrl.Call(m, "Stranded", ctx, before, b)
+	ret := m.ctrl.Call(m, "ForgetKeys", ctx, now, limit)
+	ret0, _ := ret[0].(int)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// ForgetKeys indicates an expected call of ForgetKeys.
+func (mr *MockDispatchRepositoryMockRecorder) ForgetKeys(ctx, now, limit any) *MockDispatchRepositoryForgetKeysCall {
+	mr.mock.ctrl.T.Helper()
+	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "ForgetKeys", reflect.TypeOf((*MockDispatchRepository)(nil).ForgetKeys), ctx, now, limit)
+	return &MockDispatchRepositoryForgetKeysCall{Call: call}
+}
+
+// MockDispatchRepositoryForgetKeysCall wrap *gomock.Call
+type MockDispatchRepositoryForgetKeysCall struct {
+	*gomock.Call
+}
+
+// Return rewrite *gomock.Call.Return
+func (c *MockDispatchRepositoryForgetKeysCall) Return(arg0 int, arg1 error) *MockDispatchRepositoryForgetKeysCall {
+	c.Call = c.Call.Return(arg0, arg1)
+	return c
+}
+
+// Do rewrite *gomock.Call.Do
+func (c *MockDispatchRepositoryForgetKeysCall) Do(f func(context.Context, time.Time, int) (int, error)) *MockDispatchRepositoryForgetKeysCall {
+	c.Call = c.Call.Do(f)
+	return c
+}
+
+// DoAndReturn rewrite *gomock.Call.DoAndReturn
+func (c *MockDispatchRepositoryForgetKeysCall) DoAndReturn(f func(context.Context, time.Time, int) (int, error)) *MockDispatchRepositoryForgetKeysCall {
+	c.Call = c.Call.DoAndReturn(f)
+	return c
+}
+
+// NextDue mocks base method.
+func (m *MockDispatchRepository) NextDue(ctx context.Context) (time.Time, bool, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "NextDue", ctx)
+	ret0, _ := ret[0].(time.Time)
+	ret1, _ := ret[1].(bool)
+	ret2, _ := ret[2].(error)
+	return ret0, ret1, ret2
+}
+
+// NextDue indicates an expected call of NextDue.
+func (mr *MockDispatchRepositoryMockRecorder) NextDue(ctx any) *MockDispatchRepositoryNextDueCall {
+	mr.mock.ctrl.T.Helper()
+	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "NextDue", reflect.TypeOf((*MockDispatchRepository)(nil).NextDue), ctx)
+	return &MockDispatchRepositoryNextDueCall{Call: call}
+}
+
+// MockDispatchRepositoryNextDueCall wrap *gomock.Call
+type MockDispatchRepositoryNextDueCall struct {
+	*gomock.Call
+}
+
+// Return rewrite *gomock.Call.Return
+func (c *MockDispatchRepositoryNextDueCall) Return(arg0 time.Time, arg1 bool, arg2 error) *MockDispatchRepositoryNextDueCall {
+	c.Call = c.Call.Return(arg0, arg1, arg2)
+	return c
+}
+
+// Do rewrite *gomock.Call.Do
+func (c *MockDispatchRepositoryNextDueCall) Do(f func(context.Context) (time.Time, bool, error)) *MockDispatchRepositoryNextDueCall {
+	c.Call = c.Call.Do(f)
+	return c
+}
+
+// DoAndReturn rewrite *gomock.Call.DoAndReturn
+func (c *MockDispatchRepositoryNextDueCall) DoAndReturn(f func(context.Context) (time.Time, bool, error)) *MockDispatchRepositoryNextDueCall {
+	c.Call = c.Call.DoAndReturn(f)
+	return c
+}
+
+// QueuedBefore mocks base method.
+func (m *MockDispatchRepository) QueuedBefore(ctx context.Context, before time.Time) ([]application.List, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "QueuedBefore", ctx, before)
+	ret0, _ := ret[0].([]application.List)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// QueuedBefore indicates an expected call of QueuedBefore.
+func (mr *MockDispatchRepositoryMockRecorder) QueuedBefore(ctx, before any) *MockDispatchRepositoryQueuedBeforeCall {
+	mr.mock.ctrl.T.Helper()
+	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "QueuedBefore", reflect.TypeOf((*MockDispatchRepository)(nil).QueuedBefore), ctx, before)
+	return &MockDispatchRepositoryQueuedBeforeCall{Call: call}
+}
+
+// MockDispatchRepositoryQueuedBeforeCall wrap *gomock.Call
+type MockDispatchRepositoryQueuedBeforeCall struct {
+	*gomock.Call
+}
+
+// Return rewrite *gomock.Call.Return
+func (c *MockDispatchRepositoryQueuedBeforeCall) Return(arg0 []application.List, arg1 error) *MockDispatchRepositoryQueuedBeforeCall {
+	c.Call = c.Call.Return(arg0, arg1)
+	return c
+}
+
+// Do rewrite *gomock.Call.Do
+func (c *MockDispatchRepositoryQueuedBeforeCall) Do(f func(context.Context, time.Time) ([]application.List, error)) *MockDispatchRepositoryQueuedBeforeCall {
+	c.Call = c.Call.Do(f)
+	return c
+}
+
+// DoAndReturn rewrite *gomock.Call.DoAndReturn
+func (c *MockDispatchRepositoryQueuedBeforeCall) DoAndReturn(f func(context.Context, time.Time) ([]application.List, error)) *MockDispatchRepositoryQueuedBeforeCall {
+	c.Call = c.Call.DoAndReturn(f)
+	return c
+}
+
+// Stranded mocks base method.
+func (m *MockDispatchRepository) Stranded(ctx context.Context, l application.List, before time.Time, b application.SweepBatch) (application.Swept, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Stranded", ctx, l, before, b)
 	ret0, _ := ret[0].(application.Swept)
 	ret1, _ := ret[1].(error)
 	return ret0, ret1
 }
 
 // Stranded indicates an expected call of Stranded.
-func (mr *MockDispatchRepositoryMockRecorder) Stranded(ctx, before, b any) *MockDispatchRepositoryStrandedCall {
+func (mr *MockDispatchRepositoryMockRecorder) Stranded(ctx, l, before, b any) *MockDispatchRepositoryStrandedCall {
 	mr.mock.ctrl.T.Helper()
-	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Stranded", reflect.TypeOf((*MockDispatchRepository)(nil).Stranded), ctx, before, b)
+	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Stranded", reflect.TypeOf((*MockDispatchRepository)(nil).Stranded), ctx, l, before, b)
 	return &MockDispatchRepositoryStrandedCall{Call: call}
 }
 
@@ -677,13 +864,334 @@ func (c *MockDispatchRepositoryStrandedCall) Return(arg0 application.Swept, arg1
 }
 
 // Do rewrite *gomock.Call.Do
-func (c *MockDispatchRepositoryStrandedCall) Do(f func(context.Context, time.Time, application.SweepBatch) (application.Swept, error)) *MockDispatchRepositoryStrandedCall {
+func (c *MockDispatchRepositoryStrandedCall) Do(f func(context.Context, application.List, time.Time, application.SweepBatch) (application.Swept, error)) *MockDispatchRepositoryStrandedCall {
 	c.Call = c.Call.Do(f)
 	return c
 }
 
 // DoAndReturn rewrite *gomock.Call.DoAndReturn
-func (c *MockDispatchRepositoryStrandedCall) DoAndReturn(f func(context.Context, time.Time, application.SweepBatch) (application.Swept, error)) *MockDispatchRepositoryStrandedCall {
+func (c *MockDispatchRepositoryStrandedCall) DoAndReturn(f func(context.Context, application.List, time.Time, application.SweepBatch) (application.Swept, error)) *MockDispatchRepositoryStrandedCall {
+	c.Call = c.Call.DoAndReturn(f)
+	return c
+}
+
+// MockQueueRepository is a mock of QueueRepository interface.
+type MockQueueRepository struct {
+	ctrl     *gomock.Controller
+	recorder *MockQueueRepositoryMockRecorder
+	isgomock struct{}
+}
+
+// MockQueueRepositoryMockRecorder is the mock recorder for MockQueueRepository.
+type MockQueueRepositoryMockRecorder struct {
+	mock *MockQueueRepository
+}
+
+// NewMockQueueRepository creates a new mock instance.
+func NewMockQueueRepository(ctrl *gomock.Controller) *MockQueueRepository {
+	mock := &MockQueueRepository{ctrl: ctrl}
+	mock.recorder = &MockQueueRepositoryMockRecorder{mock}
+	return mock
+}
+
+// EXPECT returns an object that allows the caller to indicate expected use.
+func (m *MockQueueRepository) EXPECT() *MockQueueRepositoryMockRecorder {
+	return m.recorder
+}
+
+// Ahead mocks base method.
+func (m *MockQueueRepository) Ahead(ctx context.Context, t *domain.Task, limit int) (int, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Ahead", ctx, t, limit)
+	ret0, _ := ret[0].(int)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// Ahead indicates an expected call of Ahead.
+func (mr *MockQueueRepositoryMockRecorder) Ahead(ctx, t, limit any) *MockQueueRepositoryAheadCall {
+	mr.mock.ctrl.T.Helper()
+	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Ahead", reflect.TypeOf((*MockQueueRepository)(nil).Ahead), ctx, t, limit)
+	return &MockQueueRepositoryAheadCall{Call: call}
+}
+
+// MockQueueRepositoryAheadCall wrap *gomock.Call
+type MockQueueRepositoryAheadCall struct {
+	*gomock.Call
+}
+
+// Return rewrite *gomock.Call.Return
+func (c *MockQueueRepositoryAheadCall) Return(arg0 int, arg1 error) *MockQueueRepositoryAheadCall {
+	c.Call = c.Call.Return(arg0, arg1)
+	return c
+}
+
+// Do rewrite *gomock.Call.Do
+func (c *MockQueueRepositoryAheadCall) Do(f func(context.Context, *domain.Task, int) (int, error)) *MockQueueRepositoryAheadCall {
+	c.Call = c.Call.Do(f)
+	return c
+}
+
+// DoAndReturn rewrite *gomock.Call.DoAndReturn
+func (c *MockQueueRepositoryAheadCall) DoAndReturn(f func(context.Context, *domain.Task, int) (int, error)) *MockQueueRepositoryAheadCall {
+	c.Call = c.Call.DoAndReturn(f)
+	return c
+}
+
+// Change mocks base method.
+func (m *MockQueueRepository) Change(ctx context.Context, name domain.QueueName, decide func(*domain.QueueState) error) error {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Change", ctx, name, decide)
+	ret0, _ := ret[0].(error)
+	return ret0
+}
+
+// Change indicates an expected call of Change.
+func (mr *MockQueueRepositoryMockRecorder) Change(ctx, name, decide any) *MockQueueRepositoryChangeCall {
+	mr.mock.ctrl.T.Helper()
+	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Change", reflect.TypeOf((*MockQueueRepository)(nil).Change), ctx, name, decide)
+	return &MockQueueRepositoryChangeCall{Call: call}
+}
+
+// MockQueueRepositoryChangeCall wrap *gomock.Call
+type MockQueueRepositoryChangeCall struct {
+	*gomock.Call
+}
+
+// Return rewrite *gomock.Call.Return
+func (c *MockQueueRepositoryChangeCall) Return(arg0 error) *MockQueueRepositoryChangeCall {
+	c.Call = c.Call.Return(arg0)
+	return c
+}
+
+// Do rewrite *gomock.Call.Do
+func (c *MockQueueRepositoryChangeCall) Do(f func(context.Context, domain.QueueName, func(*domain.QueueState) error) error) *MockQueueRepositoryChangeCall {
+	c.Call = c.Call.Do(f)
+	return c
+}
+
+// DoAndReturn rewrite *gomock.Call.DoAndReturn
+func (c *MockQueueRepositoryChangeCall) DoAndReturn(f func(context.Context, domain.QueueName, func(*domain.QueueState) error) error) *MockQueueRepositoryChangeCall {
+	c.Call = c.Call.DoAndReturn(f)
+	return c
+}
+
+// Get mocks base method.
+func (m *MockQueueRepository) Get(ctx context.Context, name domain.QueueName, seenSince time.Time) (application.QueueInfo, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Get", ctx, name, seenSince)
+	ret0, _ := ret[0].(application.QueueInfo)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// Get indicates an expected call of Get.
+func (mr *MockQueueRepositoryMockRecorder) Get(ctx, name, seenSince any) *MockQueueRepositoryGetCall {
+	mr.mock.ctrl.T.Helper()
+	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Get", reflect.TypeOf((*MockQueueRepository)(nil).Get), ctx, name, seenSince)
+	return &MockQueueRepositoryGetCall{Call: call}
+}
+
+// MockQueueRepositoryGetCall wrap *gomock.Call
+type MockQueueRepositoryGetCall struct {
+	*gomock.Call
+}
+
+// Return rewrite *gomock.Call.Return
+func (c *MockQueueRepositoryGetCall) Return(arg0 application.QueueInfo, arg1 error) *MockQueueRepositoryGetCall {
+	c.Call = c.Call.Return(arg0, arg1)
+	return c
+}
+
+// Do rewrite *gomock.Call.Do
+func (c *MockQueueRepositoryGetCall) Do(f func(context.Context, domain.QueueName, time.Time) (application.QueueInfo, error)) *MockQueueRepositoryGetCall {
+	c.Call = c.Call.Do(f)
+	return c
+}
+
+// DoAndReturn rewrite *gomock.Call.DoAndReturn
+func (c *MockQueueRepositoryGetCall) DoAndReturn(f func(context.Context, domain.QueueName, time.Time) (application.QueueInfo, error)) *MockQueueRepositoryGetCall {
+	c.Call = c.Call.DoAndReturn(f)
+	return c
+}
+
+// List mocks base method.
+func (m *MockQueueRepository) List(ctx context.Context, seenSince time.Time) ([]application.QueueInfo, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "List", ctx, seenSince)
+	ret0, _ := ret[0].([]application.QueueInfo)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// List indicates an expected call of List.
+func (mr *MockQueueRepositoryMockRecorder) List(ctx, seenSince any) *MockQueueRepositoryListCall {
+	mr.mock.ctrl.T.Helper()
+	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "List", reflect.TypeOf((*MockQueueRepository)(nil).List), ctx, seenSince)
+	return &MockQueueRepositoryListCall{Call: call}
+}
+
+// MockQueueRepositoryListCall wrap *gomock.Call
+type MockQueueRepositoryListCall struct {
+	*gomock.Call
+}
+
+// Return rewrite *gomock.Call.Return
+func (c *MockQueueRepositoryListCall) Return(arg0 []application.QueueInfo, arg1 error) *MockQueueRepositoryListCall {
+	c.Call = c.Call.Return(arg0, arg1)
+	return c
+}
+
+// Do rewrite *gomock.Call.Do
+func (c *MockQueueRepositoryListCall) Do(f func(context.Context, time.Time) ([]application.QueueInfo, error)) *MockQueueRepositoryListCall {
+	c.Call = c.Call.Do(f)
+	return c
+}
+
+// DoAndReturn rewrite *gomock.Call.DoAndReturn
+func (c *MockQueueRepositoryListCall) DoAndReturn(f func(context.Context, time.Time) ([]application.QueueInfo, error)) *MockQueueRepositoryListCall {
+	c.Call = c.Call.DoAndReturn(f)
+	return c
+}
+
+// MockBulkRepository is a mock of BulkRepository interface.
+type MockBulkRepository struct {
+	ctrl     *gomock.Controller
+	recorder *MockBulkRepositoryMockRecorder
+	isgomock struct{}
+}
+
+// MockBulkRepositoryMockRecorder is the mock recorder for MockBulkRepository.
+type MockBulkRepositoryMockRecorder struct {
+	mock *MockBulkRepository
+}
+
+// NewMockBulkRepository creates a new mock instance.
+func NewMockBulkRepository(ctrl *gomock.Controller) *MockBulkRepository {
+	mock := &MockBulkRepository{ctrl: ctrl}
+	mock.recorder = &MockBulkRepositoryMockRecorder{mock}
+	return mock
+}
+
+// EXPECT returns an object that allows the caller to indicate expected use.
+func (m *MockBulkRepository) EXPECT() *MockBulkRepositoryMockRecorder {
+	return m.recorder
+}
+
+// Add mocks base method.
+func (m *MockBulkRepository) Add(ctx context.Context, b application.Bulk) error {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Add", ctx, b)
+	ret0, _ := ret[0].(error)
+	return ret0
+}
+
+// Add indicates an expected call of Add.
+func (mr *MockBulkRepositoryMockRecorder) Add(ctx, b any) *MockBulkRepositoryAddCall {
+	mr.mock.ctrl.T.Helper()
+	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Add", reflect.TypeOf((*MockBulkRepository)(nil).Add), ctx, b)
+	return &MockBulkRepositoryAddCall{Call: call}
+}
+
+// MockBulkRepositoryAddCall wrap *gomock.Call
+type MockBulkRepositoryAddCall struct {
+	*gomock.Call
+}
+
+// Return rewrite *gomock.Call.Return
+func (c *MockBulkRepositoryAddCall) Return(arg0 error) *MockBulkRepositoryAddCall {
+	c.Call = c.Call.Return(arg0)
+	return c
+}
+
+// Do rewrite *gomock.Call.Do
+func (c *MockBulkRepositoryAddCall) Do(f func(context.Context, application.Bulk) error) *MockBulkRepositoryAddCall {
+	c.Call = c.Call.Do(f)
+	return c
+}
+
+// DoAndReturn rewrite *gomock.Call.DoAndReturn
+func (c *MockBulkRepositoryAddCall) DoAndReturn(f func(context.Context, application.Bulk) error) *MockBulkRepositoryAddCall {
+	c.Call = c.Call.DoAndReturn(f)
+	return c
+}
+
+// Get mocks base method.
+func (m *MockBulkRepository) Get(ctx context.Context, id application.BulkID) (application.Bulk, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Get", ctx, id)
+	ret0, _ := ret[0].(application.Bulk)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// Get indicates an expected call of Get.
+func (mr *MockBulkRepositoryMockRecorder) Get(ctx, id any) *MockBulkRepositoryGetCall {
+	mr.mock.ctrl.T.Helper()
+	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Get", reflect.TypeOf((*MockBulkRepository)(nil).Get), ctx, id)
+	return &MockBulkRepositoryGetCall{Call: call}
+}
+
+// MockBulkRepositoryGetCall wrap *gomock.Call
+type MockBulkRepositoryGetCall struct {
+	*gomock.Call
+}
+
+// Return rewrite *gomock.Call.Return
+func (c *MockBulkRepositoryGetCall) Return(arg0 application.Bulk, arg1 error) *MockBulkRepositoryGetCall {
+	c.Call = c.Call.Return(arg0, arg1)
+	return c
+}
+
+// Do rewrite *gomock.Call.Do
+func (c *MockBulkRepositoryGetCall) Do(f func(context.Context, application.BulkID) (application.Bulk, error)) *MockBulkRepositoryGetCall {
+	c.Call = c.Call.Do(f)
+	return c
+}
+
+// DoAndReturn rewrite *gomock.Call.DoAndReturn
+func (c *MockBulkRepositoryGetCall) DoAndReturn(f func(context.Context, application.BulkID) (application.Bulk, error)) *MockBulkRepositoryGetCall {
+	c.Call = c.Call.DoAndReturn(f)
+	return c
+}
+
+// Step mocks base method.
+func (m *MockBulkRepository) Step(ctx context.Context, s application.BulkStep) (application.Bulk, []*domain.Task, bool, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Step", ctx, s)
+	ret0, _ := ret[0].(application.Bulk)
+	ret1, _ := ret[1].([]*domain.Task)
+	ret2, _ := ret[2].(bool)
+	ret3, _ := ret[3].(error)
+	return ret0, ret1, ret2, ret3
+}
+
+// Step indicates an expected call of Step.
+func (mr *MockBulkRepositoryMockRecorder) Step(ctx, s any) *MockBulkRepositoryStepCall {
+	mr.mock.ctrl.T.Helper()
+	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Step", reflect.TypeOf((*MockBulkRepository)(nil).Step), ctx, s)
+	return &MockBulkRepositoryStepCall{Call: call}
+}
+
+// MockBulkRepositoryStepCall wrap *gomock.Call
+type MockBulkRepositoryStepCall struct {
+	*gomock.Call
+}
+
+// Return rewrite *gomock.Call.Return
+func (c *MockBulkRepositoryStepCall) Return(b application.Bulk, changed []*domain.Task, found bool, err error) *MockBulkRepositoryStepCall {
+	c.Call = c.Call.Return(b, changed, found, err)
+	return c
+}
+
+// Do rewrite *gomock.Call.Do
+func (c *MockBulkRepositoryStepCall) Do(f func(context.Context, application.BulkStep) (application.Bulk, []*domain.Task, bool, error)) *MockBulkRepositoryStepCall {
+	c.Call = c.Call.Do(f)
+	return c
+}
+
+// DoAndReturn rewrite *gomock.Call.DoAndReturn
+func (c *MockBulkRepositoryStepCall) DoAndReturn(f func(context.Context, application.BulkStep) (application.Bulk, []*domain.Task, bool, error)) *MockBulkRepositoryStepCall {
 	c.Call = c.Call.DoAndReturn(f)
 	return c
 }
@@ -713,18 +1221,18 @@ func (m *MockQueue) EXPECT() *MockQueueMockRecorder {
 }
 
 // Length mocks base method.
-func (m *MockQueue) Length(ctx context.Context) (int, error) {
+func (m *MockQueue) Length(ctx context.Context, l application.List) (int, error) {
 	m.ctrl.T.Helper()
-	ret := m.ctrl.Call(m, "Length", ctx)
+	ret := m.ctrl.Call(m, "Length", ctx, l)
 	ret0, _ := ret[0].(int)
 	ret1, _ := ret[1].(error)
 	return ret0, ret1
 }
 
 // Length indicates an expected call of Length.
-func (mr *MockQueueMockRecorder) Length(ctx any) *MockQueueLengthCall {
+func (mr *MockQueueMockRecorder) Length(ctx, l any) *MockQueueLengthCall {
 	mr.mock.ctrl.T.Helper()
-	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Length", reflect.TypeOf((*MockQueue)(nil).Length), ctx)
+	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Length", reflect.TypeOf((*MockQueue)(nil).Length), ctx, l)
 	return &MockQueueLengthCall{Call: call}
 }
 
@@ -740,31 +1248,35 @@ func (c *MockQueueLengthCall) Return(arg0 int, arg1 error) *MockQueueLengthCall 
 }
 
 // Do rewrite *gomock.Call.Do
-func (c *MockQueueLengthCall) Do(f func(context.Context) (int, error)) *MockQueueLengthCall {
+func (c *MockQueueLengthCall) Do(f func(context.Context, application.List) (int, error)) *MockQueueLengthCall {
 	c.Call = c.Call.Do(f)
 	return c
 }
 
 // DoAndReturn rewrite *gomock.Call.DoAndReturn
-func (c *MockQueueLengthCall) DoAndReturn(f func(context.Context) (int, error)) *MockQueueLengthCall {
+func (c *MockQueueLengthCall) DoAndReturn(f func(context.Context, application.List) (int, error)) *MockQueueLengthCall {
 	c.Call = c.Call.DoAndReturn(f)
 	return c
 }
 
 // Oldest mocks base method.
-func (m *MockQueue) Oldest(ctx context.Context) (time.Time, bool, error) {
+func (m *MockQueue) Oldest(ctx context.Context, lists ...application.List) (map[application.List]time.Time, error) {
 	m.ctrl.T.Helper()
-	ret := m.ctrl.Call(m, "Oldest", ctx)
-	ret0, _ := ret[0].(time.Time)
-	ret1, _ := ret[1].(bool)
-	ret2, _ := ret[2].(error)
-	return ret0, ret1, ret2
+	varargs := []any{ctx}
+	for _, a := range lists {
+		varargs = append(varargs, a)
+	}
+	ret := m.ctrl.Call(m, "Oldest", varargs...)
+	ret0, _ := ret[0].(map[application.List]time.Time)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
 }
 
 // Oldest indicates an expected call of Oldest.
-func (mr *MockQueueMockRecorder) Oldest(ctx any) *MockQueueOldestCall {
+func (mr *MockQueueMockRecorder) Oldest(ctx any, lists ...any) *MockQueueOldestCall {
 	mr.mock.ctrl.T.Helper()
-	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Oldest", reflect.TypeOf((*MockQueue)(nil).Oldest), ctx)
+	varargs := append([]any{ctx}, lists...)
+	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Oldest", reflect.TypeOf((*MockQueue)(nil).Oldest), varargs...)
 	return &MockQueueOldestCall{Call: call}
 }
 
@@ -774,36 +1286,36 @@ type MockQueueOldestCall struct {
 }
 
 // Return rewrite *gomock.Call.Return
-func (c *MockQueueOldestCall) Return(arg0 time.Time, arg1 bool, arg2 error) *MockQueueOldestCall {
-	c.Call = c.Call.Return(arg0, arg1, arg2)
+func (c *MockQueueOldestCall) Return(arg0 map[application.List]time.Time, arg1 error) *MockQueueOldestCall {
+	c.Call = c.Call.Return(arg0, arg1)
 	return c
 }
 
 // Do rewrite *gomock.Call.Do
-func (c *MockQueueOldestCall) Do(f func(context.Context) (time.Time, bool, error)) *MockQueueOldestCall {
+func (c *MockQueueOldestCall) Do(f func(context.Context, ...application.List) (map[application.List]time.Time, error)) *MockQueueOldestCall {
 	c.Call = c.Call.Do(f)
 	return c
 }
 
 // DoAndReturn rewrite *gomock.Call.DoAndReturn
-func (c *MockQueueOldestCall) DoAndReturn(f func(context.Context) (time.Time, bool, error)) *MockQueueOldestCall {
+func (c *MockQueueOldestCall) DoAndReturn(f func(context.Context, ...application.List) (map[application.List]time.Time, error)) *MockQueueOldestCall {
 	c.Call = c.Call.DoAndReturn(f)
 	return c
 }
 
 // Pull mocks base method.
-func (m *MockQueue) Pull(ctx context.Context, n int) ([]application.Entry, error) {
+func (m *MockQueue) Pull(ctx context.Context, p application.PullRequest) ([]application.Entry, error) {
 	m.ctrl.T.Helper()
-	ret := m.ctrl.Call(m, "Pull", ctx, n)
+	ret := m.ctrl.Call(m, "Pull", ctx, p)
 	ret0, _ := ret[0].([]application.Entry)
 	ret1, _ := ret[1].(error)
 	return ret0, ret1
 }
 
 // Pull indicates an expected call of Pull.
-func (mr *MockQueueMockRecorder) Pull(ctx, n any) *MockQueuePullCall {
+func (mr *MockQueueMockRecorder) Pull(ctx, p any) *MockQueuePullCall {
 	mr.mock.ctrl.T.Helper()
-	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Pull", reflect.TypeOf((*MockQueue)(nil).Pull), ctx, n)
+	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Pull", reflect.TypeOf((*MockQueue)(nil).Pull), ctx, p)
 	return &MockQueuePullCall{Call: call}
 }
 
@@ -819,13 +1331,13 @@ func (c *MockQueuePullCall) Return(arg0 []application.Entry, arg1 error) *MockQu
 }
 
 // Do rewrite *gomock.Call.Do
-func (c *MockQueuePullCall) Do(f func(context.Context, int) ([]application.Entry, error)) *MockQueuePullCall {
+func (c *MockQueuePullCall) Do(f func(context.Context, application.PullRequest) ([]application.Entry, error)) *MockQueuePullCall {
 	c.Call = c.Call.Do(f)
 	return c
 }
 
 // DoAndReturn rewrite *gomock.Call.DoAndReturn
-func (c *MockQueuePullCall) DoAndReturn(f func(context.Context, int) ([]application.Entry, error)) *MockQueuePullCall {
+func (c *MockQueuePullCall) DoAndReturn(f func(context.Context, application.PullRequest) ([]application.Entry, error)) *MockQueuePullCall {
 	c.Call = c.Call.DoAndReturn(f)
 	return c
 }
@@ -869,6 +1381,49 @@ func (c *MockQueuePushCall) Do(f func(context.Context, ...application.Entry) err
 
 // DoAndReturn rewrite *gomock.Call.DoAndReturn
 func (c *MockQueuePushCall) DoAndReturn(f func(context.Context, ...application.Entry) error) *MockQueuePushCall {
+	c.Call = c.Call.DoAndReturn(f)
+	return c
+}
+
+// PutBack mocks base method.
+func (m *MockQueue) PutBack(ctx context.Context, entries ...application.Entry) error {
+	m.ctrl.T.Helper()
+	varargs := []any{ctx}
+	for _, a := range entries {
+		varargs = append(varargs, a)
+	}
+	ret := m.ctrl.Call(m, "PutBack", varargs...)
+	ret0, _ := ret[0].(error)
+	return ret0
+}
+
+// PutBack indicates an expected call of PutBack.
+func (mr *MockQueueMockRecorder) PutBack(ctx any, entries ...any) *MockQueuePutBackCall {
+	mr.mock.ctrl.T.Helper()
+	varargs := append([]any{ctx}, entries...)
+	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "PutBack", reflect.TypeOf((*MockQueue)(nil).PutBack), varargs...)
+	return &MockQueuePutBackCall{Call: call}
+}
+
+// MockQueuePutBackCall wrap *gomock.Call
+type MockQueuePutBackCall struct {
+	*gomock.Call
+}
+
+// Return rewrite *gomock.Call.Return
+func (c *MockQueuePutBackCall) Return(arg0 error) *MockQueuePutBackCall {
+	c.Call = c.Call.Return(arg0)
+	return c
+}
+
+// Do rewrite *gomock.Call.Do
+func (c *MockQueuePutBackCall) Do(f func(context.Context, ...application.Entry) error) *MockQueuePutBackCall {
+	c.Call = c.Call.Do(f)
+	return c
+}
+
+// DoAndReturn rewrite *gomock.Call.DoAndReturn
+func (c *MockQueuePutBackCall) DoAndReturn(f func(context.Context, ...application.Entry) error) *MockQueuePutBackCall {
 	c.Call = c.Call.DoAndReturn(f)
 	return c
 }

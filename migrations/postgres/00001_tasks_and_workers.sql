@@ -8,6 +8,11 @@
 CREATE TABLE tasks (
     id                uuid        PRIMARY KEY, -- version 7: also the order of creation
     message           text        NOT NULL,
+    queue             text        NOT NULL,
+    priority          bigint      NOT NULL,
+    timeout           bigint, -- of an attempt, in microseconds
+    metadata          jsonb,  -- pairs of strings; NULL: none
+    trace_parent      text,
     status            text        NOT NULL,
     created_at        timestamptz NOT NULL,
     updated_at        timestamptz NOT NULL,
@@ -31,6 +36,12 @@ CREATE TABLE tasks (
         CHECK (status IN ('pending', 'processing', 'completed', 'canceled', 'failed')),
     CONSTRAINT tasks_message_not_empty
         CHECK (message <> ''),
+    CONSTRAINT tasks_queue_named
+        CHECK (queue ~ '^[a-z0-9][a-z0-9._-]{0,63}$'),
+    CONSTRAINT tasks_priority_in_range
+        CHECK (priority BETWEEN 0 AND 9),
+    CONSTRAINT tasks_timeout_in_range
+        CHECK (timeout > 0),
     CONSTRAINT tasks_counters_in_range
         CHECK (version >= 1 AND max_attempts >= 1 AND attempt >= 0 AND failures >= 0 AND rescues >= 0),
     CONSTRAINT tasks_failures_and_rescues_within_attempts
@@ -53,20 +64,76 @@ CREATE TABLE tasks (
         CHECK (stop_requested_at IS NULL OR status NOT IN ('pending', 'failed'))
 ) WITH (fillfactor = 70);
 
--- Each index serves one question of the dispatcher and holds only the rows that
--- the question is about: a task that has ended costs nothing in any of them.
+-- Each index serves one question and holds only the rows that the question is
+-- about: a task that has completed costs nothing in any of them.
 
 -- due: what is to be queued, the longest due first.
-CREATE INDEX tasks_due ON tasks (run_at, id)
+CREATE INDEX tasks_due ON tasks (run_at, id) INCLUDE (queue)
     WHERE status = 'pending' AND queued_at IS NULL;
 
--- stranded: what was queued long ago, the oldest mark first.
-CREATE INDEX tasks_queued ON tasks (queued_at, id)
+-- stranded, and what is before a task: what was queued, list by list, the oldest
+-- mark first.
+CREATE INDEX tasks_queued ON tasks (queue, priority, queued_at, id)
     WHERE status = 'pending' AND queued_at IS NOT NULL;
 
--- abandoned, and a worker's own beat: what a worker holds.
-CREATE INDEX tasks_claimed ON tasks (worker, id)
+-- abandoned, a worker's own beat, and how many of a queue run: what a worker holds.
+CREATE INDEX tasks_claimed ON tasks (worker, id) INCLUDE (queue)
     WHERE status = 'processing';
+
+-- Lists of what is rare among all tasks, newest first.
+CREATE INDEX tasks_failed ON tasks (id) WHERE status = 'failed';
+CREATE INDEX tasks_canceled ON tasks (id) WHERE status = 'canceled';
+
+-- Tasks by their metadata, newest first. Written with the task, and never changed.
+CREATE TABLE task_metadata (
+    key     text NOT NULL,
+    value   text NOT NULL,
+    task_id uuid NOT NULL,
+
+    PRIMARY KEY (key, value, task_id)
+);
+
+-- What an operator has set of a queue. A queue without a row has no limits.
+CREATE TABLE queues (
+    name        text        PRIMARY KEY,
+    paused      boolean     NOT NULL,
+    max_running bigint,      -- NULL: no limit
+    rate_count  bigint,      -- NULL: no limit
+    rate_per    bigint,      -- microseconds
+    full_at     timestamptz, -- when the rate's bucket is full again; NULL: it is
+
+    CONSTRAINT queues_named CHECK (name ~ '^[a-z0-9][a-z0-9._-]{0,63}$'),
+    CONSTRAINT queues_limits_in_range CHECK (max_running >= 1 AND rate_count >= 1 AND rate_per >= 1),
+    CONSTRAINT queues_rate_whole CHECK ((rate_count IS NULL) = (rate_per IS NULL))
+) WITH (fillfactor = 50); -- the row of a queue with a rate changes with every claim
+
+-- Requests that may be repeated, stored with the tasks that they made.
+CREATE TABLE idempotency_keys (
+    owner       text        NOT NULL, -- the name of the credential; empty: none was needed
+    key         text        NOT NULL,
+    fingerprint bytea       NOT NULL,
+    task_ids    uuid[]      NOT NULL, -- in the order of the request
+    expires_at  timestamptz NOT NULL,
+
+    PRIMARY KEY (owner, key)
+);
+CREATE INDEX idempotency_keys_expired ON idempotency_keys (expires_at);
+
+-- Actions on many tasks, and how far they are.
+CREATE TABLE bulks (
+    id         uuid        PRIMARY KEY,
+    action     text        NOT NULL,
+    filter     jsonb       NOT NULL,
+    cursor     uuid        NOT NULL, -- tasks at or above it are done
+    changed    bigint      NOT NULL,
+    skipped    bigint      NOT NULL,
+    created_at timestamptz NOT NULL,
+    updated_at timestamptz NOT NULL,
+    done_at    timestamptz,
+
+    CONSTRAINT bulks_action_known CHECK (action IN ('cancel', 'stop', 'retry'))
+);
+CREATE INDEX bulks_to_do ON bulks (id) WHERE done_at IS NULL;
 
 -- What became of the attempts that ended without success; the task itself tells of
 -- the one that runs or completed it, so most tasks have no row here. A record is
@@ -99,6 +166,7 @@ CREATE TABLE workers (
     beating_since timestamptz NOT NULL,
     beat          bigint      NOT NULL,
     beat_interval interval    NOT NULL,
+    queues        text[]      NOT NULL, -- that it takes tasks from
     capacity      bigint      NOT NULL,
     running       bigint      NOT NULL,
 
@@ -108,5 +176,9 @@ CREATE TABLE workers (
 
 -- +goose Down
 DROP TABLE workers;
+DROP TABLE bulks;
+DROP TABLE idempotency_keys;
+DROP TABLE queues;
+DROP TABLE task_metadata;
 DROP TABLE attempts;
 DROP TABLE tasks;

@@ -1,0 +1,58 @@
+package application
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/millrace/millrace/domain"
+)
+
+// workerSilence is how long a worker that was not heard of counts as one that
+// takes a queue: the longest default lease, and a little.
+const workerSilence = 40 * time.Second
+
+// ManageQueues shows the queues, and changes what is set of them.
+type ManageQueues struct {
+	queues QueueRepository
+	clock  Clock
+}
+
+// NewManageQueues makes the use case.
+func NewManageQueues(queues QueueRepository, clock Clock) *ManageQueues {
+	return &ManageQueues{queues: queues, clock: clock}
+}
+
+// List returns the queues by name, at most MaxQueues of them.
+func (uc *ManageQueues) List(ctx context.Context) ([]QueueInfo, error) {
+	infos, err := uc.queues.List(ctx, uc.clock.Now().Add(-workerSilence))
+	if err != nil {
+		return nil, fmt.Errorf("list queues: %w", err)
+	}
+	return infos, nil
+}
+
+// Get returns a queue, or domain.ErrQueueNotFound.
+func (uc *ManageQueues) Get(ctx context.Context, name domain.QueueName) (QueueInfo, error) {
+	info, err := uc.queues.Get(ctx, name, uc.clock.Now().Add(-workerSilence))
+	if err != nil {
+		return QueueInfo{}, fmt.Errorf("get queue %s: %w", name, err)
+	}
+	return info, nil
+}
+
+// ChangeQueueInput says what to set of which queue.
+type ChangeQueueInput struct {
+	Name   domain.QueueName
+	Change domain.QueueChange
+}
+
+// Change sets what is named and returns the queue as it is then. A queue of which
+// nothing is known yet may be set up before its first task.
+func (uc *ManageQueues) Change(ctx context.Context, in ChangeQueueInput) (QueueInfo, error) {
+	err := uc.queues.Change(ctx, in.Name, func(q *domain.QueueState) error { return q.Change(in.Change) })
+	if err != nil {
+		return QueueInfo{}, fmt.Errorf("change queue %s: %w", in.Name, err)
+	}
+	return uc.Get(ctx, in.Name)
+}

@@ -1,0 +1,157 @@
+package domain
+
+import (
+	"fmt"
+	"maps"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// The bounds of what a client says of a task.
+const (
+	MaxPriority      = 9
+	MaxMaxAttempts   = 1000
+	MinTimeout       = 100 * time.Millisecond
+	MaxTimeout       = 7 * 24 * time.Hour
+	MaxDelay         = 10 * 365 * 24 * time.Hour
+	MaxMetadata      = 32  // pairs
+	MaxMetadataKey   = 64  // bytes
+	MaxMetadataValue = 512 // bytes
+)
+
+// TaskSpec is what a client says of a new task.
+type TaskSpec struct {
+	Message     string
+	Queue       QueueName         // empty: DefaultQueue
+	Priority    int               // 0 to MaxPriority: higher first within a queue
+	RunAt       time.Time         // not before; zero or past: now
+	Delay       time.Duration     // instead of RunAt: from now
+	MaxAttempts int               // 1 to MaxMaxAttempts
+	Timeout     time.Duration     // of an attempt; 0: the worker's setting
+	Metadata    map[string]string // for whoever looks the task up
+	TraceParent string            // of the request, for the handler (W3C Trace Context); one that is malformed counts as none
+}
+
+// check names everything that is wrong with the spec.
+func (s TaskSpec) check(now time.Time) error {
+	var wrong []FieldError
+	bad := func(field, format string, args ...any) {
+		wrong = append(wrong, FieldError{Field: field, Detail: fmt.Sprintf(format, args...)})
+	}
+	switch {
+	case s.Message == "":
+		bad("message", "must not be empty")
+	case !utf8.ValidString(s.Message):
+		bad("message", "must be UTF-8")
+	case strings.ContainsRune(s.Message, 0): // no text of PostgreSQL can hold it
+		bad("message", "must not hold the NUL character (U+0000)")
+	}
+	if s.Queue != "" && !s.Queue.valid() {
+		bad("queue", "must be %s", queueNameRule)
+	}
+	if s.Priority < 0 || s.Priority > MaxPriority {
+		bad("priority", "must be from 0 to %d, not %d", MaxPriority, s.Priority)
+	}
+	switch {
+	case !s.RunAt.IsZero() && s.Delay != 0:
+		bad("delay", "goes without run_at: one of them says when")
+	case s.Delay < 0 || s.Delay > MaxDelay:
+		bad("delay", "must be from 0 to %d seconds", MaxDelay/time.Second)
+	case s.RunAt.After(now.Add(MaxDelay)):
+		bad("run_at", "must be within the next ten years")
+	}
+	if s.MaxAttempts < 1 || s.MaxAttempts > MaxMaxAttempts {
+		bad("max_attempts", "must be from 1 to %d, not %d", MaxMaxAttempts, s.MaxAttempts)
+	}
+	if s.Timeout != 0 && (s.Timeout < MinTimeout || s.Timeout > MaxTimeout) {
+		bad("timeout", "must be from %g to %d seconds", MinTimeout.Seconds(), MaxTimeout/time.Second)
+	}
+	if detail := checkMetadata(s.Metadata); detail != "" {
+		bad("metadata", "%s", detail)
+	}
+	if len(wrong) == 0 {
+		return nil
+	}
+	return InvalidFields(wrong...)
+}
+
+func checkMetadata(pairs map[string]string) string {
+	if len(pairs) > MaxMetadata {
+		return fmt.Sprintf("must be at most %d pairs, not %d", MaxMetadata, len(pairs))
+	}
+	for key, value := range pairs {
+		switch {
+		case !metadataKey(key):
+			return fmt.Sprintf("%.80q is not a key: 1 to %d of A-Z, a-z, 0-9 and . _ -", key, MaxMetadataKey)
+		case len(value) > MaxMetadataValue:
+			return fmt.Sprintf("the value of %s must be at most %d bytes long, not %d", key, MaxMetadataValue, len(value))
+		case !utf8.ValidString(value) || strings.ContainsRune(value, 0):
+			return fmt.Sprintf("the value of %s must be UTF-8 without the NUL character (U+0000)", key)
+		}
+	}
+	return ""
+}
+
+func metadataKey(s string) bool {
+	if s == "" || len(s) > MaxMetadataKey {
+		return false
+	}
+	for i := range len(s) {
+		c := s[i]
+		if ('a' > c || c > 'z') && ('A' > c || c > 'Z') && ('0' > c || c > '9') && !strings.ContainsRune("._-", rune(c)) {
+			return false
+		}
+	}
+	return true
+}
+
+// NewTask makes a pending task. One that may run at once is marked as queued from
+// birth, so that a task which is pushed at once is written once; one whose time
+// comes later is not, and waits in the store. A spec that is wrong is CodeInvalid,
+// with all that is wrong with it: Message must be non-empty UTF-8 without NUL.
+func NewTask(spec TaskSpec, now time.Time) (*Task, error) {
+	now = moment(now)
+	if err := spec.check(now); err != nil {
+		return nil, err
+	}
+	s := TaskState{
+		ID: NewTaskID(now), Message: spec.Message, Status: StatusPending, MaxAttempts: spec.MaxAttempts,
+		Queue: spec.Queue, Priority: spec.Priority, Timeout: spec.Timeout.Truncate(time.Microsecond),
+		CreatedAt: now, UpdatedAt: now, Version: 1, RunAt: now, QueuedAt: now,
+	}
+	if s.Queue == "" {
+		s.Queue = DefaultQueue
+	}
+	if len(spec.Metadata) > 0 {
+		s.Metadata = maps.Clone(spec.Metadata)
+	}
+	if validTraceParent(spec.TraceParent) {
+		s.TraceParent = spec.TraceParent
+	}
+	at := moment(now.Add(spec.Delay))
+	if !spec.RunAt.IsZero() {
+		at = moment(spec.RunAt)
+	}
+	if at.After(now) {
+		s.RunAt, s.QueuedAt = at, time.Time{}
+	}
+	return &Task{s: s}, nil
+}
+
+// validTraceParent reports whether s is a traceparent of version 00 (W3C Trace
+// Context, section 3.2): version, trace id, parent id and flags in small hex
+// digits, neither id all zeros.
+func validTraceParent(s string) bool {
+	const layout = "00-tttttttttttttttttttttttttttttttt-pppppppppppppppp-ff"
+	if len(s) != len(layout) || s[:3] != "00-" {
+		return false
+	}
+	for i := 3; i < len(s); i++ {
+		digit := '0' <= s[i] && s[i] <= '9' || 'a' <= s[i] && s[i] <= 'f'
+		if dash := layout[i] == '-'; dash != (s[i] == '-') || !dash && !digit {
+			return false
+		}
+	}
+	return strings.Trim(s[3:35], "0") != "" && strings.Trim(s[36:52], "0") != ""
+}
