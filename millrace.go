@@ -23,6 +23,11 @@ type Task struct {
 	ID      string // of the task; the same in every attempt
 	Attempt int    // counts from 1; a task is processed at least once
 	Message string // as it was submitted
+
+	Queue       string
+	Priority    int
+	Metadata    map[string]string // not to be written to
+	TraceParent string            // of the request that made the task (W3C Trace Context); empty: none
 }
 
 // Handler processes one task and returns what the task keeps as its result: text,
@@ -44,8 +49,8 @@ var errNoHandler = errors.New("millrace: there is no handler")
 // setting.
 type Options struct {
 	// Env has the settings as NAME=value, such as "WORKER_QUEUE_MAXSIZE=10": those
-	// that cmd/worker and cmd/millrace list with --help. HANDLER is ignored. Pass
-	// os.Environ() to take them from the environment.
+	// that cmd/worker and cmd/millrace list with --help. HANDLER and HANDLERS are ignored.
+	// Pass os.Environ() to take them from the environment.
 	Env []string
 	// Log is where Millrace logs. nil: as JSON to standard error.
 	Log *slog.Logger
@@ -93,9 +98,12 @@ func Serve(ctx context.Context, handle Handler, o Options) error {
 	return all.Run(ctx, ready)
 }
 
-// env is without HANDLER, which may be meant for another program, and wrong here.
+// env is without HANDLER and HANDLERS, which may be meant for another program, and
+// wrong here.
 func (o Options) env() []string {
-	return slices.DeleteFunc(slices.Clone(o.Env), func(line string) bool { return strings.HasPrefix(line, "HANDLER=") })
+	return slices.DeleteFunc(slices.Clone(o.Env), func(line string) bool {
+		return strings.HasPrefix(line, "HANDLER=") || strings.HasPrefix(line, "HANDLERS=")
+	})
 }
 
 func (o Options) log(level slog.Level) *slog.Logger {
@@ -112,5 +120,9 @@ var _ application.Handler = handler(nil)
 
 // Handle calls the function.
 func (h handler) Handle(ctx context.Context, t *domain.Task) (string, error) {
-	return h(ctx, Task{ID: t.ID().String(), Attempt: t.Attempt(), Message: t.Message()})
+	s := t.State()
+	return h(ctx, Task{
+		ID: s.ID.String(), Attempt: s.Attempt, Message: s.Message,
+		Queue: string(s.Queue), Priority: s.Priority, Metadata: s.Metadata, TraceParent: s.TraceParent,
+	})
 }

@@ -36,11 +36,17 @@ type (
 	HTTPConfig struct {
 		ListenAddr     string `env:"LISTEN_ADDR" envDefault:"127.0.0.1:8000" help:"where the API listens, host:port"`
 		MaxMessageSize int    `env:"MAX_MESSAGE_BYTES" envDefault:"262144" help:"longest message, in bytes" min:"1" max:"16777216"`
+		MaxBatchSize   int    `env:"MAX_BATCH_BYTES" envDefault:"16777216" help:"longest body of a request for many tasks, in bytes" min:"1" max:"268435456"`
 		MaxConnections int    `env:"MAX_CONNECTIONS" envDefault:"4000" help:"most open connections; one without a request makes room for a new one" min:"1" max:"1000000"`
 		MaxRequests    int    `env:"MAX_CONCURRENT_REQUESTS" envDefault:"1000" help:"most requests under way at once; more are answered 503 at once" min:"1" max:"1000000"`
 		MaxWaiting     int    `env:"MAX_WAITING_REQUESTS" envDefault:"500" help:"most requests that wait for the database at once; more are answered 503 at once" min:"1" max:"1000000"`
 		MaxWaiters     int    `env:"MAX_WAITERS" envDefault:"2000" help:"most requests that wait for a task to change at once, which count towards no other bound but MAX_CONNECTIONS; more are answered 503" min:"0" max:"1000000"`
-		MaxAttempts    int    `env:"MAX_ATTEMPTS" envDefault:"10" help:"failures that make a task failed, for tasks that do not say" min:"1" max:"1000"`
+	}
+
+	// SubmitConfig is about new tasks.
+	SubmitConfig struct {
+		MaxAttempts int           `env:"MAX_ATTEMPTS" envDefault:"10" help:"failures that make a task failed, for tasks that do not say" min:"1" max:"1000"`
+		KeyLife     time.Duration `env:"IDEMPOTENCY_KEY_TTL" envDefault:"24h" help:"how long an Idempotency-Key is remembered" min:"1s" max:"8760h"`
 	}
 
 	// MigrateConfig is about the schema.
@@ -51,6 +57,8 @@ type (
 	// WorkConfig is about processing tasks.
 	WorkConfig struct {
 		Handler       string        `env:"HANDLER" envDefault:"log:" help:"what does the work: log:, log:3s (and takes so long), sleep:3s, noop:, a URL that tasks are posted to, or exec:/path/program and its arguments"`
+		Queues        string        `env:"QUEUES" envDefault:"default" help:"queues that the worker takes, separated by commas; with weights: default=3,mail" allowed:"names of queues with weights"`
+		Handlers      string        `env:"HANDLERS" help:"handlers of single queues: queue=handler, one a line; HANDLER is for the rest" secret:"true"`
 		WebhookSecret string        `env:"WEBHOOK_SECRET" help:"signs what is posted to a URL: whsec_…; two, separated by a comma, while one replaces the other" secret:"true"`
 		Capacity      int           `env:"WORKER_QUEUE_MAXSIZE" envDefault:"100" help:"most tasks that a worker has at once" min:"1" max:"100000"`
 		Lease         time.Duration `env:"LEASE_TIMEOUT" envDefault:"30s" help:"a worker silent for this long is lost, and its tasks go to others; it beats every tenth of it" min:"1s" max:"1h"`
@@ -75,6 +83,7 @@ type (
 type APIConfig struct {
 	ServerConfig
 	HTTPConfig
+	SubmitConfig
 	AccessConfig
 	MigrateConfig
 	StopConfig
@@ -94,6 +103,7 @@ type WorkerConfig struct {
 type EmbeddedConfig struct {
 	StoreConfig
 	HTTPConfig
+	SubmitConfig
 	AccessConfig
 	WorkConfig
 	StopConfig
@@ -176,6 +186,9 @@ func checkAddr(name, addr string) error {
 }
 
 func (c WorkConfig) check() error {
+	if _, err := c.queues(); err != nil {
+		return err
+	}
 	if err := c.checkSecrets(); err != nil {
 		return err
 	}
@@ -207,10 +220,12 @@ func (c StoreConfig) path() string { return strings.TrimPrefix(c.DatabaseURL, "s
 const handlerGrace = 3 * time.Second
 
 // worker is what the application wants to know.
-func (c WorkConfig) worker(stop StopConfig) application.WorkerConfig {
+func (c WorkConfig) worker(stop StopConfig) (application.WorkerConfig, error) {
+	queues, err := c.queues()
 	return application.WorkerConfig{
+		Queues:   queues,
 		Capacity: c.Capacity, Lease: c.Lease, TaskTimeout: c.TaskTimeout,
 		HandlerGrace: handlerGrace, ShutdownTimeout: stop.ShutdownTimeout,
 		Retry: domain.RetryPolicy{Base: c.RetryBase, Cap: c.RetryCap, MaxRescues: c.MaxRescues},
-	}
+	}, err
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/millrace/millrace/adapters/command"
 	"github.com/millrace/millrace/adapters/webhook"
 	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/domain"
 )
 
 const (
@@ -20,11 +21,55 @@ const (
 	secretsAllowed  = "one or two secrets, separated by a comma or a space, each whsec_ and the base64 of 24 to 64 bytes"
 )
 
-// newHandler makes the handler that HANDLER names; the returned function closes
-// what it holds.
+// newHandler makes the handler of a worker: the one that HANDLER names, and those
+// that HANDLERS names for queues of their own. The returned function closes what
+// they hold.
 func newHandler(cfg WorkConfig, log *slog.Logger) (application.Handler, func(), error) {
+	var closers []func()
+	closeAll := func() {
+		for _, c := range closers {
+			c()
+		}
+	}
+	rest, closeRest, err := handlerSetting{cfg, "HANDLER", cfg.Handler}.open(log)
+	if err != nil {
+		return nil, nil, err
+	}
+	closers = append(closers, closeRest)
+	byQueue := application.HandlerByQueue{Queues: map[domain.QueueName]application.Handler{}, Rest: rest}
+	lines, err := cfg.handlers()
+	for _, line := range lines {
+		if err != nil {
+			break
+		}
+		var h application.Handler
+		var closeHandler func()
+		if h, closeHandler, err = (handlerSetting{cfg, "HANDLERS", line.handler}).open(log); err == nil {
+			byQueue.Queues[line.queue] = h
+			closers = append(closers, closeHandler)
+		}
+	}
+	if err != nil {
+		closeAll()
+		return nil, nil, err
+	}
+	if len(byQueue.Queues) == 0 {
+		return rest, closeAll, nil
+	}
+	return byQueue, closeAll, nil
+}
+
+// handlerSetting is one handler as a setting names it.
+type handlerSetting struct {
+	cfg   WorkConfig
+	name  string // of the setting
+	value string
+}
+
+// open makes the handler; the returned function closes what it holds.
+func (s handlerSetting) open(log *slog.Logger) (application.Handler, func(), error) {
 	none := func() {}
-	scheme, rest, _ := strings.Cut(cfg.Handler, ":")
+	scheme, rest, _ := strings.Cut(s.value, ":")
 	switch {
 	case scheme == "log" && rest == "":
 		return builtin.NewLog(log, 0), none, nil
@@ -38,17 +83,17 @@ func newHandler(cfg WorkConfig, log *slog.Logger) (application.Handler, func(), 
 		if d, err := time.ParseDuration(rest); err == nil && d >= 0 {
 			return builtin.Sleep(d), none, nil
 		}
-	case hasScheme(cfg.Handler, "http", "https"):
-		return newWebhook(cfg)
+	case hasScheme(s.value, "http", "https"):
+		return s.webhook()
 	case scheme == "exec":
-		h, err := newCommand(cfg, rest)
+		h, err := s.command(rest)
 		return h, none, err
 	}
-	value := cfg.Handler
+	value := s.value
 	if strings.Contains(value, "://") { // what is nearly a URL may hold a password
 		value = hidden
 	}
-	return nil, nil, &SettingError{"HANDLER", value, handlersAllowed}
+	return nil, nil, &SettingError{s.name, value, handlersAllowed}
 }
 
 // withHandler assembles something around the handler that HANDLER names; the
@@ -67,34 +112,34 @@ func withHandler[T any](cfg WorkConfig, log *slog.Logger, assemble func(applicat
 	return all, func() { closeAll(); closeHandler() }, nil
 }
 
-// newWebhook: whether the secrets are right was checked before.
-func newWebhook(cfg WorkConfig) (application.Handler, func(), error) {
+// webhook: whether the secrets are right was checked before.
+func (s handlerSetting) webhook() (application.Handler, func(), error) {
 	h, closeHandler, err := webhook.New(webhook.Config{
-		URL: cfg.Handler, Secrets: cfg.secrets(), UserAgent: "Millrace/" + Version(), Concurrency: cfg.Capacity,
+		URL: s.value, Secrets: s.cfg.secrets(), UserAgent: "Millrace/" + Version(), Concurrency: s.cfg.Capacity,
 	})
 	if err != nil {
-		return nil, nil, &SettingError{"HANDLER", hidden, "an http:// or https:// URL: " + err.Error()}
+		return nil, nil, &SettingError{s.name, hidden, "an http:// or https:// URL: " + err.Error()}
 	}
 	return h, closeHandler, nil
 }
 
-// newCommand splits the line as a shell would, quotes and backslashes included,
-// and takes it no further: no variables, no pipes, no shell.
-func newCommand(cfg WorkConfig, line string) (application.Handler, error) {
+// command splits the line as a shell would, quotes and backslashes included, and
+// takes it no further: no variables, no pipes, no shell.
+func (s handlerSetting) command(line string) (application.Handler, error) {
 	const allowed = "exec: and a program with its arguments, such as exec:/usr/local/bin/work --fast 'an argument'"
 	parser := shellwords.NewParser()
 	words, err := parser.Parse(line)
 	switch {
 	case err != nil:
-		return nil, &SettingError{"HANDLER", cfg.Handler, allowed + ": " + err.Error()}
+		return nil, &SettingError{s.name, s.value, allowed + ": " + err.Error()}
 	case parser.Position >= 0:
-		return nil, &SettingError{"HANDLER", cfg.Handler, allowed + "; no shell reads it, so ; & | < and > stand in quotes, or in a script"}
+		return nil, &SettingError{s.name, s.value, allowed + "; no shell reads it, so ; & | < and > stand in quotes, or in a script"}
 	case len(words) == 0:
-		return nil, &SettingError{"HANDLER", cfg.Handler, allowed}
+		return nil, &SettingError{s.name, s.value, allowed}
 	}
 	h, err := command.New(command.Config{Path: words[0], Args: words[1:], Env: withoutSecrets(os.Environ())})
 	if err != nil {
-		return nil, &SettingError{"HANDLER", cfg.Handler, allowed + ": " + err.Error()}
+		return nil, &SettingError{s.name, s.value, allowed + ": " + err.Error()}
 	}
 	return h, nil
 }

@@ -42,20 +42,20 @@ func provideWatchedTasks(tasks *postgres.TaskRepository, log *slog.Logger) appli
 
 func provideSQLite(cfg StoreConfig) (*sqlite.DB, func(), error) { return sqlite.Open(cfg.path()) }
 
-func provideLimits(cfg HTTPConfig) application.SubmitLimits {
-	return application.SubmitLimits{MessageBytes: cfg.MaxMessageSize, MaxAttempts: cfg.MaxAttempts}
+func provideLimits(cfg HTTPConfig, submit SubmitConfig) application.SubmitLimits {
+	return application.SubmitLimits{MessageBytes: cfg.MaxMessageSize, MaxAttempts: submit.MaxAttempts, KeyLife: submit.KeyLife}
 }
 
 func provideHTTPConfig(cfg HTTPConfig, access AccessConfig, stop StopConfig) (httpapi.Config, error) {
 	credentials, err := access.credentials()
 	return httpapi.Config{
-		ListenAddr: cfg.ListenAddr, Credentials: credentials, MessageBytes: cfg.MaxMessageSize,
+		ListenAddr: cfg.ListenAddr, Credentials: credentials, MessageBytes: cfg.MaxMessageSize, BatchBytes: cfg.MaxBatchSize,
 		Connections: cfg.MaxConnections, Requests: cfg.MaxRequests, Waiting: cfg.MaxWaiting,
 		ShutdownTimeout: stop.ShutdownTimeout,
 	}, err
 }
 
-func provideWorkerConfig(cfg WorkConfig, stop StopConfig) application.WorkerConfig {
+func provideWorkerConfig(cfg WorkConfig, stop StopConfig) (application.WorkerConfig, error) {
 	return cfg.worker(stop)
 }
 

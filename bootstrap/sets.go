@@ -19,6 +19,9 @@ var serverSet = wire.NewSet(
 	providePostgres,
 	postgres.NewTaskRepository,
 	postgres.NewWorkerRepository, wire.Bind(new(application.WorkerRepository), new(*postgres.WorkerRepository)),
+	postgres.NewTaskSearch, wire.Bind(new(application.TaskSearch), new(*postgres.TaskSearch)),
+	postgres.NewQueueRepository, wire.Bind(new(application.QueueRepository), new(*postgres.QueueRepository)),
+	postgres.NewBulkRepository, wire.Bind(new(application.BulkRepository), new(*postgres.BulkRepository)),
 	postgres.NewDispatchRepository, wire.Bind(new(application.DispatchRepository), new(*postgres.DispatchRepository)),
 	postgres.NewClockOn, wire.Bind(new(application.Clock), new(*postgres.Clock)),
 	provideRedis, redis.NewQueue, provideServerQueue,
@@ -30,6 +33,9 @@ var embeddedSet = wire.NewSet(
 	provideSQLite,
 	sqlite.NewTaskRepository, wire.Bind(new(application.TaskRepository), new(*sqlite.TaskRepository)),
 	sqlite.NewWorkerRepository, wire.Bind(new(application.WorkerRepository), new(*sqlite.WorkerRepository)),
+	sqlite.NewTaskSearch, wire.Bind(new(application.TaskSearch), new(*sqlite.TaskSearch)),
+	sqlite.NewQueueRepository, wire.Bind(new(application.QueueRepository), new(*sqlite.QueueRepository)),
+	sqlite.NewBulkRepository, wire.Bind(new(application.BulkRepository), new(*sqlite.BulkRepository)),
 	sqlite.NewDispatchRepository, wire.Bind(new(application.DispatchRepository), new(*sqlite.DispatchRepository)),
 	wire.Value(systemClock{}), wire.Bind(new(application.Clock), new(systemClock)),
 	memory.NewQueue, wire.Bind(new(application.Queue), new(*memory.Queue)),
@@ -38,9 +44,10 @@ var embeddedSet = wire.NewSet(
 
 // apiSet is the API on whichever store.
 var apiSet = wire.NewSet(
-	application.NewSubmitTask, provideLimits,
+	application.NewSubmitTasks, provideLimits,
 	application.NewGetTask, application.NewListTasks, application.NewListAttempts,
 	application.NewCancelTask, application.NewReopenTask, application.NewWaitTask, provideWaitLimit,
+	application.NewManageQueues, application.NewBulkTasks, application.NewExplainTask,
 	wire.Struct(new(httpapi.UseCases), "*"),
 	provideHTTPConfig, httpapi.NewServer, provideDoor,
 )

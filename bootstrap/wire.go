@@ -13,7 +13,7 @@ import (
 
 func newAPI(cfg APIConfig, log *slog.Logger, local postgres.LocalTime) (*API, func(), error) {
 	wire.Build(
-		wire.FieldsOf(new(APIConfig), "ServerConfig", "HTTPConfig", "AccessConfig", "MigrateConfig", "StopConfig"),
+		wire.FieldsOf(new(APIConfig), "ServerConfig", "HTTPConfig", "SubmitConfig", "AccessConfig", "MigrateConfig", "StopConfig"),
 		serverSet, provideWatchedTasks, apiSet, eventsSet, provideAPIReadiness, provideAPI,
 	)
 	return nil, nil, nil
@@ -30,7 +30,7 @@ func newWorker(cfg WorkerConfig, handler application.Handler, log *slog.Logger, 
 
 func newEmbedded(cfg EmbeddedConfig, handler application.Handler, log *slog.Logger) (*Embedded, func(), error) {
 	wire.Build(
-		wire.FieldsOf(new(EmbeddedConfig), "StoreConfig", "HTTPConfig", "AccessConfig", "WorkConfig", "StopConfig"),
+		wire.FieldsOf(new(EmbeddedConfig), "StoreConfig", "HTTPConfig", "SubmitConfig", "AccessConfig", "WorkConfig", "StopConfig"),
 		embeddedSet, apiSet, workerSet, eventsSet, provideEmbeddedReadiness, provideEmbedded,
 	)
 	return nil, nil, nil

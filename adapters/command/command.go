@@ -99,7 +99,11 @@ func (h *Handler) command(ctx context.Context, t *domain.Task) *exec.Cmd {
 	cmd := exec.CommandContext(context.WithoutCancel(ctx), h.cfg.Path, h.cfg.Args...)
 	cmd.Stdin = strings.NewReader(t.Message()) // one that is not read is no error
 	cmd.Env = append(cmd.Env, h.cfg.Env...)
-	cmd.Env = append(cmd.Env, "MILLRACE_TASK_ID="+t.ID().String(), "MILLRACE_ATTEMPT="+strconv.Itoa(t.Attempt()))
+	cmd.Env = append(cmd.Env, "MILLRACE_TASK_ID="+t.ID().String(), "MILLRACE_ATTEMPT="+strconv.Itoa(t.Attempt()),
+		"MILLRACE_QUEUE="+string(t.Queue()))
+	if parent := t.State().TraceParent; parent != "" {
+		cmd.Env = append(cmd.Env, "TRACEPARENT="+parent) // as OpenTelemetry's tools read it
+	}
 	if deadline, ok := ctx.Deadline(); ok {
 		// By this machine's clock, which is the program's as well.
 		cmd.Env = append(cmd.Env, "MILLRACE_DEADLINE="+deadline.UTC().Format(time.RFC3339))

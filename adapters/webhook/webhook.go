@@ -28,12 +28,10 @@ var _ application.Handler = (*Handler)(nil)
 const (
 	headerAttempt   = "Millrace-Attempt"   // counts from 1
 	headerQueue     = "Millrace-Queue"     // which queue the task was on
+	headerTrace     = "Traceparent"        // of the request that made the task (W3C Trace Context), if it had one
 	headerDeadline  = "Millrace-Deadline"  // RFC 3339: nobody waits for the answer after it
 	headerPermanent = "Millrace-Permanent" // in an answer that is not 2xx, "true": no retry can help
 )
-
-// defaultQueue is the queue that every task is on.
-const defaultQueue = "default"
 
 // dialTimeout bounds the connection, and the TLS handshake after it. The answer
 // has until the attempt's deadline.
@@ -141,7 +139,10 @@ func (h *Handler) request(ctx context.Context, t *domain.Task) (*http.Request, e
 		header.Set("Content-Type", "application/json")
 	}
 	header.Set(headerAttempt, strconv.Itoa(t.Attempt()))
-	header.Set(headerQueue, defaultQueue)
+	header.Set(headerQueue, string(t.Queue()))
+	if parent := t.State().TraceParent; parent != "" {
+		header.Set(headerTrace, parent)
+	}
 	// Both times are those of the store, on which all processes agree: a receiver
 	// compares them with its own clock, and this machine's may be wrong.
 	started := t.State().StartedAt

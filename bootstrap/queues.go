@@ -1,0 +1,77 @@
+package bootstrap
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/domain"
+)
+
+const (
+	queuesAllowed = "names of queues separated by commas, each with a weight from 1 to 1000 if not 1, such as default=3,mail"
+	maxWeight     = 1000
+	// handlersRule goes on with what is wrong; lines are told by their number, as a
+	// URL may hold a password.
+	handlersRule = "queue=handler, one a line, of queues that QUEUES names: "
+)
+
+// queues are the queues that a worker takes.
+func (c WorkConfig) queues() ([]application.QueueWeight, error) {
+	wrong := func(why string) error { return &SettingError{"QUEUES", c.Queues, queuesAllowed + ": " + why} }
+	seen := map[domain.QueueName]bool{}
+	var all []application.QueueWeight
+	for part := range strings.SplitSeq(c.Queues, ",") {
+		text, weight, weighted := strings.Cut(strings.TrimSpace(part), "=")
+		name, err := domain.ParseQueueName(text)
+		if err != nil {
+			return nil, wrong(strconv.Quote(text) + " is not the name of a queue")
+		}
+		q := application.QueueWeight{Name: name, Weight: 1}
+		if weighted {
+			if q.Weight, err = strconv.Atoi(weight); err != nil || q.Weight < 1 || q.Weight > maxWeight {
+				return nil, wrong("the weight of " + text + " is out of range")
+			}
+		}
+		if seen[name] {
+			return nil, wrong(text + " is named twice")
+		}
+		seen[name] = true
+		all = append(all, q)
+	}
+	return all, nil
+}
+
+// queueHandler is a line of HANDLERS.
+type queueHandler struct {
+	queue   domain.QueueName
+	handler string
+}
+
+// handlers are the queues with a handler of their own.
+func (c WorkConfig) handlers() ([]queueHandler, error) {
+	queues, err := c.queues()
+	if err != nil {
+		return nil, err
+	}
+	left := map[domain.QueueName]bool{}
+	for _, q := range queues {
+		left[q.Name] = true
+	}
+	var all []queueHandler
+	n := 0
+	for line := range strings.Lines(c.Handlers) {
+		n++
+		if line = strings.TrimSpace(line); line == "" {
+			continue
+		}
+		name, handler, ok := strings.Cut(line, "=")
+		queue := domain.QueueName(strings.TrimSpace(name))
+		if !ok || !left[queue] {
+			return nil, &SettingError{"HANDLERS", hidden, handlersRule + "line " + strconv.Itoa(n) + " is not, or names one twice"}
+		}
+		delete(left, queue)
+		all = append(all, queueHandler{queue, strings.TrimSpace(handler)})
+	}
+	return all, nil
+}
