@@ -12,7 +12,7 @@ TESTFLAGS ?=
 FUZZTIME ?= 20s
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test chaos fuzz generate check-generated lint fmt ci compose-up compose-down FORCE
+.PHONY: help run build test chaos scale fuzz generate check-generated lint fmt ci compose-up compose-down FORCE
 
 help: ## print this list
 	@echo 'usage: make TARGET'; echo
@@ -41,6 +41,10 @@ DURATION ?= 2m
 chaos: ## kill, freeze and cut everything under load; SEED=7 again, DURATION=10m longer
 	scripts/install-test-services.sh
 	go test -count=1 -v -timeout 24h -run '^TestChaos$$' ./test/chaos -chaos.seed=$(SEED) -chaos.duration=$(DURATION) $(CHAOSFLAGS)
+
+scale: ## the tests of queues and schedules at full size: a million tasks, a minute of watching
+	scripts/install-test-services.sh
+	go test -count=1 -v -timeout 20m -parallel 1 -run '^(TestQueues|TestSchedule)_' ./test/e2e -e2e.full
 
 fuzz: ## look for inputs that break a decoder, for FUZZTIME (20s) each
 	scripts/fuzz.sh $(FUZZTIME)

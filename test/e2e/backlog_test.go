@@ -24,9 +24,9 @@ func TestDispatcher_PushesNothingTwiceOfADeepBacklog(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	if _, err := db.ExecContext(t.Context(), `INSERT INTO tasks (id, message, status, created_at, updated_at, version, run_at, queued_at,
+	if _, err := db.ExecContext(t.Context(), `INSERT INTO tasks (id, message, queue, priority, status, created_at, updated_at, version, run_at, queued_at,
 			max_attempts, attempt, failures, rescues, claim_beat, last_error, result, result_truncated)
-		SELECT gen_random_uuid(), 'waits', 'pending', at, at, 1, at, at, 3, 0, 0, 0, 0, '', '', false
+		SELECT gen_random_uuid(), 'waits', 'default', 0, 'pending', at, at, 1, at, at, 3, 0, 0, 0, 0, '', '', false
 		FROM (SELECT now() - interval '1 hour' + n * interval '30 milliseconds' AS at FROM generate_series(1, $1) AS n) AS made`, waiting); err != nil {
 		t.Fatal(err)
 	}
@@ -38,7 +38,7 @@ func TestDispatcher_PushesNothingTwiceOfADeepBacklog(t *testing.T) {
 	}
 	time.Sleep(sweeps*3*time.Second + time.Second)
 
-	entries, err := redigo.Strings(dialRedis(t, server).Do("LRANGE", "millrace:queue:default", 0, -1))
+	entries, err := redigo.Strings(dialRedis(t, server).Do("LRANGE", "millrace:queue:default:0", 0, -1))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +62,7 @@ func pushAll(t *testing.T, db *sql.DB, queue application.Queue) {
 	var entries []application.Entry
 	for rows.Next() {
 		var id string
-		var e application.Entry
+		e := application.Entry{List: application.List{Queue: domain.DefaultQueue}}
 		if err := rows.Scan(&id, &e.QueuedAt); err != nil {
 			t.Fatal(err)
 		}
@@ -93,7 +93,7 @@ func TestDispatcher_PushesATaskAgainAtABoundedRate(t *testing.T) {
 	defer cancel()
 	var pushed []time.Time
 	for ctx.Err() == nil {
-		entries, err := p.queue.Pull(ctx, 10)
+		entries, err := p.queue.Pull(ctx, application.PullRequest{Queues: []domain.QueueName{domain.DefaultQueue}, Max: 10, Wait: time.Second})
 		if err != nil && ctx.Err() == nil {
 			t.Fatal(err)
 		}

@@ -27,6 +27,7 @@ type parts struct {
 	tasks    application.TaskRepository
 	workers  application.WorkerRepository
 	dispatch application.DispatchRepository
+	bulks    application.BulkRepository
 	queue    application.Queue
 	clock    application.Clock
 }
@@ -50,6 +51,7 @@ func serverParts(t *testing.T, database, queue string, local postgres.LocalTime)
 	}
 	return parts{
 		tasks: postgres.NewTaskRepository(db), workers: postgres.NewWorkerRepository(db), dispatch: postgres.NewDispatchRepository(db),
+		bulks: postgres.NewBulkRepository(db),
 		queue: redis.NewQueue(pool, slog.New(slog.DiscardHandler)), clock: clock,
 	}
 }
@@ -87,6 +89,7 @@ func embeddedParts(t *testing.T) parts {
 	}
 	return parts{
 		tasks: sqlite.NewTaskRepository(db), workers: sqlite.NewWorkerRepository(db), dispatch: sqlite.NewDispatchRepository(db),
+		bulks: sqlite.NewBulkRepository(db),
 		queue: memory.NewQueue(), clock: systemClock{},
 	}
 }
@@ -95,11 +98,12 @@ func embeddedParts(t *testing.T) parts {
 func (p parts) submit(t *testing.T, message string) *domain.Task {
 	t.Helper()
 	limits := application.SubmitLimits{MessageBytes: 1000, MaxAttempts: 3}
-	task, err := application.NewSubmitTask(p.tasks, p.queue, p.clock, limits).Run(t.Context(), application.SubmitTaskInput{Message: message})
+	in := application.SubmitTasksInput{Tasks: []domain.TaskSpec{{Message: message}}}
+	submitted, err := application.NewSubmitTasks(p.tasks, p.queue, p.clock, limits).Run(t.Context(), in)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return task
+	return submitted.Tasks[0]
 }
 
 // get reads a task.
@@ -118,7 +122,8 @@ func (p parts) run(t *testing.T, cfg application.WorkerConfig, h handle) (stop f
 	info := application.WorkerInfo{ID: domain.NewWorkerID(), Host: "here", PID: 1, Version: "test", Started: p.clock.Now()}
 	events := telemetry.NewEvents(slog.New(slog.NewTextHandler(t.Output(), nil)))
 	worker := application.NewWorker(info, cfg, p.tasks, p.workers, p.queue, memory.NewSignals(), h, p.clock, events)
-	dispatcher := application.NewDispatcher(info, cfg, p.dispatch, p.workers, p.queue, p.clock, events)
+	dispatcher := application.NewDispatcher(info, cfg, p.dispatch, p.workers,
+		p.bulks, p.queue, memory.NewSignals(), p.clock, events)
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	var both sync.WaitGroup
 	both.Go(func() { worker.Run(ctx) })
@@ -132,7 +137,8 @@ func (p parts) run(t *testing.T, cfg application.WorkerConfig, h handle) (stop f
 func (p parts) sweep(t *testing.T) {
 	t.Helper()
 	events := telemetry.NewEvents(slog.New(slog.NewTextHandler(t.Output(), nil)))
-	d := application.NewDispatcher(application.WorkerInfo{ID: domain.NewWorkerID()}, workerConfig(), p.dispatch, p.workers, p.queue, p.clock, events)
+	d := application.NewDispatcher(application.WorkerInfo{ID: domain.NewWorkerID()}, workerConfig(), p.dispatch, p.workers,
+		p.bulks, p.queue, memory.NewSignals(), p.clock, events)
 	runBeside(t, d.Run)
 }
 
@@ -148,6 +154,7 @@ func runBeside(t *testing.T, run func(context.Context)) {
 // workerConfig is that of the programs, with a short lease.
 func workerConfig() application.WorkerConfig {
 	return application.WorkerConfig{
+		Queues:   []application.QueueWeight{{Name: domain.DefaultQueue, Weight: 1}},
 		Capacity: 10, Lease: shortLease, TaskTimeout: time.Minute, HandlerGrace: 500 * time.Millisecond, ShutdownTimeout: time.Second,
 		Retry: domain.RetryPolicy{Base: 100 * time.Millisecond, Cap: time.Second, MaxRescues: 3},
 	}

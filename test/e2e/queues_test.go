@@ -1,0 +1,232 @@
+package e2e
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/millrace/millrace/test/programs"
+	"github.com/millrace/millrace/test/services"
+)
+
+// full makes the tests of scale as large as they were first shown to hold: make scale.
+var full = flag.Bool("e2e.full", false, "a million tasks, ten thousand delayed ones, a minute of watching")
+
+// scaled is the full size with -e2e.full, otherwise one that fits among other tests.
+func scaled[T any](whole, part T) T {
+	if *full {
+		return whole
+	}
+	return part
+}
+
+// open connects to the deployment's database.
+func open(t *testing.T, url string) *sql.DB {
+	t.Helper()
+	db, err := sql.Open("postgres", url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	return db
+}
+
+// batch submits n tasks of which each is the JSON object.
+func (d *deployment) batch(n int, object string) {
+	d.t.Helper()
+	for ; n > 0; n -= 1000 {
+		body := `{"tasks":[` + strings.TrimSuffix(strings.Repeat(object+",", min(n, 1000)), ",") + `]}`
+		d.call(http.MethodPost, "/tasks/batch", body, http.StatusCreated, nil)
+	}
+}
+
+// seconds asks the database for one number, such as an interval.
+func seconds(t *testing.T, db *sql.DB, query string, args ...any) float64 {
+	t.Helper()
+	var s sql.NullFloat64
+	if err := db.QueryRowContext(t.Context(), query, args...).Scan(&s); err != nil {
+		t.Fatal(err)
+	}
+	return s.Float64
+}
+
+func TestQueues_ALongOneDoesNotDelayAnother(t *testing.T) {
+	t.Parallel()
+	waiting := scaled(1_000_000, 20_000)
+	database := services.PostgreSQL(t)
+	d := deploy(t, database, services.Redis(t))
+	d.batch(waiting, `{"message":"one of very many","queue":"bulk"}`)
+	d.worker("QUEUES=bulk,mail", "HANDLER=sleep:10ms", "WORKER_QUEUE_MAXSIZE=20")
+	db := open(t, database)
+	programs.Eventually(t, 60*time.Second, "the long queue runs", func() bool {
+		return seconds(t, db, "SELECT count(*) FROM tasks WHERE queue = 'bulk' AND status = 'completed'") > 100
+	})
+	d.batch(10, `{"message":"one of ten","queue":"mail"}`)
+	programs.Eventually(t, 30*time.Second, "the other queue is empty", func() bool {
+		return seconds(t, db, "SELECT count(*) FROM tasks WHERE queue = 'mail' AND status = 'completed'") == 10
+	})
+	late := seconds(t, db, "SELECT extract(epoch FROM max(started_at - created_at)) FROM tasks WHERE queue = 'mail'")
+	left := seconds(t, db, "SELECT count(*) FROM tasks WHERE queue = 'bulk' AND status = 'pending'")
+	t.Logf("the last of ten started after %.3f s, with %.0f of the long queue waiting", late, left)
+	if late > 1 || left < 1000 {
+		t.Errorf("the last of ten started after %.3f s, with %.0f of the long queue waiting", late, left)
+	}
+}
+
+func TestQueues_MaxRunningIsNeverExceededThoughAWorkerIsKilled(t *testing.T) {
+	t.Parallel()
+	const limit = 7
+	watch := scaled(time.Minute, 8*time.Second)
+	database := services.PostgreSQL(t)
+	d := deploy(t, database, services.Redis(t), "LEASE_TIMEOUT=2s")
+	d.call(http.MethodPatch, "/queues/default", fmt.Sprintf(`{"max_running":%d}`, limit), http.StatusOK, nil)
+	d.batch(int(watch.Seconds())*200, `{"message":"at most seven at once"}`)
+	worker := func() *programs.Process { return d.worker("HANDLER=sleep:50ms", "WORKER_QUEUE_MAXSIZE=20") }
+	victim := worker()
+	worker()
+	worker()
+
+	db := open(t, database)
+	ctx, cancel := context.WithTimeout(t.Context(), watch)
+	defer cancel()
+	most, looks, killed := 0, 0, false
+	begun := time.Now()
+	for ctx.Err() == nil {
+		n := int(seconds(t, db, "SELECT count(*) FROM tasks WHERE status = 'processing'"))
+		most, looks = max(most, n), looks+1
+		if !killed && time.Since(begun) > watch/4 {
+			victim.Kill()
+			killed = true
+		}
+	}
+	done := seconds(t, db, "SELECT count(*) FROM tasks WHERE status = 'completed'")
+	t.Logf("%d looks within %s, at most %d of %d at once, %.0f completed", looks, watch, most, limit, done)
+	if most > limit || most < limit-1 || looks < 100 {
+		t.Errorf("%d of %d at once, in %d looks", most, limit, looks)
+	}
+	if least := 0.4 * limit * watch.Seconds() / 0.05; done < least {
+		t.Errorf("%.0f tasks completed: less than %.0f", done, least)
+	}
+}
+
+func TestQueues_PausedAndUnpausedWithinASecond(t *testing.T) {
+	t.Parallel()
+	database := services.PostgreSQL(t)
+	d := deploy(t, database, services.Redis(t))
+	d.worker("HANDLER=sleep:5ms", "WORKER_QUEUE_MAXSIZE=5")
+	d.worker("HANDLER=sleep:5ms", "WORKER_QUEUE_MAXSIZE=5")
+	d.batch(20_000, `{"message":"stop and go"}`)
+	db := open(t, database)
+	completed := func() float64 { return seconds(t, db, "SELECT count(*) FROM tasks WHERE status = 'completed'") }
+	programs.Eventually(t, 30*time.Second, "they run", func() bool { return completed() > 50 })
+
+	d.call(http.MethodPatch, "/queues/default", `{"paused":true}`, http.StatusOK, nil)
+	time.Sleep(time.Second)
+	before := completed()
+	d.submit("is accepted all the same")
+	time.Sleep(2 * time.Second)
+	if after := completed(); after != before {
+		t.Errorf("%.0f tasks ran while the queue was paused", after-before)
+	}
+	d.call(http.MethodPatch, "/queues/default", `{"paused":false}`, http.StatusOK, nil)
+	time.Sleep(time.Second)
+	if completed() == before {
+		t.Error("nothing runs a second after the pause")
+	}
+}
+
+func TestQueues_ARateHoldsForAllWorkers(t *testing.T) {
+	t.Parallel()
+	const rate, watched = 100, 5
+	database := services.PostgreSQL(t)
+	d := deploy(t, database, services.Redis(t))
+	d.call(http.MethodPatch, "/queues/default", `{"rate":"100/s"}`, http.StatusOK, nil)
+	d.batch(2000, `{"message":"one at a time"}`)
+	d.worker("HANDLER=noop:")
+	d.worker("HANDLER=noop:")
+	db := open(t, database)
+	started := func() float64 { return seconds(t, db, "SELECT count(*) FROM tasks WHERE started_at IS NOT NULL") }
+	programs.Eventually(t, 20*time.Second, "the burst is over", func() bool { return started() > rate })
+	time.Sleep(watched * time.Second)
+	// Over any second at most the burst, which is a second's worth, and the rate.
+	worst := seconds(t, db, `SELECT max(n) FROM (SELECT count(*) OVER (ORDER BY started_at
+		RANGE BETWEEN CURRENT ROW AND interval '1 second' FOLLOWING) AS n FROM tasks WHERE started_at IS NOT NULL) AS windows`)
+	total := started()
+	t.Logf("%.0f started, at most %.0f within a second", total, worst)
+	if worst > 2*rate+1 {
+		t.Errorf("%.0f tasks started within a second", worst)
+	}
+	if total < rate*(watched-1) {
+		t.Errorf("only %.0f tasks started", total)
+	}
+}
+
+func TestSchedule_DelayedTasksStartWithinASecondOfTheirTime(t *testing.T) {
+	t.Parallel()
+	tasks := scaled(10_000, 1000)
+	database := services.PostgreSQL(t)
+	d := deploy(t, database, services.Redis(t))
+	d.worker("HANDLER=noop:", "WORKER_QUEUE_MAXSIZE=500")
+	d.worker("HANDLER=noop:", "WORKER_QUEUE_MAXSIZE=500")
+	at := time.Now().Add(scaled(10*time.Second, 4*time.Second)).UTC().Format(time.RFC3339Nano)
+	d.batch(tasks, `{"message":"later","run_at":"`+at+`"}`)
+	db := open(t, database)
+	if n := seconds(t, db, "SELECT count(*) FROM tasks WHERE queued_at IS NOT NULL OR status <> 'pending'"); n != 0 {
+		t.Errorf("%.0f tasks did not wait in PostgreSQL", n)
+	}
+	programs.Eventually(t, 60*time.Second, "all have run", func() bool {
+		return int(seconds(t, db, "SELECT count(*) FROM tasks WHERE status = 'completed'")) == tasks
+	})
+	early := seconds(t, db, "SELECT count(*) FROM tasks WHERE started_at < run_at")
+	late := seconds(t, db, "SELECT extract(epoch FROM max(started_at - run_at)) FROM tasks")
+	t.Logf("the last of %d started %.3f s after its time", tasks, late)
+	if early != 0 || late > 1 {
+		t.Errorf("%.0f of %d started too early, the last %.3f s after its time", early, tasks, late)
+	}
+}
+
+func TestPriority_IsStrictWithinAQueue(t *testing.T) {
+	t.Parallel()
+	database := services.PostgreSQL(t)
+	d := deploy(t, database, services.Redis(t))
+	for _, priority := range []int{0, 9, 3, 0, 9, 3} {
+		d.batch(20, fmt.Sprintf(`{"message":"in order","priority":%d}`, priority))
+	}
+	d.worker("HANDLER=noop:", "WORKER_QUEUE_MAXSIZE=1")
+	programs.Eventually(t, 30*time.Second, "all have run", func() bool { return d.count("completed") == 120 })
+	db := open(t, database)
+	if n := seconds(t, db, `SELECT count(*) FROM tasks AS a JOIN tasks AS b ON a.started_at < b.started_at AND a.priority < b.priority`); n != 0 {
+		t.Errorf("%.0f pairs of tasks started in the wrong order", n)
+	}
+}
+
+func TestHandlers_EachQueueHasItsOwn(t *testing.T) {
+	t.Parallel()
+	d := deployAll(t)
+	d.worker("QUEUES=default,mail=2", "HANDLER=noop:", "HANDLERS=mail=exec:printf %s done-by-mail")
+	submit := func(body string) string {
+		var got task
+		d.call(http.MethodPost, "/tasks", body, http.StatusCreated, &got)
+		return got.ID
+	}
+	mail, rest, other := submit(`{"message":"a","queue":"mail"}`), submit(`{"message":"b"}`), submit(`{"message":"c","queue":"nobody-takes-it"}`)
+	if got := d.becomes(mail, "completed", 20*time.Second); got.Result != "done-by-mail" {
+		t.Errorf("the result is %q", got.Result)
+	}
+	if got := d.becomes(rest, "completed", 20*time.Second); got.Result != "" {
+		t.Errorf("the result is %q", got.Result)
+	}
+	var why struct {
+		Reasons []struct{ Reason, Text string }
+	}
+	d.call(http.MethodGet, "/tasks/"+other+"/explain", "", http.StatusOK, &why)
+	if text, _ := json.Marshal(why); !strings.Contains(string(text), "no_worker") {
+		t.Errorf("why a task does not run that no worker takes: %s", text)
+	}
+}
