@@ -17,6 +17,18 @@ import (
 	"github.com/millrace/millrace/domain"
 )
 
+var attemptChecks = map[string]check{
+	"SaveRecordsEndedAttempts":        attemptsOfSaves,
+	"SaveRecordsAllThatHaveEnded":     attemptsOfOneSave,
+	"SaveThatIsRefusedRecordsNothing": attemptsOfARefusedSave,
+	"SaveRecordsItsOwnAttemptOnly":    attemptsOfARace,
+	"SaveOfADoubledRecordSucceeds":    attemptsDoubled,
+	"AttemptsAreTheLatestByNumber":    attemptsLatest,
+	"AttemptsOfAnUnknownTaskAreNone":  attemptsUnknown,
+	"BeatRecordsWhatItGivesBack":      attemptsOfBeats,
+	"AbandonedRecordsLostAttempts":    attemptsOfRescues,
+}
+
 // retries is the policy of attempts that fail in these checks.
 var retries = domain.RetryPolicy{Base: time.Minute, Cap: time.Hour, MaxRescues: 100}
 

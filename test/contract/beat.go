@@ -13,6 +13,25 @@ import (
 	"github.com/millrace/millrace/domain"
 )
 
+var workerChecks = map[string]check{
+	"BeatWithALowerNumberRenewsNothing": beatLowerRenewsNothing,
+	"BeatGivesBackWhatItDoesNotList":    beatGivesBack,
+	"BeatWithALowerNumberGivesBackToo":  beatLowerGivesBack,
+	"BeatGivesBackAnUnlistedAttempt":    beatUnlistedAttempt,
+	"BeatStoresNothingRefused":          beatRefused,
+	"BeatCancelsWhatWasAskedToStop":     beatGivesBackStopped,
+	"BeatTimesOutWhatIsOverdue":         beatTimesOut,
+	"BeatTimesOutWhenTheDeadlinePasses": beatDeadlinePasses,
+	"BeatNamesLostAttempts":             beatNamesLost,
+	"BeatNamesAttemptsToStop":           beatNamesStop,
+	"BeatsAtTheSameTimeAllSucceed":      beatConcurrently,
+	"LeaveForgetsAWorker":               leaveForgets,
+	"LeaveKeepsAWorkerThatHoldsTasks":   leaveKeepsHolders,
+	"ForgetRemovesWorkersLongSilent":    forgetSilent,
+	"ForgetKeepsAWorkerThatOwnsTasks":   forgetKeepsOwners,
+	"ForgottenWorkersRegisterAgain":     forgottenRegisters,
+}
+
 // released is what a beat's Release does in these checks, as of one moment.
 func released(at time.Time) application.Decide {
 	return func(task *domain.Task) error { return task.Release(task.Attempt(), at) }

@@ -12,6 +12,19 @@ import (
 	"github.com/millrace/millrace/domain"
 )
 
+var claimChecks = map[string]check{
+	"ClaimIsWhatTheDomainSays":       claimIsTheDomains,
+	"ClaimNeverRunsTimeBackwards":    claimClockBehind,
+	"ClaimLeavesOutWhatIsNotQueued":  claimOnlyQueued,
+	"ClaimReturnsTheOrderOfIDs":      claimOrder,
+	"ClaimTakesADoubledIDOnce":       claimDoubled,
+	"ClaimOfNothingReturnsNothing":   claimNothing,
+	"OnlyOneOfManyClaimsGetsTheTask": claimIsExclusive,
+	"ClaimAndCancelHaveOneWinner":    claimOrCancel,
+	"ClaimNeedsAWorkerThatHasBeaten": claimUnknownWorker,
+	"ClaimNeedsAYoungHeartbeat":      claimStaleWorker,
+}
+
 func claimIsTheDomains(t *testing.T, s Store) {
 	worker := enlist(t, s)
 	tasks := []*domain.Task{
@@ -21,9 +34,10 @@ func claimIsTheDomains(t *testing.T, s Store) {
 		}),
 		addMade(t, s, func(s *domain.TaskState) { s.RunAt = s.RunAt.Add(time.Hour) }), // the mark decides, not the time
 		addMade(t, s, marked(now().Add(-time.Hour))),
+		addMade(t, s, func(s *domain.TaskState) { s.Timeout = time.Hour + 3*time.Microsecond }), // before that of the claim
 	}
 	req := application.ClaimRequest{
-		Claim: domain.Claim{Worker: worker, Beat: 5, Timeout: 90*time.Second + 7*time.Microsecond},
+		Claim: domain.Claim{Worker: worker, Beat: 5, Timeout: 90*time.Second + 7*time.Microsecond, Grace: 11*time.Second + 13*time.Microsecond},
 		IDs:   idsOf(tasks), Now: now().Add(999 * time.Nanosecond), // times are cut, never rounded up
 	}
 	claimed := claim(t, s, req)
@@ -114,7 +128,7 @@ func claimIsExclusive(t *testing.T, s Store) {
 					return
 				}
 				mu.Lock()
-				for _, task := range claimed {
+				for _, task := range claimed.Tasks {
 					if winner, taken := winners[task.ID()]; taken {
 						t.Errorf("task %s was claimed by %s and by %s", task.ID(), winner, worker)
 					}
@@ -128,7 +142,7 @@ func claimIsExclusive(t *testing.T, s Store) {
 	if len(winners) != count {
 		t.Errorf("%d of %d tasks were claimed", len(winners), count)
 	}
-	for _, task := range list(t, s, application.TaskQuery{Limit: count + 1}) {
+	for _, task := range getAll(t, s, tasks...) {
 		if state := task.State(); state.Attempt != 1 || state.Worker != winners[state.ID] {
 			t.Errorf("task %s: attempt %d of %q, but the claim answered to %q", state.ID, state.Attempt, state.Worker, winners[state.ID])
 		}
@@ -146,7 +160,7 @@ func claimOrCancel(t *testing.T, s Store) {
 			if err != nil {
 				t.Errorf("claim: %v", err)
 			}
-			for _, task := range got {
+			for _, task := range got.Tasks {
 				claimed[task.ID()] = true
 			}
 		}
@@ -199,8 +213,8 @@ func wantStale(t *testing.T, s Store, worker domain.WorkerID) {
 	t.Helper()
 	task := addMade(t, s)
 	claimed, err := s.Tasks.Claim(t.Context(), claimOf(worker, task))
-	if !errors.Is(err, domain.ErrWorkerStale) || len(claimed) > 0 {
-		t.Errorf("claim of a worker without a young heartbeat: %d tasks, %v; want ErrWorkerStale", len(claimed), err)
+	if !errors.Is(err, domain.ErrWorkerStale) || len(claimed.Tasks) > 0 {
+		t.Errorf("claim of a worker without a young heartbeat: %d tasks, %v; want ErrWorkerStale", len(claimed.Tasks), err)
 	}
 	wantStored(t, s, task.State())
 }
@@ -214,10 +228,10 @@ func claimsWithin(t *testing.T, s Store, worker domain.WorkerID, young time.Dura
 	claimed, err := s.Tasks.Claim(t.Context(), claimOf(worker, task))
 	if took := time.Since(start); err != nil && took > young/2 {
 		t.Logf("too slow to tell: %v", took)
-	} else if err != nil || len(claimed) != 1 {
-		t.Errorf("claim of a worker with a young heartbeat: %d tasks, %v", len(claimed), err)
+	} else if err != nil || len(claimed.Tasks) != 1 {
+		t.Errorf("claim of a worker with a young heartbeat: %d tasks, %v", len(claimed.Tasks), err)
 	}
-	for _, task := range claimed { // nothing is left for the next beat to list
+	for _, task := range claimed.Tasks { // nothing is left for the next beat to list
 		if err := errors.Join(task.Complete(1, "done", now()), s.Tasks.Save(t.Context(), task)); err != nil {
 			t.Errorf("complete: %v", err)
 		}

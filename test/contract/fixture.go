@@ -128,6 +128,16 @@ func get(t *testing.T, s Store, id domain.TaskID) *domain.Task {
 	return task
 }
 
+// getAll loads the tasks as they are stored, in no particular order.
+func getAll(t *testing.T, s Store, tasks ...*domain.Task) []*domain.Task {
+	t.Helper()
+	stored, err := s.Tasks.GetMany(t.Context(), idsOf(tasks)...)
+	if err != nil || len(stored) != len(tasks) {
+		t.Fatalf("get %d tasks: %d, %v", len(tasks), len(stored), err)
+	}
+	return stored
+}
+
 // wantStored checks that the store has exactly this.
 func wantStored(t *testing.T, s Store, want domain.TaskState) {
 	t.Helper()
@@ -225,7 +235,10 @@ func claim(t *testing.T, s Store, req application.ClaimRequest) []*domain.Task {
 	if err != nil {
 		t.Fatalf("claim %d tasks: %v", len(req.IDs), err)
 	}
-	return claimed
+	if len(claimed.Limited) > 0 {
+		t.Errorf("claim %d tasks of queues without limits: limited %+v", len(req.IDs), claimed.Limited)
+	}
+	return claimed.Tasks
 }
 
 // refOf names the task's latest attempt.

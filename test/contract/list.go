@@ -11,13 +11,22 @@ import (
 	"github.com/millrace/millrace/domain"
 )
 
+var searchChecks = map[string]check{
+	"ListIsNewestFirst":   listNewestFirst,
+	"ListSelectsByStatus": listByStatus,
+	"ListPagesByKeyset":   listPages,
+}
+
 func list(t *testing.T, s Store, q application.TaskQuery) []*domain.Task {
 	t.Helper()
-	tasks, err := s.Tasks.List(t.Context(), q)
+	if q.Window == 0 {
+		q.Window = 1 << 20
+	}
+	found, err := s.Search.List(t.Context(), q)
 	if err != nil {
 		t.Fatalf("list %+v: %v", q, err)
 	}
-	return tasks
+	return found.Tasks
 }
 
 func listNewestFirst(t *testing.T, s Store) {
@@ -65,10 +74,11 @@ func listByStatus(t *testing.T, s Store) {
 			}
 		}
 		t.Log(statuses)
-		wantIDs(t, list(t, s, application.TaskQuery{Statuses: statuses, Limit: 100}), newestFirst(want))
+		wantIDs(t, list(t, s, application.TaskQuery{TaskFilter: application.TaskFilter{Statuses: statuses}, Limit: 100}), newestFirst(want))
 	}
 	failed := newestFirst(byStatus[domain.StatusFailed])
-	wantIDs(t, list(t, s, application.TaskQuery{Statuses: []domain.Status{domain.StatusFailed}, Before: failed[0].ID(), Limit: 1}), failed[1:2])
+	onlyFailed := application.TaskFilter{Statuses: []domain.Status{domain.StatusFailed}}
+	wantIDs(t, list(t, s, application.TaskQuery{TaskFilter: onlyFailed, Before: failed[0].ID(), Limit: 1}), failed[1:2])
 }
 
 func listPages(t *testing.T, s Store) {

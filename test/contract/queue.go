@@ -54,7 +54,7 @@ func queueAtMostN(t *testing.T, q application.Queue) {
 	all := queueEntries(10)
 	queuePush(t, q, all...)
 	for _, n := range []int{1, 3, 6} {
-		got, err := q.Pull(t.Context(), n)
+		got, err := q.Pull(t.Context(), queueRequest(n))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -67,7 +67,7 @@ func queueNoWaitForMore(t *testing.T, q application.Queue) {
 	all := queueEntries(3)
 	queuePush(t, q, all...)
 	begin := time.Now()
-	got, err := q.Pull(t.Context(), 100)
+	got, err := q.Pull(t.Context(), queueRequest(100))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +127,7 @@ func queueEndsWithContext(t *testing.T, q application.Queue) {
 		begin := time.Now()
 		for err == nil { // a queue may return none and no error
 			var got []application.Entry
-			if got, err = q.Pull(ctx, 10); len(got) > 0 {
+			if got, err = q.Pull(ctx, queueRequest(10)); len(got) > 0 {
 				t.Fatalf("pulled %v from an empty queue", got)
 			}
 			if took := time.Since(begin); took > queueLimit {
@@ -149,7 +149,7 @@ func queueEndedContext(t *testing.T, q application.Queue) {
 	queuePush(t, q, all...)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if got, err := q.Pull(ctx, 1); len(got) > 0 || !errors.Is(err, context.Canceled) {
+	if got, err := q.Pull(ctx, queueRequest(1)); len(got) > 0 || !errors.Is(err, context.Canceled) {
 		t.Errorf("pulled %v, error %v", got, err)
 	}
 	queueWant(t, queuePull(t, q, 10, 2), all)
@@ -171,7 +171,7 @@ func queueStopsLoseNothing(t *testing.T, q application.Queue) {
 		pullers.Go(func() {
 			for ctx.Err() == nil {
 				pull, stop := context.WithTimeout(ctx, rand.N(4*time.Millisecond))
-				entries, err := q.Pull(pull, 1+rand.IntN(5))
+				entries, err := q.Pull(pull, queueRequest(1+rand.IntN(5)))
 				if err != nil && pull.Err() == nil {
 					t.Errorf("pull: %v", err)
 					cancel()
@@ -198,7 +198,7 @@ func queueStopsLoseNothing(t *testing.T, q application.Queue) {
 	// What is still there now is enough for the pullers; they end when they have it.
 	pullers.Wait()
 	queueWantOnce(t, got, all)
-	if n, err := q.Length(t.Context()); n != 0 || err != nil {
+	if n, err := q.Length(t.Context(), defaultList); n != 0 || err != nil {
 		t.Errorf("%d entries are left, error %v", n, err)
 	}
 	if stopped < 20 {
@@ -218,7 +218,7 @@ func queueManyPullers(t *testing.T, q application.Queue) {
 	for range 10 {
 		group.Go(func() {
 			for ctx.Err() == nil {
-				entries, err := q.Pull(ctx, 20)
+				entries, err := q.Pull(ctx, queueRequest(20))
 				if err != nil && ctx.Err() == nil {
 					t.Errorf("pull: %v", err)
 					return
@@ -270,26 +270,26 @@ func queueManyPushers(t *testing.T, q application.Queue) {
 func queueComesBack(t *testing.T, q application.Queue) {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	if got, err := q.Pull(ctx, 1); len(got) != 0 || err != nil {
+	if got, err := q.Pull(ctx, queueRequest(1)); len(got) != 0 || err != nil {
 		t.Fatalf("a pull from an empty queue: %v, error %v; want none and none within 10 s", got, err)
 	}
 }
 
 func queueOldest(t *testing.T, q application.Queue) {
-	if at, ok, err := q.Oldest(t.Context()); ok || err != nil {
+	if at, ok, err := queueOldestOf(t, q); ok || err != nil {
 		t.Fatalf("the oldest of none is %v, %v, error %v", at, ok, err)
 	}
 	all := queueEntries(3)
 	all[0].QueuedAt = all[2].QueuedAt.Add(time.Hour) // the head counts, not the time
 	queuePush(t, q, all...)
 	for _, e := range all {
-		at, ok, err := q.Oldest(t.Context())
+		at, ok, err := queueOldestOf(t, q)
 		if !ok || err != nil || !at.Equal(e.QueuedAt) {
 			t.Fatalf("the oldest is %v, %v, error %v, want %v", at, ok, err, e.QueuedAt)
 		}
 		queueWant(t, queuePull(t, q, 1, 1), []application.Entry{e})
 	}
-	if at, ok, err := q.Oldest(t.Context()); ok || err != nil {
+	if at, ok, err := queueOldestOf(t, q); ok || err != nil {
 		t.Errorf("the oldest of none is %v, %v, error %v", at, ok, err)
 	}
 }
@@ -297,7 +297,7 @@ func queueOldest(t *testing.T, q application.Queue) {
 func queueLength(t *testing.T, q application.Queue) {
 	want := func(n int) {
 		t.Helper()
-		if got, err := q.Length(t.Context()); got != n || err != nil {
+		if got, err := q.Length(t.Context(), defaultList); got != n || err != nil {
 			t.Fatalf("the length is %d, error %v, want %d", got, err, n)
 		}
 	}
@@ -314,7 +314,7 @@ func queueLength(t *testing.T, q application.Queue) {
 
 func queuePushNothing(t *testing.T, q application.Queue) {
 	queuePush(t, q)
-	if n, err := q.Length(t.Context()); n != 0 || err != nil {
+	if n, err := q.Length(t.Context(), defaultList); n != 0 || err != nil {
 		t.Errorf("the length is %d, error %v", n, err)
 	}
 }
@@ -329,7 +329,7 @@ func queueDoubles(t *testing.T, q application.Queue) {
 func queueLargeBatch(t *testing.T, q application.Queue) {
 	all := queueEntries(10_000)
 	queuePush(t, q, all...)
-	if n, err := q.Length(t.Context()); n != len(all) || err != nil {
+	if n, err := q.Length(t.Context(), defaultList); n != len(all) || err != nil {
 		t.Fatalf("the length is %d, error %v", n, err)
 	}
 	queueWant(t, queuePull(t, q, 10_000, len(all)), all)

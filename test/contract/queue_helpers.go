@@ -18,9 +18,21 @@ func queueEntries(n int) []application.Entry {
 	entries := make([]application.Entry, n)
 	for i := range entries {
 		at := start.Add(time.Duration(i) * time.Microsecond)
-		entries[i] = application.Entry{ID: domain.NewTaskID(at), QueuedAt: at}
+		entries[i] = application.Entry{List: defaultList, ID: domain.NewTaskID(at), QueuedAt: at}
 	}
 	return entries
+}
+
+// queueRequest asks for at most n entries, and waits for as long as the queue likes.
+func queueRequest(n int) application.PullRequest {
+	return application.PullRequest{Queues: []domain.QueueName{domain.DefaultQueue}, Max: n, Wait: 5 * time.Second}
+}
+
+// queueOldestOf is when the entry at the head was marked; false if there is none.
+func queueOldestOf(t *testing.T, q application.Queue) (time.Time, bool, error) {
+	oldest, err := q.Oldest(t.Context(), defaultList)
+	at, ok := oldest[defaultList]
+	return at, ok, err
 }
 
 func queuePush(t *testing.T, q application.Queue, entries ...application.Entry) {
@@ -37,7 +49,7 @@ func queuePull(t *testing.T, q application.Queue, n, total int) []application.En
 	defer cancel()
 	var all []application.Entry
 	for len(all) < total {
-		got, err := q.Pull(ctx, n)
+		got, err := q.Pull(ctx, queueRequest(n))
 		if err != nil {
 			t.Fatalf("pull after %d of %d entries: %v", len(all), total, err)
 		}
@@ -56,7 +68,7 @@ func queuePullOne(t *testing.T, q application.Queue) <-chan []application.Entry 
 	var done sync.WaitGroup
 	done.Go(func() {
 		for {
-			got, err := q.Pull(ctx, 1)
+			got, err := q.Pull(ctx, queueRequest(1))
 			if err != nil || len(got) > 0 {
 				pulled <- got
 				return

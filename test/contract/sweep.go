@@ -1,19 +1,38 @@
 package contract
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 
 	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/domain"
 )
+
+var sweepChecks = map[string]check{
+	"DueFindsWhatIsToRun":               dueFinds,
+	"DueTakesTheLongestDueFirst":        dueOrder,
+	"StrandedFindsWhatWasMarkedBefore":  strandedFinds,
+	"StrandedTakesTheOldestMarkFirst":   strandedOrder,
+	"SweepStoresWhatDecideChanged":      sweepStores,
+	"SweepPassesWhatDecideRefuses":      sweepPasses,
+	"SweepPassesOverTheExcepted":        sweepExcept,
+	"SweepsChangeNoTaskTwice":           sweepRace,
+	"AbandonedFindsAnUnknownWorkers":    abandonedUnknown,
+	"AbandonedIsBounded":                abandonedBounded,
+	"AbandonedFindsALapsedLease":        abandonedLapsed,
+	"AbandonedNeedsAKnownJudge":         abandonedUnknownJudge,
+	"AbandonedNeedsAnUnbrokenHeartbeat": abandonedBrokenJudge,
+	"AbandonedSweepsChangeNoTaskTwice":  abandonedRace,
+}
 
 // step is one step of some sweep.
 type step func(ctx context.Context, b application.SweepBatch) (application.Swept, error)
@@ -24,9 +43,12 @@ func due(s Store, at time.Time) step {
 	}
 }
 
+// defaultList is where tasks wait that say nothing else.
+var defaultList = application.List{Queue: domain.DefaultQueue}
+
 func stranded(s Store, before time.Time) step {
 	return func(ctx context.Context, b application.SweepBatch) (application.Swept, error) {
-		return s.Dispatch.Stranded(ctx, before, b)
+		return s.Dispatch.Stranded(ctx, defaultList, before, b)
 	}
 }
 
@@ -91,24 +113,35 @@ func strandedFinds(t *testing.T, s Store) {
 		addMade(t, s, heldBy("worker", 1)), addMade(t, s, ended(domain.StatusCompleted)),
 	}
 	b := application.SweepBatch{Limit: 100, Decide: queuedAt(now().Add(time.Second))}
-	wantAny := func(want bool) {
-		t.Helper()
-		if got, err := s.Dispatch.AnyQueuedBefore(t.Context(), before); err != nil || got != want {
-			t.Errorf("any queued before: %v, %v; want %v", got, err, want)
-		}
-	}
-	wantAny(false)
+	wantQueuedBefore(t, s, before)
 	wantSwept(t, s, stranded(s, before).must(t, b), b.Decide)
 	early := func(s *domain.TaskState) { s.RunAt = s.RunAt.Add(-time.Hour) }
 	found := []*domain.Task{
 		addMade(t, s, early, marked(before.Add(-time.Microsecond))), addMade(t, s, early, marked(before.Add(-time.Hour))),
 	}
-	wantAny(true)
+	wantQueuedBefore(t, s, before, defaultList)
 	wantSwept(t, s, stranded(s, before).must(t, b), b.Decide, found...)
-	wantAny(false)
+	wantQueuedBefore(t, s, before)
 	wantSwept(t, s, stranded(s, before).must(t, b), b.Decide) // the new mark is younger
 	for _, task := range kept {
 		wantStored(t, s, task.State())
+	}
+}
+
+// wantQueuedBefore checks in which lists Stranded would find any, in whatever order.
+func wantQueuedBefore(t *testing.T, s Store, before time.Time, want ...application.List) {
+	t.Helper()
+	got, err := s.Dispatch.QueuedBefore(t.Context(), before)
+	if err != nil {
+		t.Fatalf("queued before %v: %v", before, err)
+	}
+	byName := func(a, b application.List) int {
+		return cmp.Or(strings.Compare(string(a.Queue), string(b.Queue)), a.Priority-b.Priority)
+	}
+	slices.SortFunc(got, byName)
+	slices.SortFunc(want, byName)
+	if !slices.Equal(got, want) {
+		t.Errorf("queued before %v: %v, want %v", before, got, want)
 	}
 }
 
@@ -262,7 +295,7 @@ func wantEachOnce(t *testing.T, name string, next step, decide application.Decid
 		}
 	}
 	slices.Sort(wrong)
-	if diff := cmp.Diff([]string(nil), wrong); diff != "" || len(changes) != count {
+	if diff := gocmp.Diff([]string(nil), wrong); diff != "" || len(changes) != count {
 		t.Errorf("%s: %d of %d tasks changed; more than once (-want +got):\n%s", name, len(changes), count, diff)
 	}
 }
