@@ -2,58 +2,130 @@ package postgres
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
 
 	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/domain"
 )
 
-// claimSQL does to a row what domain.Task.Claim does to a task. The rows are
-// locked in the order of their ids, so that two claims of the same batch do not
-// deadlock; the waits are over when the outer statement asks for the worker.
-const claimSQL = `
+// claimable is what a claim may take: $1 the ids, $2 the statuses. The CASE hides
+// from the planner that an index holds just what is queued: as long as the
+// statistics do not know of a million tasks there, it would go through all of them.
+const claimable = "t.id = ANY($1::uuid[]) AND CASE WHEN t.status = ANY($2::text[]) THEN t.queued_at IS NOT NULL ELSE false END "
+
+// unlimited is true of a task whose queue has no limit.
+const unlimited = `AND NOT EXISTS (
+	SELECT FROM queues AS q WHERE q.name = t.queue AND (q.paused OR q.max_running IS NOT NULL OR q.rate_count IS NOT NULL)
+) `
+
+var (
+	// claimSQL claims what is in queues without limits.
+	claimSQL = claimWhere(claimable + unlimited)
+	// claimAllSQL claims whatever is claimable: a claim that holds the limited queues uses it.
+	claimAllSQL = claimWhere(claimable)
+)
+
+// claimWhere does to the rows of that condition what domain.Task.Claim does to a
+// task. The rows are locked in the order of their ids, so that two claims of the
+// same batch do not deadlock; the waits are over when the outer statement asks for
+// the worker.
+func claimWhere(condition string) string {
+	return `
 WITH locked AS MATERIALIZED (
-	SELECT id FROM tasks
-	WHERE id = ANY($1::uuid[]) AND status = ANY($2::text[]) AND queued_at IS NOT NULL
-	ORDER BY id FOR UPDATE
+	SELECT t.id FROM tasks AS t WHERE ` + condition + ` ORDER BY t.id FOR UPDATE
 )
 UPDATE tasks AS t SET
 	status = $3, version = t.version + 1, updated_at = greatest(t.updated_at, $4::timestamptz),
 	attempt = t.attempt + 1, worker = $5::text, claim_beat = $6,
-	deadline = greatest(t.updated_at, $4::timestamptz) + $7::bigint * interval '1 microsecond',
+	deadline = greatest(t.updated_at, $4::timestamptz) + coalesce(t.timeout + $8, $7::bigint) * interval '1 microsecond',
 	started_at = greatest(t.updated_at, $4::timestamptz), queued_at = NULL, stop_requested_at = NULL
 FROM locked
 WHERE t.id = locked.id AND EXISTS (` + freshSQL + `AND w.id = $5::text AND locked.id IS NOT NULL)
-RETURNING `
+RETURNING ` + selectColumns
+}
 
 // freshSQL finds the workers whose heartbeat is younger than two of their beats.
 const freshSQL = `SELECT FROM workers AS w WHERE w.seen_at > clock_timestamp() - 2 * w.beat_interval `
 
-// Claim makes tasks the worker's with one statement.
-func (r *TaskRepository) Claim(ctx context.Context, c application.ClaimRequest) ([]*domain.Task, error) {
+// leftSQL asks why a claim left some out: whether the worker ($3) may claim, and
+// which queues the tasks are in that are claimable all the same.
+const leftSQL = "SELECT EXISTS (" + freshSQL + "AND w.id = $3) AS fresh, " +
+	"array(SELECT DISTINCT t.queue FROM tasks AS t WHERE " + claimable + ") AS queues"
+
+// Claim makes tasks the worker's: with one statement, as long as no limit is set
+// of their queues. What that leaves out because of a limit is claimed in a
+// transaction of its own, which locks the queues.
+func (r *TaskRepository) Claim(ctx context.Context, c application.ClaimRequest) (application.Claimed, error) {
 	var rows []row
+	var left left
 	err := r.db.write(ctx, func(ctx context.Context, x *sqlx.Conn) error {
 		rows = nil
-		err := x.SelectContext(ctx, &rows, claimSQL+selectColumns, uuidsOf(c.IDs),
-			statusesOf(domain.Before(domain.StatusProcessing)), string(domain.StatusProcessing),
-			moment(c.Now), string(c.Worker), c.Beat, c.Timeout.Microseconds())
-		if err != nil || len(rows) > 0 {
+		err := x.SelectContext(ctx, &rows, claimSQL, claimArgs(c, c.IDs)...)
+		if err != nil {
 			return err
 		}
-		var fresh bool
-		if err := x.GetContext(ctx, &fresh, "SELECT EXISTS ("+freshSQL+"AND w.id = $1)", string(c.Worker)); err != nil {
-			return err
-		}
-		if !fresh {
-			return domain.ErrWorkerStale
-		}
-		return nil
+		left, err = whyLeft(ctx, x, c, rows)
+		return err
 	})
 	if err != nil {
-		return nil, err
+		return application.Claimed{}, err
 	}
-	return inOrder(rows, c.IDs), nil
+	var limited []application.LimitedQueue
+	if len(left.queues) > 0 {
+		var more []row
+		if more, limited, err = r.claimLimited(ctx, c, left); err != nil {
+			// Nobody hears of the tasks that are claimed: the worker's beat gives them back.
+			return application.Claimed{}, fmt.Errorf("claim from limited queues: %w", err)
+		}
+		rows = append(rows, more...)
+	}
+	return application.Claimed{Tasks: inOrder(rows, c.IDs), Limited: limited}, nil
+}
+
+func claimArgs(c application.ClaimRequest, ids []domain.TaskID) []any {
+	return []any{
+		uuidsOf(ids), statusesOf(domain.Before(domain.StatusProcessing)), string(domain.StatusProcessing),
+		moment(c.Now), string(c.Worker), c.Beat, (c.Timeout + c.Grace).Microseconds(), c.Grace.Microseconds(),
+	}
+}
+
+// left is what a claim of unlimited queues has left out: the ids, in order, and
+// the queues of those of them that are claimable.
+type left struct {
+	ids    []domain.TaskID
+	queues []string
+}
+
+// whyLeft finds out what is left of a claim that got these rows. A worker that may
+// not claim gets domain.ErrWorkerStale.
+func whyLeft(ctx context.Context, x *sqlx.Conn, c application.ClaimRequest, got []row) (left, error) {
+	seen := make(map[domain.TaskID]bool, len(c.IDs))
+	for _, r := range got {
+		seen[domain.TaskID(r.ID)] = true
+	}
+	var l left
+	for _, id := range c.IDs {
+		if !seen[id] {
+			seen[id] = true
+			l.ids = append(l.ids, id)
+		}
+	}
+	if len(l.ids) == 0 && len(got) > 0 {
+		return l, nil
+	}
+	var answer struct {
+		Fresh  bool
+		Queues pq.StringArray
+	}
+	err := x.GetContext(ctx, &answer, leftSQL, uuidsOf(l.ids), statusesOf(domain.Before(domain.StatusProcessing)), string(c.Worker))
+	if err == nil && !answer.Fresh && len(got) == 0 {
+		err = domain.ErrWorkerStale
+	}
+	l.queues = answer.Queues
+	return l, err
 }
 
 // inOrder sorts what was claimed as the ids were given. A row that cannot be

@@ -40,7 +40,7 @@ func TestClaim_FiftyAtOnceClaimEachOfAThousandTasksOnce(t *testing.T) {
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			for _, task := range got {
+			for _, task := range got.Tasks {
 				claimed[task.ID()]++
 			}
 		})

@@ -8,6 +8,9 @@ import (
 	"github.com/millrace/millrace/domain"
 )
 
+// defaultList is where tasks wait that say nothing else.
+var defaultList = application.List{Queue: domain.DefaultQueue}
+
 // damaged is a store with two pending tasks, of which no one can read the first.
 func damaged(t *testing.T) (*DB, []domain.TaskID) {
 	t.Helper()
@@ -24,7 +27,7 @@ func damaged(t *testing.T) (*DB, []domain.TaskID) {
 func TestSweep_PassesOverARowThatCannotBeRead(t *testing.T) {
 	db, ids := damaged(t)
 	mark := func(t *domain.Task) error { return t.MarkQueued(time.Now()) }
-	swept, err := NewDispatchRepository(db).Stranded(t.Context(), time.Now().Add(time.Second), application.SweepBatch{Limit: 10, Decide: mark})
+	swept, err := NewDispatchRepository(db).Stranded(t.Context(), defaultList, time.Now().Add(time.Second), application.SweepBatch{Limit: 10, Decide: mark})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,8 +53,8 @@ func TestBeat_RenewsAndGivesBackDespiteARowThatCannotBeRead(t *testing.T) {
 	claimed, err := tasks.Claim(t.Context(), application.ClaimRequest{
 		Claim: domain.Claim{Worker: beat.Worker.ID, Beat: 1, Timeout: time.Minute}, IDs: ids, Now: time.Now(),
 	})
-	if err != nil || len(claimed) != 1 || claimed[0].ID() != ids[1] {
-		t.Fatalf("claimed %v, %v; want the one that can be read", claimed, err)
+	if err != nil || len(claimed.Tasks) != 1 || claimed.Tasks[0].ID() != ids[1] {
+		t.Fatalf("claimed %v, %v; want the one that can be read", claimed.Tasks, err)
 	}
 
 	beat.Number = 2

@@ -113,6 +113,20 @@ func (p *pool) write(ctx context.Context, change func(ctx context.Context, c *sq
 	return translate(err)
 }
 
+// delete runs one statement that removes rows, and returns how many they were.
+func (p *pool) delete(ctx context.Context, query string, args ...any) (int, error) {
+	var gone int64
+	err := p.write(ctx, func(ctx context.Context, c *sqlx.Conn) error {
+		res, err := c.ExecContext(ctx, query, args...)
+		if err != nil {
+			return err
+		}
+		gone, err = res.RowsAffected()
+		return err
+	})
+	return int(gone), err
+}
+
 func (p *pool) once(ctx context.Context, change func(ctx context.Context, c *sqlx.Conn) error) error {
 	c, err := p.acquire(ctx)
 	if err != nil {

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"database/sql"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -37,10 +38,8 @@ const (
 	dueSQL = "FROM tasks AS t WHERE " + unqueued + " AND t.run_at <= $3::timestamptz" + exceptSQL +
 		"ORDER BY t.run_at, t.id LIMIT $1"
 
-	strandedSQL = "FROM tasks AS t WHERE " + queued + " AND t.queued_at < $3::timestamptz" + exceptSQL +
-		"ORDER BY t.queued_at, t.id LIMIT $1"
-
-	anyQueuedSQL = "SELECT EXISTS (SELECT FROM tasks AS t WHERE " + queued + " AND t.queued_at < $1::timestamptz)"
+	strandedSQL = "FROM tasks AS t WHERE " + queued + " AND t.queue = $4 AND t.priority = $5 AND t.queued_at < $3::timestamptz" + exceptSQL +
+		"ORDER BY t.queued_at LIMIT $1"
 
 	// $3: the judge, $4: its interval, $5: the lease; both in microseconds. That
 	// the judge may judge is asked in the same statement: after an outage of the
@@ -57,27 +56,69 @@ const (
 		ORDER BY t.worker, t.id LIMIT $1`
 )
 
+const (
+	nextDueSQL = "SELECT min(t.run_at) FROM tasks AS t WHERE " + unqueued
+
+	// queuedBeforeSQL goes from the head of one list to the head of the next, and
+	// passes over what waits behind it: its cost is that of the lists, however long
+	// they are. (A loose index scan, which PostgreSQL does not do by itself.)
+	queuedBeforeSQL = "WITH RECURSIVE heads AS ((" + headSQL + " ORDER BY t.queue, t.priority, t.queued_at LIMIT 1)" + `
+		UNION ALL
+		SELECT next.* FROM heads AS h, LATERAL (` + headSQL + ` AND (t.queue, t.priority) > (h.queue, h.priority)
+			ORDER BY t.queue, t.priority, t.queued_at LIMIT 1) AS next)
+		SELECT queue, priority FROM heads WHERE queued_at < $1::timestamptz`
+	headSQL = "SELECT t.queue, t.priority, t.queued_at FROM tasks AS t WHERE " + queued
+
+	forgetKeysSQL = `DELETE FROM idempotency_keys AS k USING (
+			SELECT owner, key FROM idempotency_keys WHERE expires_at <= $1::timestamptz
+			ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED
+		) AS expired
+		WHERE k.owner = expired.owner AND k.key = expired.key`
+)
+
 // Due finds what is pending, not marked, and to run at or before now.
 func (r *DispatchRepository) Due(ctx context.Context, now time.Time, b application.SweepBatch) (application.Swept, error) {
 	return r.db.sweep(ctx, b.Decide, dueSQL, b.Limit, uuidsOf(b.Except), moment(now))
 }
 
-// Stranded finds what is pending and was marked before the given time.
-func (r *DispatchRepository) Stranded(ctx context.Context, before time.Time, b application.SweepBatch) (application.Swept, error) {
-	return r.db.sweep(ctx, b.Decide, strandedSQL, b.Limit, uuidsOf(b.Except), moment(before))
+// NextDue tells when the next task is due: the caller asks it before Due.
+func (r *DispatchRepository) NextDue(ctx context.Context) (time.Time, bool, error) {
+	var next sql.NullTime
+	err := r.db.read(ctx, func(ctx context.Context, q sqlx.QueryerContext) error {
+		return sqlx.GetContext(ctx, q, &next, nextDueSQL)
+	})
+	return orZero(next), next.Valid, err
 }
 
-// AnyQueuedBefore reports whether Stranded would find any.
-func (r *DispatchRepository) AnyQueuedBefore(ctx context.Context, before time.Time) (bool, error) {
-	var found bool
+// Stranded finds what is pending, of the list, and was marked before the given time.
+func (r *DispatchRepository) Stranded(ctx context.Context, l application.List, before time.Time, b application.SweepBatch) (application.Swept, error) {
+	return r.db.sweepIfAny(ctx, b.Decide, strandedSQL, b.Limit, uuidsOf(b.Except), moment(before), string(l.Queue), l.Priority)
+}
+
+// QueuedBefore returns the lists for which Stranded would find any.
+func (r *DispatchRepository) QueuedBefore(ctx context.Context, before time.Time) ([]application.List, error) {
+	var rows []struct {
+		Queue    string
+		Priority int
+	}
 	err := r.db.read(ctx, func(ctx context.Context, q sqlx.QueryerContext) error {
-		return sqlx.GetContext(ctx, q, &found, anyQueuedSQL, moment(before))
+		return sqlx.SelectContext(ctx, q, &rows, queuedBeforeSQL, moment(before))
 	})
-	return found, err
+	lists := make([]application.List, 0, len(rows))
+	for _, r := range rows {
+		lists = append(lists, application.List{Queue: domain.QueueName(r.Queue), Priority: r.Priority})
+	}
+	return lists, err
+}
+
+// ForgetKeys removes idempotency keys that have expired, the longest expired
+// first. One that a request takes over meanwhile it leaves alone.
+func (r *DispatchRepository) ForgetKeys(ctx context.Context, now time.Time, limit int) (int, error) {
+	return r.db.delete(ctx, forgetKeysSQL, moment(now), limit)
 }
 
 // Abandoned finds what is held by a worker that is unknown or whose lease has lapsed.
 func (r *DispatchRepository) Abandoned(ctx context.Context, j application.Judge, b application.SweepBatch) (application.Swept, error) {
-	return r.db.sweep(ctx, b.Decide, abandonedSQL, b.Limit, uuidsOf(b.Except),
+	return r.db.sweepIfAny(ctx, b.Decide, abandonedSQL, b.Limit, uuidsOf(b.Except),
 		string(j.Worker), j.Interval.Microseconds(), j.Lease.Microseconds())
 }

@@ -12,33 +12,40 @@ import (
 // life, nearly all tasks have ended.
 func TestSweeps_UseTheirIndexes(t *testing.T) {
 	db := migrated(t, Config{CallTimeout: time.Minute})
-	db.x.MustExec(`INSERT INTO tasks SELECT gen_random_uuid(), 'm', s, now(), now(), 1, now(),
-			CASE WHEN s = 'pending' AND n % 2 = 0 THEN now() END, 3, 1, 0, 0,
-			CASE WHEN s <> 'pending' THEN 'w' || n % 5 END, 0, CASE WHEN s = 'processing' THEN now() END, now(), '', NULL, '', false
-		FROM (SELECT n, CASE WHEN n % 100 < 4 THEN 'pending' WHEN n % 100 < 6 THEN 'processing' ELSE 'completed' END AS s
-			FROM generate_series(1, 20000) AS n) AS made`)
-	db.x.MustExec("INSERT INTO attempts SELECT id, 1, 'w', now(), now(), 'released', '' FROM tasks LIMIT 2000")
-	db.x.MustExec("ANALYZE tasks, attempts")
+	fill(t, db)
 
 	now, none := time.Now(), pq.Array([]string{})
+	noNumbers, noBools := pq.Array([]int64{}), pq.Array([]bool{})
 	_, ids := newTasks(t, 100)
+	stranded := []any{100, none, now, "q1", 0}
+	giveBack := []any{"w1", none, none, noNumbers, noBools, 1}
+	pending := pq.Array([]string{"pending"})
 	for _, check := range []struct {
-		name, query, index string
-		args               []any
+		name, query string
+		whole       bool // asks of all that the index holds
+		indexes     string
+		args        []any
 	}{
-		{"due", lockOf(dueSQL), "tasks_due", []any{100, none, now}},
-		{"stranded", lockOf(strandedSQL), "tasks_queued", []any{100, none, now}},
-		{"any queued", anyQueuedSQL, "tasks_queued", []any{now}},
-		{"abandoned", lockOf(abandonedSQL), "tasks_claimed", []any{100, none, "w1", 1, 1}},
-		{"give back", lockOf(giveBackSQL), "tasks_claimed", []any{"w1", none, none, pq.Array([]int64{}), pq.Array([]bool{}), 1}},
-		{"any due", anyOf(dueSQL), "tasks_due", []any{100, none, now}},
-		{"any stranded", anyOf(strandedSQL), "tasks_queued", []any{100, none, now}},
-		{"any abandoned", anyOf(abandonedSQL), "tasks_claimed", []any{100, none, "w1", 1, 1}},
-		{"any to give back", anyOf(giveBackSQL), "tasks_claimed", []any{"w1", none, none, pq.Array([]int64{}), pq.Array([]bool{}), 1}},
-		{"forget", forgetSQL, "tasks_claimed", []any{1}},
-		{"leave", leaveSQL, "tasks_claimed", []any{"w1"}},
-		{"get many", getManySQL, "tasks_pkey", []any{uuidsOf(ids)}},
-		{"attempts", attemptsSQL, "attempts_pkey", []any{ids[0].String(), 1000}},
+		{"due", lockOf(dueSQL), false, "tasks_due", []any{100, none, now}},
+		{"next due", nextDueSQL, true, "tasks_due", nil},
+		{"stranded", lockOf(strandedSQL), false, "tasks_queued", stranded},
+		{"queued before", queuedBeforeSQL, false, "tasks_queued", []any{now}},
+		{"abandoned", lockOf(abandonedSQL), true, "tasks_claimed", []any{100, none, "w1", 1, 1}},
+		{"give back", lockOf(giveBackSQL), false, "tasks_claimed", giveBack},
+		{"any stranded", anyOf(strandedSQL), false, "tasks_queued", stranded},
+		{"any abandoned", anyOf(abandonedSQL), true, "tasks_claimed", []any{100, none, "w1", 1, 1}},
+		{"any to give back", anyOf(giveBackSQL), false, "tasks_claimed", giveBack},
+		{"forget", forgetSQL, true, "tasks_claimed", []any{1}},
+		{"leave", leaveSQL, false, "tasks_claimed", []any{"w1"}},
+		{"forget keys", forgetKeysSQL, false, "idempotency_keys_expired", []any{now, 10}},
+		{"get many", getManySQL, false, "tasks_pkey", []any{uuidsOf(ids)}},
+		{"attempts", attemptsSQL, false, "attempts_pkey", []any{ids[0].String(), 1000}},
+		{"claim", claimSQL, false, "tasks_pkey", []any{uuidsOf(ids), pending, "processing", now, "w1", 1, 1, 1}},
+		{"left of a claim", leftSQL, false, "tasks_pkey", []any{uuidsOf(ids), pending, "w1"}},
+		{"limited claim", lockClaimableSQL, false, "tasks_claimed tasks_pkey", []any{uuidsOf(ids), pending, pq.Array([]string{"q1", "q2"})}},
+		{"queues", infosSQL + "10", true, "tasks_queued tasks_due tasks_claimed", []any{now}},
+		{"queue", infoSQL + "1", false, "tasks_queued tasks_due tasks_claimed queues_pkey", []any{now, "q1"}},
+		{"ahead", aheadSQL, false, "tasks_queued", []any{"q1", 0, now, 10}},
 	} {
 		var lines []string
 		if err := db.x.Select(&lines, "EXPLAIN "+check.query, check.args...); err != nil {
@@ -46,9 +53,29 @@ func TestSweeps_UseTheirIndexes(t *testing.T) {
 			continue
 		}
 		plan := strings.Join(lines, "\n")
-		narrowed := strings.HasSuffix(check.name, "abandoned") || check.name == "forget" || strings.Contains(plan, "Index Cond") // they ask of all workers
-		if !narrowed || !strings.Contains(plan, check.index+" ") || strings.Contains(plan, "Seq Scan on tasks") {
-			t.Errorf("%s does not use %s:\n%s", check.name, check.index, plan)
+		for index := range strings.FieldsSeq(check.indexes) {
+			if !strings.Contains(plan, index+" ") && !strings.HasSuffix(plan, index) {
+				t.Errorf("%s does not use %s:\n%s", check.name, index, plan)
+			}
+		}
+		if !check.whole && !strings.Contains(plan, "Index Cond") || strings.Contains(plan, "Seq Scan on tasks") {
+			t.Errorf("%s looks at more than it asks for:\n%s", check.name, plan)
 		}
 	}
+}
+
+// fill makes 20,000 tasks of five queues, a few of which wait, are due or run, and
+// what goes with them.
+func fill(t *testing.T, db *DB) {
+	t.Helper()
+	db.x.MustExec(`INSERT INTO tasks (id, message, queue, priority, status, created_at, updated_at, version, run_at, queued_at,
+			max_attempts, attempt, failures, rescues, worker, claim_beat, deadline, started_at, last_error, result, result_truncated)
+		SELECT gen_random_uuid(), 'm', 'q' || n % 5, n % 3, s, now(), now(), 1, now(), CASE WHEN s = 'pending' AND n % 2 = 0 THEN now() END,
+			3, 1, 0, 0, CASE WHEN s <> 'pending' THEN 'w' || n % 5 END, 0, CASE WHEN s = 'processing' THEN now() END, now(), '', '', false
+		FROM (SELECT n, CASE WHEN n % 100 < 4 THEN 'pending' WHEN n % 100 < 6 THEN 'processing' ELSE 'completed' END AS s
+			FROM generate_series(1, 20000) AS n) AS made`)
+	db.x.MustExec("INSERT INTO attempts SELECT id, 1, 'w', now(), now(), 'released', '' FROM tasks LIMIT 2000")
+	db.x.MustExec("INSERT INTO queues (name, paused, max_running) SELECT 'q' || n, false, 1 FROM generate_series(1, 1000) AS n")
+	db.x.MustExec(`INSERT INTO idempotency_keys SELECT 'o', n::text, '', '{}', now() + n * interval '1 second' FROM generate_series(1, 2000) AS n`)
+	db.x.MustExec("ANALYZE tasks, attempts, queues, idempotency_keys")
 }

@@ -2,6 +2,8 @@ package postgres
 
 import (
 	"database/sql"
+	"encoding/json"
+	"fmt"
 	"strings"
 	"time"
 
@@ -15,6 +17,11 @@ import (
 type row struct {
 	ID              uuid.UUID      `db:"id"`
 	Message         string         `db:"message"`
+	Queue           string         `db:"queue"`
+	Priority        int            `db:"priority"`
+	Timeout         sql.NullInt64  `db:"timeout"` // microseconds
+	Metadata        sql.NullString `db:"metadata"`
+	TraceParent     sql.NullString `db:"trace_parent"`
 	Status          string         `db:"status"`
 	CreatedAt       time.Time      `db:"created_at"`
 	UpdatedAt       time.Time      `db:"updated_at"`
@@ -36,8 +43,14 @@ type row struct {
 }
 
 func (r row) task() (*domain.Task, error) {
+	metadata, err := metadataOf(r.Metadata)
+	if err != nil {
+		return nil, fmt.Errorf("metadata of task %s: %w", r.ID, err)
+	}
 	return domain.Restore(domain.TaskState{
 		ID: domain.TaskID(r.ID), Message: r.Message, Status: domain.Status(r.Status),
+		Queue: domain.QueueName(r.Queue), Priority: r.Priority, Timeout: time.Duration(r.Timeout.Int64) * time.Microsecond,
+		Metadata: metadata, TraceParent: r.TraceParent.String,
 		CreatedAt: r.CreatedAt.UTC(), UpdatedAt: r.UpdatedAt.UTC(), Version: r.Version,
 		RunAt: r.RunAt.UTC(), QueuedAt: orZero(r.QueuedAt),
 		MaxAttempts: r.MaxAttempts, Attempt: r.Attempt, Failures: r.Failures, Rescues: r.Rescues,
@@ -59,6 +72,23 @@ func restoreAll(rows []row) ([]*domain.Task, error) {
 	return tasks, nil
 }
 
+// metadataOf reads what metadataText has written.
+func metadataOf(text sql.NullString) (pairs map[string]string, err error) {
+	if text.Valid {
+		err = json.Unmarshal([]byte(text.String), &pairs)
+	}
+	return pairs, err
+}
+
+// metadataText is the pairs as a JSON object; NULL for none.
+func metadataText(pairs map[string]string) sql.NullString {
+	if len(pairs) == 0 {
+		return sql.NullString{}
+	}
+	text, _ := json.Marshal(pairs) // there is nothing in strings that could fail
+	return sql.NullString{String: string(text), Valid: true}
+}
+
 func orZero(t sql.NullTime) time.Time {
 	if !t.Valid {
 		return time.Time{}
@@ -70,6 +100,8 @@ func orZero(t sql.NullTime) time.Time {
 func moment(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
 
 func orNull(t time.Time) sql.NullTime { return sql.NullTime{Time: t, Valid: !t.IsZero()} }
+
+func textOrNull(s string) sql.NullString { return sql.NullString{String: s, Valid: s != ""} }
 
 // column is how one column of many things is sent: as one array.
 type column[S any] struct {
@@ -93,6 +125,13 @@ var (
 	born     = []column[domain.TaskState]{
 		idColumn,
 		columnOf("message", "text", func(s domain.TaskState) string { return s.Message }),
+		columnOf("queue", "text", func(s domain.TaskState) string { return string(s.Queue) }),
+		columnOf("priority", "bigint", func(s domain.TaskState) int64 { return int64(s.Priority) }),
+		columnOf("timeout", "bigint", func(s domain.TaskState) sql.NullInt64 {
+			return sql.NullInt64{Int64: s.Timeout.Microseconds(), Valid: s.Timeout > 0}
+		}),
+		columnOf("metadata", "jsonb", func(s domain.TaskState) sql.NullString { return metadataText(s.Metadata) }),
+		columnOf("trace_parent", "text", func(s domain.TaskState) sql.NullString { return textOrNull(s.TraceParent) }),
 		columnOf("created_at", "timestamptz", func(s domain.TaskState) sql.NullTime { return orNull(s.CreatedAt) }),
 	}
 	changing = []column[domain.TaskState]{
@@ -105,9 +144,7 @@ var (
 		columnOf("attempt", "bigint", func(s domain.TaskState) int64 { return int64(s.Attempt) }),
 		columnOf("failures", "bigint", func(s domain.TaskState) int64 { return int64(s.Failures) }),
 		columnOf("rescues", "bigint", func(s domain.TaskState) int64 { return int64(s.Rescues) }),
-		columnOf("worker", "text", func(s domain.TaskState) sql.NullString {
-			return sql.NullString{String: string(s.Worker), Valid: s.Worker != ""}
-		}),
+		columnOf("worker", "text", func(s domain.TaskState) sql.NullString { return textOrNull(string(s.Worker)) }),
 		columnOf("claim_beat", "bigint", func(s domain.TaskState) int64 { return s.ClaimBeat }),
 		columnOf("deadline", "timestamptz", func(s domain.TaskState) sql.NullTime { return orNull(s.Deadline) }),
 		columnOf("started_at", "timestamptz", func(s domain.TaskState) sql.NullTime { return orNull(s.StartedAt) }),
@@ -143,6 +180,14 @@ func arraysOf[S any](columns []column[S], all []S) []any {
 		args[i] = c.array(all)
 	}
 	return args
+}
+
+func namesOf(names []domain.QueueName) any {
+	texts := make([]string, len(names)) // no nil, which would be NULL
+	for i, n := range names {
+		texts[i] = string(n)
+	}
+	return pq.Array(texts)
 }
 
 func uuidsOf(ids []domain.TaskID) any {

@@ -22,6 +22,9 @@ var (
 	insertSQL = fmt.Sprintf("INSERT INTO tasks (%s) SELECT * FROM unnest(%s)",
 		listOf(insertColumns, nameOf), arrayParameters(insertColumns, 1))
 
+	// insertAndIndexSQL does that, and writes what finds the tasks by their metadata.
+	insertAndIndexSQL = "WITH added AS (" + insertSQL + " RETURNING id, metadata)" + indexMetadataSQL
+
 	// updateSQL stores what is newer than what the task was loaded at, and tells
 	// which rows that was true of.
 	updateSQL = fmt.Sprintf(`UPDATE tasks AS t SET %s
@@ -42,9 +45,24 @@ var (
 		updateSQL, listOf(recordColumns, nameOf), arrayParameters(recordColumns, len(updateColumns)+2))
 )
 
+// indexMetadataSQL writes the metadata of the tasks added, pair by pair.
+const indexMetadataSQL = `
+INSERT INTO task_metadata (key, value, task_id)
+SELECT pair.key, pair.value, added.id FROM added, jsonb_each_text(added.metadata) AS pair`
+
 // arrayParameters are the columns as parameters, the first of which is $from.
 func arrayParameters[S any](columns []column[S], from int) string {
 	return listOf(columns, func(i int, c column[S]) string { return fmt.Sprintf("$%d::%s[]", from+i, c.sqlType) })
+}
+
+// insertOf is the statement that stores new tasks, and its arguments.
+func insertOf(tasks []*domain.Task) (query string, args []any) {
+	states := statesOf(tasks)
+	query = insertSQL
+	if slices.ContainsFunc(states, func(s domain.TaskState) bool { return len(s.Metadata) > 0 }) {
+		query = insertAndIndexSQL
+	}
+	return query, arraysOf(insertColumns, states)
 }
 
 // storeChanged stores all the tasks and their ended attempts with one statement,

@@ -21,15 +21,8 @@ func lockOf(from string) string {
 
 // sweep locks the tasks t that it finds, lets decide change each task, stores those
 // that it changed with one statement and commits. As it passes over locked rows,
-// it waits for nobody and deadlocks with nobody. Nearly every sweep finds nothing,
-// so it first asks whether there is anything: one statement, and no transaction.
+// it waits for nobody and deadlocks with nobody.
 func (p *pool) sweep(ctx context.Context, decide application.Decide, from string, args ...any) (application.Swept, error) {
-	var found bool
-	if err := p.read(ctx, func(ctx context.Context, x sqlx.QueryerContext) error {
-		return sqlx.GetContext(ctx, x, &found, anyOf(from), args...)
-	}); err != nil || !found {
-		return application.Swept{}, err
-	}
 	var swept application.Swept
 	err := p.write(ctx, func(ctx context.Context, c *sqlx.Conn) error {
 		return transact(ctx, c, func(tx *sqlx.Tx) error {
@@ -55,6 +48,18 @@ func (p *pool) sweep(ctx context.Context, decide application.Decide, from string
 		t.MarkStored()
 	}
 	return swept, nil
+}
+
+// sweepIfAny sweeps after it has asked whether there is anything to find: one
+// statement, and no transaction, for a sweep that nearly always finds nothing.
+func (p *pool) sweepIfAny(ctx context.Context, decide application.Decide, from string, args ...any) (application.Swept, error) {
+	var found bool
+	if err := p.read(ctx, func(ctx context.Context, x sqlx.QueryerContext) error {
+		return sqlx.GetContext(ctx, x, &found, anyOf(from), args...)
+	}); err != nil || !found {
+		return application.Swept{}, err
+	}
+	return p.sweep(ctx, decide, from, args...)
 }
 
 // decideAll is the part of a sweep that asks the domain. A row that cannot be

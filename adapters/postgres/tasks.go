@@ -2,8 +2,6 @@ package postgres
 
 import (
 	"context"
-	"fmt"
-	"strings"
 
 	"github.com/google/uuid"
 	"github.com/jmoiron/sqlx"
@@ -15,8 +13,9 @@ import (
 
 var _ application.TaskRepository = (*TaskRepository)(nil)
 
-// TaskRepository keeps tasks in the table tasks, and how their attempts ended in
-// the table attempts. It is safe for concurrent use.
+// TaskRepository keeps tasks in the table tasks, how their attempts ended in the
+// table attempts, and the keys of requests that may be repeated in the table
+// idempotency_keys. It is safe for concurrent use.
 type TaskRepository struct {
 	db *DB
 }
@@ -30,7 +29,8 @@ func (r *TaskRepository) Add(ctx context.Context, tasks ...*domain.Task) error {
 		return nil
 	}
 	err := r.db.write(ctx, func(ctx context.Context, c *sqlx.Conn) error {
-		_, err := c.ExecContext(ctx, insertSQL, arraysOf(insertColumns, statesOf(tasks))...)
+		query, args := insertOf(tasks)
+		_, err := c.ExecContext(ctx, query, args...)
 		return err
 	})
 	if err != nil {
@@ -96,31 +96,6 @@ func (r *TaskRepository) Versions(ctx context.Context, ids ...domain.TaskID) (ma
 		versions[domain.TaskID(r.ID)] = r.Version
 	}
 	return versions, nil
-}
-
-// List returns the tasks that match, newest first.
-func (r *TaskRepository) List(ctx context.Context, q application.TaskQuery) ([]*domain.Task, error) {
-	args := []any{q.Limit}
-	conditions := []string{"true"}
-	where := func(condition string, arg any) {
-		args = append(args, arg)
-		conditions = append(conditions, fmt.Sprintf(condition, len(args)))
-	}
-	if len(q.Statuses) > 0 {
-		where("t.status = ANY($%d::text[])", statusesOf(q.Statuses))
-	}
-	if q.Before != (domain.TaskID{}) {
-		where("t.id < $%d", q.Before.String())
-	}
-	query := "SELECT " + selectColumns + " FROM tasks AS t WHERE " + strings.Join(conditions, " AND ") + " ORDER BY t.id DESC LIMIT $1"
-
-	var rows []row
-	if err := r.db.read(ctx, func(ctx context.Context, x sqlx.QueryerContext) error {
-		return sqlx.SelectContext(ctx, x, &rows, query, args...)
-	}); err != nil {
-		return nil, err
-	}
-	return restoreAll(rows)
 }
 
 // Save stores t, and how its attempts ended, with one statement if the stored

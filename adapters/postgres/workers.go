@@ -29,8 +29,8 @@ const (
 	// every gap over two beats.
 	renewSQL = `
 INSERT INTO workers AS w
-	(id, host, pid, version, started_at, seen_at, beating_since, beat, beat_interval, capacity, running)
-SELECT $1, $2, $3, $4, $5, at, at, $6, $7::bigint * interval '1 microsecond', $8, $9
+	(id, host, pid, version, started_at, seen_at, beating_since, beat, beat_interval, capacity, running, queues)
+SELECT $1, $2, $3, $4, $5, at, at, $6, $7::bigint * interval '1 microsecond', $8, $9, $10
 FROM (SELECT clock_timestamp() AS at) AS now
 ON CONFLICT (id) DO UPDATE SET
 	seen_at = greatest(w.seen_at, excluded.seen_at),
@@ -39,7 +39,7 @@ ON CONFLICT (id) DO UPDATE SET
 		ELSE w.beating_since
 	END,
 	beat = excluded.beat, beat_interval = excluded.beat_interval,
-	capacity = excluded.capacity, running = excluded.running
+	capacity = excluded.capacity, running = excluded.running, queues = excluded.queues
 WHERE w.beat < excluded.beat`
 
 	leaveSQL = "DELETE FROM workers WHERE id = $1 AND NOT EXISTS (SELECT FROM tasks AS t WHERE " + processing + " AND t.worker = $1)"
@@ -77,7 +77,7 @@ func (r *WorkerRepository) Beat(ctx context.Context, b application.Beat) (applic
 	w := b.Worker
 	if err := r.db.beats.write(ctx, func(ctx context.Context, c *sqlx.Conn) error {
 		_, err := c.ExecContext(ctx, renewSQL, string(w.ID), w.Host, w.PID, w.Version, w.Started,
-			b.Number, b.Interval.Microseconds(), w.Capacity, w.Running)
+			b.Number, b.Interval.Microseconds(), w.Capacity, w.Running, namesOf(w.Queues))
 		return err
 	}); err != nil {
 		return application.BeatAnswer{}, err
@@ -90,7 +90,7 @@ func (r *WorkerRepository) Beat(ctx context.Context, b application.Beat) (applic
 		}
 		return b.Release(t)
 	}
-	if _, err := r.db.beats.sweep(ctx, decide, giveBackSQL, string(w.ID), uuidsOf(b.Claiming),
+	if _, err := r.db.beats.sweepIfAny(ctx, decide, giveBackSQL, string(w.ID), uuidsOf(b.Claiming),
 		pq.Array(held.ids), pq.Array(held.attempts), pq.Array(held.running), b.Number); err != nil {
 		return application.BeatAnswer{}, err
 	}
@@ -133,16 +133,7 @@ func (r *WorkerRepository) Leave(ctx context.Context, id domain.WorkerID) error 
 
 // Forget removes workers that have long been silent and own no task.
 func (r *WorkerRepository) Forget(ctx context.Context, silentFor time.Duration) (int, error) {
-	var gone int64
-	err := r.db.write(ctx, func(ctx context.Context, c *sqlx.Conn) error {
-		res, err := c.ExecContext(ctx, forgetSQL, silentFor.Microseconds())
-		if err != nil {
-			return err
-		}
-		gone, err = res.RowsAffected()
-		return err
-	})
-	return int(gone), err
+	return r.db.delete(ctx, forgetSQL, silentFor.Microseconds())
 }
 
 // held is a beat's list of attempts, each once, as the columns of a statement.

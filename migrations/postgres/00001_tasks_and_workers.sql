@@ -71,9 +71,9 @@ CREATE TABLE tasks (
 CREATE INDEX tasks_due ON tasks (run_at, id) INCLUDE (queue)
     WHERE status = 'pending' AND queued_at IS NULL;
 
--- stranded, and what is before a task: what was queued, list by list, the oldest
--- mark first.
-CREATE INDEX tasks_queued ON tasks (queue, priority, queued_at, id)
+-- stranded, what is before a task, and how long a queue waits: what was queued,
+-- list by list, the oldest mark first.
+CREATE INDEX tasks_queued ON tasks (queue, priority, queued_at, run_at)
     WHERE status = 'pending' AND queued_at IS NOT NULL;
 
 -- abandoned, a worker's own beat, and how many of a queue run: what a worker holds.
