@@ -14,47 +14,61 @@ func TestQueue(t *testing.T) {
 	contract.Queue(t, func(*testing.T) application.Queue { return NewQueue() })
 }
 
-// The worker's probe takes a pull that has not returned for 15 s for one that hangs.
-func TestQueue_APullThatFindsNothingReturnsFromTimeToTime(t *testing.T) {
+func TestQueue_APullWaitsForAsLongAsItIsToButNotForLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		begin := time.Now()
-		got, err := NewQueue().Pull(t.Context(), 1)
-		if len(got) != 0 || err != nil {
-			t.Errorf("pulled %v, %v from an empty queue", got, err)
-		}
-		if took := time.Since(begin); took > 5*time.Second {
-			t.Errorf("it took %v", took)
+		// The worker's probe takes a pull that has not returned for 15 s for one that hangs.
+		for wait, want := range map[time.Duration]time.Duration{
+			0: 0, -time.Second: 0, time.Millisecond: time.Millisecond, time.Second: time.Second, time.Minute: 2 * time.Second,
+		} {
+			begin := time.Now()
+			got, err := NewQueue().Pull(t.Context(), application.PullRequest{Queues: []domain.QueueName{"a", "b"}, Max: 1, Wait: wait})
+			if len(got) != 0 || err != nil {
+				t.Errorf("pulled %v, %v from an empty queue", got, err)
+			}
+			if took := time.Since(begin); took != want {
+				t.Errorf("to wait for %v took %v, want %v", wait, took, want)
+			}
 		}
 	})
 }
 
 func TestQueue_KeepsNoMemoryOfWhatWasPulled(t *testing.T) {
 	q := NewQueue()
+	name := application.List{Queue: "a", Priority: 3}
+	pull := func(n int) []application.Entry {
+		got, err := q.Pull(t.Context(), application.PullRequest{Queues: []domain.QueueName{"a"}, Max: n})
+		if err != nil || len(got) != n {
+			t.Fatalf("pulled %d, %v, want %d", len(got), err, n)
+		}
+		return got
+	}
 	push := func(n int) {
 		entries := make([]application.Entry, n)
 		for i := range entries {
-			entries[i] = application.Entry{ID: domain.NewTaskID(time.Now()), QueuedAt: time.Now()}
+			entries[i] = application.Entry{List: name, ID: domain.NewTaskID(time.Now()), QueuedAt: time.Now()}
 		}
 		if err := q.Push(t.Context(), entries...); err != nil {
 			t.Fatal(err)
 		}
 	}
-	pull := func(n int) {
-		if got, err := q.Pull(t.Context(), n); err != nil || len(got) != n {
-			t.Fatalf("pulled %d, %v, want %d", len(got), err, n)
+	putBack := func(entries []application.Entry) {
+		if err := q.PutBack(t.Context(), entries...); err != nil {
+			t.Fatal(err)
 		}
 	}
 	push(100_000)
+	putBack(pull(50_000))
 	pull(100_000 - 3)
-	for range 1000 {
+	for range 3000 {
 		push(5)
+		putBack(pull(3))
 		pull(5)
 	}
-	if room := cap(q.entries); room > 100 {
+	if room := cap(q.lists[name].rest) + cap(q.lists[name].back); room > 100 {
 		t.Errorf("room for %d entries is kept for a backlog of 3", room)
 	}
 	pull(3)
-	if room := cap(q.entries); room != 0 {
-		t.Errorf("room for %d entries is kept for none", room)
+	if n := len(q.lists); n != 0 {
+		t.Errorf("%d lists are kept for none", n)
 	}
 }

@@ -10,17 +10,44 @@ import (
 	"github.com/millrace/millrace/domain"
 )
 
+// listStart begins the name of every list.
+const listStart = "queue:"
+
 // maxMicros is the end of the year 9999: no task was marked later.
 const maxMicros = 253402300799999999
 
-// encodeEntry writes an entry as its id, a colon, and the time of its mark in
-// microseconds since 1970.
+// encodeList names a list: queue:, the queue's name, a colon, and the priority.
+func encodeList(l application.List) string {
+	return listStart + string(l.Queue) + ":" + strconv.Itoa(l.Priority)
+}
+
+// parseList reads what encodeList has written, and nothing else.
+func parseList(text string) (application.List, error) {
+	name, digit, _ := strings.Cut(strings.TrimPrefix(text, listStart), ":") // no colon is part of a name
+	queue, err := domain.ParseQueueName(name)
+	if err != nil {
+		return application.List{}, err
+	}
+	priority, err := strconv.Atoi(digit)
+	if err != nil || priority < 0 || priority > domain.MaxPriority {
+		return application.List{}, fmt.Errorf("%.40q is not a priority", digit)
+	}
+	l := application.List{Queue: queue, Priority: priority}
+	if encodeList(l) != text { // signs, leading zeros, another start
+		return application.List{}, fmt.Errorf("%.120q is not how a list is named", text)
+	}
+	return l, nil
+}
+
+// encodeEntry writes what an entry says beside its list: its id, a colon, and the
+// time of its mark in microseconds since 1970.
 func encodeEntry(e application.Entry) string {
 	return e.ID.String() + ":" + strconv.FormatInt(e.QueuedAt.UnixMicro(), 10)
 }
 
-// parseEntry reads what encodeEntry has written, and nothing else.
-func parseEntry(text string) (application.Entry, error) {
+// parseEntry reads what encodeEntry has written, and nothing else, for an entry of
+// the list.
+func parseEntry(l application.List, text string) (application.Entry, error) {
 	id, micros, _ := strings.Cut(text, ":")
 	task, err := domain.ParseTaskID(id)
 	if err != nil {
@@ -30,7 +57,7 @@ func parseEntry(text string) (application.Entry, error) {
 	if err != nil || at < 0 || at > maxMicros {
 		return application.Entry{}, fmt.Errorf("%.40q is not a time in microseconds", micros)
 	}
-	e := application.Entry{ID: task, QueuedAt: time.UnixMicro(at).UTC()}
+	e := application.Entry{List: l, ID: task, QueuedAt: time.UnixMicro(at).UTC()}
 	if encodeEntry(e) != text { // capitals, signs, leading zeros
 		return application.Entry{}, fmt.Errorf("%.80q is not how an entry is written", text)
 	}

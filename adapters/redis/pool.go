@@ -1,5 +1,6 @@
-// Package redis is the queue on Redis, one list, and the signals, one channel:
-// hints only. Nothing in it is needed to have no task lost. It needs Redis 7.0.
+// Package redis is the queue on Redis, a list for every queue and priority, and the
+// signals, one channel: hints only. Nothing in it is needed to have no task lost.
+// It needs Redis 7.0.
 package redis
 
 import (

@@ -2,7 +2,6 @@ package redis
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -16,179 +15,168 @@ import (
 
 var _ application.Queue = (*Queue)(nil)
 
-const (
-	listName  = "queue:default"
-	pullWait  = 2 * time.Second // then a pull returns none: one command in 2 seconds from an idle worker
-	pushChunk = 1000            // entries in one command: Redis does one command at a time
-	stopGrace = time.Second     // for the answer to a pull whose context has ended
-	stopRetry = 5 * time.Millisecond
-)
+// atOnce bounds the entries of one command, and its lists: Redis does one command
+// at a time.
+const atOnce = 1000
 
-// Queue is one list: pushed at its tail, pulled at its head. An entry that
-// cannot be read is dropped and logged.
+// pushScript pushes to several lists.
+// KEYS: the lists. ARGV: RPUSH or LPUSH, then for each list how many entries it
+// gets, and these. Result: none.
+const pushScript = `
+local at = 2
+for _, list in ipairs(KEYS) do
+	local last = at + ARGV[at]
+	redis.call(ARGV[1], list, unpack(ARGV, at + 1, last))
+	at = last + 1
+end`
+
+// headScript looks at the heads of several lists.
+// KEYS: the lists. Result: the entry at the head of each, nil for an empty one.
+const headScript = `
+local heads = {}
+for i, list in ipairs(KEYS) do
+	heads[i] = redis.call('LINDEX', list, 0)
+end
+return heads`
+
+// Queue is one list for every queue and priority: pushed at its tail, pulled at its
+// head. An entry that cannot be read is dropped and logged.
 type Queue struct {
 	pool    *Pool
 	log     *slog.Logger
-	key     string
 	dropped atomic.Int64
 }
 
 // NewQueue makes the queue; nothing has to exist in Redis.
-func NewQueue(pool *Pool, log *slog.Logger) *Queue {
-	return &Queue{pool: pool, log: log, key: pool.key(listName)}
-}
+func NewQueue(pool *Pool, log *slog.Logger) *Queue { return &Queue{pool: pool, log: log} }
+
+// key is the full name of a list.
+func (q *Queue) key(l application.List) string { return q.pool.key(encodeList(l)) }
 
 // Push appends the entries; a thousand at a time, so that after an error some may
 // be there.
 func (q *Queue) Push(ctx context.Context, entries ...application.Entry) error {
-	for chunk := range slices.Chunk(entries, pushChunk) {
-		args := make([]any, 0, 1+len(chunk))
-		args = append(args, q.key)
-		for _, e := range chunk {
-			args = append(args, encodeEntry(e))
-		}
-		if _, err := q.pool.do(ctx, "RPUSH", args...); err != nil {
+	for chunk := range slices.Chunk(entries, atOnce) {
+		if err := q.push(ctx, "RPUSH", chunk); err != nil {
 			return fmt.Errorf("push %d entries: %w", len(entries), err)
 		}
 	}
 	return nil
 }
 
-// Pull takes at most n entries; it returns none if there was none for 2 seconds.
-// When ctx ends it has Redis end the wait, so that what Redis has taken off the
-// list for it is not lost on the way; that may take a second if Redis does not
-// answer.
-func (q *Queue) Pull(ctx context.Context, n int) ([]application.Entry, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	texts, err := q.pull(ctx, n)
-	if len(texts) > 0 {
-		return q.read(ctx, texts), nil
-	}
-	if ended := endOf(ctx); ended != nil {
-		return nil, ended
-	}
-	if err != nil {
-		return nil, fmt.Errorf("pull: %w", translate(err))
-	}
-	return nil, nil
-}
-
-// answer is what became of a waiting command.
-type answer struct {
-	texts []string
-	err   error
-}
-
-func (q *Queue) pull(ctx context.Context, n int) ([]string, error) {
-	c, err := q.pool.takeWaiting(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer q.pool.giveWaiting(c)
-	answers := make(chan answer, 1)
-	go func() {
-		texts, err := parsePopped(c.doWithin(pullWait+q.pool.target.timeout, "BLMPOP", pullWait.Seconds(), 1, q.key, "LEFT", "COUNT", n))
-		answers <- answer{texts, err}
-	}()
-	select {
-	case a := <-answers:
-		return a.texts, a.err
-	case <-ctx.Done():
-		a := q.stop(ctx, c, answers)
-		return a.texts, a.err
-	}
-}
-
-// stop ends the wait of c and returns its answer. Redis may see the request before
-// the command that it is to end, so it is repeated. If there is no answer in time
-// the connection is closed, which ends the command here.
-func (q *Queue) stop(ctx context.Context, c *conn, answers <-chan answer) answer {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopGrace)
-	defer cancel()
-	for {
-		if _, err := q.pool.do(ctx, "CLIENT", "UNBLOCK", c.id, "TIMEOUT"); err != nil {
-			break
-		}
-		select {
-		case a := <-answers:
-			return a
-		case <-time.After(stopRetry):
+// PutBack puts the entries at the heads of their lists; a thousand at a time, from
+// the last, so that after an error some may be there.
+func (q *Queue) PutBack(ctx context.Context, entries ...application.Entry) error {
+	reversed := slices.Clone(entries) // the last that is pushed is the head
+	slices.Reverse(reversed)
+	for chunk := range slices.Chunk(reversed, atOnce) {
+		if err := q.push(ctx, "LPUSH", chunk); err != nil {
+			return fmt.Errorf("put %d entries back: %w", len(entries), err)
 		}
 	}
-	_ = c.Close() // it is no longer of use
-	return <-answers
+	return nil
 }
 
-// parsePopped reads the answer to BLMPOP: the key and its elements, or nil.
-func parsePopped(reply any, err error) ([]string, error) {
-	parts, err := redigo.Values(reply, err)
-	switch {
-	case errors.Is(err, redigo.ErrNil):
-		return nil, nil
-	case err != nil:
-		return nil, err
-	case len(parts) != 2:
-		return nil, fmt.Errorf("BLMPOP has answered with %d parts", len(parts))
+// push pushes to one end of the lists, in one command.
+func (q *Queue) push(ctx context.Context, command string, entries []application.Entry) error {
+	var lists []application.List
+	texts := map[application.List][]any{}
+	for _, e := range entries {
+		if texts[e.List] == nil {
+			lists = append(lists, e.List)
+		}
+		texts[e.List] = append(texts[e.List], encodeEntry(e))
 	}
-	return redigo.Strings(parts[1], nil)
+	if len(lists) == 1 {
+		_, err := q.pool.do(ctx, command, append([]any{q.key(lists[0])}, texts[lists[0]]...)...)
+		return err
+	}
+	args := []any{pushScript, len(lists)}
+	for _, l := range lists {
+		args = append(args, q.key(l))
+	}
+	args = append(args, command)
+	for _, l := range lists {
+		args = append(append(args, len(texts[l])), texts[l]...)
+	}
+	_, err := q.pool.do(ctx, "EVAL", args...)
+	return err
 }
 
-// read reads entries, and drops those that cannot be read.
-func (q *Queue) read(ctx context.Context, texts []string) []application.Entry {
-	entries := make([]application.Entry, 0, len(texts))
-	var bad []string
-	for _, text := range texts {
-		e, err := parseEntry(text)
-		if err != nil {
-			bad = append(bad, text)
+// Oldest returns when the entries at the heads were marked; it looks at a thousand
+// lists at a time. A head that cannot be read is removed: nobody may be pulling.
+func (q *Queue) Oldest(ctx context.Context, lists ...application.List) (map[application.List]time.Time, error) {
+	oldest := make(map[application.List]time.Time, len(lists))
+	for chunk := range slices.Chunk(lists, atOnce) {
+		for len(chunk) > 0 {
+			again, err := q.heads(ctx, chunk, oldest)
+			if err != nil {
+				return nil, fmt.Errorf("look at the oldest entries: %w", err)
+			}
+			chunk = again
+		}
+	}
+	return oldest, nil
+}
+
+// heads notes the times of the heads, and returns the lists to look at again
+// because their heads could not be read.
+func (q *Queue) heads(ctx context.Context, lists []application.List, oldest map[application.List]time.Time) (again []application.List, err error) {
+	args := []any{headScript, len(lists)}
+	for _, l := range lists {
+		args = append(args, q.key(l))
+	}
+	heads, err := redigo.Values(q.pool.do(ctx, "EVAL", args...))
+	if err != nil {
+		return nil, err
+	}
+	if len(heads) != len(lists) {
+		return nil, fmt.Errorf("redis: %d heads of %d lists", len(heads), len(lists))
+	}
+	for i, l := range lists {
+		if heads[i] == nil {
 			continue
 		}
-		entries = append(entries, e)
-	}
-	if len(bad) > 0 {
-		q.report(ctx, len(bad), bad[0])
-	}
-	return entries
-}
-
-// report logs entries that were dropped: one line for all of a call.
-func (q *Queue) report(ctx context.Context, n int, example string) {
-	total := q.dropped.Add(int64(n))
-	q.log.ErrorContext(ctx, "dropped entries of the queue that cannot be read",
-		"key", q.key, "dropped", n, "dropped_since_start", total, "example", example[:min(len(example), 100)])
-}
-
-// Oldest returns when the entry at the head was marked. A head that cannot be
-// read is removed: nobody may be pulling.
-func (q *Queue) Oldest(ctx context.Context) (time.Time, bool, error) {
-	for {
-		text, err := redigo.String(q.pool.do(ctx, "LINDEX", q.key, 0))
-		if errors.Is(err, redigo.ErrNil) {
-			return time.Time{}, false, nil
-		}
+		text, err := redigo.String(heads[i], nil)
 		if err != nil {
-			return time.Time{}, false, fmt.Errorf("look at the oldest entry: %w", err)
+			return nil, fmt.Errorf("redis: %w", err)
 		}
-		if e, err := parseEntry(text); err == nil {
-			return e.QueuedAt, true, nil
+		if e, err := parseEntry(l, text); err == nil {
+			oldest[l] = e.QueuedAt
+			continue
 		}
-		removed, err := redigo.Int(q.pool.do(ctx, "LREM", q.key, 1, text))
-		if err != nil {
-			return time.Time{}, false, fmt.Errorf("remove an entry that cannot be read: %w", err)
+		if err := q.remove(ctx, l, text); err != nil {
+			return nil, err
 		}
-		if removed > 0 { // else a pull has dropped it
-			q.report(ctx, removed, text)
-		}
+		again = append(again, l)
 	}
+	return again, nil
 }
 
-// Length counts the entries.
-func (q *Queue) Length(ctx context.Context) (int, error) {
-	n, err := redigo.Int(q.pool.do(ctx, "LLEN", q.key))
+// remove removes an entry that cannot be read, unless a pull has dropped it.
+func (q *Queue) remove(ctx context.Context, l application.List, text string) error {
+	removed, err := redigo.Int(q.pool.do(ctx, "LREM", q.key(l), 1, text))
+	if err != nil {
+		return fmt.Errorf("remove an entry that cannot be read: %w", err)
+	}
+	if removed > 0 {
+		q.report(ctx, l, removed, text)
+	}
+	return nil
+}
+
+// Length counts the entries of the list.
+func (q *Queue) Length(ctx context.Context, l application.List) (int, error) {
+	n, err := redigo.Int(q.pool.do(ctx, "LLEN", q.key(l)))
 	if err != nil {
 		return 0, fmt.Errorf("count the entries: %w", err)
 	}
 	return n, nil
+}
+
+// report logs entries that were dropped: one line for all of a call.
+func (q *Queue) report(ctx context.Context, l application.List, n int, example string) {
+	total := q.dropped.Add(int64(n))
+	q.log.ErrorContext(ctx, "dropped entries of the queue that cannot be read",
+		"key", q.key(l), "dropped", n, "dropped_since_start", total, "example", example[:min(len(example), 100)])
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"net"
 	"strconv"
 	"strings"
@@ -30,34 +31,76 @@ func TestQueue(t *testing.T) {
 
 func TestQueue_DropsWhatItCannotRead(t *testing.T) {
 	q, log := openQueue(t, Config{URL: services.Redis(t)})
-	e := entry()
-	if _, err := q.pool.do(t.Context(), "RPUSH", q.key, "nonsense", "", "\xff"); err != nil {
+	e, other := entry(), entry()
+	other.Priority = 9
+	for _, l := range []application.List{e.List, other.List} {
+		if _, err := q.pool.do(t.Context(), "RPUSH", q.key(l), "nonsense", "", "\xff"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := q.Push(t.Context(), e, other); err != nil {
 		t.Fatal(err)
 	}
-	if err := q.Push(t.Context(), e); err != nil {
+	want := map[application.List]time.Time{e.List: e.QueuedAt, other.List: other.QueuedAt}
+	if got, err := q.Oldest(t.Context(), other.List, e.List); err != nil || !maps.Equal(got, want) {
+		t.Errorf("the oldest are %v, error %v, want %v", got, err, want)
+	}
+	if _, err := q.pool.do(t.Context(), "LPUSH", q.key(list), "more"); err != nil {
 		t.Fatal(err)
 	}
-	if at, ok, err := q.Oldest(t.Context()); !ok || err != nil || !at.Equal(e.QueuedAt) {
-		t.Errorf("the oldest is %v, %v, error %v, want %v", at, ok, err, e.QueuedAt)
+	for _, want := range []application.Entry{other, e} {
+		if got, err := q.Pull(t.Context(), request(10)); err != nil || len(got) != 1 || got[0] != want {
+			t.Errorf("pulled %v, error %v, want %v", got, err, want)
+		}
 	}
-	if _, err := q.pool.do(t.Context(), "LPUSH", q.key, "more"); err != nil {
-		t.Fatal(err)
+	if n := q.dropped.Load(); n != 7 {
+		t.Errorf("%d are counted as dropped, want 7", n)
 	}
-	if got, err := q.Pull(t.Context(), 10); err != nil || len(got) != 1 || got[0] != e {
-		t.Errorf("pulled %v, error %v, want %v", got, err, e)
-	}
-	if n := q.dropped.Load(); n != 4 {
-		t.Errorf("%d are counted as dropped, want 4", n)
-	}
-	if text := log.String(); strings.Count(text, "\n") != 4 || !strings.Contains(text, "nonsense") || !strings.Contains(text, "dropped_since_start=4") {
+	if text := log.String(); strings.Count(text, "\n") != 7 || !strings.Contains(text, "nonsense") || !strings.Contains(text, "dropped_since_start=7") ||
+		!strings.Contains(text, "key="+q.key(other.List)) {
 		t.Errorf("the log says %q", text)
+	}
+}
+
+func TestQueue_OneCommandServesManyLists(t *testing.T) {
+	server := services.StartRedis(t)
+	q, _ := openQueue(t, Config{URL: server.URL()})
+	conn, err := redigo.DialURL(server.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	var entries []application.Entry
+	var lists []application.List
+	for _, name := range []domain.QueueName{"a", "b", "c"} {
+		for priority := range domain.MaxPriority + 1 {
+			e := entry()
+			e.List = application.List{Queue: name, Priority: priority}
+			lists, entries = append(lists, e.List), append(entries, e)
+		}
+	}
+	if err := q.Push(t.Context(), entries...); err != nil { // connects
+		t.Fatal(err)
+	}
+	for what, call := range map[string]func() error{
+		"push":     func() error { return q.Push(t.Context(), entries...) },
+		"put back": func() error { return q.PutBack(t.Context(), entries...) },
+		"oldest":   func() error { _, err := q.Oldest(t.Context(), lists...); return err },
+	} {
+		before := scripts(t, conn)
+		if err := call(); err != nil {
+			t.Fatal(err)
+		}
+		if sent := scripts(t, conn) - before; sent != 1 {
+			t.Errorf("%s of %d lists is %d scripts", what, len(lists), sent)
+		}
 	}
 }
 
 func TestQueue_AnIdlePullIsOneCommandInTwoSeconds(t *testing.T) {
 	server := services.StartRedis(t)
 	q, _ := openQueue(t, Config{URL: server.URL()})
-	if got, err := q.Pull(t.Context(), 1); len(got) > 0 || err != nil { // connects
+	if got, err := q.Pull(t.Context(), request(1)); len(got) > 0 || err != nil { // connects
 		t.Fatalf("pulled %v, error %v", got, err)
 	}
 	// A connection of its own: one of the pool would be tried first.
@@ -68,7 +111,7 @@ func TestQueue_AnIdlePullIsOneCommandInTwoSeconds(t *testing.T) {
 	defer conn.Close()
 	before := commands(t, conn)
 	begin := time.Now()
-	if got, err := q.Pull(t.Context(), 1); len(got) > 0 || err != nil {
+	if got, err := q.Pull(t.Context(), request(1)); len(got) > 0 || err != nil {
 		t.Fatalf("pulled %v, error %v", got, err)
 	}
 	took := time.Since(begin)
@@ -83,12 +126,12 @@ func TestQueue_SurvivesARestartOfItsServer(t *testing.T) {
 	if err := q.Push(t.Context(), entry()); err != nil { // leaves an idle connection
 		t.Fatal(err)
 	}
-	if _, err := q.Pull(t.Context(), 1); err != nil {
+	if _, err := q.Pull(t.Context(), request(1)); err != nil {
 		t.Fatal(err)
 	}
 	pulled := make(chan error, 1)
 	go func() {
-		_, err := q.Pull(t.Context(), 1)
+		_, err := q.Pull(t.Context(), request(1))
 		pulled <- err
 	}()
 	time.Sleep(50 * time.Millisecond) // until it waits
@@ -101,11 +144,12 @@ func TestQueue_SurvivesARestartOfItsServer(t *testing.T) {
 	}
 	begin := time.Now()
 	wantUnavailable(t, "push", q.Push(t.Context(), entry()))
-	_, err := q.Pull(t.Context(), 1)
+	_, err := q.Pull(t.Context(), request(1))
 	wantUnavailable(t, "pull", err)
-	_, _, err = q.Oldest(t.Context())
+	wantUnavailable(t, "put back", q.PutBack(t.Context(), entry()))
+	_, err = q.Oldest(t.Context(), list)
 	wantUnavailable(t, "oldest", err)
-	_, err = q.Length(t.Context())
+	_, err = q.Length(t.Context(), list)
 	wantUnavailable(t, "length", err)
 	wantUnavailable(t, "probe", q.pool.Probe(t.Context()))
 	if took := time.Since(begin); took > time.Second {
@@ -117,7 +161,7 @@ func TestQueue_SurvivesARestartOfItsServer(t *testing.T) {
 	if err := q.Push(t.Context(), e); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := q.Pull(t.Context(), 1); err != nil || len(got) != 1 || got[0] != e {
+	if got, err := q.Pull(t.Context(), request(1)); err != nil || len(got) != 1 || got[0] != e {
 		t.Errorf("pulled %v, error %v, want %v", got, err, e)
 	}
 	if err := q.pool.Probe(t.Context()); err != nil {
@@ -162,7 +206,7 @@ func TestQueue_AStalledConnectionFreesItsCaller(t *testing.T) {
 	if err := q.Push(t.Context(), entry()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := q.Pull(t.Context(), 1); err != nil {
+	if _, err := q.Pull(t.Context(), request(1)); err != nil {
 		t.Fatal(err)
 	}
 	within := func(what string, limit time.Duration, call func() error) {
@@ -174,6 +218,8 @@ func TestQueue_AStalledConnectionFreesItsCaller(t *testing.T) {
 		}
 	}
 	const margin = 300 * time.Millisecond
+	now := request(1)
+	now.Wait = 0
 	proxy.stall(true)
 	within("push on an open connection", timeout+margin, func() error { return q.Push(t.Context(), entry()) })
 	within("push on a new connection", timeout+margin, func() error { return q.Push(t.Context(), entry()) })
@@ -193,8 +239,9 @@ func TestQueue_AStalledConnectionFreesItsCaller(t *testing.T) {
 		defer cancel()
 		return q.Push(ctx, entry())
 	})
-	within("pull on an open connection", pullWait+timeout+margin, func() error { _, err := q.Pull(t.Context(), 1); return err })
-	within("pull on a new connection", timeout+margin, func() error { _, err := q.Pull(t.Context(), 1); return err })
+	within("pull on an open connection", maxWait+timeout+margin, func() error { _, err := q.Pull(t.Context(), request(1)); return err })
+	within("pull on a new connection", timeout+margin, func() error { _, err := q.Pull(t.Context(), request(1)); return err })
+	within("pull without waiting on a new connection", timeout+margin, func() error { _, err := q.Pull(t.Context(), now); return err })
 	proxy.stall(false)
 	time.Sleep(dialPause)
 	if err := q.Push(t.Context(), entry()); err != nil {
@@ -208,7 +255,7 @@ func TestQueue_APullIsFreedByItsContextOnAStalledConnection(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(100*time.Millisecond, func() { proxy.stall(true); cancel() })
 	begin := time.Now()
-	if got, err := q.Pull(ctx, 1); len(got) > 0 || !errors.Is(err, context.Canceled) {
+	if got, err := q.Pull(ctx, request(1)); len(got) > 0 || !errors.Is(err, context.Canceled) {
 		t.Errorf("pulled %v, error %v", got, err)
 	}
 	if took := time.Since(begin); took > stopGrace+500*time.Millisecond {
@@ -226,7 +273,10 @@ func TestQueue_AServerThatRefusesWritesIsUnavailableForNow(t *testing.T) {
 		}
 	}
 	do("CONFIG", "SET", "maxmemory", "1")
+	other := entry()
+	other.Queue = "other"
 	wantUnavailable(t, "push to a full server", q.Push(t.Context(), entry()))
+	wantUnavailable(t, "push of two lists to a full server", q.Push(t.Context(), entry(), other))
 	do("CONFIG", "SET", "maxmemory", "0")
 	do("REPLICAOF", "127.0.0.1", "1")
 	open := q.pool.calls.ActiveCount()
@@ -234,7 +284,8 @@ func TestQueue_AServerThatRefusesWritesIsUnavailableForNow(t *testing.T) {
 	if n := q.pool.calls.ActiveCount(); n != open-1 {
 		t.Errorf("of %d connections %d are left: that to a replica is kept", open, n)
 	}
-	_, err := q.Pull(t.Context(), 1)
+	wantUnavailable(t, "push of two lists to a replica", q.Push(t.Context(), entry(), other))
+	_, err := q.Pull(t.Context(), request(1))
 	wantUnavailable(t, "pull from a replica", err)
 	if n := len(q.pool.waiting); n != 0 {
 		t.Errorf("%d connections to a replica are kept for pulls", n)
@@ -243,56 +294,15 @@ func TestQueue_AServerThatRefusesWritesIsUnavailableForNow(t *testing.T) {
 	if err := q.Push(t.Context(), entry()); err != nil {
 		t.Error(err)
 	}
-	do("DEL", q.key)
-	do("SET", q.key, "not a list")
-	if err := q.Push(t.Context(), entry()); err == nil || errors.Is(err, domain.ErrUnavailable) {
-		t.Errorf("push to what is no list: %v", err)
-	}
-}
-
-func TestPool_PasswordAndDatabase(t *testing.T) {
-	server := services.StartRedis(t)
-	admin, _ := openQueue(t, Config{URL: server.URL()})
-	if _, err := admin.pool.do(t.Context(), "CONFIG", "SET", "requirepass", "right:one"); err != nil {
-		t.Fatal(err)
-	}
-	at := strconv.Itoa(server.Port)
-	for url, works := range map[string]bool{
-		"redis://:right%3Aone@127.0.0.1:" + at + "/3":        true,
-		"redis://default:right%3Aone@127.0.0.1:" + at + "/3": true,
-		"redis://right%3Aone@127.0.0.1:" + at + "/3":         true,
-		"redis://:wrong-one@127.0.0.1:" + at:                 false,
-		"redis://127.0.0.1:" + at:                            false,
-	} {
-		q, _ := openQueue(t, Config{URL: url})
-		err := q.Push(t.Context(), entry())
-		if works && err != nil {
-			t.Errorf("%s: %v", url, err)
-		}
-		if !works && (err == nil || errors.Is(err, domain.ErrUnavailable) || strings.Contains(err.Error(), "wrong-one")) {
-			t.Errorf("%s: the error is %v", url, err)
+	do("DEL", q.key(list))
+	do("SET", q.key(list), "not a list")
+	for _, entries := range [][]application.Entry{{entry()}, {other, entry()}} {
+		if err := q.Push(t.Context(), entries...); err == nil || errors.Is(err, domain.ErrUnavailable) {
+			t.Errorf("push to what is no list: %v", err)
 		}
 	}
-	keys, err := redigo.Strings(admin.pool.do(t.Context(), "KEYS", "*"))
-	if err != nil || len(keys) > 0 {
-		t.Errorf("database 0 has %v, error %v: they went to database 3", keys, err)
-	}
-}
-
-func TestPool_ManyCallersShareABoundedNumberOfConnections(t *testing.T) {
-	q, _ := openQueue(t, Config{URL: services.StartRedis(t).URL()})
-	done := make(chan error)
-	for range 500 {
-		go func() { done <- q.Push(t.Context(), entry()) }()
-	}
-	for range 500 {
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	}
-	clients, err := redigo.String(q.pool.do(t.Context(), "CLIENT", "LIST"))
-	if n := strings.Count(clients, "\n"); err != nil || n > maxConnections {
-		t.Errorf("%d connections, error %v", n, err)
+	if _, err := q.Oldest(t.Context(), other.List, list); err == nil || errors.Is(err, domain.ErrUnavailable) {
+		t.Errorf("the oldest of what is no list: %v", err)
 	}
 }
 
@@ -308,9 +318,16 @@ func openQueue(t *testing.T, cfg Config) (*Queue, *bytes.Buffer) {
 	return NewQueue(pool, slog.New(slog.NewTextHandler(&log, nil))), &log
 }
 
+// list is where entry belongs.
+var list = application.List{Queue: domain.DefaultQueue}
+
+func request(n int) application.PullRequest {
+	return application.PullRequest{Queues: []domain.QueueName{domain.DefaultQueue}, Max: n, Wait: time.Minute}
+}
+
 func entry() application.Entry {
 	now := time.Now().UTC().Truncate(time.Microsecond)
-	return application.Entry{ID: domain.NewTaskID(now), QueuedAt: now}
+	return application.Entry{List: list, ID: domain.NewTaskID(now), QueuedAt: now}
 }
 
 func wantUnavailable(t *testing.T, what string, err error) {
@@ -318,6 +335,22 @@ func wantUnavailable(t *testing.T, what string, err error) {
 	if !errors.Is(err, domain.ErrUnavailable) {
 		t.Errorf("%s: the error is %v, want %v", what, err, domain.ErrUnavailable)
 	}
+}
+
+// scripts is how many scripts the server has run.
+func scripts(t *testing.T, conn redigo.Conn) int {
+	t.Helper()
+	info, err := redigo.String(conn.Do("INFO", "commandstats"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(info, "cmdstat_eval:calls=")
+	number, _, _ := strings.Cut(rest, ",")
+	n, err := strconv.Atoi(number)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 // commands is how many commands the server has done, this one not included.

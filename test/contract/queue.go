@@ -3,13 +3,11 @@ package contract
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
-	"slices"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/domain"
 )
 
 // queueLimit is how long a check waits for what has to happen promptly. It is
@@ -21,22 +19,34 @@ const queueLimit = time.Second
 // doubled.
 func Queue(t *testing.T, open func(t *testing.T) application.Queue) {
 	for name, check := range map[string]func(*testing.T, application.Queue){
-		"WhatIsPushedFirstIsPulledFirst":          queueFirstInFirstOut,
-		"PullTakesAtMostN":                        queueAtMostN,
-		"PullTakesWhatIsThereWithoutWaiting":      queueNoWaitForMore,
-		"PullWaitsUntilThereIsOne":                queueWaits,
-		"EveryWaitingPullIsWokenWhenThereIsOne":   queueWakesAll,
-		"PullComesBackWhenNothingComes":           queueComesBack,
-		"PullEndsWithItsContext":                  queueEndsWithContext,
-		"PullWithAnEndedContextTakesNothing":      queueEndedContext,
-		"NothingIsLostWhenPullsAreStopped":        queueStopsLoseNothing,
-		"OfManyPullersOneGetsTheEntry":            queueManyPullers,
-		"ConcurrentPushesKeepTheirOwnOrder":       queueManyPushers,
-		"OldestIsTheTimeOfTheHead":                queueOldest,
-		"LengthCountsTheEntries":                  queueLength,
-		"PushOfNothingChangesNothing":             queuePushNothing,
-		"AnEntryMayBePushedTwice":                 queueDoubles,
-		"ALargeBatchIsTakenWholeAndKeepsItsOrder": queueLargeBatch,
+		"WhatIsPushedFirstIsPulledFirst":            queueFirstInFirstOut,
+		"PullTakesAtMostN":                          queueAtMostN,
+		"PullTakesWhatIsThereWithoutWaiting":        queueNoWaitForMore,
+		"PullWaitsUntilThereIsOne":                  queueWaits,
+		"PullWaitsNoLongerThanItIsTo":               queueWaitsNoLonger,
+		"PullThatIsNotToWaitReturnsAtOnce":          queueDoesNotWait,
+		"EveryWaitingPullIsWokenWhenThereIsOne":     queueWakesAll,
+		"PullComesBackWhenNothingComes":             queueComesBack,
+		"PullEndsWithItsContext":                    queueEndsWithContext,
+		"PullWithAnEndedContextTakesNothing":        queueEndedContext,
+		"NothingIsLostWhenPullsAreStopped":          queueStopsLoseNothing,
+		"OfManyPullersOneGetsTheEntry":              queueManyPullers,
+		"ConcurrentPushesKeepTheirOwnOrder":         queueManyPushers,
+		"ListsAreApart":                             queueListsAreApart,
+		"TheHighestPriorityIsPulledFirst":           queuePriorities,
+		"QueuesArePulledInTheOrderOfTheRequest":     queueOrderOfQueues,
+		"APullTakesFromOneListAndOnlyWhatItNames":   queueOneList,
+		"AnEntryOfAnyOfItsListsWakesAPull":          queueWokenByAny,
+		"WhatIsPutBackIsPulledNextInItsOrder":       queuePutBack,
+		"WhatIsPutBackGoesToItsOwnList":             queuePutBackLists,
+		"PutBackWakesAPullThatWaits":                queuePutBackWakes,
+		"ALargeBatchIsPutBackWholeAndKeepsItsOrder": queuePutBackMany,
+		"OldestIsTheTimeOfTheHeadOfEachList":        queueOldest,
+		"LengthCountsTheEntriesOfTheList":           queueLength,
+		"PushAndPutBackOfNothingChangeNothing":      queuePushNothing,
+		"AnEntryMayBePushedTwice":                   queueDoubles,
+		"ALargeBatchIsTakenWholeAndKeepsItsOrder":   queueLargeBatch,
+		"ALargeBatchOfManyListsKeepsTheOrderOfEach": queueLargeBatchOfLists,
 	} {
 		t.Run(name, func(t *testing.T) { t.Parallel(); check(t, open(t)) })
 	}
@@ -93,6 +103,34 @@ func queueWaits(t *testing.T, q application.Queue) {
 		case <-time.After(queueLimit):
 			t.Fatal("the push did not wake the pull")
 		}
+	}
+}
+
+func queueWaitsNoLonger(t *testing.T, q application.Queue) {
+	for _, wait := range []time.Duration{1, time.Microsecond, 999 * time.Microsecond, 20 * time.Millisecond, 200 * time.Millisecond} {
+		begin := time.Now()
+		got, err := q.Pull(t.Context(), application.PullRequest{Queues: []domain.QueueName{domain.DefaultQueue}, Max: 1, Wait: wait})
+		if len(got) > 0 || err != nil {
+			t.Fatalf("pulled %v from an empty queue, error %v", got, err)
+		}
+		if took := time.Since(begin); took > wait+queueLimit/2 {
+			t.Errorf("it took %v to wait for %v", took, wait)
+		}
+	}
+}
+
+func queueDoesNotWait(t *testing.T, q application.Queue) {
+	request := application.PullRequest{Queues: []domain.QueueName{"other", domain.DefaultQueue}, Max: 2}
+	begin := time.Now()
+	for range 20 {
+		queueWant(t, queueTake(t, q, request), nil)
+		all := queueEntries(3)
+		queuePush(t, q, all...)
+		queueWant(t, queueTake(t, q, request), all[:2])
+		queueWant(t, queueTake(t, q, request), all[2:])
+	}
+	if took := time.Since(begin); took > queueLimit {
+		t.Errorf("it took %v", took)
 	}
 }
 
@@ -155,142 +193,12 @@ func queueEndedContext(t *testing.T, q application.Queue) {
 	queueWant(t, queuePull(t, q, 10, 2), all)
 }
 
-// queueStopsLoseNothing stops pulls at random moments, most of them while they
-// wait, while entries come in.
-func queueStopsLoseNothing(t *testing.T, q application.Queue) {
-	all := queueEntries(2000)
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
-	var (
-		mu      sync.Mutex
-		got     []application.Entry
-		stopped int
-	)
-	var pullers sync.WaitGroup
-	for range 4 {
-		pullers.Go(func() {
-			for ctx.Err() == nil {
-				pull, stop := context.WithTimeout(ctx, rand.N(4*time.Millisecond))
-				entries, err := q.Pull(pull, queueRequest(1+rand.IntN(5)))
-				if err != nil && pull.Err() == nil {
-					t.Errorf("pull: %v", err)
-					cancel()
-				}
-				stop()
-				mu.Lock()
-				got = append(got, entries...)
-				if err != nil {
-					stopped++
-				}
-				if len(got) >= len(all) {
-					cancel()
-				}
-				mu.Unlock()
-			}
-		})
-	}
-	for rest := all; len(rest) > 0; {
-		n := min(1+rand.IntN(4), len(rest))
-		queuePush(t, q, rest[:n]...)
-		rest = rest[n:]
-		time.Sleep(rand.N(2 * time.Millisecond))
-	}
-	// What is still there now is enough for the pullers; they end when they have it.
-	pullers.Wait()
-	queueWantOnce(t, got, all)
-	if n, err := q.Length(t.Context(), defaultList); n != 0 || err != nil {
-		t.Errorf("%d entries are left, error %v", n, err)
-	}
-	if stopped < 20 {
-		t.Errorf("only %d pulls were stopped: this shows nothing", stopped)
-	}
-}
-
-func queueManyPullers(t *testing.T, q application.Queue) {
-	all := queueEntries(2000)
-	var (
-		mu  sync.Mutex
-		got []application.Entry
-	)
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
-	var group sync.WaitGroup
-	for range 10 {
-		group.Go(func() {
-			for ctx.Err() == nil {
-				entries, err := q.Pull(ctx, queueRequest(20))
-				if err != nil && ctx.Err() == nil {
-					t.Errorf("pull: %v", err)
-					return
-				}
-				mu.Lock()
-				if got = append(got, entries...); len(got) >= len(all) {
-					cancel()
-				}
-				mu.Unlock()
-			}
-		})
-	}
-	for batch := range slices.Chunk(all, 100) {
-		group.Go(func() {
-			if err := q.Push(t.Context(), batch...); err != nil {
-				t.Errorf("push: %v", err)
-			}
-		})
-	}
-	group.Wait()
-	queueWantOnce(t, got, all)
-}
-
-func queueManyPushers(t *testing.T, q application.Queue) {
-	const pushers, each = 8, 50
-	all := queueEntries(pushers * each)
-	var group sync.WaitGroup
-	for own := range slices.Chunk(all, each) {
-		group.Go(func() {
-			for batch := range slices.Chunk(own, 5) {
-				if err := q.Push(t.Context(), batch...); err != nil {
-					t.Errorf("push: %v", err)
-				}
-			}
-		})
-	}
-	group.Wait()
-	got := queuePull(t, q, 1000, len(all))
-	queueWantOnce(t, got, all)
-	for own := range slices.Chunk(all, each) {
-		mine := slices.DeleteFunc(slices.Clone(got), func(e application.Entry) bool {
-			return !slices.ContainsFunc(own, func(o application.Entry) bool { return o.ID == e.ID })
-		})
-		queueWant(t, mine, own)
-	}
-}
-
 // A worker shows that it makes progress by the turns of its pull.
 func queueComesBack(t *testing.T, q application.Queue) {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	if got, err := q.Pull(ctx, queueRequest(1)); len(got) != 0 || err != nil {
 		t.Fatalf("a pull from an empty queue: %v, error %v; want none and none within 10 s", got, err)
-	}
-}
-
-func queueOldest(t *testing.T, q application.Queue) {
-	if at, ok, err := queueOldestOf(t, q); ok || err != nil {
-		t.Fatalf("the oldest of none is %v, %v, error %v", at, ok, err)
-	}
-	all := queueEntries(3)
-	all[0].QueuedAt = all[2].QueuedAt.Add(time.Hour) // the head counts, not the time
-	queuePush(t, q, all...)
-	for _, e := range all {
-		at, ok, err := queueOldestOf(t, q)
-		if !ok || err != nil || !at.Equal(e.QueuedAt) {
-			t.Fatalf("the oldest is %v, %v, error %v, want %v", at, ok, err, e.QueuedAt)
-		}
-		queueWant(t, queuePull(t, q, 1, 1), []application.Entry{e})
-	}
-	if at, ok, err := queueOldestOf(t, q); ok || err != nil {
-		t.Errorf("the oldest of none is %v, %v, error %v", at, ok, err)
 	}
 }
 
@@ -306,6 +214,9 @@ func queueLength(t *testing.T, q application.Queue) {
 	want(7)
 	queuePull(t, q, 3, 3)
 	want(4)
+	queuePush(t, q, queueEntriesOf(application.List{Queue: domain.DefaultQueue, Priority: 1}, 2)...)
+	want(4)
+	queuePull(t, q, 2, 2)
 	queuePush(t, q, queueEntries(1)...)
 	want(5)
 	queuePull(t, q, 5, 5)
@@ -314,6 +225,7 @@ func queueLength(t *testing.T, q application.Queue) {
 
 func queuePushNothing(t *testing.T, q application.Queue) {
 	queuePush(t, q)
+	queueBack(t, q)
 	if n, err := q.Length(t.Context(), defaultList); n != 0 || err != nil {
 		t.Errorf("the length is %d, error %v", n, err)
 	}

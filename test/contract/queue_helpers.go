@@ -12,13 +12,16 @@ import (
 	"github.com/millrace/millrace/domain"
 )
 
-// queueEntries makes n entries whose times differ by a microsecond.
-func queueEntries(n int) []application.Entry {
+// queueEntries makes n entries of the default list, whose times differ by a
+// microsecond.
+func queueEntries(n int) []application.Entry { return queueEntriesOf(defaultList, n) }
+
+func queueEntriesOf(l application.List, n int) []application.Entry {
 	start := time.Date(2026, 2, 28, 23, 59, 59, 999_990_000, time.UTC)
 	entries := make([]application.Entry, n)
 	for i := range entries {
 		at := start.Add(time.Duration(i) * time.Microsecond)
-		entries[i] = application.Entry{List: defaultList, ID: domain.NewTaskID(at), QueuedAt: at}
+		entries[i] = application.Entry{List: l, ID: domain.NewTaskID(at), QueuedAt: at}
 	}
 	return entries
 }
@@ -28,18 +31,28 @@ func queueRequest(n int) application.PullRequest {
 	return application.PullRequest{Queues: []domain.QueueName{domain.DefaultQueue}, Max: n, Wait: 5 * time.Second}
 }
 
-// queueOldestOf is when the entry at the head was marked; false if there is none.
-func queueOldestOf(t *testing.T, q application.Queue) (time.Time, bool, error) {
-	oldest, err := q.Oldest(t.Context(), defaultList)
-	at, ok := oldest[defaultList]
-	return at, ok, err
-}
-
 func queuePush(t *testing.T, q application.Queue, entries ...application.Entry) {
 	t.Helper()
 	if err := q.Push(t.Context(), entries...); err != nil {
 		t.Fatalf("push of %d: %v", len(entries), err)
 	}
+}
+
+func queueBack(t *testing.T, q application.Queue, entries ...application.Entry) {
+	t.Helper()
+	if err := q.PutBack(t.Context(), entries...); err != nil {
+		t.Fatalf("put %d back: %v", len(entries), err)
+	}
+}
+
+// queueTake pulls once.
+func queueTake(t *testing.T, q application.Queue, p application.PullRequest) []application.Entry {
+	t.Helper()
+	got, err := q.Pull(t.Context(), p)
+	if err != nil {
+		t.Fatalf("pull: %v", err)
+	}
+	return got
 }
 
 // queuePull pulls, n at a time, until it has got so many entries.
@@ -61,14 +74,19 @@ func queuePull(t *testing.T, q application.Queue, n, total int) []application.En
 	return all
 }
 
-// queuePullOne pulls one entry in the background.
+// queuePullOne pulls one entry of the default queue in the background.
 func queuePullOne(t *testing.T, q application.Queue) <-chan []application.Entry {
+	return queuePullBehind(t, q, queueRequest(1))
+}
+
+// queuePullBehind pulls in the background until there is something.
+func queuePullBehind(t *testing.T, q application.Queue, p application.PullRequest) <-chan []application.Entry {
 	pulled := make(chan []application.Entry, 1)
 	ctx, cancel := context.WithCancel(t.Context())
 	var done sync.WaitGroup
 	done.Go(func() {
 		for {
-			got, err := q.Pull(ctx, queueRequest(1))
+			got, err := q.Pull(ctx, p)
 			if err != nil || len(got) > 0 {
 				pulled <- got
 				return
@@ -105,7 +123,9 @@ func queueWantOnce(t *testing.T, got, want []application.Entry) {
 	}
 }
 
-func queueSame(a, b application.Entry) bool { return a.ID == b.ID && a.QueuedAt.Equal(b.QueuedAt) }
+func queueSame(a, b application.Entry) bool {
+	return a.ID == b.ID && a.List == b.List && a.QueuedAt.Equal(b.QueuedAt)
+}
 
 func queueText(entries []application.Entry) string {
 	shown := entries[:min(5, len(entries))]

@@ -1,0 +1,253 @@
+package contract
+
+import (
+	"maps"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/domain"
+)
+
+// queueOf asks for entries without waiting.
+func queueOf(n int, queues ...domain.QueueName) application.PullRequest {
+	return application.PullRequest{Queues: queues, Max: n}
+}
+
+// queueInterleaved takes one entry of each in turn.
+func queueInterleaved(of ...[]application.Entry) []application.Entry {
+	var all []application.Entry
+	for i := range slices.MaxFunc(of, func(a, b []application.Entry) int { return len(a) - len(b) }) {
+		for _, entries := range of {
+			if i < len(entries) {
+				all = append(all, entries[i])
+			}
+		}
+	}
+	return all
+}
+
+func queueListsAreApart(t *testing.T, q application.Queue) {
+	// Names that an adapter could take for one another.
+	names := []domain.QueueName{"a", "a.1", "a-1", "a_1", "1", "a1", "default", "default.9"}
+	of := make([][]application.Entry, len(names))
+	for i, name := range names {
+		of[i] = queueEntriesOf(application.List{Queue: name, Priority: 1}, 5+i)
+	}
+	queuePush(t, q, queueInterleaved(of...)...)
+	for i, name := range names {
+		for priority := range domain.MaxPriority + 1 {
+			want := 0
+			if priority == 1 {
+				want = 5 + i
+			}
+			n, err := q.Length(t.Context(), application.List{Queue: name, Priority: priority})
+			if n != want || err != nil {
+				t.Errorf("%s has %d entries of priority %d, error %v, want %d", name, n, priority, err, want)
+			}
+		}
+	}
+	for i, name := range names {
+		queueWant(t, queueTake(t, q, queueOf(100, name)), of[i])
+		queueWant(t, queueTake(t, q, queueOf(100, name)), nil)
+	}
+}
+
+func queuePriorities(t *testing.T, q application.Queue) {
+	var of [][]application.Entry
+	for priority := range domain.MaxPriority + 1 {
+		of = append(of, queueEntriesOf(application.List{Queue: domain.DefaultQueue, Priority: priority}, 3))
+	}
+	queuePush(t, q, queueInterleaved(of...)...)
+	for len(of) > 0 {
+		last := len(of) - 1
+		queueWant(t, queueTake(t, q, queueOf(2, domain.DefaultQueue)), of[last][:2])
+		if last == 4 { // what comes meanwhile with a higher priority goes first
+			late := queueEntriesOf(application.List{Queue: domain.DefaultQueue, Priority: 8}, 1)
+			queuePush(t, q, late...)
+			queueWant(t, queueTake(t, q, queueRequest(100)), late)
+		}
+		queueWant(t, queueTake(t, q, queueRequest(1)), of[last][2:])
+		of = of[:last]
+	}
+}
+
+func queueOrderOfQueues(t *testing.T, q application.Queue) {
+	push := func() map[application.List][]application.Entry {
+		of := map[application.List][]application.Entry{}
+		for _, name := range []domain.QueueName{"a", "b", "c"} {
+			for _, priority := range []int{0, 9} {
+				l := application.List{Queue: name, Priority: priority}
+				of[l] = queueEntriesOf(l, 2)
+			}
+		}
+		queuePush(t, q, queueInterleaved(slices.Collect(maps.Values(of))...)...)
+		return of
+	}
+	for _, order := range [][]domain.QueueName{{"a", "b", "c"}, {"c", "b", "a"}, {"b", "c", "a"}} {
+		of := push()
+		for _, name := range order {
+			for _, priority := range []int{9, 0} {
+				request := queueOf(100, order...)
+				request.Wait = time.Duration(priority) * time.Second // one way or the other
+				queueWant(t, queueTake(t, q, request), of[application.List{Queue: name, Priority: priority}])
+			}
+		}
+	}
+}
+
+func queueOneList(t *testing.T, q application.Queue) {
+	a := queueEntriesOf(application.List{Queue: "a", Priority: 2}, 3)
+	b := queueEntriesOf(application.List{Queue: "b", Priority: 2}, 3)
+	queuePush(t, q, queueInterleaved(a, b)...)
+	queueWant(t, queueTake(t, q, queueOf(100, "b", "a")), b)
+	queueWant(t, queueTake(t, q, queueOf(100, "b")), nil)
+	short := queueOf(100, "b", "c")
+	short.Wait = 20 * time.Millisecond
+	queueWant(t, queueTake(t, q, short), nil)
+	queueWant(t, queueTake(t, q, queueOf(2, "c", "a")), a[:2])
+	queueWant(t, queueTake(t, q, queueOf(2, "c", "a")), a[2:])
+}
+
+func queueWokenByAny(t *testing.T, q application.Queue) {
+	request := application.PullRequest{Queues: []domain.QueueName{"b", "a", "c"}, Max: 10, Wait: 5 * time.Second}
+	for _, l := range []application.List{{Queue: "a", Priority: 0}, {Queue: "c", Priority: 9}, {Queue: "b", Priority: 4}} {
+		pulled := queuePullBehind(t, q, request)
+		other := queueEntriesOf(application.List{Queue: "other", Priority: l.Priority}, 1)
+		queuePush(t, q, other...)
+		select {
+		case got := <-pulled:
+			t.Fatalf("pulled %v, of a queue that was not asked for", got)
+		case <-time.After(50 * time.Millisecond):
+		}
+		all := queueEntriesOf(l, 2)
+		queuePush(t, q, all...)
+		select {
+		case got := <-pulled:
+			queueWant(t, got, all)
+		case <-time.After(queueLimit):
+			t.Fatalf("a push to %v did not wake the pull", l)
+		}
+		queueWant(t, queueTake(t, q, queueOf(10, "other")), other)
+	}
+}
+
+func queuePutBack(t *testing.T, q application.Queue) {
+	all := queueEntries(8)
+	queuePush(t, q, all[:6]...)
+	queueWant(t, queuePull(t, q, 4, 4), all[:4])
+	queueBack(t, q, all[2:4]...)
+	queueBack(t, q, all[:2]...) // pulled earlier by somebody slower
+	queuePush(t, q, all[6:]...) // a push goes to the tail all the same
+	if n, err := q.Length(t.Context(), defaultList); n != len(all) || err != nil {
+		t.Fatalf("the length is %d, error %v, want %d", n, err, len(all))
+	}
+	queueWant(t, queuePull(t, q, 3, 3), all[:3])
+	queueBack(t, q, all[1:3]...)
+	queueWant(t, queueTake(t, q, queueRequest(100)), all[1:])
+	queueBack(t, q, all[3:6]...) // to an empty list
+	queuePush(t, q, all[6:]...)
+	queueWant(t, queueTake(t, q, queueRequest(1)), all[3:4])
+	queueWant(t, queueTake(t, q, queueRequest(100)), all[4:])
+}
+
+func queuePutBackLists(t *testing.T, q application.Queue) {
+	lists := []application.List{{Queue: "a", Priority: 0}, {Queue: "a", Priority: 9}, {Queue: "b", Priority: 0}}
+	var of, heads [][]application.Entry
+	for _, l := range lists {
+		entries := queueEntriesOf(l, 6)
+		of, heads = append(of, entries), append(heads, entries[:3])
+	}
+	queuePush(t, q, queueInterleaved(of...)...)
+	for _, l := range []int{1, 2} { // of a, only the higher priority
+		queueWant(t, queueTake(t, q, queueOf(3, lists[l].Queue)), heads[l])
+	}
+	queueBack(t, q, queueInterleaved(heads[1:]...)...)
+	for _, l := range []int{2, 1, 0} {
+		queueWant(t, queueTake(t, q, queueOf(100, lists[l].Queue)), of[l])
+	}
+}
+
+func queuePutBackWakes(t *testing.T, q application.Queue) {
+	pulled := queuePullBehind(t, q, queueRequest(10))
+	time.Sleep(50 * time.Millisecond) // until it waits; if it does not yet, it finds them at once
+	all := queueEntries(3)
+	queueBack(t, q, all...)
+	select {
+	case got := <-pulled:
+		queueWant(t, got, all)
+	case <-time.After(queueLimit):
+		t.Fatal("what was put back did not wake the pull")
+	}
+}
+
+func queuePutBackMany(t *testing.T, q application.Queue) {
+	all := queueEntries(3500)
+	queuePush(t, q, all...)
+	got := queuePull(t, q, 3000, 2750)
+	queueBack(t, q, got...)
+	queueWant(t, queuePull(t, q, 10_000, len(all)), all)
+}
+
+func queueOldest(t *testing.T, q application.Queue) {
+	lists := []application.List{{Queue: "a", Priority: 0}, {Queue: "a", Priority: 9}, {Queue: "b", Priority: 0}, {Queue: "none", Priority: 0}}
+	want := func(want map[application.List]time.Time, asked ...application.List) {
+		t.Helper()
+		got, err := q.Oldest(t.Context(), asked...)
+		if err != nil || !maps.EqualFunc(got, want, time.Time.Equal) {
+			t.Fatalf("the oldest are %v, error %v, want %v", got, err, want)
+		}
+	}
+	want(nil)
+	want(nil, lists...)
+	var of [][]application.Entry
+	for i, l := range lists[:3] {
+		entries := queueEntriesOf(l, 3)
+		entries[0].QueuedAt = entries[2].QueuedAt.Add(time.Duration(1+i) * time.Hour) // the head counts, not the time
+		of = append(of, entries)
+	}
+	queuePush(t, q, queueInterleaved(of...)...)
+	heads := map[application.List]time.Time{lists[0]: of[0][0].QueuedAt, lists[1]: of[1][0].QueuedAt, lists[2]: of[2][0].QueuedAt}
+	want(heads, lists...)
+	want(map[application.List]time.Time{lists[1]: heads[lists[1]]}, lists[3], lists[1])
+	want(nil, lists[3])
+	want(nil)
+
+	queueWant(t, queueTake(t, q, queueOf(2, "b")), of[2][:2])
+	heads[lists[2]] = of[2][2].QueuedAt
+	want(heads, lists...)
+	queueBack(t, q, of[2][1])
+	heads[lists[2]] = of[2][1].QueuedAt
+	want(heads, lists...)
+	queueWant(t, queueTake(t, q, queueOf(3, "b")), of[2][1:])
+	queueWant(t, queueTake(t, q, queueOf(3, "a")), of[1])
+	want(map[application.List]time.Time{lists[0]: heads[lists[0]]}, lists...)
+}
+
+func queueLargeBatchOfLists(t *testing.T, q application.Queue) {
+	var of [][]application.Entry
+	for _, name := range []domain.QueueName{"a", "b"} {
+		for priority := range domain.MaxPriority + 1 {
+			of = append(of, queueEntriesOf(application.List{Queue: name, Priority: priority}, 130))
+		}
+	}
+	all := queueInterleaved(of...)
+	queuePush(t, q, all...)
+	for range 2 {
+		for _, entries := range slices.Backward(of) {
+			queueWant(t, queueTake(t, q, queueOf(1000, entries[0].Queue)), entries)
+		}
+		queueBack(t, q, all...)
+	}
+	var lists []application.List
+	for _, entries := range of {
+		lists = append(lists, entries[0].List)
+	}
+	for i := range 1200 { // more than an adapter may ask for at once
+		lists = append(lists, application.List{Queue: domain.QueueName("x" + string(rune('a'+i%26))), Priority: i % 10})
+	}
+	if got, err := q.Oldest(t.Context(), lists...); err != nil || len(got) != len(of) {
+		t.Errorf("%d lists have an oldest entry, error %v, want %d", len(got), err, len(of))
+	}
+}
