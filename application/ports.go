@@ -258,11 +258,12 @@ type BulkRepository interface {
 	Add(ctx context.Context, b Bulk) error
 	// Get returns it, or domain.ErrBulkNotFound.
 	Get(ctx context.Context, id BulkID) (Bulk, error)
-	// Step takes one action that is not done and that nobody else is at, lists what
-	// matches next, lets decide change each task, and stores what changed together
-	// with the action's progress in one transaction. What decide refuses is left as
-	// it is and counted as skipped. It waits for whoever is changing one of the
-	// tasks. found is false if there is no action to be done.
+	// Step takes the oldest action that is not done and that nobody else is at, lists
+	// what matches next, lets decide change each task, and stores what changed
+	// together with the action's progress in one transaction. What decide refuses, or
+	// leaves as it is, counts as skipped, and so does a task that cannot be read. It
+	// waits for whoever is changing one of the tasks, and leaves out what does not
+	// match any more. found is false if there is no action to be done.
 	Step(ctx context.Context, s BulkStep) (b Bulk, changed []*domain.Task, found bool, err error)
 }
 
