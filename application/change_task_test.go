@@ -49,7 +49,7 @@ func TestCancelTask_ReturnsACanceledTaskAsItIsAndStoresNothing(t *testing.T) {
 	got, err := cancelTask(p).Run(t.Context(), application.CancelTaskInput{ID: task.ID()})
 
 	must(t, err)
-	same(t, "task", got.State(), before)
+	alike(t, "task", got.State(), before)
 }
 
 func TestCancelTask_NamesTheStatusOfATaskThatCannotBeCanceled(t *testing.T) {
@@ -141,7 +141,7 @@ func TestReopenTask_PushesTheTaskOnceItIsStored(t *testing.T) {
 		gomock.InOrder(
 			p.tasks.EXPECT().Get(anyArg, task.ID()).Return(task, nil),
 			p.tasks.EXPECT().Save(anyArg, task).Return(nil),
-			p.queue.EXPECT().Push(anyArg, application.Entry{ID: task.ID(), QueuedAt: now()}).Return(nil),
+			p.queue.EXPECT().Push(anyArg, entry(task.ID(), now())).Return(nil),
 		)
 		p.sends(application.SignalChanged, task.ID())
 

@@ -11,10 +11,10 @@ import (
 	"github.com/millrace/millrace/domain"
 )
 
-// sight is what a sweep for stranded tasks finds before it decides.
+// sight is what a sweep for stranded tasks finds in a list before it decides.
 type sight struct {
 	candidates bool
-	oldest     time.Duration // age of the oldest entry on the queue; 0: the queue is empty
+	oldest     time.Duration // age of the oldest entry on the list; 0: it is empty
 	err        error         // of the queue
 }
 
@@ -22,28 +22,52 @@ type sight struct {
 // age of what each sweep took as stranded; 0: it took nothing.
 func sweepsFor(t *testing.T, sights ...sight) []time.Duration {
 	t.Helper()
-	bounds := make([]time.Duration, len(sights))
+	return listSweepsFor(t, map[application.List][]sight{defaultList: sights})[defaultList]
+}
+
+// listSweepsFor does so for several lists; each has as many sights.
+func listSweepsFor(t *testing.T, sights map[application.List][]sight) map[application.List][]time.Duration {
+	t.Helper()
+	bounds, sweeps := map[application.List][]time.Duration{}, 0
+	for l, s := range sights {
+		bounds[l], sweeps = make([]time.Duration, len(s)), len(s)
+	}
 	synctest.Test(t, func(t *testing.T) {
 		p, turn := newPorts(t), -1
-		p.dispatch.EXPECT().AnyQueuedBefore(anyArg, anyArg).DoAndReturn(func(_ context.Context, before time.Time) (bool, error) {
+		p.dispatch.EXPECT().QueuedBefore(anyArg, anyArg).DoAndReturn(func(_ context.Context, before time.Time) (lists []application.List, _ error) {
 			turn++
 			same(t, "age of a candidate", now().Sub(before), strandedGrace)
-			return sights[turn].candidates, nil
-		}).Times(len(sights))
-		p.queue.EXPECT().Oldest(anyArg).DoAndReturn(func(context.Context) (time.Time, bool, error) {
-			s := sights[turn]
-			if !s.candidates {
-				t.Error("the queue is asked although there are no candidates")
+			for l, s := range sights {
+				if s[turn].candidates {
+					lists = append(lists, l)
+				}
 			}
-			return now().Add(-s.oldest), s.oldest != 0, s.err
-		}).AnyTimes()
-		p.dispatch.EXPECT().Stranded(anyArg, anyArg, anyArg).DoAndReturn(
-			func(_ context.Context, before time.Time, _ application.SweepBatch) (application.Swept, error) {
-				bounds[turn] = now().Sub(before)
+			return lists, nil
+		}).Times(sweeps)
+		p.queue.EXPECT().Oldest(anyArg, anyArg).DoAndReturn(
+			func(_ context.Context, lists ...application.List) (map[application.List]time.Time, error) {
+				oldest := map[application.List]time.Time{}
+				for _, l := range lists {
+					s := sights[l][turn]
+					if !s.candidates {
+						t.Errorf("the queue is asked of %v although there are no candidates", l)
+					}
+					if s.err != nil {
+						return nil, s.err
+					}
+					if s.oldest != 0 {
+						oldest[l] = now().Add(-s.oldest)
+					}
+				}
+				return oldest, nil
+			}).AnyTimes()
+		p.dispatch.EXPECT().Stranded(anyArg, anyArg, anyArg, anyArg).DoAndReturn(
+			func(_ context.Context, l application.List, before time.Time, _ application.SweepBatch) (application.Swept, error) {
+				bounds[l][turn] = now().Sub(before)
 				return application.Swept{}, nil
 			}).AnyTimes()
 		p.events.EXPECT().Turn("stranded", domain.ErrUnavailable).AnyTimes()
-		runFor(t, p, time.Duration(len(sights))*strandedEvery)
+		runFor(t, p, time.Duration(sweeps)*strandedEvery)
 	})
 	return bounds
 }
@@ -94,14 +118,14 @@ func TestDispatcher_TakesAsStrandedWhatTwoSweepsRunningHaveFound(t *testing.T) {
 func TestDispatcher_MarksAndPushesWhatIsStranded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, task := newPorts(t), newTask(t)
-		p.dispatch.EXPECT().AnyQueuedBefore(anyArg, anyArg).Return(true, nil).Times(2)
-		p.queue.EXPECT().Oldest(anyArg).Return(time.Time{}, false, nil).Times(2)
-		p.dispatch.EXPECT().Stranded(anyArg, anyArg, anyArg).DoAndReturn(
-			func(_ context.Context, _ time.Time, b application.SweepBatch) (application.Swept, error) {
+		p.dispatch.EXPECT().QueuedBefore(anyArg, anyArg).Return([]application.List{defaultList}, nil).Times(2)
+		p.queue.EXPECT().Oldest(anyArg, defaultList).Return(nil, nil).Times(2)
+		p.dispatch.EXPECT().Stranded(anyArg, defaultList, anyArg, anyArg).DoAndReturn(
+			func(_ context.Context, _ application.List, _ time.Time, b application.SweepBatch) (application.Swept, error) {
 				return deciding(t, b, task), nil
 			})
 		p.events.EXPECT().Swept("stranded", 1)
-		p.queue.EXPECT().Push(anyArg, application.Entry{ID: task.ID(), QueuedAt: now().Add(2 * strandedEvery)}).Return(nil)
+		p.queue.EXPECT().Push(anyArg, entry(task.ID(), now().Add(2*strandedEvery))).Return(nil)
 
 		runFor(t, p, 2*strandedEvery)
 
@@ -112,8 +136,8 @@ func TestDispatcher_MarksAndPushesWhatIsStranded(t *testing.T) {
 func TestDispatcher_TellsThatTheQueueCannotBeAsked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPorts(t)
-		p.dispatch.EXPECT().AnyQueuedBefore(anyArg, anyArg).Return(true, nil)
-		p.queue.EXPECT().Oldest(anyArg).Return(time.Time{}, false, domain.ErrUnavailable)
+		p.dispatch.EXPECT().QueuedBefore(anyArg, anyArg).Return([]application.List{defaultList}, nil)
+		p.queue.EXPECT().Oldest(anyArg, defaultList).Return(nil, domain.ErrUnavailable)
 		p.events.EXPECT().Turn("stranded", domain.ErrUnavailable)
 
 		runFor(t, p, strandedEvery)

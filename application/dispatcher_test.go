@@ -26,7 +26,8 @@ func newDispatcher(p *ports) *application.Dispatcher { return newDispatcherOf(p,
 
 func newDispatcherOf(p *ports, lease time.Duration) *application.Dispatcher {
 	cfg := application.WorkerConfig{Lease: lease, Retry: retryPolicy}
-	return application.NewDispatcher(application.WorkerInfo{ID: "w"}, cfg, p.dispatch, p.workers, p.queue, p.clock, p.events)
+	return application.NewDispatcher(application.WorkerInfo{ID: "w"}, cfg, p.dispatch, p.workers,
+		p.bulks, p.queue, p.signals, p.clock, p.events)
 }
 
 // runFor runs the dispatcher for so long, and all that happens by then. Sweeps
@@ -38,9 +39,11 @@ func runFor(t *testing.T, p *ports, d time.Duration) {
 
 func run(t *testing.T, p *ports, dispatcher *application.Dispatcher, d time.Duration) {
 	t.Helper()
-	p.dispatch.EXPECT().Due(anyArg, anyArg, anyArg).AnyTimes()
+	p.dispatch.EXPECT().NextDue(anyArg).AnyTimes()
 	p.dispatch.EXPECT().Abandoned(anyArg, anyArg, anyArg).AnyTimes()
-	p.dispatch.EXPECT().AnyQueuedBefore(anyArg, anyArg).AnyTimes()
+	p.dispatch.EXPECT().QueuedBefore(anyArg, anyArg).AnyTimes()
+	p.dispatch.EXPECT().ForgetKeys(anyArg, anyArg, anyArg).AnyTimes()
+	p.bulks.EXPECT().Step(anyArg, anyArg).AnyTimes()
 	p.workers.EXPECT().Forget(anyArg, anyArg).AnyTimes()
 	p.events.EXPECT().Turn(anyArg, nil).AnyTimes()
 	ctx, stop := context.WithTimeout(t.Context(), d+time.Microsecond)
@@ -82,7 +85,7 @@ func TestDispatcher_PushesWhatIsDueOnceItsMarkIsStored(t *testing.T) {
 					return deciding(t, b, task), nil
 				}),
 			p.events.EXPECT().Swept("due", 1),
-			p.queue.EXPECT().Push(anyArg, application.Entry{ID: task.ID(), QueuedAt: now()}).Return(nil),
+			p.queue.EXPECT().Push(anyArg, entry(task.ID(), now())).Return(nil),
 		)
 
 		must(t, newDispatcher(p).Due(t.Context()))
@@ -108,7 +111,7 @@ func TestDispatcher_ReturnsThatItCouldNotPush(t *testing.T) {
 func TestDispatcher_TellsWhatBecameOfEachTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPorts(t)
-		p.dispatch.EXPECT().Due(anyArg, anyArg, anyArg).Return(application.Swept{}, domain.ErrUnavailable).Times(2)
+		p.dispatch.EXPECT().NextDue(anyArg).Return(time.Time{}, false, domain.ErrUnavailable).Times(2)
 		gomock.InOrder(
 			p.events.EXPECT().Turn("due", domain.ErrUnavailable).Times(2),
 			p.events.EXPECT().Turn("due", nil),
@@ -158,10 +161,14 @@ func TestDispatcher_PassesOverWhatCannotBeHandledAndTellsOfIt(t *testing.T) {
 
 func TestDispatcher_RefillPushesAllThatIsMarkedHoweverLately(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p, tasks := newPorts(t), tasksOf(t, 2)
-		p.dispatch.EXPECT().Stranded(anyArg, now().Add(time.Microsecond), anyArg).Return(application.Swept{Found: 2, Changed: tasks}, nil)
-		p.events.EXPECT().Swept("stranded", 2)
-		p.queue.EXPECT().Push(anyArg, entriesOf(tasks...)...).Return(nil)
+		p, tasks, now := newPorts(t), tasksOf(t, 2), now()
+		before, urgent := now.Add(time.Microsecond), application.List{Queue: "mail", Priority: 9}
+		p.dispatch.EXPECT().QueuedBefore(anyArg, before).Return([]application.List{urgent, defaultList}, nil)
+		for i, l := range []application.List{urgent, defaultList} {
+			p.dispatch.EXPECT().Stranded(anyArg, l, before, anyArg).Return(application.Swept{Found: 1, Changed: tasks[i : i+1]}, nil)
+			p.queue.EXPECT().Push(anyArg, entriesOf(tasks[i])...).Return(nil)
+		}
+		p.events.EXPECT().Swept("stranded", 1).Times(2)
 
 		must(t, newDispatcher(p).Refill(t.Context()))
 	})
@@ -187,10 +194,9 @@ func TestDispatcher_RescuesWhatIsAbandonedAndPushesNothingYet(t *testing.T) {
 func TestDispatcher_EndsWithItsContextAndTellsNothingOfIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPorts(t)
-		p.dispatch.EXPECT().Due(anyArg, anyArg, anyArg).DoAndReturn(
-			func(ctx context.Context, _ time.Time, _ application.SweepBatch) (application.Swept, error) {
-				return application.Swept{}, untilEnded(ctx)
-			})
+		p.dispatch.EXPECT().NextDue(anyArg).DoAndReturn(func(ctx context.Context) (time.Time, bool, error) {
+			return time.Time{}, false, untilEnded(ctx)
+		})
 
 		runFor(t, p, time.Second) // runFor expects no failed turn
 	})

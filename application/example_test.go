@@ -25,7 +25,7 @@ func (noon) Now() time.Time { return time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC
 
 // Adapters are swapped by mocks of their ports: here the queue is away, which no
 // real one is on demand, and the task is accepted all the same.
-func ExampleSubmitTask() {
+func ExampleSubmitTasks() {
 	ctrl := gomock.NewController(quiet{})
 	tasks, queue := mocks.NewMockTaskRepository(ctrl), mocks.NewMockQueue(ctrl)
 	gomock.InOrder(
@@ -33,9 +33,9 @@ func ExampleSubmitTask() {
 		queue.EXPECT().Push(gomock.Any(), gomock.Any()).Return(domain.ErrUnavailable),
 	)
 
-	submit := application.NewSubmitTask(tasks, queue, noon{}, application.SubmitLimits{MessageBytes: 1024, MaxAttempts: 3})
-	task, err := submit.Run(context.Background(), application.SubmitTaskInput{Message: "Hello World"})
+	submit := application.NewSubmitTasks(tasks, queue, noon{}, application.SubmitLimits{MessageBytes: 1024, MaxAttempts: 3})
+	got, err := submit.Run(context.Background(), application.SubmitTasksInput{Tasks: []domain.TaskSpec{{Message: "Hello World"}}})
 
-	fmt.Println(task.Message(), task.Status(), err)
+	fmt.Println(got.Tasks[0].Message(), got.Tasks[0].Status(), err)
 	// Output: Hello World pending <nil>
 }

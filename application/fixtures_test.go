@@ -8,8 +8,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"go.uber.org/mock/gomock"
 
+	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/application/mocks"
 	"github.com/millrace/millrace/domain"
 )
@@ -26,6 +28,9 @@ type ports struct {
 	tasks    *mocks.MockTaskRepository
 	workers  *mocks.MockWorkerRepository
 	dispatch *mocks.MockDispatchRepository
+	search   *mocks.MockTaskSearch
+	queues   *mocks.MockQueueRepository
+	bulks    *mocks.MockBulkRepository
 	queue    *mocks.MockQueue
 	signals  *mocks.MockSignals
 	handler  *mocks.MockHandler
@@ -40,6 +45,9 @@ func newPorts(t *testing.T) *ports {
 		tasks:    mocks.NewMockTaskRepository(ctrl),
 		workers:  mocks.NewMockWorkerRepository(ctrl),
 		dispatch: mocks.NewMockDispatchRepository(ctrl),
+		search:   mocks.NewMockTaskSearch(ctrl),
+		queues:   mocks.NewMockQueueRepository(ctrl),
+		bulks:    mocks.NewMockBulkRepository(ctrl),
 		queue:    mocks.NewMockQueue(ctrl),
 		signals:  mocks.NewMockSignals(ctrl),
 		handler:  mocks.NewMockHandler(ctrl),
@@ -64,6 +72,14 @@ func newTask(t *testing.T) *domain.Task {
 	task.MarkStored()
 	return task
 }
+
+// entry is the hint for a task in the default queue.
+func entry(id domain.TaskID, queuedAt time.Time) application.Entry {
+	return application.Entry{List: defaultList, ID: id, QueuedAt: queuedAt}
+}
+
+// defaultList is the list of a task that says nothing.
+var defaultList = application.List{Queue: domain.DefaultQueue}
 
 // taken makes a task that worker "w" has claimed for a minute.
 func taken(t *testing.T) *domain.Task {
@@ -108,6 +124,14 @@ func same[T comparable](t *testing.T, what string, got, want T) {
 	t.Helper()
 	if got != want {
 		t.Errorf("%s: got %v, want %v", what, got, want)
+	}
+}
+
+// alike does so for what is made of parts.
+func alike[T any](t *testing.T, what string, got, want T) {
+	t.Helper()
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", what, diff)
 	}
 }
 

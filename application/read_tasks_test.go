@@ -53,14 +53,19 @@ func TestListTasks_TellsWhetherThereIsMore(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p, stored := newPorts(t), tasksOf(t, c.stored)
-			p.tasks.EXPECT().List(anyArg, anyArg).DoAndReturn(func(_ context.Context, q application.TaskQuery) ([]*domain.Task, error) {
-				return stored[:min(q.Limit, len(stored))], nil
+			p.search.EXPECT().List(anyArg, anyArg).DoAndReturn(func(_ context.Context, q application.TaskQuery) (application.TaskList, error) {
+				return application.TaskList{Tasks: stored[:min(q.Limit, len(stored))]}, nil
 			})
 
-			page, err := application.NewListTasks(p.tasks).Run(t.Context(), application.TaskQuery{Limit: c.limit})
+			page, err := application.NewListTasks(p.search).Run(t.Context(), application.TaskQuery{Limit: c.limit})
 
 			must(t, err)
-			same(t, "more", page.More, c.more)
+			want := domain.TaskID{}
+			if c.more {
+				want = stored[c.want-1].ID()
+			}
+			same(t, "next", page.Next, want)
+			same(t, "window", page.Window, 0)
 			if !slices.Equal(page.Tasks, stored[:c.want]) {
 				t.Errorf("got %d tasks, want the first %d", len(page.Tasks), c.want)
 			}
@@ -70,12 +75,13 @@ func TestListTasks_TellsWhetherThereIsMore(t *testing.T) {
 
 func TestListTasks_PassesOnWhatItIsAskedFor(t *testing.T) {
 	p, below := newPorts(t), newTask(t).ID()
-	p.tasks.EXPECT().List(anyArg, application.TaskQuery{
-		Statuses: []domain.Status{domain.StatusFailed}, Before: below, Limit: 11,
-	}).Return(nil, nil)
+	failedOnly := application.TaskFilter{Statuses: []domain.Status{domain.StatusFailed}}
+	p.search.EXPECT().List(anyArg, application.TaskQuery{
+		TaskFilter: failedOnly, Before: below, Limit: 11, Window: application.SearchWindow,
+	}).Return(application.TaskList{}, nil)
 
-	_, err := application.NewListTasks(p.tasks).Run(t.Context(), application.TaskQuery{
-		Statuses: []domain.Status{domain.StatusFailed}, Before: below, Limit: 10,
+	_, err := application.NewListTasks(p.search).Run(t.Context(), application.TaskQuery{
+		TaskFilter: failedOnly, Before: below, Limit: 10,
 	})
 
 	must(t, err)
@@ -83,7 +89,7 @@ func TestListTasks_PassesOnWhatItIsAskedFor(t *testing.T) {
 
 func TestListTasks_RefusesALimitOutOfBounds(t *testing.T) {
 	for _, limit := range []int{-1, application.MaxPageSize + 1} {
-		_, err := application.NewListTasks(newPorts(t).tasks).Run(t.Context(), application.TaskQuery{Limit: limit})
+		_, err := application.NewListTasks(newPorts(t).search).Run(t.Context(), application.TaskQuery{Limit: limit})
 
 		same(t, "field", wantCode(t, err, domain.CodeInvalid).Fields[0].Field, "limit")
 	}
@@ -91,9 +97,9 @@ func TestListTasks_RefusesALimitOutOfBounds(t *testing.T) {
 
 func TestListTasks_SaysThatTheStoreIsAway(t *testing.T) {
 	p := newPorts(t)
-	p.tasks.EXPECT().List(anyArg, anyArg).Return(nil, domain.ErrUnavailable)
+	p.search.EXPECT().List(anyArg, anyArg).Return(application.TaskList{}, domain.ErrUnavailable)
 
-	_, err := application.NewListTasks(p.tasks).Run(t.Context(), application.TaskQuery{})
+	_, err := application.NewListTasks(p.search).Run(t.Context(), application.TaskQuery{})
 
 	wantError(t, err, domain.ErrUnavailable)
 }

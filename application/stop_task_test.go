@@ -54,7 +54,7 @@ func TestCancelTask_HintsAgainWhenATaskIsAskedAgainAndStoresNothing(t *testing.T
 	got, err := stopTask(t, p, task.ID(), nil)
 
 	must(t, err)
-	same(t, "task", got.State(), before)
+	alike(t, "task", got.State(), before)
 }
 
 func TestCancelTask_WithStopCancelsATaskThatWaits(t *testing.T) {
@@ -79,7 +79,7 @@ func TestCancelTask_WithStopReturnsACanceledTaskAsItIs(t *testing.T) {
 	got, err := stopTask(t, p, task.ID(), nil)
 
 	must(t, err)
-	same(t, "task", got.State(), before)
+	alike(t, "task", got.State(), before)
 }
 
 func TestCancelTask_WithStopNamesTheStatusOfATaskThatHasEnded(t *testing.T) {

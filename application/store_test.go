@@ -3,7 +3,6 @@ package application_test
 import (
 	"context"
 	"sync"
-	"time"
 
 	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/domain"
@@ -92,10 +91,10 @@ func (s *store) save(_ context.Context, t *domain.Task) error {
 	})
 }
 
-func (s *store) claim(_ context.Context, c application.ClaimRequest) ([]*domain.Task, error) {
+func (s *store) claim(_ context.Context, c application.ClaimRequest) (application.Claimed, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var claimed []*domain.Task
+	var claimed application.Claimed
 	for _, id := range c.IDs {
 		_ = s.locked(id, func(t *domain.Task) error { // what cannot be claimed is left out
 			if err := t.Claim(c.Claim, c.Now); err != nil {
@@ -103,69 +102,11 @@ func (s *store) claim(_ context.Context, c application.ClaimRequest) ([]*domain.
 			}
 			t.MarkStored()
 			s.tasks[id] = t.State()
-			claimed = append(claimed, t)
+			claimed.Tasks = append(claimed.Tasks, t)
 			return nil
 		})
 	}
 	return claimed, nil
-}
-
-// pullWait is how long a pull waits for an entry.
-const pullWait = 5 * time.Second
-
-// line is the queue from which the mocks of one answer.
-type line struct {
-	mu      sync.Mutex
-	entries []application.Entry
-	pushed  chan struct{} // holds a token after a push
-}
-
-func newLine() *line { return &line{pushed: make(chan struct{}, 1)} }
-
-func (l *line) push(_ context.Context, entries ...application.Entry) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.entries = append(l.entries, entries...)
-	select {
-	case l.pushed <- struct{}{}:
-	default:
-	}
-	return nil
-}
-
-func (l *line) pull(ctx context.Context, n int) ([]application.Entry, error) {
-	timeout := time.After(pullWait)
-	for {
-		if taken := l.take(n); len(taken) > 0 {
-			return taken, nil
-		}
-		select {
-		case <-l.pushed:
-		case <-timeout:
-			return nil, nil
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	}
-}
-
-func (l *line) take(n int) []application.Entry {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	taken := l.entries[:min(n, len(l.entries))]
-	l.entries = l.entries[len(taken):]
-	return taken
-}
-
-// ids returns what is on the queue.
-func (l *line) ids() []domain.TaskID {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	ids := make([]domain.TaskID, len(l.entries))
-	for i, e := range l.entries {
-		ids[i] = e.ID
-	}
-	return ids
 }
 
 // air is what the mocks of Signals send through: whoever listens hears it.

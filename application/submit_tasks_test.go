@@ -13,13 +13,18 @@ import (
 	"github.com/millrace/millrace/domain"
 )
 
-var submitLimits = application.SubmitLimits{MessageBytes: 16, MaxAttempts: 7}
+var submitLimits = application.SubmitLimits{MessageBytes: 16, MaxAttempts: 7, KeyLife: 24 * time.Hour}
 
-func submitTask(p *ports) *application.SubmitTask {
-	return application.NewSubmitTask(p.tasks, p.queue, p.clock, submitLimits)
+func submitTasks(p *ports) *application.SubmitTasks {
+	return application.NewSubmitTasks(p.tasks, p.queue, p.clock, submitLimits)
 }
 
-func TestSubmitTask_StoresTheTaskBeforeItPushesIt(t *testing.T) {
+// one is a request for one task.
+func one(message string) application.SubmitTasksInput {
+	return application.SubmitTasksInput{Tasks: []domain.TaskSpec{{Message: message}}}
+}
+
+func TestSubmitTasks_StoresTheTaskBeforeItPushesIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPorts(t)
 		var stored *domain.Task
@@ -30,15 +35,17 @@ func TestSubmitTask_StoresTheTaskBeforeItPushesIt(t *testing.T) {
 			}),
 			p.queue.EXPECT().Push(anyArg, anyArg).DoAndReturn(func(_ context.Context, entries ...application.Entry) error {
 				same(t, "entries", len(entries), 1)
-				same(t, "entry", entries[0], application.Entry{ID: stored.ID(), QueuedAt: now()})
+				same(t, "entry", entries[0], entry(stored.ID(), now()))
 				return nil
 			}),
 		)
 
-		task, err := submitTask(p).Run(t.Context(), application.SubmitTaskInput{Message: "Hello World"})
+		got, err := submitTasks(p).Run(t.Context(), one("Hello World"))
 
 		must(t, err)
-		same(t, "task", task.State(), stored.State())
+		same(t, "tasks", len(got.Tasks), 1)
+		task := got.Tasks[0]
+		alike(t, "task", task.State(), stored.State())
 		same(t, "message", task.Message(), "Hello World")
 		same(t, "status", task.Status(), domain.StatusPending)
 		same(t, "max attempts", task.State().MaxAttempts, submitLimits.MaxAttempts)
@@ -46,29 +53,27 @@ func TestSubmitTask_StoresTheTaskBeforeItPushesIt(t *testing.T) {
 	})
 }
 
-func TestSubmitTask_PushesNothingWhenTheTaskCannotBeStored(t *testing.T) {
+func TestSubmitTasks_PushesNothingWhenTheTaskCannotBeStored(t *testing.T) {
 	p := newPorts(t)
 	p.tasks.EXPECT().Add(anyArg, anyArg).Return(domain.ErrUnavailable)
 
-	task, err := submitTask(p).Run(t.Context(), application.SubmitTaskInput{Message: "Hello World"})
+	got, err := submitTasks(p).Run(t.Context(), one("Hello World"))
 
 	wantError(t, err, domain.ErrUnavailable)
-	if task != nil {
-		t.Errorf("got task %v, want none", task)
-	}
+	same(t, "tasks", len(got.Tasks), 0)
 }
 
-func TestSubmitTask_AcceptsTheTaskWhenThePushFails(t *testing.T) {
+func TestSubmitTasks_AcceptsTheTaskWhenThePushFails(t *testing.T) {
 	p := newPorts(t)
 	p.tasks.EXPECT().Add(anyArg, anyArg).Return(nil)
 	p.queue.EXPECT().Push(anyArg, anyArg).Return(domain.ErrUnavailable)
 
-	_, err := submitTask(p).Run(t.Context(), application.SubmitTaskInput{Message: "Hello World"})
+	_, err := submitTasks(p).Run(t.Context(), one("Hello World"))
 
 	must(t, err)
 }
 
-func TestSubmitTask_WaitsTwoSecondsForAPushThatHangs(t *testing.T) {
+func TestSubmitTasks_WaitsTwoSecondsForAPushThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPorts(t)
 		p.tasks.EXPECT().Add(anyArg, anyArg).Return(nil)
@@ -77,14 +82,14 @@ func TestSubmitTask_WaitsTwoSecondsForAPushThatHangs(t *testing.T) {
 		})
 		begun := time.Now()
 
-		_, err := submitTask(p).Run(t.Context(), application.SubmitTaskInput{Message: "Hello World"})
+		_, err := submitTasks(p).Run(t.Context(), one("Hello World"))
 
 		must(t, err)
 		same(t, "time taken", time.Since(begun), 2*time.Second)
 	})
 }
 
-func TestSubmitTask_PushesTheTaskOfAClientThatHangsUpAfterTheCommit(t *testing.T) {
+func TestSubmitTasks_PushesTheTaskOfAClientThatHangsUpAfterTheCommit(t *testing.T) {
 	p := newPorts(t)
 	ctx, hangUp := context.WithCancel(t.Context())
 	p.tasks.EXPECT().Add(anyArg, anyArg).DoAndReturn(func(context.Context, ...*domain.Task) error {
@@ -96,12 +101,12 @@ func TestSubmitTask_PushesTheTaskOfAClientThatHangsUpAfterTheCommit(t *testing.T
 		return nil
 	})
 
-	_, err := submitTask(p).Run(ctx, application.SubmitTaskInput{Message: "Hello World"})
+	_, err := submitTasks(p).Run(ctx, one("Hello World"))
 
 	must(t, err)
 }
 
-func TestSubmitTask_RefusesWhatCannotBeStoredAsItIs(t *testing.T) {
+func TestSubmitTasks_RefusesWhatCannotBeStoredAsItIs(t *testing.T) {
 	for name, c := range map[string]struct {
 		message string
 		code    domain.Code
@@ -112,7 +117,7 @@ func TestSubmitTask_RefusesWhatCannotBeStoredAsItIs(t *testing.T) {
 		"NotUTF8": {"a\xffb", domain.CodeInvalid},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := submitTask(newPorts(t)).Run(t.Context(), application.SubmitTaskInput{Message: c.message})
+			_, err := submitTasks(newPorts(t)).Run(t.Context(), one(c.message))
 
 			e := wantCode(t, err, c.code)
 			if len(e.Fields) != 1 || e.Fields[0].Field != "message" {
@@ -122,12 +127,12 @@ func TestSubmitTask_RefusesWhatCannotBeStoredAsItIs(t *testing.T) {
 	}
 }
 
-func TestSubmitTask_AcceptsAMessageOfTheGreatestLength(t *testing.T) {
+func TestSubmitTasks_AcceptsAMessageOfTheGreatestLength(t *testing.T) {
 	p := newPorts(t)
 	p.tasks.EXPECT().Add(anyArg, anyArg).Return(nil)
 	p.queue.EXPECT().Push(anyArg, anyArg).Return(nil)
 
-	_, err := submitTask(p).Run(t.Context(), application.SubmitTaskInput{Message: strings.Repeat("x", submitLimits.MessageBytes)})
+	_, err := submitTasks(p).Run(t.Context(), one(strings.Repeat("x", submitLimits.MessageBytes)))
 
 	must(t, err)
 }

@@ -20,7 +20,8 @@ func TestWorker_NumbersItsBeatsAndSaysWhoItIs(t *testing.T) {
 		for i, beat := range r.beats.list() {
 			same(t, "number", beat.Number, int64(i+1))
 			same(t, "interval", beat.Interval, r.cfg.Lease/10)
-			same(t, "worker", beat.Worker, application.WorkerInfo{ID: "w", Capacity: r.cfg.Capacity})
+			queues := []domain.QueueName{domain.DefaultQueue}
+			alike(t, "worker", beat.Worker, application.WorkerInfo{ID: "w", Queues: queues, Capacity: r.cfg.Capacity})
 		}
 		same(t, "beats", len(r.beats.list()), 3)
 	})
@@ -52,7 +53,7 @@ func TestWorker_ABeatListsAClaimInFlight(t *testing.T) {
 	onRig(t, func(t *testing.T, r *rig) {
 		ids := r.enqueue(2)
 		r.tasks.EXPECT().Claim(anyArg, anyArg).DoAndReturn(
-			func(ctx context.Context, c application.ClaimRequest) ([]*domain.Task, error) {
+			func(ctx context.Context, c application.ClaimRequest) (application.Claimed, error) {
 				time.Sleep(r.interval() + r.interval()/2)
 				return r.store.claim(ctx, c)
 			}).Times(1)
@@ -74,7 +75,7 @@ func TestWorker_ABeatListsAClaimInFlight(t *testing.T) {
 
 func TestWorker_ABeatDoesNotListAClaimThatFailed(t *testing.T) {
 	onRig(t, func(t *testing.T, r *rig) {
-		r.tasks.EXPECT().Claim(anyArg, anyArg).Return(nil, domain.ErrUnavailable).MinTimes(2)
+		r.tasks.EXPECT().Claim(anyArg, anyArg).Return(application.Claimed{}, domain.ErrUnavailable).MinTimes(2)
 		r.enqueue(1)
 		r.start()
 

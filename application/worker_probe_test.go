@@ -47,7 +47,7 @@ func TestWorkerProbe_IsWellWhileTheLoopsTurn(t *testing.T) {
 
 func TestWorkerProbe_FailsWhenAPullHangs(t *testing.T) {
 	onRig(t, func(_ *testing.T, r *rig) {
-		r.queue.EXPECT().Pull(anyArg, anyArg).DoAndReturn(func(ctx context.Context, _ int) ([]application.Entry, error) {
+		r.queue.EXPECT().Pull(anyArg, anyArg).DoAndReturn(func(ctx context.Context, _ application.PullRequest) ([]application.Entry, error) {
 			return nil, untilEnded(ctx)
 		})
 		r.start()
@@ -62,7 +62,7 @@ func TestWorkerProbe_FailsWhenAPullHangs(t *testing.T) {
 func TestWorkerProbe_FailsWhenEveryPullFailsUntilOneDoesNot(t *testing.T) {
 	onRig(t, func(_ *testing.T, r *rig) {
 		var back atomic.Bool
-		r.queue.EXPECT().Pull(anyArg, anyArg).DoAndReturn(func(context.Context, int) ([]application.Entry, error) {
+		r.queue.EXPECT().Pull(anyArg, anyArg).DoAndReturn(func(context.Context, application.PullRequest) ([]application.Entry, error) {
 			if !back.Load() {
 				return nil, domain.ErrUnavailable
 			}
@@ -84,7 +84,7 @@ func TestWorkerProbe_FailsWhenEveryPullFailsUntilOneDoesNot(t *testing.T) {
 
 func TestWorkerProbe_FailsWhenNothingCanBeClaimed(t *testing.T) {
 	onRig(t, func(_ *testing.T, r *rig) {
-		r.tasks.EXPECT().Claim(anyArg, anyArg).Return(nil, domain.ErrUnavailable).MinTimes(2)
+		r.tasks.EXPECT().Claim(anyArg, anyArg).Return(application.Claimed{}, domain.ErrUnavailable).MinTimes(2)
 		r.enqueue(1)
 		r.start()
 

@@ -38,8 +38,8 @@ func TestWorker_PullsOnlyAsManyAsThereAreFreeSlots(t *testing.T) {
 		if want := []int{3, 1}; !slices.Equal(r.asked.list(), want) {
 			t.Errorf("the pulls asked for %v, want %v", r.asked.list(), want)
 		}
-		if want := ids[3:]; !slices.Equal(r.line.ids(), want) {
-			t.Errorf("left on the queue: %v, want %v", r.line.ids(), want)
+		if want := ids[3:]; !slices.Equal(r.line.ids(domain.DefaultQueue), want) {
+			t.Errorf("left on the queue: %v, want %v", r.line.ids(domain.DefaultQueue), want)
 		}
 		pass(time.Minute + 1)
 		r.wantStatus(domain.StatusCompleted, ids...)
@@ -68,7 +68,8 @@ func TestWorker_NeverRunsMoreThanItsCapacity(t *testing.T) {
 
 func TestWorker_PullsAgainWhenTheQueueIsBack(t *testing.T) {
 	onRig(t, func(t *testing.T, r *rig) {
-		r.queue.EXPECT().Pull(anyArg, r.cfg.Capacity).Return(nil, domain.ErrUnavailable).Times(5)
+		all := application.PullRequest{Queues: []domain.QueueName{domain.DefaultQueue}, Max: r.cfg.Capacity, Wait: pullWait}
+		r.queue.EXPECT().Pull(anyArg, all).Return(nil, domain.ErrUnavailable).Times(5)
 		r.events.EXPECT().Turn("pull", domain.ErrUnavailable).Times(5)
 		r.handles(returning(nil))
 		id := r.enqueueOne()
@@ -86,7 +87,7 @@ func TestWorker_WaitsLongerFromTryToTryUntilAPullWorks(t *testing.T) {
 	onRig(t, func(t *testing.T, r *rig) {
 		const pullsScripted, works = 20, 15 // the others fail
 		var pulls record[time.Time]
-		r.queue.EXPECT().Pull(anyArg, anyArg).DoAndReturn(func(context.Context, int) ([]application.Entry, error) {
+		r.queue.EXPECT().Pull(anyArg, anyArg).DoAndReturn(func(context.Context, application.PullRequest) ([]application.Entry, error) {
 			pulls.add(now())
 			if len(pulls.list()) == works {
 				return nil, nil
@@ -115,7 +116,7 @@ func TestWorker_SkipsWhatTheClaimLeftOutAndTellsOfUnknownIDs(t *testing.T) {
 		ids := r.enqueue(2)
 		unknown := newTask(t).ID()
 		must(t, r.store.change(ids[0], func(task *domain.Task) error { return task.Cancel(now()) }))
-		must(t, r.line.push(t.Context(), application.Entry{ID: unknown}, application.Entry{ID: ids[1]}))
+		must(t, r.line.push(t.Context(), entry(unknown, now()), entry(ids[1], now())))
 		r.events.EXPECT().EntryDropped(unknown)
 		r.handler.EXPECT().Handle(anyArg, anyArg).DoAndReturn(forTime(time.Minute).handle).Times(1)
 
@@ -131,12 +132,12 @@ func TestWorker_SkipsWhatTheClaimLeftOutAndTellsOfUnknownIDs(t *testing.T) {
 func TestWorker_RunsATaskOnceThatIsOnTheQueueTwice(t *testing.T) {
 	onRig(t, func(t *testing.T, r *rig) {
 		id := r.enqueueOne()
-		must(t, r.line.push(t.Context(), application.Entry{ID: id}))
+		must(t, r.line.push(t.Context(), entry(id, now())))
 		r.handler.EXPECT().Handle(anyArg, anyArg).DoAndReturn(forTime(2 * pullWait).handle).Times(1)
 
 		r.start()
 
-		same(t, "left on the queue", len(r.line.ids()), 0)
+		same(t, "left on the queue", len(r.line.ids(domain.DefaultQueue)), 0)
 		pass(pullWait)
 		same(t, "the next pull asks for", r.asked.last(), r.cfg.Capacity-1)
 		pass(pullWait)
@@ -148,12 +149,12 @@ func TestWorker_ClaimsTheSameIDsAgainBeforeItPullsMore(t *testing.T) {
 	onRig(t, func(t *testing.T, r *rig) {
 		ids := r.enqueue(2)
 		r.tasks.EXPECT().Claim(anyArg, anyArg).DoAndReturn(
-			func(_ context.Context, c application.ClaimRequest) ([]*domain.Task, error) {
+			func(_ context.Context, c application.ClaimRequest) (application.Claimed, error) {
 				r.calls.add("refused")
 				if !slices.Equal(c.IDs, ids) {
 					t.Errorf("claims %v, want %v", c.IDs, ids)
 				}
-				return nil, domain.ErrUnavailable
+				return application.Claimed{}, domain.ErrUnavailable
 			}).Times(3)
 		r.handles(untilTold)
 		r.start()
@@ -185,9 +186,9 @@ func TestWorker_AClaimCarriesTheNumberOfTheLastBeatComposedBefore(t *testing.T) 
 	onRig(t, func(t *testing.T, r *rig) {
 		var claims record[domain.Claim]
 		r.tasks.EXPECT().Claim(anyArg, anyArg).DoAndReturn(
-			func(_ context.Context, c application.ClaimRequest) ([]*domain.Task, error) {
+			func(_ context.Context, c application.ClaimRequest) (application.Claimed, error) {
 				claims.add(c.Claim)
-				return nil, nil
+				return application.Claimed{}, nil
 			}).Times(2)
 		r.start()
 		r.enqueue(1)
@@ -195,8 +196,8 @@ func TestWorker_AClaimCarriesTheNumberOfTheLastBeatComposedBefore(t *testing.T) 
 		r.enqueue(1)
 		pass(0)
 
-		timeout := r.cfg.TaskTimeout + 2*r.cfg.HandlerGrace
-		want := []domain.Claim{{Worker: "w", Beat: 1, Timeout: timeout}, {Worker: "w", Beat: 2, Timeout: timeout}}
+		timeout, grace := r.cfg.TaskTimeout, 2*r.cfg.HandlerGrace
+		want := []domain.Claim{{Worker: "w", Beat: 1, Timeout: timeout, Grace: grace}, {Worker: "w", Beat: 2, Timeout: timeout, Grace: grace}}
 		if !slices.Equal(claims.list(), want) {
 			t.Errorf("claims: got %v, want %v", claims.list(), want)
 		}

@@ -28,7 +28,8 @@ type rig struct {
 	// What the rig has answered, or was told.
 	calls record[string] // in order, without beats
 	beats record[application.Beat]
-	asked record[int]           // how many entries each pull wanted
+	asked record[int] // how many entries each pull wanted
+	pulls record[application.PullRequest]
 	ends  record[domain.Status] // of AttemptEnded
 }
 
@@ -39,7 +40,7 @@ func onRig(t *testing.T, test func(t *testing.T, r *rig)) {
 		test(t, &rig{
 			ports: newPorts(t), t: t, store: newStore(), line: newLine(), air: newAir(), ended: make(chan struct{}),
 			cfg: application.WorkerConfig{
-				Capacity: 3, Lease: 30 * time.Second, TaskTimeout: 5 * time.Minute, HandlerGrace: 3 * time.Second,
+				Queues: []application.QueueWeight{{Name: domain.DefaultQueue, Weight: 1}}, Capacity: 3, Lease: 30 * time.Second, TaskTimeout: 5 * time.Minute, HandlerGrace: 3 * time.Second,
 				ShutdownTimeout: 20 * time.Second, Retry: retryPolicy,
 			},
 		})
@@ -56,6 +57,7 @@ func (r *rig) start() {
 	r.workers.EXPECT().Beat(anyArg, anyArg).DoAndReturn(r.beat).AnyTimes()
 	r.workers.EXPECT().Leave(anyArg, anyArg).DoAndReturn(r.leave).AnyTimes()
 	r.queue.EXPECT().Push(anyArg, anyArg).DoAndReturn(r.line.push).AnyTimes()
+	r.queue.EXPECT().PutBack(anyArg, anyArg).DoAndReturn(r.line.putBack).AnyTimes()
 	r.queue.EXPECT().Pull(anyArg, anyArg).DoAndReturn(r.pull).AnyTimes()
 	r.signals.EXPECT().Send(anyArg).Do(r.air.send).AnyTimes()
 	r.signals.EXPECT().Listen(anyArg, anyArg, anyArg).DoAndReturn(r.air.listen).AnyTimes()
@@ -131,7 +133,7 @@ func (r *rig) save(ctx context.Context, t *domain.Task) error {
 	return r.store.save(ctx, t)
 }
 
-func (r *rig) claim(ctx context.Context, c application.ClaimRequest) ([]*domain.Task, error) {
+func (r *rig) claim(ctx context.Context, c application.ClaimRequest) (application.Claimed, error) {
 	r.calls.add("claim")
 	return r.store.claim(ctx, c)
 }
@@ -146,10 +148,11 @@ func (r *rig) leave(ctx context.Context, _ domain.WorkerID) error {
 	return ctx.Err()
 }
 
-func (r *rig) pull(ctx context.Context, n int) ([]application.Entry, error) {
+func (r *rig) pull(ctx context.Context, p application.PullRequest) ([]application.Entry, error) {
 	r.calls.add("pull")
-	r.asked.add(n)
-	return r.line.pull(ctx, n)
+	r.asked.add(p.Max)
+	r.pulls.add(p)
+	return r.line.pull(ctx, p)
 }
 
 func (r *rig) attemptEnded(t *domain.Task, _ time.Duration, _ error) {

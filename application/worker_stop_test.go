@@ -32,15 +32,15 @@ func TestWorker_EndsOnAStopBeforeItsFirstBeatIsAnswered(t *testing.T) {
 
 func TestWorker_PutsBackOnAStopWhatItPulledAndCouldNotClaim(t *testing.T) {
 	onRig(t, func(t *testing.T, r *rig) {
-		r.tasks.EXPECT().Claim(anyArg, anyArg).Return(nil, domain.ErrUnavailable).MinTimes(2)
+		r.tasks.EXPECT().Claim(anyArg, anyArg).Return(application.Claimed{}, domain.ErrUnavailable).MinTimes(2)
 		ids := r.enqueue(2)
 		r.start()
 		pass(time.Second)
-		same(t, "left on the queue", len(r.line.ids()), 0)
+		same(t, "left on the queue", len(r.line.ids(domain.DefaultQueue)), 0)
 
 		same(t, "time taken", r.stopAndWait(), 0)
 
-		if got := r.line.ids(); !slices.Equal(got, ids) {
+		if got := r.line.ids(domain.DefaultQueue); !slices.Equal(got, ids) {
 			t.Errorf("put back: got %v, want %v", got, ids)
 		}
 	})
@@ -49,15 +49,15 @@ func TestWorker_PutsBackOnAStopWhatItPulledAndCouldNotClaim(t *testing.T) {
 func TestWorker_PutsBackWhatAPullTookWhenTheStopCame(t *testing.T) {
 	onRig(t, func(t *testing.T, r *rig) {
 		ids := r.enqueue(2)
-		r.queue.EXPECT().Pull(anyArg, anyArg).DoAndReturn(func(ctx context.Context, n int) ([]application.Entry, error) {
+		r.queue.EXPECT().Pull(anyArg, anyArg).DoAndReturn(func(ctx context.Context, p application.PullRequest) ([]application.Entry, error) {
 			<-ctx.Done()
-			return r.line.take(n), nil
+			return r.line.take(p), nil
 		})
 		r.start()
 
 		r.stopAndWait()
 
-		if got := r.line.ids(); !slices.Equal(got, ids) {
+		if got := r.line.ids(domain.DefaultQueue); !slices.Equal(got, ids) {
 			t.Errorf("put back: got %v, want %v", got, ids)
 		}
 		if got, want := r.calls.list(), []string{"leave"}; !slices.Equal(got, want) {
@@ -68,8 +68,8 @@ func TestWorker_PutsBackWhatAPullTookWhenTheStopCame(t *testing.T) {
 
 func TestWorker_AQueueThatHangsDoesNotHoldUpTheStop(t *testing.T) {
 	onRig(t, func(t *testing.T, r *rig) {
-		r.tasks.EXPECT().Claim(anyArg, anyArg).Return(nil, domain.ErrUnavailable).MinTimes(1)
-		r.queue.EXPECT().Push(anyArg, anyArg).DoAndReturn(func(ctx context.Context, _ ...application.Entry) error {
+		r.tasks.EXPECT().Claim(anyArg, anyArg).Return(application.Claimed{}, domain.ErrUnavailable).MinTimes(1)
+		r.queue.EXPECT().PutBack(anyArg, anyArg).DoAndReturn(func(ctx context.Context, _ ...application.Entry) error {
 			return untilEnded(ctx)
 		})
 		r.enqueue(1)
@@ -83,7 +83,7 @@ func TestWorker_ReleasesOnAStopWhatItClaimedAndDidNotStart(t *testing.T) {
 	onRig(t, func(t *testing.T, r *rig) {
 		ids := r.enqueue(2)
 		r.tasks.EXPECT().Claim(anyArg, anyArg).DoAndReturn(
-			func(ctx context.Context, c application.ClaimRequest) ([]*domain.Task, error) {
+			func(ctx context.Context, c application.ClaimRequest) (application.Claimed, error) {
 				r.stop()
 				return r.store.claim(ctx, c)
 			})

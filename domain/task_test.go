@@ -62,11 +62,11 @@ func taskIn(t *testing.T, status domain.Status) *domain.Task {
 
 func TestNewTask_IsPendingAndQueuedFromBirth(t *testing.T) {
 	now := at(0.123456789).In(time.FixedZone("", 3600))
-	task, err := domain.NewTask(domain.TaskSpec{Message: "¡Hola! 🌍", Queue: domain.DefaultQueue, MaxAttempts: 4}, now)
+	task, err := domain.NewTask(domain.TaskSpec{Message: "¡Hola! 🌍", MaxAttempts: 4}, now)
 	must(t, err)
 	want := at(0.123456)
 	if diff := cmp.Diff(domain.TaskState{
-		ID: task.ID(), Message: "¡Hola! 🌍", Status: domain.StatusPending, MaxAttempts: 4, Version: 1,
+		ID: task.ID(), Message: "¡Hola! 🌍", Queue: domain.DefaultQueue, Status: domain.StatusPending, MaxAttempts: 4, Version: 1,
 		CreatedAt: want, UpdatedAt: want, RunAt: want, QueuedAt: want,
 	}, task.State()); diff != "" {
 		t.Errorf("state (-want +got):\n%s", diff)
