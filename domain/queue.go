@@ -88,6 +88,9 @@ func (r Rate) spent(n int) time.Duration {
 	return time.Duration(micros) * time.Microsecond
 }
 
+// bucket is the time in which an empty bucket becomes full.
+func (r Rate) bucket() time.Duration { return r.spent(r.Burst()) }
+
 // Limit says which of a queue's limits is in the way.
 type Limit string
 
@@ -143,36 +146,39 @@ func (q QueueState) Room(running int, now time.Time) Room {
 	return room
 }
 
+// clockSlack is more than clocks of processes that share a store differ by.
+const clockSlack = time.Second
+
 // tokens is how many tasks the rate lets start now, and how long it takes until
 // it is one more.
 func (q QueueState) tokens(now time.Time) (n int, again time.Duration) {
-	burst := q.Rate.Burst()
-	missing := q.FullAt.Sub(now)
-	if missing <= 0 {
+	burst, missing, bucket := q.Rate.Burst(), q.FullAt.Sub(now), q.Rate.bucket()
+	switch {
+	case missing <= 0:
 		return burst, 0
+	case missing > bucket+clockSlack: // the clock was stepped back: one start sets the bucket right again
+		return 1, 0
 	}
-	micros, per, count := missing.Microseconds(), q.Rate.Per.Microseconds(), int64(q.Rate.Count)
-	if micros > q.Rate.spent(burst).Microseconds() { // a clock that stepped back must not lock the queue for longer
-		micros = q.Rate.spent(burst).Microseconds()
-	}
-	spent := int((micros*count + per - 1) / per) // tokens that are not whole again
-	n = max(0, burst-spent)
-	return n, time.Duration(micros)*time.Microsecond - q.Rate.spent(burst-n-1)
+	micros, per, count := min(missing, bucket).Microseconds(), q.Rate.Per.Microseconds(), int64(q.Rate.Count)
+	spent := (micros*count + per - 1) / per // tokens that are not whole again
+	n = max(0, burst-int(spent))
+	return n, missing - time.Duration(int64(burst-n-1)*per/count)*time.Microsecond
 }
 
-// Take notes that n tasks start now.
+// Take notes that n tasks start now: no more than there is room for.
 func (q *QueueState) Take(n int, now time.Time) {
 	if q.Rate.Count == 0 || n == 0 {
 		return
 	}
-	from := moment(now)
-	if q.FullAt.After(from) {
+	now = moment(now)
+	from := now
+	if q.FullAt.After(now) {
 		from = q.FullAt
-		if limit := moment(now).Add(q.Rate.spent(q.Rate.Burst())); from.After(limit) {
-			from = limit
-		}
 	}
 	q.FullAt = from.Add(q.Rate.spent(n))
+	if empty := now.Add(q.Rate.bucket()); q.FullAt.After(empty) {
+		q.FullAt = empty
+	}
 }
 
 // QueueChange is what an operator asks of a queue's settings; nil leaves one as it is.
@@ -187,6 +193,11 @@ type QueueChange struct {
 func (q *QueueState) Change(c QueueChange) error {
 	if c.MaxRunning != nil && (*c.MaxRunning < 0 || *c.MaxRunning > maxRate) {
 		return Invalid("max_running", "must be from 1 to %d, or null for no limit", maxRate)
+	}
+	if c.Rate != nil && *c.Rate != (Rate{}) {
+		if _, err := ParseRate(c.Rate.String()); err != nil {
+			return err
+		}
 	}
 	if c.Paused != nil {
 		q.Paused = *c.Paused

@@ -3,6 +3,7 @@ package domain
 import (
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -80,7 +81,8 @@ func checkMetadata(pairs map[string]string) string {
 	if len(pairs) > MaxMetadata {
 		return fmt.Sprintf("must be at most %d pairs, not %d", MaxMetadata, len(pairs))
 	}
-	for key, value := range pairs {
+	for _, key := range slices.Sorted(maps.Keys(pairs)) { // the same answer every time
+		value := pairs[key]
 		switch {
 		case !metadataKey(key):
 			return fmt.Sprintf("%.80q is not a key: 1 to %d of A-Z, a-z, 0-9 and . _ -", key, MaxMetadataKey)
