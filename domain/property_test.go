@@ -127,8 +127,16 @@ func checkCounters(t *rapid.T, method string, before, after domain.TaskState) {
 	if method == "Claim" && grown["Claim"] != 1 {
 		t.Fatal("a claim did not raise the attempt")
 	}
-	if after.ID != before.ID || after.Message != before.Message || after.MaxAttempts != before.MaxAttempts || after.CreatedAt != before.CreatedAt {
+	if !reflect.DeepEqual(fixed(after), fixed(before)) {
 		t.Fatalf("%s changed what never changes:\n%+v to\n%+v", method, before, after)
+	}
+}
+
+// fixed is what never changes of a task.
+func fixed(s domain.TaskState) domain.TaskState {
+	return domain.TaskState{
+		ID: s.ID, Message: s.Message, MaxAttempts: s.MaxAttempts, CreatedAt: s.CreatedAt,
+		Queue: s.Queue, Priority: s.Priority, Timeout: s.Timeout, Metadata: s.Metadata, TraceParent: s.TraceParent,
 	}
 }
 
@@ -246,6 +254,11 @@ func TestTask_NoSequenceOfCallsBreaksARule(t *testing.T) {
 		task, err := domain.NewTask(domain.TaskSpec{
 			Message:     rapid.StringN(1, 20, -1).Filter(storable).Draw(t, "message"),
 			MaxAttempts: rapid.IntRange(1, 3).Draw(t, "max attempts"),
+			Queue:       rapid.SampledFrom([]domain.QueueName{"", "mail"}).Draw(t, "queue"),
+			Priority:    rapid.IntRange(0, domain.MaxPriority).Draw(t, "priority"),
+			Delay:       rapid.SampledFrom([]time.Duration{0, 0, 0, time.Minute}).Draw(t, "delay"),
+			Timeout:     rapid.SampledFrom([]time.Duration{0, time.Second}).Draw(t, "own timeout"),
+			Metadata:    rapid.SampledFrom([]map[string]string{nil, {"user": "7"}}).Draw(t, "metadata"),
 		}, now(t))
 		if err != nil {
 			t.Fatal(err)

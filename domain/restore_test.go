@@ -38,6 +38,11 @@ func TestRestore_RefusesWhatContradictsItself(t *testing.T) {
 		"running with a result":         {"processing", func(s *domain.TaskState) { s.Result = "done" }},
 		"failed with a result":          {"failed", func(s *domain.TaskState) { s.Result = "done" }},
 		"pending with half a result":    {"pending", func(s *domain.TaskState) { s.ResultTruncated = true }},
+		"no queue":                      {"pending", func(s *domain.TaskState) { s.Queue = "" }},
+		"a queue of no such name":       {"pending", func(s *domain.TaskState) { s.Queue = "A" }},
+		"a priority below":              {"pending", func(s *domain.TaskState) { s.Priority = -1 }},
+		"a priority above":              {"pending", func(s *domain.TaskState) { s.Priority = 10 }},
+		"a negative timeout":            {"pending", func(s *domain.TaskState) { s.Timeout = -1 }},
 		"completed by nobody":           {"completed", func(s *domain.TaskState) { s.Worker = "" }},
 		"completed and never claimed":   {"completed", func(s *domain.TaskState) { s.Attempt = 0 }},
 	} {
