@@ -71,7 +71,7 @@ type BulkTasksInput struct {
 }
 
 // Run begins the action: the dispatcher of any worker does it. An action that is
-// none is CodeInvalid.
+// none, or a filter that is out of bounds, is CodeInvalid.
 func (uc *BulkTasks) Run(ctx context.Context, in BulkTasksInput) (Bulk, error) {
 	if err := in.check(); err != nil {
 		return Bulk{}, err
@@ -98,6 +98,10 @@ func (uc *BulkTasks) Count(ctx context.Context, in BulkTasksInput) (n int, all b
 	return n, all, nil
 }
 
+// Check returns the error that Run and Count would return for an input that is
+// wrong: for a caller who has found something else wrong already, and names all of it.
+func (uc *BulkTasks) Check(in BulkTasksInput) error { return in.check() }
+
 // Get returns a bulk action as it is now, or domain.ErrBulkNotFound.
 func (uc *BulkTasks) Get(ctx context.Context, id BulkID) (Bulk, error) {
 	b, err := uc.bulks.Get(ctx, id)
@@ -108,11 +112,21 @@ func (uc *BulkTasks) Get(ctx context.Context, id BulkID) (Bulk, error) {
 }
 
 func (in BulkTasksInput) check() error {
+	var wrong []domain.FieldError
 	switch in.Action {
 	case BulkCancel, BulkStop, BulkRetry:
-		return nil
+	default:
+		wrong = domain.Invalid("action", "%.40q is not an action; one of cancel, stop, retry is", in.Action).Fields
 	}
-	return domain.Invalid("action", "%.40q is not an action; one of cancel, stop, retry is", in.Action)
+	if err := in.Filter.check(); err != nil {
+		for _, f := range domain.Public(err).Fields {
+			wrong = append(wrong, domain.FieldError{Field: "filter/" + f.Field, Detail: f.Detail})
+		}
+	}
+	if len(wrong) > 0 {
+		return domain.InvalidFields(wrong...)
+	}
+	return nil
 }
 
 // apply is what the action does to a task.

@@ -27,14 +27,14 @@ const (
 	ReasonNext      Reason = "next"        // nothing is in its way
 )
 
-// maxAhead is how many tasks are counted that are before another one.
-const maxAhead = 10_000
+// MaxAhead is how many tasks are counted that are before another one.
+const MaxAhead = 10_000
 
 // Explanation is one reason, and the figures that go with it.
 type Explanation struct {
 	Reason Reason
 	At     time.Time // when that is expected to change; zero: not known
-	Ahead  int       // ReasonBehind: so many; maxAhead means at least
+	Ahead  int       // ReasonBehind: so many; MaxAhead means at least
 	Limit  string    // ReasonLimit, ReasonRate: as it is set
 }
 
@@ -99,7 +99,7 @@ func (uc *ExplainTask) explain(ctx context.Context, t *domain.Task) ([]Explanati
 	if e, ok := uc.stranded(ctx, t, now); ok {
 		return append(reasons, e), nil
 	}
-	ahead, err := uc.queues.Ahead(ctx, t, maxAhead)
+	ahead, err := uc.queues.Ahead(ctx, t, MaxAhead)
 	if err != nil {
 		return nil, err
 	}

@@ -79,7 +79,7 @@ type TaskPage struct {
 }
 
 // Run returns a page. A Limit of 0 means DefaultPageSize; one that is out of
-// bounds is domain.CodeInvalid. Tasks that arrive while a client pages do not
+// bounds, or a filter that is, is domain.CodeInvalid. Tasks that arrive while a client pages do not
 // move what it has yet to see.
 func (uc *ListTasks) Run(ctx context.Context, q TaskQuery) (TaskPage, error) {
 	if q.Limit == 0 {
@@ -87,6 +87,9 @@ func (uc *ListTasks) Run(ctx context.Context, q TaskQuery) (TaskPage, error) {
 	}
 	if q.Limit < 1 || q.Limit > MaxPageSize {
 		return TaskPage{}, domain.Invalid("limit", "must be from 1 to %d, not %d", MaxPageSize, q.Limit)
+	}
+	if err := q.check(); err != nil {
+		return TaskPage{}, err
 	}
 	want := q.Limit
 	q.Limit++ // one more tells whether there is a next page

@@ -83,6 +83,14 @@ func (uc *SubmitTasks) Run(ctx context.Context, in SubmitTasksInput) (Submitted,
 	return Submitted{Tasks: tasks}, nil
 }
 
+// Check returns the error that Run would return for tasks that are wrong, and
+// stores nothing: for a caller who has found something else wrong already, and
+// names all of it.
+func (uc *SubmitTasks) Check(in SubmitTasksInput) error {
+	_, err := uc.make(in, uc.clock.Now())
+	return err
+}
+
 // make makes the tasks, or names all that is wrong with any of them.
 func (uc *SubmitTasks) make(in SubmitTasksInput, now time.Time) ([]*domain.Task, error) {
 	if n := len(in.Tasks); n < 1 || n > MaxBatch {

@@ -77,6 +77,15 @@ func (s TaskSpec) check(now time.Time) error {
 	return InvalidFields(wrong...)
 }
 
+// CheckMetadata says what is wrong with pairs that a task has, or is looked up by:
+// CodeInvalid.
+func CheckMetadata(pairs map[string]string) error {
+	if detail := checkMetadata(pairs); detail != "" {
+		return Invalid("metadata", "%s", detail)
+	}
+	return nil
+}
+
 func checkMetadata(pairs map[string]string) string {
 	if len(pairs) > MaxMetadata {
 		return fmt.Sprintf("must be at most %d pairs, not %d", MaxMetadata, len(pairs))
