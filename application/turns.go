@@ -62,41 +62,55 @@ const (
 	gateAgain = 100 * time.Millisecond // to try a gate again that no claim has answered for
 )
 
-// next says what to pull into so many free slots: from one queue whose gate may be
-// tried, or else from all that have none, the one whose turn it is first.
+// next says what to pull into so many free slots: from the queue whose turn it is,
+// of those that have no gate or one that may be tried. If it has none, the others
+// without one come after it, so that whoever has entries is found at once.
 func (t *turns) next(free int, now time.Time) plan {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	var open []*turn
+	var ready []*turn
 	total, wait := 0, pullLong
 	for _, q := range t.queues {
-		switch {
-		case q.gate == nil:
-			open, total = append(open, q), total+q.Weight
-		case !q.gate.until.After(now):
-			n := min(free, max(1, q.gate.room))
-			q.gate.until = now.Add(gateAgain)
-			return plan{gated: true, PullRequest: PullRequest{Queues: []domain.QueueName{q.Name}, Max: n}}
-		default:
-			wait = min(wait, max(q.gate.until.Sub(now), pullLeast))
-			if q.gate.by == domain.LimitMaxRunning {
-				wait = min(wait, pullShort)
-			}
+		if q.gate != nil && q.gate.until.After(now) {
+			wait = min(wait, q.gate.wait(now))
+			continue
 		}
+		ready, total = append(ready, q), total+q.Weight
 	}
-	if len(open) == 0 {
+	if len(ready) == 0 {
 		return plan{until: now.Add(wait)}
 	}
-	for _, q := range open {
+	for _, q := range ready {
 		q.current += q.Weight
 	}
-	slices.SortStableFunc(open, func(a, b *turn) int { return b.current - a.current })
-	open[0].current -= total
-	p := PullRequest{Max: (free*open[0].Weight + total - 1) / total, Wait: wait}
-	for _, q := range open {
-		p.Queues = append(p.Queues, q.Name)
+	slices.SortStableFunc(ready, func(a, b *turn) int { return b.current - a.current })
+	first := ready[0]
+	first.current -= total
+	p := PullRequest{Max: (free*first.Weight + total - 1) / total}
+	if first.gate != nil {
+		first.gate.until = now.Add(gateAgain)
+		p.Queues, p.Max = []domain.QueueName{first.Name}, min(p.Max, max(1, first.gate.room))
+		return plan{PullRequest: p, gated: true}
+	}
+	p.Wait = wait
+	for _, q := range ready {
+		if q.gate == nil {
+			p.Queues = append(p.Queues, q.Name)
+		} else {
+			p.Wait = 0 // its turn comes next
+		}
 	}
 	return plan{PullRequest: p}
+}
+
+// wait is how long a pull from other queues may wait: until the gate may be tried,
+// or not for long if an attempt that ends here may open it.
+func (g *gate) wait(now time.Time) time.Duration {
+	d := max(g.until.Sub(now), pullLeast)
+	if g.by == domain.LimitMaxRunning {
+		d = min(d, pullShort)
+	}
+	return d
 }
 
 // empty says that a queue with a gate has no entries: it needs no gate.
