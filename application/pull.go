@@ -48,8 +48,8 @@ func (w *Worker) pullSome(ctx context.Context, free int) ([]Entry, error) {
 		return nil, ctx.Err()
 	}
 	entries, err := w.queue.Pull(ctx, p.PullRequest)
-	if err == nil && len(entries) == 0 && p.gated {
-		w.turns.empty(p.Queues[0])
+	if err == nil {
+		w.turns.pulled(p.Queues, entries)
 	}
 	return entries, err
 }
