@@ -1,0 +1,254 @@
+package contract
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/domain"
+)
+
+var settingsChecks = map[string]check{
+	"QueuesCountWhatWaitsAndRuns":       infoCounts,
+	"QueuesNameWhateverIsKnownOfThem":   infoNames,
+	"QueuesCountTheWorkersThatTakeThem": infoWorkers,
+	"QueuesAreBounded":                  infoBounded,
+	"GetOfAnUnknownQueueIsNotFound":     infoUnknown,
+	"ChangeStoresWhatIsSetOfAQueue":     changeStores,
+	"ChangeThatIsRefusedStoresNothing":  changeRefused,
+	"ChangesOfAQueueWaitForOneAnother":  changeConcurrently,
+	"AheadCountsWhatIsPulledBefore":     aheadCounts,
+	"AheadStopsAtItsLimit":              aheadStops,
+}
+
+// longAgo is before any worker was seen.
+var longAgo = time.Unix(0, 0)
+
+// info looks at one queue.
+func info(t *testing.T, s Store, name domain.QueueName) application.QueueInfo {
+	t.Helper()
+	q, err := s.Queues.Get(t.Context(), name, longAgo)
+	if err != nil {
+		t.Fatalf("get queue %s: %v", name, err)
+	}
+	return q
+}
+
+// wantInfos checks the list of queues, and what Get says of each.
+func wantInfos(t *testing.T, s Store, seenSince time.Time, want ...application.QueueInfo) {
+	t.Helper()
+	got, err := s.Queues.List(t.Context(), seenSince)
+	if err != nil {
+		t.Fatalf("list queues: %v", err)
+	}
+	if len(got) != 0 || len(want) != 0 {
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("queues (-want +got):\n%s", diff)
+		}
+	}
+	for _, q := range want {
+		got, err := s.Queues.Get(t.Context(), q.Name, seenSince)
+		if err != nil {
+			t.Errorf("get queue %s: %v", q.Name, err)
+		}
+		if diff := cmp.Diff(q, got); diff != "" {
+			t.Errorf("queue %s (-want +got):\n%s", q.Name, diff)
+		}
+	}
+}
+
+func infoCounts(t *testing.T, s Store) {
+	at := now()
+	in := func(name domain.QueueName, edits ...func(*domain.TaskState)) {
+		addMade(t, s, append(edits, inQueue(name))...)
+	}
+	since := func(at time.Time) func(*domain.TaskState) {
+		return func(s *domain.TaskState) { s.RunAt, s.QueuedAt = at, at }
+	}
+	in("a", since(at.Add(-time.Minute)))
+	in("a", since(at.Add(-2*time.Minute)), marked(at.Add(-time.Second))) // pushed again: it waits no less for that
+	in("a", since(at), func(s *domain.TaskState) { s.Priority = 9 })
+	in("a", waiting(at.Add(-90*time.Second))) // due
+	in("a", waiting(at.Add(time.Hour)))
+	in("a", waiting(at.Add(time.Hour)), tried(1)) // backs off
+	in("a", heldBy("w", 1))
+	in("b", waiting(at.Add(-time.Hour))) // nothing but due
+	in("c", waiting(at.Add(time.Hour)))
+	in("d", heldBy("w", 1))
+	in("d", heldBy("dead", 1), askedToStop)
+	for _, status := range []domain.Status{domain.StatusCompleted, domain.StatusCanceled, domain.StatusFailed} {
+		in("a", ended(status))
+		in("ended", ended(status))
+	}
+	wantInfos(t, s, longAgo,
+		application.QueueInfo{QueueState: domain.QueueState{Name: "a"}, Pending: 4, Scheduled: 2, Processing: 1, Oldest: at.Add(-2 * time.Minute)},
+		application.QueueInfo{QueueState: domain.QueueState{Name: "b"}, Pending: 1, Oldest: at.Add(-time.Hour)},
+		application.QueueInfo{QueueState: domain.QueueState{Name: "c"}, Scheduled: 1},
+		application.QueueInfo{QueueState: domain.QueueState{Name: "d"}, Processing: 2})
+}
+
+func infoNames(t *testing.T, s Store) {
+	wantInfos(t, s, longAgo)
+	at := now()
+	add(t, s, makeTask(t, inQueue("b.task"), waiting(at)), makeTask(t, inQueue("b"), waiting(at)), makeTask(t, inQueue("0"), waiting(at)))
+	set := setQueue(t, s, "b-set", maxRunning(7))
+	b := beatOf(t, domain.NewWorkerID(), 1, longInterval)
+	b.Worker.Queues = []domain.QueueName{"b_worker", "b-set"}
+	beat(t, s, b)
+	one := func(name domain.QueueName) application.QueueInfo {
+		return application.QueueInfo{QueueState: domain.QueueState{Name: name}, Pending: 1, Oldest: at}
+	}
+	wantInfos(t, s, longAgo, one("0"), one("b"), // in the order of their bytes
+		application.QueueInfo{QueueState: set, Workers: 1}, one("b.task"),
+		application.QueueInfo{QueueState: domain.QueueState{Name: "b_worker"}, Workers: 1})
+}
+
+func infoWorkers(t *testing.T, s Store) {
+	setQueue(t, s, "q", paused(true))
+	wantWorkers := func(seenSince time.Time, want int) {
+		t.Helper()
+		if got, err := s.Queues.Get(t.Context(), "q", seenSince); err != nil || got.Workers != want {
+			t.Errorf("%d workers take the queue, %v; want %d", got.Workers, err, want)
+		}
+	}
+	wantWorkers(longAgo, 0)
+	first, second := beatOf(t, domain.NewWorkerID(), 1, longInterval), beatOf(t, domain.NewWorkerID(), 1, longInterval)
+	first.Worker.Queues = []domain.QueueName{"q", "other"}
+	second.Worker.Queues = []domain.QueueName{"other", "q"}
+	beat(t, s, first)
+	beat(t, s, second)
+	enlist(t, s) // takes none
+	wantWorkers(longAgo, 2)
+	wantWorkers(now().Add(-time.Minute), 2)
+	wantWorkers(now().Add(time.Minute), 0) // not seen since
+	if err := s.Workers.Leave(t.Context(), second.Worker.ID); err != nil {
+		t.Fatal(err)
+	}
+	wantWorkers(longAgo, 1)
+	first.Number, first.Worker.Queues = 2, []domain.QueueName{"other"}
+	beat(t, s, first)
+	wantWorkers(longAgo, 0)
+	if got, err := s.Queues.Get(t.Context(), "other", now().Add(time.Minute)); !errors.Is(err, domain.ErrQueueNotFound) {
+		t.Errorf("a queue that only a worker long silent takes: %+v, %v; want ErrQueueNotFound", got, err)
+	}
+}
+
+func infoBounded(t *testing.T, s Store) {
+	tasks := make([]*domain.Task, application.MaxQueues+5)
+	for i := range tasks {
+		tasks[i] = makeTask(t, inQueue(domain.QueueName(fmt.Sprintf("q%04d", i))))
+	}
+	add(t, s, tasks...)
+	got, err := s.Queues.List(t.Context(), longAgo)
+	if err != nil || len(got) != application.MaxQueues {
+		t.Fatalf("list: %d queues, %v; want %d", len(got), err, application.MaxQueues)
+	}
+	if first, last := got[0].Name, got[len(got)-1].Name; first != "q0000" || last != "q0999" {
+		t.Errorf("the list goes from %s to %s, want the first by name", first, last)
+	}
+}
+
+func infoUnknown(t *testing.T, s Store) {
+	addMade(t, s, inQueue("ended"), ended(domain.StatusFailed))
+	addMade(t, s, inQueue("q"))
+	for _, name := range []domain.QueueName{"ended", "never", "q.", "Q"} {
+		if got, err := s.Queues.Get(t.Context(), name, longAgo); !errors.Is(err, domain.ErrQueueNotFound) {
+			t.Errorf("get queue %s: %+v, %v; want ErrQueueNotFound", name, got, err)
+		}
+	}
+}
+
+func changeStores(t *testing.T, s Store) {
+	other := setQueue(t, s, "other", maxRunning(9))
+	state := domain.QueueState{Name: "q"}
+	for _, c := range []domain.QueueChange{
+		{}, paused(true), maxRunning(1_000_000), rate(1_000_000, time.Second), rate(1, time.Hour), paused(false), maxRunning(0), rate(0, 0),
+	} {
+		if err := state.Change(c); err != nil {
+			t.Fatal(err)
+		}
+		if got := setQueue(t, s, "q", c); got != state {
+			t.Errorf("decide saw %+v, want %+v", got, state)
+		}
+		wantInfos(t, s, longAgo, application.QueueInfo{QueueState: other}, application.QueueInfo{QueueState: state})
+	}
+	// All that decide has made of it is stored.
+	state = domain.QueueState{Name: "q", Paused: true, MaxRunning: 3, Rate: domain.Rate{Count: 7, Per: time.Minute}, FullAt: now().Add(time.Hour)}
+	if err := s.Queues.Change(t.Context(), "q", func(q *domain.QueueState) error { *q = state; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	wantInfos(t, s, longAgo, application.QueueInfo{QueueState: other}, application.QueueInfo{QueueState: state})
+}
+
+func changeRefused(t *testing.T, s Store) {
+	state := setQueue(t, s, "q", maxRunning(2))
+	refusal := errors.New("not this one")
+	refuse := func(q *domain.QueueState) error {
+		q.Paused, q.MaxRunning = true, 1
+		return refusal
+	}
+	for _, name := range []domain.QueueName{"q", "unset"} {
+		if err := s.Queues.Change(t.Context(), name, refuse); !errors.Is(err, refusal) {
+			t.Errorf("change of %s: %v, want what decide says", name, err)
+		}
+	}
+	wantInfos(t, s, longAgo, application.QueueInfo{QueueState: state})
+}
+
+func changeConcurrently(t *testing.T, s Store) {
+	const changers = 20
+	var all sync.WaitGroup
+	for range changers {
+		all.Go(func() {
+			if err := s.Queues.Change(t.Context(), "q", func(q *domain.QueueState) error { q.MaxRunning++; return nil }); err != nil {
+				t.Errorf("change: %v", err)
+			}
+		})
+	}
+	all.Wait()
+	if got := info(t, s, "q"); got.MaxRunning != changers {
+		t.Errorf("%d changes of %d are stored", got.MaxRunning, changers)
+	}
+}
+
+func aheadCounts(t *testing.T, s Store) {
+	at := now().Add(-time.Hour)
+	made := func(name domain.QueueName, priority int, mark time.Time) *domain.Task {
+		return addMade(t, s, inQueue(name), marked(mark), func(s *domain.TaskState) { s.Priority, s.RunAt = priority, at })
+	}
+	high, higher := made("q", 5, at), made("q", 9, at.Add(time.Minute))
+	first, second, twin := made("q", 3, at), made("q", 3, at.Add(time.Microsecond)), made("q", 3, at.Add(time.Microsecond))
+	low := made("q", 0, at.Add(-time.Minute))
+	other := made("q.", 9, at.Add(-time.Minute))
+	for _, edit := range []func(*domain.TaskState){waiting(at), heldBy("w", 1), ended(domain.StatusCompleted), ended(domain.StatusFailed)} {
+		addMade(t, s, inQueue("q"), func(s *domain.TaskState) { s.Priority = 9 }, edit)
+	}
+	for name, x := range map[string]struct {
+		task *domain.Task
+		want int
+	}{
+		"highest": {higher, 0}, "high": {high, 1}, "first": {first, 2}, "second": {second, 3}, "marked together": {twin, 3},
+		"low": {low, 5}, "alone": {other, 0}, "of no other": {makeTask(t, inQueue("none")), 0},
+	} {
+		if got, err := s.Queues.Ahead(t.Context(), x.task, 100); err != nil || got != x.want {
+			t.Errorf("%s: %d are ahead, %v; want %d", name, got, err, x.want)
+		}
+	}
+}
+
+func aheadStops(t *testing.T, s Store) {
+	at := now().Add(-time.Hour)
+	addMany(t, s, 3, inQueue("q"), marked(at), func(s *domain.TaskState) { s.Priority, s.RunAt = 1, at })
+	addMany(t, s, 4, inQueue("q"), marked(at), func(s *domain.TaskState) { s.RunAt = at })
+	task := addMade(t, s, inQueue("q"))
+	for limit, want := range map[int]int{1: 1, 3: 3, 5: 5, 7: 7, 8: 7} {
+		if got, err := s.Queues.Ahead(t.Context(), task, limit); err != nil || got != want {
+			t.Errorf("at most %d: %d are ahead, %v; want %d", limit, got, err, want)
+		}
+	}
+}
