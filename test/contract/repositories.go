@@ -27,7 +27,8 @@ type check func(t *testing.T, s Store)
 // parallel. The store's time has to be the system's to within 100 ms.
 func Repositories(t *testing.T, open func(t *testing.T) Store) {
 	for _, checks := range []map[string]check{
-		taskChecks, attemptChecks, claimChecks, limitChecks, settingsChecks, searchChecks, bulkChecks, workerChecks, sweepChecks,
+		taskChecks, onceChecks, attemptChecks, claimChecks, limitChecks, settingsChecks, searchChecks, bulkChecks,
+		workerChecks, dispatchChecks, sweepChecks,
 	} {
 		for name, check := range checks {
 			t.Run(name, func(t *testing.T) {
