@@ -24,13 +24,14 @@ func TestSignals(t *testing.T) {
 
 func TestSignals_AListenerThatDoesNotKeepUpHasABoundedBacklog(t *testing.T) {
 	s := NewSignals()
-	ready, release := make(chan struct{}), make(chan struct{})
+	hearing, release := make(chan struct{}), make(chan struct{})
 	var listening sync.WaitGroup
 	ctx, cancel := context.WithCancel(t.Context())
 	listening.Go(func() {
-		_ = s.Listen(ctx, func() { close(ready) }, func(application.Signal) { <-release })
+		first := sync.OnceFunc(func() { close(hearing) })
+		_ = s.Listen(ctx, func() { s.Send(application.Signal{}) }, func(application.Signal) { first(); <-release })
 	})
-	<-ready
+	<-hearing // it takes nothing more
 	for range 3 * maxUnheard / 1000 {
 		s.Send(application.Signal{Kind: application.SignalChanged, Tasks: make([]domain.TaskID, 1000)})
 	}
