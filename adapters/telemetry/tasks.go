@@ -29,16 +29,16 @@ func (r *TaskRepository) Add(ctx context.Context, tasks ...*domain.Task) error {
 	return r.report(r.TaskRepository.Add(ctx, tasks...))
 }
 
+// AddOnce adds to the decorated repository.
+func (r *TaskRepository) AddOnce(ctx context.Context, k application.IdempotencyKey, tasks ...*domain.Task) ([]*domain.Task, error) {
+	first, err := r.TaskRepository.AddOnce(ctx, k, tasks...)
+	return first, r.report(err)
+}
+
 // Get reads from the decorated repository.
 func (r *TaskRepository) Get(ctx context.Context, id domain.TaskID) (*domain.Task, error) {
 	t, err := r.TaskRepository.Get(ctx, id)
 	return t, r.report(err)
-}
-
-// List reads from the decorated repository.
-func (r *TaskRepository) List(ctx context.Context, q application.TaskQuery) ([]*domain.Task, error) {
-	tasks, err := r.TaskRepository.List(ctx, q)
-	return tasks, r.report(err)
 }
 
 // Save saves to the decorated repository.
