@@ -23,7 +23,16 @@ func NewQueue(next application.Queue, log *slog.Logger) *Queue {
 
 // Push pushes to the decorated queue.
 func (q *Queue) Push(ctx context.Context, entries ...application.Entry) error {
-	err := q.Queue.Push(ctx, entries...)
+	return q.report(q.Queue.Push(ctx, entries...))
+}
+
+// PutBack puts back to the decorated queue: to a server that is away the one fails
+// as the other does.
+func (q *Queue) PutBack(ctx context.Context, entries ...application.Entry) error {
+	return q.report(q.Queue.PutBack(ctx, entries...))
+}
+
+func (q *Queue) report(err error) error {
 	q.pushes.report("push to the queue", err)
 	return err
 }
