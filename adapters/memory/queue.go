@@ -90,7 +90,7 @@ func (q *Queue) Pull(ctx context.Context, p application.PullRequest) ([]applicat
 			return nil, err
 		}
 		taken, pushed := q.take(p)
-		if len(taken) > 0 || p.Wait <= 0 {
+		if len(taken) > 0 {
 			return taken, nil
 		}
 		select {

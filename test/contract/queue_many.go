@@ -102,7 +102,7 @@ func queueManyPullers(t *testing.T, q application.Queue) {
 					return
 				}
 				kept := rand.IntN(len(entries) + 1)
-				if err := q.PutBack(t.Context(), entries[kept:]...); err != nil {
+				if err := q.PutBack(context.WithoutCancel(ctx), entries[kept:]...); err != nil {
 					t.Errorf("put back: %v", err)
 				}
 				mu.Lock()
