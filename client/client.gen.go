@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/oapi-codegen/nullable"
 	"github.com/oapi-codegen/runtime"
 	openapi_types "github.com/oapi-codegen/runtime/types"
 )
@@ -70,9 +71,60 @@ type AttemptList struct {
 	Attempts []Attempt `json:"attempts"`
 }
 
+// Bulk defines model for Bulk.
+type Bulk struct {
+	ID     openapi_types.UUID `json:"id"`
+	Action string             `json:"action"`
+	Filter TaskFilter         `json:"filter"`
+	Status string             `json:"status"`
+
+	// Changed How many tasks it has changed so far.
+	Changed int `json:"changed"`
+
+	// Skipped How many tasks it has met so far that match and are in no state for the action.
+	Skipped int `json:"skipped"`
+
+	// CreatedAt When it was accepted.
+	CreatedAt time.Time `json:"created_at"`
+
+	// UpdatedAt When it got on last.
+	UpdatedAt time.Time `json:"updated_at"`
+
+	// DoneAt When it was done. Absent if it is not.
+	DoneAt *time.Time `json:"done_at,omitempty"`
+}
+
+// BulkCount defines model for BulkCount.
+type BulkCount struct {
+	// Matched How many match, of the latest 100,000 tasks.
+	Matched int `json:"matched"`
+
+	// Exact Whether those are all tasks that there are.
+	Exact bool `json:"exact"`
+}
+
+// Explanation defines model for Explanation.
+type Explanation struct {
+	Task    openapi_types.UUID `json:"task"`
+	Status  TaskStatus         `json:"status"`
+	Queue   string             `json:"queue"`
+	Reasons []Reason           `json:"reasons"`
+}
+
 // Health defines model for Health.
 type Health struct {
 	Status string `json:"status"`
+}
+
+// NewBulk defines model for NewBulk.
+type NewBulk struct {
+	Action string `json:"action"`
+
+	// Filter Which tasks; `{}` means all.
+	Filter TaskFilter `json:"filter"`
+
+	// DryRun Only count.
+	DryRun bool `json:"dry_run,omitempty"`
 }
 
 // NewTask defines model for NewTask.
@@ -80,6 +132,33 @@ type NewTask struct {
 	// Message What is to be processed: any text without the character NUL, kept as it was sent. At most 256 KiB in UTF-8
 	// unless the operator has set another limit.
 	Message string `json:"message"`
+
+	// Queue The queue that it waits in. There is no need to make it first.
+	Queue *string `json:"queue,omitempty"`
+
+	// Priority Within its queue, tasks of a higher priority run first.
+	Priority *int `json:"priority,omitempty"`
+
+	// RunAt It does not run before, RFC 3339, within the next ten years. In the past it means now.
+	RunAt *time.Time `json:"run_at,omitempty"`
+
+	// Delay So many seconds from now it does not run; a fraction is possible. It goes without `run_at`.
+	Delay *float64 `json:"delay,omitempty"`
+
+	// MaxAttempts So many failures make it failed. 5 unless the operator has set another default.
+	MaxAttempts *int `json:"max_attempts,omitempty"`
+
+	// Timeout How many seconds an attempt may take; a fraction is possible. By default the worker decides.
+	Timeout *float64 `json:"timeout,omitempty"`
+
+	// Metadata Text to find the task by: at most 32 pairs; keys of 1 to 64 of A-Z, a-z, 0-9 and `. _ -`, values of at most
+	// 512 bytes without the character NUL.
+	Metadata map[string]string `json:"metadata,omitempty"`
+}
+
+// NewTaskBatch defines model for NewTaskBatch.
+type NewTaskBatch struct {
+	Tasks []NewTask `json:"tasks"`
 }
 
 // Problem A problem document (RFC 9457).
@@ -103,9 +182,58 @@ type ProblemError struct {
 	// Pointer Where in the body (RFC 6901).
 	Pointer string `json:"pointer,omitempty"`
 
-	// Parameter Which parameter of the path or the query.
+	// Parameter Which parameter of the path or the query, or which header.
 	Parameter string `json:"parameter,omitempty"`
 	Detail    string `json:"detail"`
+}
+
+// Queue defines model for Queue.
+type Queue struct {
+	Name string `json:"name"`
+
+	// Paused Whether it accepts tasks and starts none.
+	Paused bool `json:"paused"`
+
+	// MaxRunning The most tasks that run at once, over all workers. Null if there is no limit.
+	MaxRunning nullable.Nullable[int] `json:"max_running"`
+
+	// Rate How many tasks start in a time, over all workers: per second, minute or hour. Null if there is no limit.
+	Rate nullable.Nullable[string] `json:"rate"`
+
+	// Burst How many tasks may start at once after a pause: those of one second, at least 1. Null without a rate.
+	Burst nullable.Nullable[int] `json:"burst"`
+
+	// Pending Tasks that may run and wait for a worker.
+	Pending int `json:"pending"`
+
+	// Scheduled Tasks that wait for their time: delayed, or to be tried again.
+	Scheduled int `json:"scheduled"`
+
+	// Processing Tasks that run.
+	Processing int `json:"processing"`
+
+	// OldestWaiting Since when the longest waiting of the pending waits. Null if none does.
+	OldestWaiting nullable.Nullable[time.Time] `json:"oldest_waiting"`
+
+	// Workers Live workers that take the queue.
+	Workers int `json:"workers"`
+}
+
+// QueueChange defines model for QueueChange.
+type QueueChange struct {
+	// Paused Whether to start no tasks.
+	Paused *bool `json:"paused,omitempty"`
+
+	// MaxRunning The most tasks that run at once; null for no limit.
+	MaxRunning nullable.Nullable[int] `json:"max_running,omitempty"`
+
+	// Rate How many tasks start in a second, a minute or an hour, at most 1,000,000; null for no limit.
+	Rate nullable.Nullable[string] `json:"rate,omitempty"`
+}
+
+// QueueList defines model for QueueList.
+type QueueList struct {
+	Queues []Queue `json:"queues"`
 }
 
 // Readiness defines model for Readiness.
@@ -114,6 +242,27 @@ type Readiness struct {
 
 	// Checks `ok`, or what is wrong, for each thing the program needs.
 	Checks map[string]string `json:"checks"`
+}
+
+// Reason defines model for Reason.
+type Reason struct {
+	// Reason `ended`, `processing`: it is done with, or runs. `scheduled`, `retry`: its time, or that of its next attempt, has
+	// not come. `due`: it has, and the task is about to be queued. `no_worker`: no live worker takes its queue.
+	// `paused`, `max_running`, `rate`: its queue may start no task now. `behind`: others are before it. `stranded`:
+	// its entry in the queue was lost, and is about to be made again. `next`: nothing is in its way.
+	Reason string `json:"reason"`
+
+	// Text In words, one sentence.
+	Text string `json:"text"`
+
+	// At When that is expected to change; of a task that has ended, when it did. Absent if nobody knows.
+	At *time.Time `json:"at,omitempty"`
+
+	// Ahead How many tasks are before it, at most 10,000, which means at least.
+	Ahead *int `json:"ahead,omitempty"`
+
+	// Limit The limit as it is set.
+	Limit string `json:"limit,omitempty"`
 }
 
 // Task defines model for Task.
@@ -143,7 +292,7 @@ type Task struct {
 	// LastError Why the latest attempt that failed did. Absent if none did.
 	LastError string `json:"last_error,omitempty"`
 
-	// RunAt It does not run before.
+	// RunAt It does not run before: its time, or that of its next attempt.
 	RunAt time.Time `json:"run_at"`
 
 	// CancelRequestedAt When a client asked the running attempt to stop. Absent if nobody did.
@@ -160,6 +309,23 @@ type Task struct {
 
 	// ResultTruncated Whether the handler answered more than that. Absent if not.
 	ResultTruncated *bool `json:"result_truncated,omitempty"`
+
+	// Queue The queue that it waits in.
+	Queue string `json:"queue"`
+
+	// Priority Within its queue the highest runs first.
+	Priority int `json:"priority"`
+
+	// Timeout How many seconds an attempt may take. Absent if the worker decides.
+	Timeout *float64 `json:"timeout,omitempty"`
+
+	// Metadata What the client says of it. Absent if nothing.
+	Metadata map[string]string `json:"metadata,omitempty"`
+}
+
+// TaskBatch defines model for TaskBatch.
+type TaskBatch struct {
+	Tasks []Task `json:"tasks"`
 }
 
 // TaskChange defines model for TaskChange.
@@ -171,16 +337,49 @@ type TaskChange struct {
 	Stop bool `json:"stop,omitempty"`
 }
 
+// TaskFilter Which tasks are meant. What is left out does not matter; nothing may be empty.
+type TaskFilter struct {
+	// Status Any of these.
+	Status *[]string `json:"status,omitempty"`
+
+	// Queue Any of these.
+	Queue *[]string `json:"queue,omitempty"`
+
+	// CreatedFrom Then or later.
+	CreatedFrom *time.Time `json:"created_from,omitempty"`
+
+	// CreatedBefore Earlier.
+	CreatedBefore *time.Time `json:"created_before,omitempty"`
+
+	// FinishedFrom Then or later.
+	FinishedFrom *time.Time `json:"finished_from,omitempty"`
+
+	// FinishedBefore Earlier.
+	FinishedBefore *time.Time `json:"finished_before,omitempty"`
+
+	// Metadata All of these pairs.
+	Metadata *map[string]string `json:"metadata,omitempty"`
+
+	// Text In the message, as it is written, at most 1,000 bytes.
+	Text *string `json:"text,omitempty"`
+}
+
 // TaskPage defines model for TaskPage.
 type TaskPage struct {
 	Tasks []Task `json:"tasks"`
 
 	// NextCursor For the next page. Absent on the last.
 	NextCursor string `json:"next_cursor,omitempty"`
+
+	// Window How many tasks were looked at, if the search stopped for that before the page was full. Otherwise absent.
+	Window *int `json:"window,omitempty"`
 }
 
 // TaskStatus Where a task is in its life. `completed`, `canceled` and `failed` are ends; only a failed task can be retried.
 type TaskStatus string
+
+// IdempotencyKey defines model for IdempotencyKey.
+type IdempotencyKey = string
 
 // Changed A problem document (RFC 9457).
 type Changed = Problem
@@ -194,9 +393,6 @@ type CrossOrigin = Problem
 // Internal A problem document (RFC 9457).
 type Internal = Problem
 
-// InvalidBody A problem document (RFC 9457).
-type InvalidBody = Problem
-
 // InvalidParameter A problem document (RFC 9457).
 type InvalidParameter = Problem
 
@@ -205,6 +401,9 @@ type MalformedBody = Problem
 
 // MalformedID A problem document (RFC 9457).
 type MalformedID = Problem
+
+// MalformedName A problem document (RFC 9457).
+type MalformedName = Problem
 
 // MalformedQuery A problem document (RFC 9457).
 type MalformedQuery = Problem
@@ -230,16 +429,56 @@ type Unavailable = Problem
 // UnsupportedMediaType A problem document (RFC 9457).
 type UnsupportedMediaType = Problem
 
+// UnsupportedPatchType A problem document (RFC 9457).
+type UnsupportedPatchType = Problem
+
 // ListTasksParams defines parameters for ListTasks.
 type ListTasksParams struct {
 	// Status Only tasks of these statuses. Repeat it, or separate several by commas.
 	Status *[]string `form:"status,omitempty" json:"status,omitempty"`
+
+	// Queue Only tasks of these queues, at most 100. Repeat it, or separate several by commas.
+	Queue *[]string `form:"queue,omitempty" json:"queue,omitempty"`
+
+	// CreatedFrom Only tasks accepted then or later, RFC 3339. A plus sign has to be sent as `%2B`.
+	CreatedFrom *string `form:"created_from,omitempty" json:"created_from,omitempty"`
+
+	// CreatedBefore Only tasks accepted earlier.
+	CreatedBefore *string `form:"created_before,omitempty" json:"created_before,omitempty"`
+
+	// FinishedFrom Only tasks that ended then or later.
+	FinishedFrom *string `form:"finished_from,omitempty" json:"finished_from,omitempty"`
+
+	// FinishedBefore Only tasks that ended earlier.
+	FinishedBefore *string `form:"finished_before,omitempty" json:"finished_before,omitempty"`
+
+	// Metadata Only tasks with this pair, `key:value`. Repeat it for tasks with all of several, at most 32.
+	Metadata *[]string `form:"metadata,omitempty" json:"metadata,omitempty"`
+
+	// Text Only tasks with this text in the message, as it is written, at most 1,000 bytes.
+	Text *string `form:"text,omitempty" json:"text,omitempty"`
 
 	// Limit The most tasks to return.
 	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
 
 	// Cursor `next_cursor` of the page before, with the same filters. It is opaque: its content may change.
 	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// SubmitTaskParams defines parameters for SubmitTask.
+type SubmitTaskParams struct {
+	// IdempotencyKey Makes the request safe to send again: see *Sending a request again*. 1 to 255 visible ASCII characters, as a
+	// string of RFC 8941, in double quotes, with any quote or backslash in it escaped by a backslash; parameters of it are
+	// ignored. Without quotes it is taken as it stands, for the same key.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// SubmitBatchParams defines parameters for SubmitBatch.
+type SubmitBatchParams struct {
+	// IdempotencyKey Makes the request safe to send again: see *Sending a request again*. 1 to 255 visible ASCII characters, as a
+	// string of RFC 8941, in double quotes, with any quote or backslash in it escaped by a backslash; parameters of it are
+	// ignored. Without quotes it is taken as it stands, for the same key.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // GetTaskParams defines parameters for GetTask.
@@ -261,8 +500,20 @@ type ChangeTaskParams struct {
 	IfMatch *string `json:"If-Match,omitempty"`
 }
 
+// ChangeQueueJSONRequestBody defines body for ChangeQueue for application/json ContentType.
+type ChangeQueueJSONRequestBody = QueueChange
+
+// ChangeQueueApplicationMergePatchPlusJSONRequestBody defines body for ChangeQueue for application/merge-patch+json ContentType.
+type ChangeQueueApplicationMergePatchPlusJSONRequestBody = QueueChange
+
 // SubmitTaskJSONRequestBody defines body for SubmitTask for application/json ContentType.
 type SubmitTaskJSONRequestBody = NewTask
+
+// SubmitBatchJSONRequestBody defines body for SubmitBatch for application/json ContentType.
+type SubmitBatchJSONRequestBody = NewTaskBatch
+
+// StartBulkJSONRequestBody defines body for StartBulk for application/json ContentType.
+type StartBulkJSONRequestBody = NewBulk
 
 // ChangeTaskJSONRequestBody defines body for ChangeTask for application/json ContentType.
 type ChangeTaskJSONRequestBody = TaskChange
@@ -344,12 +595,69 @@ func WithRequestEditorFn(fn RequestEditorFn) ClientOption {
 // The interface specification for the client above.
 type ClientInterface interface {
 
+	// GetBulk How far an action on many tasks is
+	//
+	// Corresponds with GET /bulk/{id} (the `GetBulk` operationId).
+	GetBulk(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// GetHealth Is the process alive?
 	//
 	// Answers as long as the process can answer at all; it asks no database.
 	//
 	// Corresponds with GET /healthz (the `GetHealth` operationId).
 	GetHealth(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListQueues List queues
+	//
+	// The queues, by name, that were ever set up, that have a task which waits or runs, or that a live worker takes; at
+	// most 1,000 of them. The cost does not grow with the tasks that have ended.
+	//
+	// Corresponds with GET /queues (the `ListQueues` operationId).
+	ListQueues(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetQueue Read a queue
+	//
+	// Corresponds with GET /queues/{name} (the `GetQueue` operationId).
+	GetQueue(ctx context.Context, name string, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ChangeQueueWithBody Pause a queue, or limit it
+	//
+	// A merge patch (RFC 7396): what is not named stays, and `null` removes a limit. A queue may be set up before its
+	// first task.
+	//
+	// A paused queue accepts tasks and starts none, on all workers within a second; what runs goes on. `max_running`
+	// and `rate` hold across all workers. A rate that changes starts with its whole `burst`.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PATCH /queues/{name} (the `ChangeQueue` operationId).
+	ChangeQueueWithBody(ctx context.Context, name string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ChangeQueue Pause a queue, or limit it
+	//
+	// A merge patch (RFC 7396): what is not named stays, and `null` removes a limit. A queue may be set up before its
+	// first task.
+	//
+	// A paused queue accepts tasks and starts none, on all workers within a second; what runs goes on. `max_running`
+	// and `rate` hold across all workers. A rate that changes starts with its whole `burst`.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PATCH /queues/{name} (the `ChangeQueue` operationId).
+	ChangeQueue(ctx context.Context, name string, body ChangeQueueJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ChangeQueueWithApplicationMergePatchPlusJSONBody Pause a queue, or limit it
+	//
+	// A merge patch (RFC 7396): what is not named stays, and `null` removes a limit. A queue may be set up before its
+	// first task.
+	//
+	// A paused queue accepts tasks and starts none, on all workers within a second; what runs goes on. `max_running`
+	// and `rate` hold across all workers. A rate that changes starts with its whole `burst`.
+	//
+	// Takes a body of the `application/merge-patch+json` content type.
+	//
+	// Corresponds with PATCH /queues/{name} (the `ChangeQueue` operationId).
+	ChangeQueueWithApplicationMergePatchPlusJSONBody(ctx context.Context, name string, body ChangeQueueApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetReadiness Should requests be sent here?
 	//
@@ -361,31 +669,88 @@ type ClientInterface interface {
 
 	// ListTasks List tasks, newest first
 	//
-	// A page of tasks. Follow `next_cursor`, or the `Link` header with `rel="next"`, until there is none. Tasks that
-	// arrive meanwhile do not move what is still to be seen.
+	// A page of tasks that match all filters. Follow `next_cursor`, or the `Link` header with `rel="next"`, until there
+	// is none. Tasks that arrive meanwhile do not move what is still to be seen.
+	//
+	// What is asked for may be rare, so a page is the result of looking at 20,000 tasks at most, with `text` at 5,000. A
+	// search that stopped for that says so in `window`; the page may then be short, or empty, and the next one goes on.
 	//
 	// Corresponds with GET /tasks (the `ListTasks` operationId).
 	ListTasks(ctx context.Context, params *ListTasksParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// SubmitTaskWithBody Submit a task
 	//
-	// Stores the message as a pending task and queues it. The task is committed when the answer is sent. If the queue
-	// is away, the task is accepted all the same and is queued once the queue is back.
+	// Stores the message as a pending task and queues it, at once or when its time has come. The task is committed when
+	// the answer is sent. If the queue is away, the task is accepted all the same and is queued once the queue is back.
+	//
+	// A header `traceparent` (W3C Trace Context) is kept with the task and handed to its handler. One that is malformed
+	// or doubled counts as absent.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /tasks (the `SubmitTask` operationId).
-	SubmitTaskWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+	SubmitTaskWithBody(ctx context.Context, params *SubmitTaskParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// SubmitTask Submit a task
 	//
-	// Stores the message as a pending task and queues it. The task is committed when the answer is sent. If the queue
-	// is away, the task is accepted all the same and is queued once the queue is back.
+	// Stores the message as a pending task and queues it, at once or when its time has come. The task is committed when
+	// the answer is sent. If the queue is away, the task is accepted all the same and is queued once the queue is back.
+	//
+	// A header `traceparent` (W3C Trace Context) is kept with the task and handed to its handler. One that is malformed
+	// or doubled counts as absent.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /tasks (the `SubmitTask` operationId).
-	SubmitTask(ctx context.Context, body SubmitTaskJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	SubmitTask(ctx context.Context, params *SubmitTaskParams, body SubmitTaskJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// SubmitBatchWithBody Submit many tasks
+	//
+	// Stores up to 1,000 tasks, all or none, in one transaction. One that is wrong refuses the whole batch; `errors` then
+	// names all that is wrong with any of them. The body may be larger than that of other requests: 16 MiB unless the
+	// operator has set another limit.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /tasks/batch (the `SubmitBatch` operationId).
+	SubmitBatchWithBody(ctx context.Context, params *SubmitBatchParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// SubmitBatch Submit many tasks
+	//
+	// Stores up to 1,000 tasks, all or none, in one transaction. One that is wrong refuses the whole batch; `errors` then
+	// names all that is wrong with any of them. The body may be larger than that of other requests: 16 MiB unless the
+	// operator has set another limit.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /tasks/batch (the `SubmitBatch` operationId).
+	SubmitBatch(ctx context.Context, params *SubmitBatchParams, body SubmitBatchJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// StartBulkWithBody Cancel, stop or retry all tasks that match
+	//
+	// `cancel` cancels what is pending; `stop` also asks what runs to stop; `retry` gives what has failed a fresh budget.
+	// Tasks in no state for the action are skipped. It is done in the background, newest task first, and goes on after a
+	// crash where it was; tasks that arrive after the request are not meant.
+	//
+	// With `dry_run` nothing changes: the answer tells how many tasks match, whatever their status.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /tasks/bulk (the `StartBulk` operationId).
+	StartBulkWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// StartBulk Cancel, stop or retry all tasks that match
+	//
+	// `cancel` cancels what is pending; `stop` also asks what runs to stop; `retry` gives what has failed a fresh budget.
+	// Tasks in no state for the action are skipped. It is done in the background, newest task first, and goes on after a
+	// crash where it was; tasks that arrive after the request are not meant.
+	//
+	// With `dry_run` nothing changes: the answer tells how many tasks match, whatever their status.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /tasks/bulk (the `StartBulk` operationId).
+	StartBulk(ctx context.Context, body StartBulkJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetTask Read a task, or wait for it
 	//
@@ -456,6 +821,29 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /tasks/{id}/attempts (the `ListAttempts` operationId).
 	ListAttempts(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ExplainTask Why a task does not run now
+	//
+	// All that is in the task's way, the strongest reason first: `text` for people, the rest for programs. There is
+	// always at least one reason. It is a look at one moment, for people who wonder; do not build on it.
+	//
+	// Corresponds with GET /tasks/{id}/explain (the `ExplainTask` operationId).
+	ExplainTask(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error)
+}
+
+// GetBulk How far an action on many tasks is
+//
+// Corresponds with GET /bulk/{id} (the `GetBulk` operationId).
+func (c *Client) GetBulk(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetBulkRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
 }
 
 // GetHealth Is the process alive?
@@ -465,6 +853,108 @@ type ClientInterface interface {
 // Corresponds with GET /healthz (the `GetHealth` operationId).
 func (c *Client) GetHealth(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetHealthRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListQueues List queues
+//
+// The queues, by name, that were ever set up, that have a task which waits or runs, or that a live worker takes; at
+// most 1,000 of them. The cost does not grow with the tasks that have ended.
+//
+// Corresponds with GET /queues (the `ListQueues` operationId).
+func (c *Client) ListQueues(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListQueuesRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetQueue Read a queue
+//
+// Corresponds with GET /queues/{name} (the `GetQueue` operationId).
+func (c *Client) GetQueue(ctx context.Context, name string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetQueueRequest(c.Server, name)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ChangeQueueWithBody Pause a queue, or limit it
+//
+// A merge patch (RFC 7396): what is not named stays, and `null` removes a limit. A queue may be set up before its
+// first task.
+//
+// A paused queue accepts tasks and starts none, on all workers within a second; what runs goes on. `max_running`
+// and `rate` hold across all workers. A rate that changes starts with its whole `burst`.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PATCH /queues/{name} (the `ChangeQueue` operationId).
+func (c *Client) ChangeQueueWithBody(ctx context.Context, name string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewChangeQueueRequestWithBody(c.Server, name, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ChangeQueue Pause a queue, or limit it
+//
+// A merge patch (RFC 7396): what is not named stays, and `null` removes a limit. A queue may be set up before its
+// first task.
+//
+// A paused queue accepts tasks and starts none, on all workers within a second; what runs goes on. `max_running`
+// and `rate` hold across all workers. A rate that changes starts with its whole `burst`.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PATCH /queues/{name} (the `ChangeQueue` operationId).
+func (c *Client) ChangeQueue(ctx context.Context, name string, body ChangeQueueJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewChangeQueueRequest(c.Server, name, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ChangeQueueWithApplicationMergePatchPlusJSONBody Pause a queue, or limit it
+//
+// A merge patch (RFC 7396): what is not named stays, and `null` removes a limit. A queue may be set up before its
+// first task.
+//
+// A paused queue accepts tasks and starts none, on all workers within a second; what runs goes on. `max_running`
+// and `rate` hold across all workers. A rate that changes starts with its whole `burst`.
+//
+// Takes a body of the `application/merge-patch+json` content type.
+//
+// Corresponds with PATCH /queues/{name} (the `ChangeQueue` operationId).
+func (c *Client) ChangeQueueWithApplicationMergePatchPlusJSONBody(ctx context.Context, name string, body ChangeQueueApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewChangeQueueRequestWithApplicationMergePatchPlusJSONBody(c.Server, name, body)
 	if err != nil {
 		return nil, err
 	}
@@ -495,8 +985,11 @@ func (c *Client) GetReadiness(ctx context.Context, reqEditors ...RequestEditorFn
 
 // ListTasks List tasks, newest first
 //
-// A page of tasks. Follow `next_cursor`, or the `Link` header with `rel="next"`, until there is none. Tasks that
-// arrive meanwhile do not move what is still to be seen.
+// A page of tasks that match all filters. Follow `next_cursor`, or the `Link` header with `rel="next"`, until there
+// is none. Tasks that arrive meanwhile do not move what is still to be seen.
+//
+// What is asked for may be rare, so a page is the result of looking at 20,000 tasks at most, with `text` at 5,000. A
+// search that stopped for that says so in `window`; the page may then be short, or empty, and the next one goes on.
 //
 // Corresponds with GET /tasks (the `ListTasks` operationId).
 func (c *Client) ListTasks(ctx context.Context, params *ListTasksParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -513,14 +1006,17 @@ func (c *Client) ListTasks(ctx context.Context, params *ListTasksParams, reqEdit
 
 // SubmitTaskWithBody Submit a task
 //
-// Stores the message as a pending task and queues it. The task is committed when the answer is sent. If the queue
-// is away, the task is accepted all the same and is queued once the queue is back.
+// Stores the message as a pending task and queues it, at once or when its time has come. The task is committed when
+// the answer is sent. If the queue is away, the task is accepted all the same and is queued once the queue is back.
+//
+// A header `traceparent` (W3C Trace Context) is kept with the task and handed to its handler. One that is malformed
+// or doubled counts as absent.
 //
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /tasks (the `SubmitTask` operationId).
-func (c *Client) SubmitTaskWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewSubmitTaskRequestWithBody(c.Server, contentType, body)
+func (c *Client) SubmitTaskWithBody(ctx context.Context, params *SubmitTaskParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSubmitTaskRequestWithBody(c.Server, params, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -533,14 +1029,105 @@ func (c *Client) SubmitTaskWithBody(ctx context.Context, contentType string, bod
 
 // SubmitTask Submit a task
 //
-// Stores the message as a pending task and queues it. The task is committed when the answer is sent. If the queue
-// is away, the task is accepted all the same and is queued once the queue is back.
+// Stores the message as a pending task and queues it, at once or when its time has come. The task is committed when
+// the answer is sent. If the queue is away, the task is accepted all the same and is queued once the queue is back.
+//
+// A header `traceparent` (W3C Trace Context) is kept with the task and handed to its handler. One that is malformed
+// or doubled counts as absent.
 //
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /tasks (the `SubmitTask` operationId).
-func (c *Client) SubmitTask(ctx context.Context, body SubmitTaskJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewSubmitTaskRequest(c.Server, body)
+func (c *Client) SubmitTask(ctx context.Context, params *SubmitTaskParams, body SubmitTaskJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSubmitTaskRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// SubmitBatchWithBody Submit many tasks
+//
+// Stores up to 1,000 tasks, all or none, in one transaction. One that is wrong refuses the whole batch; `errors` then
+// names all that is wrong with any of them. The body may be larger than that of other requests: 16 MiB unless the
+// operator has set another limit.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /tasks/batch (the `SubmitBatch` operationId).
+func (c *Client) SubmitBatchWithBody(ctx context.Context, params *SubmitBatchParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSubmitBatchRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// SubmitBatch Submit many tasks
+//
+// Stores up to 1,000 tasks, all or none, in one transaction. One that is wrong refuses the whole batch; `errors` then
+// names all that is wrong with any of them. The body may be larger than that of other requests: 16 MiB unless the
+// operator has set another limit.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /tasks/batch (the `SubmitBatch` operationId).
+func (c *Client) SubmitBatch(ctx context.Context, params *SubmitBatchParams, body SubmitBatchJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSubmitBatchRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// StartBulkWithBody Cancel, stop or retry all tasks that match
+//
+// `cancel` cancels what is pending; `stop` also asks what runs to stop; `retry` gives what has failed a fresh budget.
+// Tasks in no state for the action are skipped. It is done in the background, newest task first, and goes on after a
+// crash where it was; tasks that arrive after the request are not meant.
+//
+// With `dry_run` nothing changes: the answer tells how many tasks match, whatever their status.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /tasks/bulk (the `StartBulk` operationId).
+func (c *Client) StartBulkWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewStartBulkRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// StartBulk Cancel, stop or retry all tasks that match
+//
+// `cancel` cancels what is pending; `stop` also asks what runs to stop; `retry` gives what has failed a fresh budget.
+// Tasks in no state for the action are skipped. It is done in the background, newest task first, and goes on after a
+// crash where it was; tasks that arrive after the request are not meant.
+//
+// With `dry_run` nothing changes: the answer tells how many tasks match, whatever their status.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /tasks/bulk (the `StartBulk` operationId).
+func (c *Client) StartBulk(ctx context.Context, body StartBulkJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewStartBulkRequest(c.Server, body)
 	if err != nil {
 		return nil, err
 	}
@@ -671,6 +1258,58 @@ func (c *Client) ListAttempts(ctx context.Context, id string, reqEditors ...Requ
 	return c.Client.Do(req)
 }
 
+// ExplainTask Why a task does not run now
+//
+// All that is in the task's way, the strongest reason first: `text` for people, the rest for programs. There is
+// always at least one reason. It is a look at one moment, for people who wonder; do not build on it.
+//
+// Corresponds with GET /tasks/{id}/explain (the `ExplainTask` operationId).
+func (c *Client) ExplainTask(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewExplainTaskRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// NewGetBulkRequest constructs an http.Request for the GetBulk method
+func NewGetBulkRequest(server string, id string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/bulk/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewGetHealthRequest constructs an http.Request for the GetHealth method
 func NewGetHealthRequest(server string) (*http.Request, error) {
 	var err error
@@ -694,6 +1333,125 @@ func NewGetHealthRequest(server string) (*http.Request, error) {
 	if err != nil {
 		return nil, err
 	}
+
+	return req, nil
+}
+
+// NewListQueuesRequest constructs an http.Request for the ListQueues method
+func NewListQueuesRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/queues")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetQueueRequest constructs an http.Request for the GetQueue method
+func NewGetQueueRequest(server string, name string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/queues/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewChangeQueueRequest calls the generic ChangeQueue builder with application/json body
+func NewChangeQueueRequest(server string, name string, body ChangeQueueJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewChangeQueueRequestWithBody(server, name, "application/json", bodyReader)
+}
+
+// NewChangeQueueRequestWithApplicationMergePatchPlusJSONBody calls the generic ChangeQueue builder with application/merge-patch+json body
+func NewChangeQueueRequestWithApplicationMergePatchPlusJSONBody(server string, name string, body ChangeQueueApplicationMergePatchPlusJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewChangeQueueRequestWithBody(server, name, "application/merge-patch+json", bodyReader)
+}
+
+// NewChangeQueueRequestWithBody constructs an http.Request for the ChangeQueue method, with any body, and a specified content type
+func NewChangeQueueRequestWithBody(server string, name string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/queues/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPatch, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
 
 	return req, nil
 }
@@ -765,6 +1523,90 @@ func NewListTasksRequest(server string, params *ListTasksParams) (*http.Request,
 
 		}
 
+		if params.Queue != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "queue", *params.Queue, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.CreatedFrom != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "created_from", *params.CreatedFrom, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.CreatedBefore != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "created_before", *params.CreatedBefore, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.FinishedFrom != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "finished_from", *params.FinishedFrom, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.FinishedBefore != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "finished_before", *params.FinishedBefore, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Metadata != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "metadata", *params.Metadata, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Text != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "text", *params.Text, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
 		if params.Limit != nil {
 
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
@@ -804,18 +1646,18 @@ func NewListTasksRequest(server string, params *ListTasksParams) (*http.Request,
 }
 
 // NewSubmitTaskRequest calls the generic SubmitTask builder with application/json body
-func NewSubmitTaskRequest(server string, body SubmitTaskJSONRequestBody) (*http.Request, error) {
+func NewSubmitTaskRequest(server string, params *SubmitTaskParams, body SubmitTaskJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewSubmitTaskRequestWithBody(server, "application/json", bodyReader)
+	return NewSubmitTaskRequestWithBody(server, params, "application/json", bodyReader)
 }
 
 // NewSubmitTaskRequestWithBody constructs an http.Request for the SubmitTask method, with any body, and a specified content type
-func NewSubmitTaskRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+func NewSubmitTaskRequestWithBody(server string, params *SubmitTaskParams, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -824,6 +1666,116 @@ func NewSubmitTaskRequestWithBody(server string, contentType string, body io.Rea
 	}
 
 	operationPath := fmt.Sprintf("/tasks")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewSubmitBatchRequest calls the generic SubmitBatch builder with application/json body
+func NewSubmitBatchRequest(server string, params *SubmitBatchParams, body SubmitBatchJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewSubmitBatchRequestWithBody(server, params, "application/json", bodyReader)
+}
+
+// NewSubmitBatchRequestWithBody constructs an http.Request for the SubmitBatch method, with any body, and a specified content type
+func NewSubmitBatchRequestWithBody(server string, params *SubmitBatchParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/tasks/batch")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewStartBulkRequest calls the generic StartBulk builder with application/json body
+func NewStartBulkRequest(server string, body StartBulkJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewStartBulkRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewStartBulkRequestWithBody constructs an http.Request for the StartBulk method, with any body, and a specified content type
+func NewStartBulkRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/tasks/bulk")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -1037,6 +1989,40 @@ func NewListAttemptsRequest(server string, id string) (*http.Request, error) {
 	return req, nil
 }
 
+// NewExplainTaskRequest constructs an http.Request for the ExplainTask method
+func NewExplainTaskRequest(server string, id string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/tasks/%s/explain", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 func (c *Client) applyEditors(ctx context.Context, req *http.Request, additionalEditors []RequestEditorFn) error {
 	for _, r := range c.RequestEditors {
 		if err := r(ctx, req); err != nil {
@@ -1081,6 +2067,13 @@ func WithBaseURL(baseURL string) ClientOption {
 // ClientWithResponsesInterface is the interface specification for the client with responses above.
 type ClientWithResponsesInterface interface {
 
+	// GetBulkWithResponse How far an action on many tasks is
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /bulk/{id} (the `GetBulk` operationId).
+	GetBulkWithResponse(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*GetBulkResponse, error)
+
 	// GetHealthWithResponse Is the process alive?
 	//
 	// Answers as long as the process can answer at all; it asks no database.
@@ -1089,6 +2082,62 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /healthz (the `GetHealth` operationId).
 	GetHealthWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetHealthResponse, error)
+
+	// ListQueuesWithResponse List queues
+	//
+	// The queues, by name, that were ever set up, that have a task which waits or runs, or that a live worker takes; at
+	// most 1,000 of them. The cost does not grow with the tasks that have ended.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /queues (the `ListQueues` operationId).
+	ListQueuesWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListQueuesResponse, error)
+
+	// GetQueueWithResponse Read a queue
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /queues/{name} (the `GetQueue` operationId).
+	GetQueueWithResponse(ctx context.Context, name string, reqEditors ...RequestEditorFn) (*GetQueueResponse, error)
+
+	// ChangeQueueWithBodyWithResponse Pause a queue, or limit it
+	//
+	// A merge patch (RFC 7396): what is not named stays, and `null` removes a limit. A queue may be set up before its
+	// first task.
+	//
+	// A paused queue accepts tasks and starts none, on all workers within a second; what runs goes on. `max_running`
+	// and `rate` hold across all workers. A rate that changes starts with its whole `burst`.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PATCH /queues/{name} (the `ChangeQueue` operationId).
+	ChangeQueueWithBodyWithResponse(ctx context.Context, name string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ChangeQueueResponse, error)
+
+	// ChangeQueueWithResponse Pause a queue, or limit it
+	//
+	// A merge patch (RFC 7396): what is not named stays, and `null` removes a limit. A queue may be set up before its
+	// first task.
+	//
+	// A paused queue accepts tasks and starts none, on all workers within a second; what runs goes on. `max_running`
+	// and `rate` hold across all workers. A rate that changes starts with its whole `burst`.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PATCH /queues/{name} (the `ChangeQueue` operationId).
+	ChangeQueueWithResponse(ctx context.Context, name string, body ChangeQueueJSONRequestBody, reqEditors ...RequestEditorFn) (*ChangeQueueResponse, error)
+
+	// ChangeQueueWithApplicationMergePatchPlusJSONBodyWithResponse Pause a queue, or limit it
+	//
+	// A merge patch (RFC 7396): what is not named stays, and `null` removes a limit. A queue may be set up before its
+	// first task.
+	//
+	// A paused queue accepts tasks and starts none, on all workers within a second; what runs goes on. `max_running`
+	// and `rate` hold across all workers. A rate that changes starts with its whole `burst`.
+	//
+	// Takes a body of the `application/merge-patch+json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PATCH /queues/{name} (the `ChangeQueue` operationId).
+	ChangeQueueWithApplicationMergePatchPlusJSONBodyWithResponse(ctx context.Context, name string, body ChangeQueueApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*ChangeQueueResponse, error)
 
 	// GetReadinessWithResponse Should requests be sent here?
 	//
@@ -1102,8 +2151,11 @@ type ClientWithResponsesInterface interface {
 
 	// ListTasksWithResponse List tasks, newest first
 	//
-	// A page of tasks. Follow `next_cursor`, or the `Link` header with `rel="next"`, until there is none. Tasks that
-	// arrive meanwhile do not move what is still to be seen.
+	// A page of tasks that match all filters. Follow `next_cursor`, or the `Link` header with `rel="next"`, until there
+	// is none. Tasks that arrive meanwhile do not move what is still to be seen.
+	//
+	// What is asked for may be rare, so a page is the result of looking at 20,000 tasks at most, with `text` at 5,000. A
+	// search that stopped for that says so in `window`; the page may then be short, or empty, and the next one goes on.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -1112,23 +2164,77 @@ type ClientWithResponsesInterface interface {
 
 	// SubmitTaskWithBodyWithResponse Submit a task
 	//
-	// Stores the message as a pending task and queues it. The task is committed when the answer is sent. If the queue
-	// is away, the task is accepted all the same and is queued once the queue is back.
+	// Stores the message as a pending task and queues it, at once or when its time has come. The task is committed when
+	// the answer is sent. If the queue is away, the task is accepted all the same and is queued once the queue is back.
+	//
+	// A header `traceparent` (W3C Trace Context) is kept with the task and handed to its handler. One that is malformed
+	// or doubled counts as absent.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /tasks (the `SubmitTask` operationId).
-	SubmitTaskWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SubmitTaskResponse, error)
+	SubmitTaskWithBodyWithResponse(ctx context.Context, params *SubmitTaskParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SubmitTaskResponse, error)
 
 	// SubmitTaskWithResponse Submit a task
 	//
-	// Stores the message as a pending task and queues it. The task is committed when the answer is sent. If the queue
-	// is away, the task is accepted all the same and is queued once the queue is back.
+	// Stores the message as a pending task and queues it, at once or when its time has come. The task is committed when
+	// the answer is sent. If the queue is away, the task is accepted all the same and is queued once the queue is back.
+	//
+	// A header `traceparent` (W3C Trace Context) is kept with the task and handed to its handler. One that is malformed
+	// or doubled counts as absent.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /tasks (the `SubmitTask` operationId).
-	SubmitTaskWithResponse(ctx context.Context, body SubmitTaskJSONRequestBody, reqEditors ...RequestEditorFn) (*SubmitTaskResponse, error)
+	SubmitTaskWithResponse(ctx context.Context, params *SubmitTaskParams, body SubmitTaskJSONRequestBody, reqEditors ...RequestEditorFn) (*SubmitTaskResponse, error)
+
+	// SubmitBatchWithBodyWithResponse Submit many tasks
+	//
+	// Stores up to 1,000 tasks, all or none, in one transaction. One that is wrong refuses the whole batch; `errors` then
+	// names all that is wrong with any of them. The body may be larger than that of other requests: 16 MiB unless the
+	// operator has set another limit.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /tasks/batch (the `SubmitBatch` operationId).
+	SubmitBatchWithBodyWithResponse(ctx context.Context, params *SubmitBatchParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SubmitBatchResponse, error)
+
+	// SubmitBatchWithResponse Submit many tasks
+	//
+	// Stores up to 1,000 tasks, all or none, in one transaction. One that is wrong refuses the whole batch; `errors` then
+	// names all that is wrong with any of them. The body may be larger than that of other requests: 16 MiB unless the
+	// operator has set another limit.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /tasks/batch (the `SubmitBatch` operationId).
+	SubmitBatchWithResponse(ctx context.Context, params *SubmitBatchParams, body SubmitBatchJSONRequestBody, reqEditors ...RequestEditorFn) (*SubmitBatchResponse, error)
+
+	// StartBulkWithBodyWithResponse Cancel, stop or retry all tasks that match
+	//
+	// `cancel` cancels what is pending; `stop` also asks what runs to stop; `retry` gives what has failed a fresh budget.
+	// Tasks in no state for the action are skipped. It is done in the background, newest task first, and goes on after a
+	// crash where it was; tasks that arrive after the request are not meant.
+	//
+	// With `dry_run` nothing changes: the answer tells how many tasks match, whatever their status.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /tasks/bulk (the `StartBulk` operationId).
+	StartBulkWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*StartBulkResponse, error)
+
+	// StartBulkWithResponse Cancel, stop or retry all tasks that match
+	//
+	// `cancel` cancels what is pending; `stop` also asks what runs to stop; `retry` gives what has failed a fresh budget.
+	// Tasks in no state for the action are skipped. It is done in the background, newest task first, and goes on after a
+	// crash where it was; tasks that arrive after the request are not meant.
+	//
+	// With `dry_run` nothing changes: the answer tells how many tasks match, whatever their status.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /tasks/bulk (the `StartBulk` operationId).
+	StartBulkWithResponse(ctx context.Context, body StartBulkJSONRequestBody, reqEditors ...RequestEditorFn) (*StartBulkResponse, error)
 
 	// GetTaskWithResponse Read a task, or wait for it
 	//
@@ -1203,6 +2309,120 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /tasks/{id}/attempts (the `ListAttempts` operationId).
 	ListAttemptsWithResponse(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*ListAttemptsResponse, error)
+
+	// ExplainTaskWithResponse Why a task does not run now
+	//
+	// All that is in the task's way, the strongest reason first: `text` for people, the rest for programs. There is
+	// always at least one reason. It is a look at one moment, for people who wonder; do not build on it.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /tasks/{id}/explain (the `ExplainTask` operationId).
+	ExplainTaskWithResponse(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*ExplainTaskResponse, error)
+}
+
+// GetBulkResponse401Headers the declared response headers of an HTTP 401 response for GetBulk
+type GetBulkResponse401Headers struct {
+	WWWAuthenticate string
+}
+
+// GetBulkResponse503Headers the declared response headers of an HTTP 503 response for GetBulk
+type GetBulkResponse503Headers struct {
+	RetryAfter int
+}
+
+type GetBulkResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Bulk
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *MalformedID
+	// ApplicationproblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationproblemJSON401 *Unauthorized
+	// ApplicationproblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationproblemJSON404 *Problem
+	// ApplicationproblemJSON406 the response for an HTTP 406 `application/problem+json` response
+	ApplicationproblemJSON406 *NotAcceptable
+	// ApplicationproblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationproblemJSON422 *InvalidParameter
+	// ApplicationproblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationproblemJSON500 *Internal
+	// ApplicationproblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationproblemJSON503 *Unavailable
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *GetBulkResponse401Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *GetBulkResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetBulkResponse) GetJSON200() *Bulk {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r GetBulkResponse) GetApplicationproblemJSON400() *MalformedID {
+	return r.ApplicationproblemJSON400
+}
+
+// GetApplicationproblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r GetBulkResponse) GetApplicationproblemJSON401() *Unauthorized {
+	return r.ApplicationproblemJSON401
+}
+
+// GetApplicationproblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r GetBulkResponse) GetApplicationproblemJSON404() *Problem {
+	return r.ApplicationproblemJSON404
+}
+
+// GetApplicationproblemJSON406 returns the response for an HTTP 406 `application/problem+json` response
+func (r GetBulkResponse) GetApplicationproblemJSON406() *NotAcceptable {
+	return r.ApplicationproblemJSON406
+}
+
+// GetApplicationproblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
+func (r GetBulkResponse) GetApplicationproblemJSON422() *InvalidParameter {
+	return r.ApplicationproblemJSON422
+}
+
+// GetApplicationproblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r GetBulkResponse) GetApplicationproblemJSON500() *Internal {
+	return r.ApplicationproblemJSON500
+}
+
+// GetApplicationproblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r GetBulkResponse) GetApplicationproblemJSON503() *Unavailable {
+	return r.ApplicationproblemJSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r GetBulkResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetBulkResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetBulkResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetBulkResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
 }
 
 type GetHealthResponse struct {
@@ -1247,6 +2467,332 @@ func (r GetHealthResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r GetHealthResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// ListQueuesResponse401Headers the declared response headers of an HTTP 401 response for ListQueues
+type ListQueuesResponse401Headers struct {
+	WWWAuthenticate string
+}
+
+// ListQueuesResponse503Headers the declared response headers of an HTTP 503 response for ListQueues
+type ListQueuesResponse503Headers struct {
+	RetryAfter int
+}
+
+type ListQueuesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *QueueList
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *MalformedQuery
+	// ApplicationproblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationproblemJSON401 *Unauthorized
+	// ApplicationproblemJSON406 the response for an HTTP 406 `application/problem+json` response
+	ApplicationproblemJSON406 *NotAcceptable
+	// ApplicationproblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationproblemJSON422 *InvalidParameter
+	// ApplicationproblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationproblemJSON500 *Internal
+	// ApplicationproblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationproblemJSON503 *Unavailable
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *ListQueuesResponse401Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *ListQueuesResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListQueuesResponse) GetJSON200() *QueueList {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r ListQueuesResponse) GetApplicationproblemJSON400() *MalformedQuery {
+	return r.ApplicationproblemJSON400
+}
+
+// GetApplicationproblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r ListQueuesResponse) GetApplicationproblemJSON401() *Unauthorized {
+	return r.ApplicationproblemJSON401
+}
+
+// GetApplicationproblemJSON406 returns the response for an HTTP 406 `application/problem+json` response
+func (r ListQueuesResponse) GetApplicationproblemJSON406() *NotAcceptable {
+	return r.ApplicationproblemJSON406
+}
+
+// GetApplicationproblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
+func (r ListQueuesResponse) GetApplicationproblemJSON422() *InvalidParameter {
+	return r.ApplicationproblemJSON422
+}
+
+// GetApplicationproblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r ListQueuesResponse) GetApplicationproblemJSON500() *Internal {
+	return r.ApplicationproblemJSON500
+}
+
+// GetApplicationproblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r ListQueuesResponse) GetApplicationproblemJSON503() *Unavailable {
+	return r.ApplicationproblemJSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r ListQueuesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListQueuesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListQueuesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListQueuesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// GetQueueResponse401Headers the declared response headers of an HTTP 401 response for GetQueue
+type GetQueueResponse401Headers struct {
+	WWWAuthenticate string
+}
+
+// GetQueueResponse503Headers the declared response headers of an HTTP 503 response for GetQueue
+type GetQueueResponse503Headers struct {
+	RetryAfter int
+}
+
+type GetQueueResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Queue
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *MalformedName
+	// ApplicationproblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationproblemJSON401 *Unauthorized
+	// ApplicationproblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationproblemJSON404 *Problem
+	// ApplicationproblemJSON406 the response for an HTTP 406 `application/problem+json` response
+	ApplicationproblemJSON406 *NotAcceptable
+	// ApplicationproblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationproblemJSON422 *InvalidParameter
+	// ApplicationproblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationproblemJSON500 *Internal
+	// ApplicationproblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationproblemJSON503 *Unavailable
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *GetQueueResponse401Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *GetQueueResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetQueueResponse) GetJSON200() *Queue {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r GetQueueResponse) GetApplicationproblemJSON400() *MalformedName {
+	return r.ApplicationproblemJSON400
+}
+
+// GetApplicationproblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r GetQueueResponse) GetApplicationproblemJSON401() *Unauthorized {
+	return r.ApplicationproblemJSON401
+}
+
+// GetApplicationproblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r GetQueueResponse) GetApplicationproblemJSON404() *Problem {
+	return r.ApplicationproblemJSON404
+}
+
+// GetApplicationproblemJSON406 returns the response for an HTTP 406 `application/problem+json` response
+func (r GetQueueResponse) GetApplicationproblemJSON406() *NotAcceptable {
+	return r.ApplicationproblemJSON406
+}
+
+// GetApplicationproblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
+func (r GetQueueResponse) GetApplicationproblemJSON422() *InvalidParameter {
+	return r.ApplicationproblemJSON422
+}
+
+// GetApplicationproblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r GetQueueResponse) GetApplicationproblemJSON500() *Internal {
+	return r.ApplicationproblemJSON500
+}
+
+// GetApplicationproblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r GetQueueResponse) GetApplicationproblemJSON503() *Unavailable {
+	return r.ApplicationproblemJSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r GetQueueResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetQueueResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetQueueResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetQueueResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// ChangeQueueResponse401Headers the declared response headers of an HTTP 401 response for ChangeQueue
+type ChangeQueueResponse401Headers struct {
+	WWWAuthenticate string
+}
+
+// ChangeQueueResponse503Headers the declared response headers of an HTTP 503 response for ChangeQueue
+type ChangeQueueResponse503Headers struct {
+	RetryAfter int
+}
+
+type ChangeQueueResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Queue
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *Problem
+	// ApplicationproblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationproblemJSON401 *Unauthorized
+	// ApplicationproblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationproblemJSON403 *CrossOrigin
+	// ApplicationproblemJSON406 the response for an HTTP 406 `application/problem+json` response
+	ApplicationproblemJSON406 *NotAcceptable
+	// ApplicationproblemJSON408 the response for an HTTP 408 `application/problem+json` response
+	ApplicationproblemJSON408 *RequestTimeout
+	// ApplicationproblemJSON413 the response for an HTTP 413 `application/problem+json` response
+	ApplicationproblemJSON413 *Problem
+	// ApplicationproblemJSON415 the response for an HTTP 415 `application/problem+json` response
+	ApplicationproblemJSON415 *UnsupportedPatchType
+	// ApplicationproblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationproblemJSON422 *Problem
+	// ApplicationproblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationproblemJSON500 *Internal
+	// ApplicationproblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationproblemJSON503 *Unavailable
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *ChangeQueueResponse401Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *ChangeQueueResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ChangeQueueResponse) GetJSON200() *Queue {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r ChangeQueueResponse) GetApplicationproblemJSON400() *Problem {
+	return r.ApplicationproblemJSON400
+}
+
+// GetApplicationproblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r ChangeQueueResponse) GetApplicationproblemJSON401() *Unauthorized {
+	return r.ApplicationproblemJSON401
+}
+
+// GetApplicationproblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r ChangeQueueResponse) GetApplicationproblemJSON403() *CrossOrigin {
+	return r.ApplicationproblemJSON403
+}
+
+// GetApplicationproblemJSON406 returns the response for an HTTP 406 `application/problem+json` response
+func (r ChangeQueueResponse) GetApplicationproblemJSON406() *NotAcceptable {
+	return r.ApplicationproblemJSON406
+}
+
+// GetApplicationproblemJSON408 returns the response for an HTTP 408 `application/problem+json` response
+func (r ChangeQueueResponse) GetApplicationproblemJSON408() *RequestTimeout {
+	return r.ApplicationproblemJSON408
+}
+
+// GetApplicationproblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
+func (r ChangeQueueResponse) GetApplicationproblemJSON413() *Problem {
+	return r.ApplicationproblemJSON413
+}
+
+// GetApplicationproblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
+func (r ChangeQueueResponse) GetApplicationproblemJSON415() *UnsupportedPatchType {
+	return r.ApplicationproblemJSON415
+}
+
+// GetApplicationproblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
+func (r ChangeQueueResponse) GetApplicationproblemJSON422() *Problem {
+	return r.ApplicationproblemJSON422
+}
+
+// GetApplicationproblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r ChangeQueueResponse) GetApplicationproblemJSON500() *Internal {
+	return r.ApplicationproblemJSON500
+}
+
+// GetApplicationproblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r ChangeQueueResponse) GetApplicationproblemJSON503() *Unavailable {
+	return r.ApplicationproblemJSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r ChangeQueueResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ChangeQueueResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ChangeQueueResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ChangeQueueResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -1414,8 +2960,9 @@ func (r ListTasksResponse) ContentType() string {
 
 // SubmitTaskResponse201Headers the declared response headers of an HTTP 201 response for SubmitTask
 type SubmitTaskResponse201Headers struct {
-	ETag     string
-	Location string
+	ETag                string
+	IdempotencyReplayed *string
+	Location            string
 }
 
 // SubmitTaskResponse401Headers the declared response headers of an HTTP 401 response for SubmitTask
@@ -1448,7 +2995,7 @@ type SubmitTaskResponse struct {
 	// ApplicationproblemJSON415 the response for an HTTP 415 `application/problem+json` response
 	ApplicationproblemJSON415 *UnsupportedMediaType
 	// ApplicationproblemJSON422 the response for an HTTP 422 `application/problem+json` response
-	ApplicationproblemJSON422 *InvalidBody
+	ApplicationproblemJSON422 *Problem
 	// ApplicationproblemJSON500 the response for an HTTP 500 `application/problem+json` response
 	ApplicationproblemJSON500 *Internal
 	// ApplicationproblemJSON503 the response for an HTTP 503 `application/problem+json` response
@@ -1502,7 +3049,7 @@ func (r SubmitTaskResponse) GetApplicationproblemJSON415() *UnsupportedMediaType
 }
 
 // GetApplicationproblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
-func (r SubmitTaskResponse) GetApplicationproblemJSON422() *InvalidBody {
+func (r SubmitTaskResponse) GetApplicationproblemJSON422() *Problem {
 	return r.ApplicationproblemJSON422
 }
 
@@ -1539,6 +3086,277 @@ func (r SubmitTaskResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r SubmitTaskResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// SubmitBatchResponse201Headers the declared response headers of an HTTP 201 response for SubmitBatch
+type SubmitBatchResponse201Headers struct {
+	IdempotencyReplayed *string
+}
+
+// SubmitBatchResponse401Headers the declared response headers of an HTTP 401 response for SubmitBatch
+type SubmitBatchResponse401Headers struct {
+	WWWAuthenticate string
+}
+
+// SubmitBatchResponse503Headers the declared response headers of an HTTP 503 response for SubmitBatch
+type SubmitBatchResponse503Headers struct {
+	RetryAfter int
+}
+
+type SubmitBatchResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *TaskBatch
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *MalformedBody
+	// ApplicationproblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationproblemJSON401 *Unauthorized
+	// ApplicationproblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationproblemJSON403 *CrossOrigin
+	// ApplicationproblemJSON406 the response for an HTTP 406 `application/problem+json` response
+	ApplicationproblemJSON406 *NotAcceptable
+	// ApplicationproblemJSON408 the response for an HTTP 408 `application/problem+json` response
+	ApplicationproblemJSON408 *RequestTimeout
+	// ApplicationproblemJSON413 the response for an HTTP 413 `application/problem+json` response
+	ApplicationproblemJSON413 *Problem
+	// ApplicationproblemJSON415 the response for an HTTP 415 `application/problem+json` response
+	ApplicationproblemJSON415 *UnsupportedMediaType
+	// ApplicationproblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationproblemJSON422 *Problem
+	// ApplicationproblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationproblemJSON500 *Internal
+	// ApplicationproblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationproblemJSON503 *Unavailable
+	// Headers201 the parsed response headers for an HTTP 201 response
+	Headers201 *SubmitBatchResponse201Headers
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *SubmitBatchResponse401Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *SubmitBatchResponse503Headers
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r SubmitBatchResponse) GetJSON201() *TaskBatch {
+	return r.JSON201
+}
+
+// GetApplicationproblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r SubmitBatchResponse) GetApplicationproblemJSON400() *MalformedBody {
+	return r.ApplicationproblemJSON400
+}
+
+// GetApplicationproblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r SubmitBatchResponse) GetApplicationproblemJSON401() *Unauthorized {
+	return r.ApplicationproblemJSON401
+}
+
+// GetApplicationproblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r SubmitBatchResponse) GetApplicationproblemJSON403() *CrossOrigin {
+	return r.ApplicationproblemJSON403
+}
+
+// GetApplicationproblemJSON406 returns the response for an HTTP 406 `application/problem+json` response
+func (r SubmitBatchResponse) GetApplicationproblemJSON406() *NotAcceptable {
+	return r.ApplicationproblemJSON406
+}
+
+// GetApplicationproblemJSON408 returns the response for an HTTP 408 `application/problem+json` response
+func (r SubmitBatchResponse) GetApplicationproblemJSON408() *RequestTimeout {
+	return r.ApplicationproblemJSON408
+}
+
+// GetApplicationproblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
+func (r SubmitBatchResponse) GetApplicationproblemJSON413() *Problem {
+	return r.ApplicationproblemJSON413
+}
+
+// GetApplicationproblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
+func (r SubmitBatchResponse) GetApplicationproblemJSON415() *UnsupportedMediaType {
+	return r.ApplicationproblemJSON415
+}
+
+// GetApplicationproblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
+func (r SubmitBatchResponse) GetApplicationproblemJSON422() *Problem {
+	return r.ApplicationproblemJSON422
+}
+
+// GetApplicationproblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r SubmitBatchResponse) GetApplicationproblemJSON500() *Internal {
+	return r.ApplicationproblemJSON500
+}
+
+// GetApplicationproblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r SubmitBatchResponse) GetApplicationproblemJSON503() *Unavailable {
+	return r.ApplicationproblemJSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r SubmitBatchResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r SubmitBatchResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r SubmitBatchResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r SubmitBatchResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// StartBulkResponse202Headers the declared response headers of an HTTP 202 response for StartBulk
+type StartBulkResponse202Headers struct {
+	Location string
+}
+
+// StartBulkResponse401Headers the declared response headers of an HTTP 401 response for StartBulk
+type StartBulkResponse401Headers struct {
+	WWWAuthenticate string
+}
+
+// StartBulkResponse503Headers the declared response headers of an HTTP 503 response for StartBulk
+type StartBulkResponse503Headers struct {
+	RetryAfter int
+}
+
+type StartBulkResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *BulkCount
+	// JSON202 the response for an HTTP 202 `application/json` response
+	JSON202 *Bulk
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *MalformedBody
+	// ApplicationproblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationproblemJSON401 *Unauthorized
+	// ApplicationproblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationproblemJSON403 *CrossOrigin
+	// ApplicationproblemJSON406 the response for an HTTP 406 `application/problem+json` response
+	ApplicationproblemJSON406 *NotAcceptable
+	// ApplicationproblemJSON408 the response for an HTTP 408 `application/problem+json` response
+	ApplicationproblemJSON408 *RequestTimeout
+	// ApplicationproblemJSON413 the response for an HTTP 413 `application/problem+json` response
+	ApplicationproblemJSON413 *Problem
+	// ApplicationproblemJSON415 the response for an HTTP 415 `application/problem+json` response
+	ApplicationproblemJSON415 *UnsupportedMediaType
+	// ApplicationproblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationproblemJSON422 *Problem
+	// ApplicationproblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationproblemJSON500 *Internal
+	// ApplicationproblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationproblemJSON503 *Unavailable
+	// Headers202 the parsed response headers for an HTTP 202 response
+	Headers202 *StartBulkResponse202Headers
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *StartBulkResponse401Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *StartBulkResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r StartBulkResponse) GetJSON200() *BulkCount {
+	return r.JSON200
+}
+
+// GetJSON202 returns the response for an HTTP 202 `application/json` response
+func (r StartBulkResponse) GetJSON202() *Bulk {
+	return r.JSON202
+}
+
+// GetApplicationproblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r StartBulkResponse) GetApplicationproblemJSON400() *MalformedBody {
+	return r.ApplicationproblemJSON400
+}
+
+// GetApplicationproblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r StartBulkResponse) GetApplicationproblemJSON401() *Unauthorized {
+	return r.ApplicationproblemJSON401
+}
+
+// GetApplicationproblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r StartBulkResponse) GetApplicationproblemJSON403() *CrossOrigin {
+	return r.ApplicationproblemJSON403
+}
+
+// GetApplicationproblemJSON406 returns the response for an HTTP 406 `application/problem+json` response
+func (r StartBulkResponse) GetApplicationproblemJSON406() *NotAcceptable {
+	return r.ApplicationproblemJSON406
+}
+
+// GetApplicationproblemJSON408 returns the response for an HTTP 408 `application/problem+json` response
+func (r StartBulkResponse) GetApplicationproblemJSON408() *RequestTimeout {
+	return r.ApplicationproblemJSON408
+}
+
+// GetApplicationproblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
+func (r StartBulkResponse) GetApplicationproblemJSON413() *Problem {
+	return r.ApplicationproblemJSON413
+}
+
+// GetApplicationproblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
+func (r StartBulkResponse) GetApplicationproblemJSON415() *UnsupportedMediaType {
+	return r.ApplicationproblemJSON415
+}
+
+// GetApplicationproblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
+func (r StartBulkResponse) GetApplicationproblemJSON422() *Problem {
+	return r.ApplicationproblemJSON422
+}
+
+// GetApplicationproblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r StartBulkResponse) GetApplicationproblemJSON500() *Internal {
+	return r.ApplicationproblemJSON500
+}
+
+// GetApplicationproblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r StartBulkResponse) GetApplicationproblemJSON503() *Unavailable {
+	return r.ApplicationproblemJSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r StartBulkResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r StartBulkResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r StartBulkResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r StartBulkResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -1710,7 +3528,7 @@ type ChangeTaskResponse struct {
 	// ApplicationproblemJSON413 the response for an HTTP 413 `application/problem+json` response
 	ApplicationproblemJSON413 *Problem
 	// ApplicationproblemJSON415 the response for an HTTP 415 `application/problem+json` response
-	ApplicationproblemJSON415 *Problem
+	ApplicationproblemJSON415 *UnsupportedPatchType
 	// ApplicationproblemJSON422 the response for an HTTP 422 `application/problem+json` response
 	ApplicationproblemJSON422 *Problem
 	// ApplicationproblemJSON500 the response for an HTTP 500 `application/problem+json` response
@@ -1783,7 +3601,7 @@ func (r ChangeTaskResponse) GetApplicationproblemJSON413() *Problem {
 }
 
 // GetApplicationproblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
-func (r ChangeTaskResponse) GetApplicationproblemJSON415() *Problem {
+func (r ChangeTaskResponse) GetApplicationproblemJSON415() *UnsupportedPatchType {
 	return r.ApplicationproblemJSON415
 }
 
@@ -1935,6 +3753,123 @@ func (r ListAttemptsResponse) ContentType() string {
 	return ""
 }
 
+// ExplainTaskResponse401Headers the declared response headers of an HTTP 401 response for ExplainTask
+type ExplainTaskResponse401Headers struct {
+	WWWAuthenticate string
+}
+
+// ExplainTaskResponse503Headers the declared response headers of an HTTP 503 response for ExplainTask
+type ExplainTaskResponse503Headers struct {
+	RetryAfter int
+}
+
+type ExplainTaskResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Explanation
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *MalformedID
+	// ApplicationproblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationproblemJSON401 *Unauthorized
+	// ApplicationproblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationproblemJSON404 *TaskNotFound
+	// ApplicationproblemJSON406 the response for an HTTP 406 `application/problem+json` response
+	ApplicationproblemJSON406 *NotAcceptable
+	// ApplicationproblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationproblemJSON422 *InvalidParameter
+	// ApplicationproblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationproblemJSON500 *Internal
+	// ApplicationproblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationproblemJSON503 *Unavailable
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *ExplainTaskResponse401Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *ExplainTaskResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ExplainTaskResponse) GetJSON200() *Explanation {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r ExplainTaskResponse) GetApplicationproblemJSON400() *MalformedID {
+	return r.ApplicationproblemJSON400
+}
+
+// GetApplicationproblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r ExplainTaskResponse) GetApplicationproblemJSON401() *Unauthorized {
+	return r.ApplicationproblemJSON401
+}
+
+// GetApplicationproblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r ExplainTaskResponse) GetApplicationproblemJSON404() *TaskNotFound {
+	return r.ApplicationproblemJSON404
+}
+
+// GetApplicationproblemJSON406 returns the response for an HTTP 406 `application/problem+json` response
+func (r ExplainTaskResponse) GetApplicationproblemJSON406() *NotAcceptable {
+	return r.ApplicationproblemJSON406
+}
+
+// GetApplicationproblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
+func (r ExplainTaskResponse) GetApplicationproblemJSON422() *InvalidParameter {
+	return r.ApplicationproblemJSON422
+}
+
+// GetApplicationproblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r ExplainTaskResponse) GetApplicationproblemJSON500() *Internal {
+	return r.ApplicationproblemJSON500
+}
+
+// GetApplicationproblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r ExplainTaskResponse) GetApplicationproblemJSON503() *Unavailable {
+	return r.ApplicationproblemJSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r ExplainTaskResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ExplainTaskResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ExplainTaskResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ExplainTaskResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// GetBulkWithResponse How far an action on many tasks is
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /bulk/{id} (the `GetBulk` operationId).
+func (c *ClientWithResponses) GetBulkWithResponse(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*GetBulkResponse, error) {
+	rsp, err := c.GetBulk(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetBulkResponse(rsp)
+}
+
 // GetHealthWithResponse Is the process alive?
 //
 // Answers as long as the process can answer at all; it asks no database.
@@ -1948,6 +3883,92 @@ func (c *ClientWithResponses) GetHealthWithResponse(ctx context.Context, reqEdit
 		return nil, err
 	}
 	return ParseGetHealthResponse(rsp)
+}
+
+// ListQueuesWithResponse List queues
+//
+// The queues, by name, that were ever set up, that have a task which waits or runs, or that a live worker takes; at
+// most 1,000 of them. The cost does not grow with the tasks that have ended.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /queues (the `ListQueues` operationId).
+func (c *ClientWithResponses) ListQueuesWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListQueuesResponse, error) {
+	rsp, err := c.ListQueues(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListQueuesResponse(rsp)
+}
+
+// GetQueueWithResponse Read a queue
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /queues/{name} (the `GetQueue` operationId).
+func (c *ClientWithResponses) GetQueueWithResponse(ctx context.Context, name string, reqEditors ...RequestEditorFn) (*GetQueueResponse, error) {
+	rsp, err := c.GetQueue(ctx, name, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetQueueResponse(rsp)
+}
+
+// ChangeQueueWithBodyWithResponse Pause a queue, or limit it
+//
+// A merge patch (RFC 7396): what is not named stays, and `null` removes a limit. A queue may be set up before its
+// first task.
+//
+// A paused queue accepts tasks and starts none, on all workers within a second; what runs goes on. `max_running`
+// and `rate` hold across all workers. A rate that changes starts with its whole `burst`.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PATCH /queues/{name} (the `ChangeQueue` operationId).
+func (c *ClientWithResponses) ChangeQueueWithBodyWithResponse(ctx context.Context, name string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ChangeQueueResponse, error) {
+	rsp, err := c.ChangeQueueWithBody(ctx, name, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseChangeQueueResponse(rsp)
+}
+
+// ChangeQueueWithResponse Pause a queue, or limit it
+//
+// A merge patch (RFC 7396): what is not named stays, and `null` removes a limit. A queue may be set up before its
+// first task.
+//
+// A paused queue accepts tasks and starts none, on all workers within a second; what runs goes on. `max_running`
+// and `rate` hold across all workers. A rate that changes starts with its whole `burst`.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PATCH /queues/{name} (the `ChangeQueue` operationId).
+func (c *ClientWithResponses) ChangeQueueWithResponse(ctx context.Context, name string, body ChangeQueueJSONRequestBody, reqEditors ...RequestEditorFn) (*ChangeQueueResponse, error) {
+	rsp, err := c.ChangeQueue(ctx, name, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseChangeQueueResponse(rsp)
+}
+
+// ChangeQueueWithApplicationMergePatchPlusJSONBodyWithResponse Pause a queue, or limit it
+//
+// A merge patch (RFC 7396): what is not named stays, and `null` removes a limit. A queue may be set up before its
+// first task.
+//
+// A paused queue accepts tasks and starts none, on all workers within a second; what runs goes on. `max_running`
+// and `rate` hold across all workers. A rate that changes starts with its whole `burst`.
+//
+// Takes a body of the `application/merge-patch+json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PATCH /queues/{name} (the `ChangeQueue` operationId).
+func (c *ClientWithResponses) ChangeQueueWithApplicationMergePatchPlusJSONBodyWithResponse(ctx context.Context, name string, body ChangeQueueApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*ChangeQueueResponse, error) {
+	rsp, err := c.ChangeQueueWithApplicationMergePatchPlusJSONBody(ctx, name, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseChangeQueueResponse(rsp)
 }
 
 // GetReadinessWithResponse Should requests be sent here?
@@ -1968,8 +3989,11 @@ func (c *ClientWithResponses) GetReadinessWithResponse(ctx context.Context, reqE
 
 // ListTasksWithResponse List tasks, newest first
 //
-// A page of tasks. Follow `next_cursor`, or the `Link` header with `rel="next"`, until there is none. Tasks that
-// arrive meanwhile do not move what is still to be seen.
+// A page of tasks that match all filters. Follow `next_cursor`, or the `Link` header with `rel="next"`, until there
+// is none. Tasks that arrive meanwhile do not move what is still to be seen.
+//
+// What is asked for may be rare, so a page is the result of looking at 20,000 tasks at most, with `text` at 5,000. A
+// search that stopped for that says so in `window`; the page may then be short, or empty, and the next one goes on.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -1984,14 +4008,17 @@ func (c *ClientWithResponses) ListTasksWithResponse(ctx context.Context, params 
 
 // SubmitTaskWithBodyWithResponse Submit a task
 //
-// Stores the message as a pending task and queues it. The task is committed when the answer is sent. If the queue
-// is away, the task is accepted all the same and is queued once the queue is back.
+// Stores the message as a pending task and queues it, at once or when its time has come. The task is committed when
+// the answer is sent. If the queue is away, the task is accepted all the same and is queued once the queue is back.
+//
+// A header `traceparent` (W3C Trace Context) is kept with the task and handed to its handler. One that is malformed
+// or doubled counts as absent.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /tasks (the `SubmitTask` operationId).
-func (c *ClientWithResponses) SubmitTaskWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SubmitTaskResponse, error) {
-	rsp, err := c.SubmitTaskWithBody(ctx, contentType, body, reqEditors...)
+func (c *ClientWithResponses) SubmitTaskWithBodyWithResponse(ctx context.Context, params *SubmitTaskParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SubmitTaskResponse, error) {
+	rsp, err := c.SubmitTaskWithBody(ctx, params, contentType, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -2000,18 +4027,93 @@ func (c *ClientWithResponses) SubmitTaskWithBodyWithResponse(ctx context.Context
 
 // SubmitTaskWithResponse Submit a task
 //
-// Stores the message as a pending task and queues it. The task is committed when the answer is sent. If the queue
-// is away, the task is accepted all the same and is queued once the queue is back.
+// Stores the message as a pending task and queues it, at once or when its time has come. The task is committed when
+// the answer is sent. If the queue is away, the task is accepted all the same and is queued once the queue is back.
+//
+// A header `traceparent` (W3C Trace Context) is kept with the task and handed to its handler. One that is malformed
+// or doubled counts as absent.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /tasks (the `SubmitTask` operationId).
-func (c *ClientWithResponses) SubmitTaskWithResponse(ctx context.Context, body SubmitTaskJSONRequestBody, reqEditors ...RequestEditorFn) (*SubmitTaskResponse, error) {
-	rsp, err := c.SubmitTask(ctx, body, reqEditors...)
+func (c *ClientWithResponses) SubmitTaskWithResponse(ctx context.Context, params *SubmitTaskParams, body SubmitTaskJSONRequestBody, reqEditors ...RequestEditorFn) (*SubmitTaskResponse, error) {
+	rsp, err := c.SubmitTask(ctx, params, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
 	return ParseSubmitTaskResponse(rsp)
+}
+
+// SubmitBatchWithBodyWithResponse Submit many tasks
+//
+// Stores up to 1,000 tasks, all or none, in one transaction. One that is wrong refuses the whole batch; `errors` then
+// names all that is wrong with any of them. The body may be larger than that of other requests: 16 MiB unless the
+// operator has set another limit.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /tasks/batch (the `SubmitBatch` operationId).
+func (c *ClientWithResponses) SubmitBatchWithBodyWithResponse(ctx context.Context, params *SubmitBatchParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SubmitBatchResponse, error) {
+	rsp, err := c.SubmitBatchWithBody(ctx, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseSubmitBatchResponse(rsp)
+}
+
+// SubmitBatchWithResponse Submit many tasks
+//
+// Stores up to 1,000 tasks, all or none, in one transaction. One that is wrong refuses the whole batch; `errors` then
+// names all that is wrong with any of them. The body may be larger than that of other requests: 16 MiB unless the
+// operator has set another limit.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /tasks/batch (the `SubmitBatch` operationId).
+func (c *ClientWithResponses) SubmitBatchWithResponse(ctx context.Context, params *SubmitBatchParams, body SubmitBatchJSONRequestBody, reqEditors ...RequestEditorFn) (*SubmitBatchResponse, error) {
+	rsp, err := c.SubmitBatch(ctx, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseSubmitBatchResponse(rsp)
+}
+
+// StartBulkWithBodyWithResponse Cancel, stop or retry all tasks that match
+//
+// `cancel` cancels what is pending; `stop` also asks what runs to stop; `retry` gives what has failed a fresh budget.
+// Tasks in no state for the action are skipped. It is done in the background, newest task first, and goes on after a
+// crash where it was; tasks that arrive after the request are not meant.
+//
+// With `dry_run` nothing changes: the answer tells how many tasks match, whatever their status.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /tasks/bulk (the `StartBulk` operationId).
+func (c *ClientWithResponses) StartBulkWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*StartBulkResponse, error) {
+	rsp, err := c.StartBulkWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseStartBulkResponse(rsp)
+}
+
+// StartBulkWithResponse Cancel, stop or retry all tasks that match
+//
+// `cancel` cancels what is pending; `stop` also asks what runs to stop; `retry` gives what has failed a fresh budget.
+// Tasks in no state for the action are skipped. It is done in the background, newest task first, and goes on after a
+// crash where it was; tasks that arrive after the request are not meant.
+//
+// With `dry_run` nothing changes: the answer tells how many tasks match, whatever their status.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /tasks/bulk (the `StartBulk` operationId).
+func (c *ClientWithResponses) StartBulkWithResponse(ctx context.Context, body StartBulkJSONRequestBody, reqEditors ...RequestEditorFn) (*StartBulkResponse, error) {
+	rsp, err := c.StartBulk(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseStartBulkResponse(rsp)
 }
 
 // GetTaskWithResponse Read a task, or wait for it
@@ -2118,6 +4220,120 @@ func (c *ClientWithResponses) ListAttemptsWithResponse(ctx context.Context, id s
 	return ParseListAttemptsResponse(rsp)
 }
 
+// ExplainTaskWithResponse Why a task does not run now
+//
+// All that is in the task's way, the strongest reason first: `text` for people, the rest for programs. There is
+// always at least one reason. It is a look at one moment, for people who wonder; do not build on it.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /tasks/{id}/explain (the `ExplainTask` operationId).
+func (c *ClientWithResponses) ExplainTaskWithResponse(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*ExplainTaskResponse, error) {
+	rsp, err := c.ExplainTask(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseExplainTaskResponse(rsp)
+}
+
+// ParseGetBulkResponse parses an HTTP response from a GetBulkWithResponse call
+func ParseGetBulkResponse(rsp *http.Response) (*GetBulkResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetBulkResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Bulk
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest MalformedID
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 406:
+		var dest NotAcceptable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON406 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest InvalidParameter
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest Internal
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers GetBulkResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 503:
+		var headers GetBulkResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
 // ParseGetHealthResponse parses an HTTP response from a GetHealthWithResponse call
 func ParseGetHealthResponse(rsp *http.Response) (*GetHealthResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -2146,6 +4362,314 @@ func ParseGetHealthResponse(rsp *http.Response) (*GetHealthResponse, error) {
 		}
 		response.ApplicationproblemJSON406 = &dest
 
+	}
+
+	return response, nil
+}
+
+// ParseListQueuesResponse parses an HTTP response from a ListQueuesWithResponse call
+func ParseListQueuesResponse(rsp *http.Response) (*ListQueuesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListQueuesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest QueueList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest MalformedQuery
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 406:
+		var dest NotAcceptable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON406 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest InvalidParameter
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest Internal
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers ListQueuesResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 503:
+		var headers ListQueuesResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseGetQueueResponse parses an HTTP response from a GetQueueWithResponse call
+func ParseGetQueueResponse(rsp *http.Response) (*GetQueueResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetQueueResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Queue
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest MalformedName
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 406:
+		var dest NotAcceptable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON406 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest InvalidParameter
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest Internal
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers GetQueueResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 503:
+		var headers GetQueueResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseChangeQueueResponse parses an HTTP response from a ChangeQueueWithResponse call
+func ParseChangeQueueResponse(rsp *http.Response) (*ChangeQueueResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ChangeQueueResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Queue
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest CrossOrigin
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 406:
+		var dest NotAcceptable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON406 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 408:
+		var dest RequestTimeout
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON408 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON413 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
+		var dest UnsupportedPatchType
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON415 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest Internal
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers ChangeQueueResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 503:
+		var headers ChangeQueueResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers503 = &headers
 	}
 
 	return response, nil
@@ -2363,7 +4887,7 @@ func ParseSubmitTaskResponse(rsp *http.Response) (*SubmitTaskResponse, error) {
 		response.ApplicationproblemJSON415 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
-		var dest InvalidBody
+		var dest Problem
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -2395,6 +4919,13 @@ func ParseSubmitTaskResponse(rsp *http.Response) (*SubmitTaskResponse, error) {
 			}
 			headers.ETag = value
 		}
+		if values := rsp.Header.Values("Idempotency-Replayed"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotency-Replayed", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.IdempotencyReplayed = &value
+		}
 		if values := rsp.Header.Values("Location"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
@@ -2415,6 +4946,271 @@ func ParseSubmitTaskResponse(rsp *http.Response) (*SubmitTaskResponse, error) {
 		response.Headers401 = &headers
 	case rsp.StatusCode == 503:
 		var headers SubmitTaskResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseSubmitBatchResponse parses an HTTP response from a SubmitBatchWithResponse call
+func ParseSubmitBatchResponse(rsp *http.Response) (*SubmitBatchResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &SubmitBatchResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest TaskBatch
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest MalformedBody
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest CrossOrigin
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 406:
+		var dest NotAcceptable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON406 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 408:
+		var dest RequestTimeout
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON408 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON413 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
+		var dest UnsupportedMediaType
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON415 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest Internal
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 201:
+		var headers SubmitBatchResponse201Headers
+		if values := rsp.Header.Values("Idempotency-Replayed"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotency-Replayed", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.IdempotencyReplayed = &value
+		}
+		response.Headers201 = &headers
+	case rsp.StatusCode == 401:
+		var headers SubmitBatchResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 503:
+		var headers SubmitBatchResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseStartBulkResponse parses an HTTP response from a StartBulkWithResponse call
+func ParseStartBulkResponse(rsp *http.Response) (*StartBulkResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &StartBulkResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest BulkCount
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 202:
+		var dest Bulk
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON202 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest MalformedBody
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest CrossOrigin
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 406:
+		var dest NotAcceptable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON406 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 408:
+		var dest RequestTimeout
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON408 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON413 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
+		var dest UnsupportedMediaType
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON415 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest Internal
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 202:
+		var headers StartBulkResponse202Headers
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = value
+		}
+		response.Headers202 = &headers
+	case rsp.StatusCode == 401:
+		var headers StartBulkResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 503:
+		var headers StartBulkResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: ""}); err != nil {
@@ -2648,7 +5444,7 @@ func ParseChangeTaskResponse(rsp *http.Response) (*ChangeTaskResponse, error) {
 		response.ApplicationproblemJSON413 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
-		var dest Problem
+		var dest UnsupportedPatchType
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -2808,6 +5604,104 @@ func ParseListAttemptsResponse(rsp *http.Response) (*ListAttemptsResponse, error
 		response.Headers401 = &headers
 	case rsp.StatusCode == 503:
 		var headers ListAttemptsResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseExplainTaskResponse parses an HTTP response from a ExplainTaskWithResponse call
+func ParseExplainTaskResponse(rsp *http.Response) (*ExplainTaskResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ExplainTaskResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Explanation
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest MalformedID
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest TaskNotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 406:
+		var dest NotAcceptable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON406 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest InvalidParameter
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest Internal
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers ExplainTaskResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 503:
+		var headers ExplainTaskResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: ""}); err != nil {

@@ -4,8 +4,8 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
-	"strings"
 
+	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/domain"
 )
 
@@ -24,16 +24,16 @@ var (
 
 var cursorEncoding = base64.RawURLEncoding.Strict()
 
-func encodeCursor(last domain.TaskID, statuses []domain.Status) string {
+func encodeCursor(last domain.TaskID, f application.TaskFilter) string {
 	b := make([]byte, 0, cursorBytes)
 	b = append(b, cursorVersion)
 	b = append(b, last[:]...)
-	b = append(b, digest(statuses)...)
+	b = append(b, digest(f)...)
 	return cursorEncoding.EncodeToString(b)
 }
 
 // decodeCursor returns the id in s, or why s cannot be used.
-func decodeCursor(s string, statuses []domain.Status) (domain.TaskID, error) {
+func decodeCursor(s string, f application.TaskFilter) (domain.TaskID, error) {
 	var last domain.TaskID
 	if len(s) != cursorEncoding.EncodedLen(cursorBytes) {
 		return last, errBrokenCursor
@@ -42,23 +42,22 @@ func decodeCursor(s string, statuses []domain.Status) (domain.TaskID, error) {
 	if err != nil || len(b) != cursorBytes || b[0] != cursorVersion {
 		return last, errBrokenCursor
 	}
-	if string(b[1+len(last):]) != string(digest(statuses)) {
+	if string(b[1+len(last):]) != string(digest(f)) {
 		return last, errOtherFilters
 	}
 	copy(last[:], b[1:])
 	return last, nil
 }
 
-// digest identifies a set of filters, which is sorted and without doubles.
-func digest(statuses []domain.Status) []byte {
-	sum := sha256.Sum256([]byte("status=" + joined(statuses)))
-	return sum[:digestBytes]
-}
-
-func joined(statuses []domain.Status) string {
-	words := make([]string, len(statuses))
-	for i, s := range statuses {
-		words[i] = string(s)
+// digest identifies filters. Without any but statuses it is what it was when there
+// were no others, so that those who page go on across an upgrade.
+func digest(f application.TaskFilter) []byte {
+	query := filterQuery(f)
+	text := "status=" + query.Get("status")
+	query.Del("status")
+	if len(query) > 0 {
+		text += "&" + query.Encode()
 	}
-	return strings.Join(words, ",")
+	sum := sha256.Sum256([]byte(text))
+	return sum[:digestBytes]
 }

@@ -2,50 +2,78 @@ package httpapi
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"reflect"
-	"slices"
+	"strconv"
+	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/millrace/millrace/adapters/httpapi/internal/api"
+	"github.com/millrace/millrace/domain"
 )
 
 // bodyLimit lets any message through that is allowed, however it is escaped:
 // "\u0001" is six bytes for one.
-func bodyLimit(messageBytes int) int64 { return 6*int64(messageBytes) + 4<<10 }
+func bodyLimit(messageBytes int) int64 {
+	const metadata = domain.MaxMetadata * (domain.MaxMetadataKey + domain.MaxMetadataValue)
+	return 6*(int64(messageBytes)+metadata) + 4<<10
+}
 
 // Members that are null are refused: the zero value is not what was sent.
 var strict = json.JoinOptions(
 	json.RejectUnknownMembers(true),
 	json.WithUnmarshalers(json.JoinUnmarshalers(
-		json.UnmarshalFromFunc(func(dec *jsontext.Decoder, _ *string) error { return refuseNull(dec) }),
-		json.UnmarshalFromFunc(func(dec *jsontext.Decoder, _ *bool) error { return refuseNull(dec) }),
+		json.UnmarshalFromFunc(refuseNull),
+		json.UnmarshalFromFunc(readTime),
 	)),
 )
 
-// errNull says that a member is null; wrongMember says what it must be.
-var errNull = errors.New("must not be null")
+// wrongValue says in words what is wrong with a member.
+type wrongValue string
 
-func refuseNull(dec *jsontext.Decoder) error {
-	if dec.PeekKind() == jsontext.KindNull {
-		return errNull
+func (e wrongValue) Error() string { return string(e) }
+
+func refuseNull(dec *jsontext.Decoder, into any) error {
+	if _, ok := into.(interface{ readsNull() }); !ok && dec.PeekKind() == jsontext.KindNull {
+		return wrongValue("must be " + typeWord(reflect.TypeOf(into)) + ", not null")
 	}
-	return errors.ErrUnsupported
+	return errors.ErrUnsupported // read it as it would be read without this
+}
+
+// readTime takes no more than RFC 3339 has.
+func readTime(dec *jsontext.Decoder, into *time.Time) error {
+	if kind := dec.PeekKind(); kind != jsontext.KindString {
+		return errors.ErrUnsupported // which fails, and says why
+	}
+	text, err := dec.ReadToken()
+	if err != nil {
+		return err
+	}
+	if *into, err = parseTime(text.String()); err != nil {
+		return wrongValue(err.Error())
+	}
+	return nil
 }
 
 // decode reads the JSON object in r's body into the struct that into points to.
 // The types are the media types that the body may have, and required the members
 // that it must have. Every error is a problem that says where.
 func (h *handlers) decode(w http.ResponseWriter, r *http.Request, types []string, into any, required ...string) error {
+	return h.decodeUpTo(h.bodyLimit, w, r, types, into, required...)
+}
+
+// decodeUpTo does that for a body of at most so many bytes.
+func (h *handlers) decodeUpTo(limit int64, w http.ResponseWriter, r *http.Request, types []string, into any, required ...string) error {
 	if err := checkContentType(r, types...); err != nil {
 		return err
 	}
 	arrived := h.uploads.begin(w)
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, h.bodyLimit))
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 	arrived()
 	if err != nil {
 		return unreadable(err)
@@ -60,14 +88,19 @@ func decodeObject(body []byte, into any, required ...string) error {
 	if err := json.Unmarshal(body, &raw); err != nil {
 		return notJSON(err)
 	}
-	if kind := raw.Kind(); kind != jsontext.KindBeginObject {
-		return invalid.with(wrongField("", "the body must be an object, not "+kindWord(kind)))
+	return decodeMembers(raw, "the body ", into, required...)
+}
+
+// decodeMembers reads an object, called so, that is known to be JSON.
+func decodeMembers(text jsontext.Value, called string, into any, required ...string) error {
+	if kind := text.Kind(); kind != jsontext.KindBeginObject {
+		return invalid.with(wrongField("", called+"must be an object, not "+kindWord(kind)))
 	}
-	if err := json.Unmarshal(body, into, strict); err != nil {
+	if err := json.Unmarshal(text, into, strict); err != nil {
 		return wrongMember(err)
 	}
 	var members map[string]jsontext.Value
-	if err := json.Unmarshal(body, &members); err != nil {
+	if err := json.Unmarshal(text, &members); err != nil {
 		return notJSON(err)
 	}
 	var missing []api.ProblemError
@@ -110,29 +143,51 @@ func wrongMember(err error) error {
 	if !ok {
 		return err
 	}
-	detail := "must be " + typeWord(semantic.GoType) + ", not " + kindWord(semantic.JSONKind)
+	got := kindWord(semantic.JSONKind)
+	if semantic.JSONKind == jsontext.KindNumber && len(semantic.JSONValue) > 0 && typeWord(semantic.GoType) == wholeNumber {
+		got = fmt.Sprintf("%.40s", semantic.JSONValue)
+	}
+	detail := "must be " + typeWord(semantic.GoType) + ", not " + got
+	value, inWords := errors.AsType[wrongValue](err)
 	switch {
+	case inWords:
+		detail = string(value)
 	case errors.Is(err, json.ErrUnknownName):
 		detail = "is not a known field"
-	case errors.Is(err, errNull):
-		detail = "must be " + typeWord(semantic.GoType) + ", not null"
+	case errors.Is(err, strconv.ErrRange):
+		detail = "is too large a number"
 	}
 	return invalid.with(wrongField(semantic.JSONPointer, detail))
 }
 
+const wholeNumber = "a whole number"
+
+// typeWord is what a member of the type must be.
 func typeWord(t reflect.Type) string {
-	if t != nil && t.Kind() == reflect.Pointer {
+	for t != nil && t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
 	switch {
 	case t == nil:
 		return "something else"
-	case t.Kind() == reflect.String:
+	case t == reflect.TypeFor[time.Time]():
+		return "a time as in RFC 3339"
+	case t == reflect.TypeFor[jsontext.Value]():
+		return "an object"
+	}
+	switch t.Kind() {
+	case reflect.String:
 		return "a string"
-	case t.Kind() == reflect.Bool:
+	case reflect.Bool:
 		return "true or false"
-	case slices.Contains([]reflect.Kind{reflect.Int, reflect.Int32, reflect.Int64}, t.Kind()):
-		return "a whole number"
+	case reflect.Int, reflect.Int32, reflect.Int64:
+		return wholeNumber
+	case reflect.Float64:
+		return "a number"
+	case reflect.Slice:
+		return "an array"
+	case reflect.Map, reflect.Struct:
+		return "an object"
 	}
 	return "something else"
 }

@@ -55,6 +55,6 @@ func (h *handlers) GetIndex(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	writeJSON(w, http.StatusOK, typeJSON, api.Index{
-		"docs": "/docs", "openapi": "/openapi.json", "problems": "/problems", "ready": "/readyz", "tasks": "/tasks",
+		"docs": "/docs", "openapi": "/openapi.json", "problems": "/problems", "queues": "/queues", "ready": "/readyz", "tasks": "/tasks",
 	})
 }

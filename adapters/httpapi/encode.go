@@ -57,6 +57,10 @@ func toJSON(t *domain.Task) api.Task {
 		LastError:   s.LastError,
 		RunAt:       s.RunAt,
 		Result:      s.Result,
+		Queue:       string(s.Queue),
+		Priority:    s.Priority,
+		Timeout:     given(s.Timeout.Seconds()),
+		Metadata:    s.Metadata,
 	}
 	if s.ResultTruncated {
 		out.ResultTruncated = &s.ResultTruncated
@@ -69,6 +73,14 @@ func toJSON(t *domain.Task) api.Task {
 	}
 	if t.StopRequested() {
 		out.CancelRequestedAt = &s.StopRequestedAt
+	}
+	return out
+}
+
+func toJSONs(tasks []*domain.Task) []api.Task {
+	out := make([]api.Task, len(tasks))
+	for i, t := range tasks {
+		out[i] = toJSON(t)
 	}
 	return out
 }

@@ -3,19 +3,29 @@ package httpapi
 import (
 	"encoding/json"
 	"errors"
+	"net/http"
+	"net/url"
+	"reflect"
+	"slices"
+	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/millrace/millrace/adapters/httpapi/internal/api"
+	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/domain"
 )
 
-// What the decoder takes, the standard library reads as the same message; what
-// it refuses is a problem that the client can act on.
+// What the decoder takes, the standard library reads as the same task; what it
+// refuses is a problem that the client can act on. Of what it takes, the domain
+// makes a task or says which fields are wrong.
 func FuzzDecodeTask(f *testing.F) {
 	for _, seed := range []string{
 		`{"message":"Hello World"}`, `{"message":"\ud83d\ude00\u0000"}`, `{"message":null}`, `{"message":1}`, `{}`, `null`,
-		`{"message":"a","message":"b"}`, "{\"message\":\"\xff\"}", `{"message":"\ud800"}`, `{"a/b~":{}}`, ` {"message" : "x" } `, `{"message":"a"}x`, ``,
+		`{"message":"a","message":"b"}`, "{\"message\":\"\xff\"}", `{"message":"\ud800"}`, `{"a/b~":{}}`,
+		`{"message":"a","queue":"mail","priority":9,"run_at":"2026-12-24T18:00:00+01:00","max_attempts":3,"timeout":0.5,"metadata":{"a":"b"}}`,
+		`{"message":"a","delay":1e-9}`, `{"message":"a","delay":1e18,"timeout":-0}`, `{"message":"a","priority":1.0}`, `{"message":"a","run_at":"2026-1-2"}`, ` {"message" : "x" } `, `{"message":"a"}x`, ``,
 	} {
 		f.Add([]byte(seed))
 	}
@@ -28,9 +38,16 @@ func FuzzDecodeTask(f *testing.F) {
 			}
 			return
 		}
-		var want struct{ Message *string }
-		if err := json.Unmarshal(body, &want); err != nil || want.Message == nil || *want.Message != in.Message || !utf8.Valid(body) {
-			t.Fatalf("%q was read as %q", body, in.Message)
+		var want api.NewTask
+		if err := json.Unmarshal(body, &want); err != nil || !reflect.DeepEqual(in, want) || !utf8.Valid(body) {
+			t.Fatalf("%q was read as %+v, not %+v: %v", body, in, want, err)
+		}
+		spec, _ := specOf(in, "")
+		if spec.MaxAttempts == 0 {
+			spec.MaxAttempts = 1
+		}
+		if _, err := domain.NewTask(spec, time.Unix(1767225600, 0)); err != nil && len(domain.Public(err).Fields) == 0 {
+			t.Fatalf("%q: %v", body, err)
 		}
 	})
 }
@@ -38,27 +55,110 @@ func FuzzDecodeTask(f *testing.F) {
 // A cursor that is taken is one that the service has written.
 func FuzzCursor(f *testing.F) {
 	id := domain.TaskID{1, 2, 3}
-	f.Add(encodeCursor(id, nil), uint8(0))
-	f.Add(encodeCursor(id, domain.Statuses()), uint8(31))
-	f.Add("", uint8(1))
-	f.Add("AQ==", uint8(2))
-	f.Add("\n\r____", uint8(3))
-	f.Fuzz(func(t *testing.T, cursor string, mask uint8) {
-		var filters []domain.Status
+	f.Add(encodeCursor(id, application.TaskFilter{}), uint8(0), "")
+	f.Add(encodeCursor(id, application.TaskFilter{Statuses: domain.Statuses()}), uint8(31), "")
+	f.Add("", uint8(1), "text")
+	f.Add("AQ==", uint8(2), "&status=pending")
+	f.Add("\n\r____", uint8(3), "\xff")
+	f.Fuzz(func(t *testing.T, cursor string, mask uint8, text string) {
+		filter := application.TaskFilter{Text: text}
 		for i, s := range domain.Statuses() {
 			if mask&(1<<i) != 0 {
-				filters = append(filters, s)
+				filter.Statuses = append(filter.Statuses, s)
 			}
 		}
-		last, err := decodeCursor(cursor, filters)
-		if err == nil && encodeCursor(last, filters) != cursor {
+		last, err := decodeCursor(cursor, filter)
+		if err == nil && encodeCursor(last, filter) != cursor {
 			t.Fatalf("%q was taken for %s", cursor, last)
 		}
-		if got, err := decodeCursor(encodeCursor(id, filters), filters); err != nil || got != id {
+		if got, err := decodeCursor(encodeCursor(id, filter), filter); err != nil || got != id {
 			t.Fatalf("%v came back as %v, %v", id, got, err)
 		}
-		if _, err := decodeCursor(encodeCursor(id, append(filters, "other")), filters); !errors.Is(err, errOtherFilters) {
+		other := filter
+		other.Text += "x"
+		if _, err := decodeCursor(encodeCursor(id, other), filter); !errors.Is(err, errOtherFilters) {
 			t.Fatalf("other filters: %v", err)
 		}
 	})
+}
+
+// A key that is taken can be sent in quotes too, with parameters, and is the same.
+func FuzzIdempotencyKey(f *testing.F) {
+	for _, seed := range []string{
+		`"8e03978e-40d5-43dd-bc93-6894a57f9324"`, `8e03978e`, `""`, `"a\"b\\"`, `"a" ; b=1;c="x\"";d=?0;e=:YQ==:;*f=1.5`, `"a", "b"`, `"a`, `"a\b"`, ` `, "é", `a"b`,
+		`"` + strings.Repeat("x", 255) + `"`, strings.Repeat("x", 256),
+	} {
+		f.Add(seed)
+	}
+	quote := strings.NewReplacer(`\`, `\\`, `"`, `\"`)
+	f.Fuzz(func(t *testing.T, value string) {
+		key, err := idempotencyKey(http.Header{headerKey: {value}})
+		if err != nil {
+			p, ok := errors.AsType[*problem](err)
+			if !ok || p.kind.status != 422 || len(p.errors) != 1 || p.errors[0].Parameter != headerKey {
+				t.Fatalf("%q: %v", value, err)
+			}
+			return
+		}
+		if len(key) < 1 || len(key) > 255 || !strings.HasPrefix(value, `"`) && value != key {
+			t.Fatalf("%q was taken for %q", value, key)
+		}
+		for _, same := range []string{`"` + quote.Replace(key) + `"`, `"` + quote.Replace(key) + `";a;b="c"`} {
+			if got, err := idempotencyKey(http.Header{headerKey: {same}}); err != nil || got != key {
+				t.Fatalf("%q is %q, %v; %q is %q", value, key, err, same, got)
+			}
+		}
+	})
+}
+
+// A filter that is taken comes back the same from the link to the next page.
+func FuzzFilter(f *testing.F) {
+	for _, seed := range []string{
+		"", "status=failed,pending&status=failed", "queue=mail&queue=a.b,default", "created_from=2026-01-15T09:30:00.000001%2B01:00",
+		"created_before=2026-01-15T24:00:00Z", "finished_from=0001-01-01T00:00:00Z&finished_before=9999-12-31T23:59:59.999999999Z",
+		"metadata=a:b&metadata=c:&metadata=a:b", "metadata=a:b&metadata=a:c", "metadata=%00:%ff", "text=%ff", "text=a%26b%2Bc", "queue=A", "metadata=k:v:w,x",
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		query, err := url.ParseQuery(text)
+		if err != nil {
+			return
+		}
+		filter, err := queryFilter(paramsOf(query))
+		if err != nil {
+			p, ok := errors.AsType[*problem](err)
+			if !ok || p.kind.status != 422 || len(p.errors) == 0 {
+				t.Fatalf("%q: %v", text, err)
+			}
+			return
+		}
+		again, err := queryFilter(paramsOf(filterQuery(filter)))
+		if err != nil || filterQuery(again).Encode() != filterQuery(filter).Encode() || !reflect.DeepEqual(inUTC(again), inUTC(filter)) {
+			t.Fatalf("%q: %+v came back as %+v, %v", text, filter, again, err)
+		}
+	})
+}
+
+// paramsOf binds a query as the generated code does, empty values left out.
+func paramsOf(query url.Values) (params api.ListTasksParams) {
+	list := func(name string) *[]string {
+		values := slices.DeleteFunc(slices.Clone(query[name]), func(v string) bool { return v == "" })
+		if len(values) == 0 {
+			return nil
+		}
+		return &values
+	}
+	return api.ListTasksParams{
+		Status: list("status"), Queue: list("queue"), Metadata: list("metadata"), Text: given(query.Get("text")),
+		CreatedFrom: given(query.Get("created_from")), CreatedBefore: given(query.Get("created_before")),
+		FinishedFrom: given(query.Get("finished_from")), FinishedBefore: given(query.Get("finished_before")),
+	}
+}
+
+func inUTC(f application.TaskFilter) application.TaskFilter {
+	for _, at := range []*time.Time{&f.CreatedFrom, &f.CreatedBefore, &f.FinishedFrom, &f.FinishedBefore} {
+		*at = at.UTC()
+	}
+	return f
 }

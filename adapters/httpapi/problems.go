@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -35,8 +36,8 @@ var (
 		"The request has no key, or one that is not known. The service's operator hands out keys; send yours as Authorization: Bearer KEY."}
 	crossOrigin = problemKind{"cross_origin", http.StatusForbidden, "Cross-origin request",
 		"A page of another site had a browser send this. Such a page cannot change anything here; programs other than browsers can."}
-	notFound = problemKind{"not_found", http.StatusNotFound, "Task not found",
-		"There is no task with this id."}
+	notFound = problemKind{"not_found", http.StatusNotFound, "Not found",
+		"There is no task, no queue or no bulk action of this name; detail says which."}
 	noSuchPath = problemKind{"no_such_path", http.StatusNotFound, "No such path",
 		"Nothing is served at this path. Paths are exact: a doubled or trailing slash counts."}
 	methodNotAllowed = problemKind{"method_not_allowed", http.StatusMethodNotAllowed, "Method not allowed",
@@ -55,10 +56,12 @@ var (
 		"The body is not JSON in UTF-8, or is compressed."}
 	invalid = problemKind{"invalid", http.StatusUnprocessableEntity, "Invalid request",
 		"The request is well-formed but wrong. errors names each part of it that is."}
+	keyReused = problemKind{"idempotency_key_reused", http.StatusUnprocessableEntity, "Idempotency key reused",
+		"The Idempotency-Key came with another request before. Nothing was done: use a key of its own for each request."}
 	internal = problemKind{"internal", http.StatusInternalServerError, "Internal error",
 		"A defect of the service. It has been logged; sending the same again will hardly help."}
 	unavailable = problemKind{"unavailable", http.StatusServiceUnavailable, "Unavailable",
-		"The database does not answer. Whether a change was made is not known: read the task, and try again after Retry-After seconds."}
+		"The database does not answer. Whether a change was made is not known: read the task, and try again after Retry-After seconds. With an Idempotency-Key, sending the same again is safe."}
 	overloaded = problemKind{"overloaded", http.StatusServiceUnavailable, "Overloaded",
 		"More requests arrive than the service can take. Nothing was done: send the same again after Retry-After seconds."}
 )
@@ -66,7 +69,7 @@ var (
 // problemKinds lists them all, for /problems.
 var problemKinds = []problemKind{
 	malformed, unauthorized, crossOrigin, notFound, noSuchPath, methodNotAllowed, notAcceptable, requestTimeout, conflict, changed, tooLarge,
-	unsupportedMediaType, invalid, internal, unavailable, overloaded,
+	unsupportedMediaType, invalid, keyReused, internal, unavailable, overloaded,
 }
 
 // kindOf is the problem that each code of the domain is.
@@ -76,6 +79,7 @@ var kindOf = map[domain.Code]problemKind{
 	domain.CodeNotFound:    notFound,
 	domain.CodeConflict:    conflict,
 	domain.CodeChanged:     changed,
+	domain.CodeKeyReused:   keyReused,
 	domain.CodeUnavailable: unavailable,
 	domain.CodeInternal:    internal,
 }
@@ -87,19 +91,39 @@ func (k problemKind) because(format string, args ...any) *problem {
 	return &problem{kind: k, detail: fmt.Sprintf(format, args...)}
 }
 
+// maxDetails is how many wrong parts the detail of a problem has in words.
+const maxDetails = 10
+
 // with makes a problem that consists of wrong parts of the request.
 func (k problemKind) with(errs ...api.ProblemError) *problem {
-	slices.SortFunc(errs, func(a, b api.ProblemError) int {
-		return cmp.Or(cmp.Compare(a.Parameter, b.Parameter), cmp.Compare(a.Pointer, b.Pointer))
+	slices.SortStableFunc(errs, func(a, b api.ProblemError) int {
+		return cmp.Or(cmp.Compare(a.Parameter, b.Parameter), comparePointers(a.Pointer, b.Pointer))
 	})
-	details := make([]string, len(errs))
-	for i, e := range errs {
-		details[i] = e.Detail
+	var details []string
+	for _, e := range errs[:min(len(errs), maxDetails)] {
+		detail := e.Detail
 		if name := cmp.Or(e.Parameter, strings.TrimPrefix(e.Pointer, "/")); name != "" {
-			details[i] = name + ": " + e.Detail
+			detail = name + ": " + e.Detail
 		}
+		details = append(details, detail)
+	}
+	if more := len(errs) - len(details); more > 0 {
+		details = append(details, fmt.Sprintf("and %d more", more))
 	}
 	return &problem{kind: k, detail: strings.Join(details, "; "), errors: errs}
+}
+
+// comparePointers puts pointers in the order of the document: those into an array
+// by number.
+func comparePointers(a, b string) int {
+	return slices.CompareFunc(strings.Split(a, "/"), strings.Split(b, "/"), func(x, y string) int {
+		m, errM := strconv.Atoi(x)
+		n, errN := strconv.Atoi(y)
+		if errM == nil && errN == nil {
+			return cmp.Compare(m, n)
+		}
+		return cmp.Compare(x, y)
+	})
 }
 
 // problem is an error that knows its document.
@@ -125,11 +149,18 @@ func problemOf(err error) *problem {
 		return p
 	}
 	public := domain.Public(err)
-	p := &problem{kind: kindOf[public.Code], detail: public.Message}
-	for _, f := range public.Fields {
-		p.errors = append(p.errors, wrongField(jsontext.Pointer("").AppendToken(f.Field), f.Detail))
+	if len(public.Fields) == 0 {
+		return &problem{kind: kindOf[public.Code], detail: public.Message}
 	}
-	return p
+	errs := make([]api.ProblemError, len(public.Fields))
+	for i, f := range public.Fields {
+		var at jsontext.Pointer
+		for name := range strings.SplitSeq(f.Field, "/") {
+			at = at.AppendToken(name)
+		}
+		errs[i] = wrongField(at, f.Detail)
+	}
+	return kindOf[public.Code].with(errs...)
 }
 
 // inQuery is err with its fields taken for parameters.
@@ -152,6 +183,9 @@ var wholeNumbers = []string{"limit", "wait"}
 func unbound(err error) error {
 	if format, ok := errors.AsType[*api.InvalidParamFormatError](err); ok && slices.Contains(wholeNumbers, format.ParamName) {
 		return invalid.with(wrongParameter(format.ParamName, "must be a whole number"))
+	}
+	if many, ok := errors.AsType[*api.TooManyValuesForParamError](err); ok {
+		return invalid.with(wrongParameter(many.ParamName, "must be given once"))
 	}
 	return malformed.because("%v", err)
 }

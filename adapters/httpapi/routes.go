@@ -18,8 +18,10 @@ type handlers struct {
 	uc          UseCases
 	log         *slog.Logger
 	bodyLimit   int64
+	batchLimit  int64
 	credentials []Credential
 	requests    places // under way
+	batches     places // under way
 	waiting     places // for the store
 	uploads     uploads
 }
@@ -142,15 +144,24 @@ func (h *handlers) otherMethod(w http.ResponseWriter, r *http.Request, router *m
 // queries lists the parameters of the routes that take them strictly. Probes and
 // pages are not on it: those who ask for them add what they like.
 var queries = map[string][]string{
-	"GET /tasks":               {"status", "limit", "cursor"},
+	"GET /tasks": {
+		"status", "queue", "created_from", "created_before", "finished_from", "finished_before", "metadata", "text", "limit", "cursor",
+	},
 	"POST /tasks":              {},
+	"POST /tasks/batch":        {},
+	"POST /tasks/bulk":         {},
 	"GET /tasks/{id}":          {"wait"},
 	"PATCH /tasks/{id}":        {},
 	"GET /tasks/{id}/attempts": {},
+	"GET /tasks/{id}/explain":  {},
+	"GET /bulk/{id}":           {},
+	"GET /queues":              {},
+	"GET /queues/{name}":       {},
+	"PATCH /queues/{name}":     {},
 }
 
 // repeatable are the parameters that may be given more than once.
-var repeatable = []string{"status"}
+var repeatable = []string{"status", "queue", "metadata"}
 
 // checkQuery refuses parameters that are unknown or doubled: a filter that is
 // misspelled must not list everything. Empty ones are taken out, as absent.

@@ -19,6 +19,8 @@ type Config struct {
 	Credentials []Credential // what opens every route but health; none: the API is open to all
 
 	MessageBytes int // longest message; 256 KiB. The limit on bodies follows from it
+	BatchBytes   int // largest body of a batch; 16 MiB
+	Batches      int // most under way at once, as each may take several times that of memory; the next gets 503 at once; 16
 	Connections  int // most open ones; 4000
 	Requests     int // most under way at once, health apart; the next gets 503 at once; 1000
 	Waiting      int // most that wait for the store; the next gets 503 at once; 500
@@ -35,6 +37,8 @@ const maxHeaderBytes = 32 << 10
 
 func (c Config) withDefaults() Config {
 	orDefault(&c.MessageBytes, 256<<10)
+	orDefault(&c.BatchBytes, 16<<20)
+	orDefault(&c.Batches, 16)
 	orDefault(&c.Connections, 4000)
 	orDefault(&c.Requests, 1000)
 	orDefault(&c.Waiting, 500)
@@ -50,6 +54,7 @@ func (c Config) withDefaults() Config {
 func (c Config) handlers(uc UseCases, log *slog.Logger) *handlers {
 	return &handlers{
 		uc: uc, log: log, bodyLimit: bodyLimit(c.MessageBytes), credentials: c.Credentials,
+		batchLimit: int64(c.BatchBytes), batches: make(places, c.Batches),
 		requests: make(places, c.Requests), waiting: make(places, c.Waiting),
 	}
 }
@@ -63,13 +68,16 @@ func orDefault[T comparable](v *T, otherwise T) {
 
 // UseCases is what the API can do. All are needed.
 type UseCases struct {
-	Submit    *application.SubmitTask
+	Submit    *application.SubmitTasks
 	Get       *application.GetTask
 	List      *application.ListTasks
 	Cancel    *application.CancelTask
 	Reopen    *application.ReopenTask
 	Wait      *application.WaitTask
 	Attempts  *application.ListAttempts
+	Bulk      *application.BulkTasks
+	Queues    *application.ManageQueues
+	Explain   *application.ExplainTask
 	Readiness *application.CheckReadiness
 }
 

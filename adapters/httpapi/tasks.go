@@ -2,31 +2,11 @@ package httpapi
 
 import (
 	"net/http"
-	"net/url"
-	"slices"
-	"strconv"
-	"strings"
 
 	"github.com/millrace/millrace/adapters/httpapi/internal/api"
 	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/domain"
 )
-
-// SubmitTask is POST /tasks.
-func (h *handlers) SubmitTask(w http.ResponseWriter, r *http.Request) {
-	var in api.NewTask
-	if err := h.decode(w, r, []string{typeJSON}, &in, "message"); err != nil {
-		h.fail(w, r, err)
-		return
-	}
-	t, err := stored(r.Context(), h, h.uc.Submit.Run, application.SubmitTaskInput{Message: in.Message})
-	if err != nil {
-		h.fail(w, r, err)
-		return
-	}
-	w.Header().Set("Location", "/tasks/"+t.ID().String())
-	writeTask(w, http.StatusCreated, t)
-}
 
 // GetTask is GET /tasks/{id}.
 func (h *handlers) GetTask(w http.ResponseWriter, r *http.Request, id string, params api.GetTaskParams) {
@@ -128,71 +108,6 @@ func (h *handlers) ChangeTask(w http.ResponseWriter, r *http.Request, id string,
 		code = http.StatusAccepted
 	}
 	writeTask(w, code, t)
-}
-
-// ListTasks is GET /tasks.
-func (h *handlers) ListTasks(w http.ResponseWriter, r *http.Request, params api.ListTasksParams) {
-	q, err := toQuery(params)
-	if err != nil {
-		h.fail(w, r, err)
-		return
-	}
-	page, err := stored(r.Context(), h, h.uc.List.Run, q)
-	if err != nil {
-		h.fail(w, r, inQuery(err))
-		return
-	}
-	out := api.TaskPage{Tasks: make([]api.Task, len(page.Tasks))}
-	for i, t := range page.Tasks {
-		out.Tasks[i] = toJSON(t)
-	}
-	if page.More {
-		out.NextCursor = encodeCursor(page.Tasks[len(page.Tasks)-1].ID(), q.Statuses)
-		w.Header().Set("Link", "<"+nextPage(q, out.NextCursor)+`>; rel="next"`)
-	}
-	writeJSON(w, http.StatusOK, typeJSON, out)
-}
-
-// toQuery reads the parameters of a list.
-func toQuery(params api.ListTasksParams) (application.TaskQuery, error) {
-	var q application.TaskQuery
-	if params.Status != nil {
-		for name := range strings.SplitSeq(strings.Join(*params.Status, ","), ",") {
-			status, err := domain.ParseStatus(name)
-			if err != nil {
-				return q, inQuery(err)
-			}
-			q.Statuses = append(q.Statuses, status)
-		}
-		slices.Sort(q.Statuses) // the cursor knows them as a set
-		q.Statuses = slices.Compact(q.Statuses)
-	}
-	if params.Limit != nil {
-		q.Limit = *params.Limit
-		if q.Limit == 0 { // to the use case, that is the default
-			return q, invalid.with(wrongParameter("limit", "must be at least 1"))
-		}
-	}
-	if params.Cursor != nil {
-		before, err := decodeCursor(*params.Cursor, q.Statuses)
-		if err != nil {
-			return q, invalid.with(wrongParameter("cursor", err.Error()))
-		}
-		q.Before = before
-	}
-	return q, nil
-}
-
-// nextPage is the URL of the page after cursor: same filters, same limit.
-func nextPage(q application.TaskQuery, cursor string) string {
-	next := url.Values{"cursor": {cursor}}
-	if len(q.Statuses) > 0 {
-		next.Set("status", joined(q.Statuses))
-	}
-	if q.Limit > 0 {
-		next.Set("limit", strconv.Itoa(q.Limit))
-	}
-	return "/tasks?" + next.Encode()
 }
 
 // parseID reads an id in the path. There, what is no id is malformed, not invalid.

@@ -66,6 +66,46 @@ type AttemptList struct {
 	Attempts []Attempt `json:"attempts"`
 }
 
+// Bulk defines model for Bulk.
+type Bulk struct {
+	ID     openapi_types.UUID `json:"id"`
+	Action string             `json:"action"`
+	Filter TaskFilter         `json:"filter"`
+	Status string             `json:"status"`
+
+	// Changed How many tasks it has changed so far.
+	Changed int `json:"changed"`
+
+	// Skipped How many tasks it has met so far that match and are in no state for the action.
+	Skipped int `json:"skipped"`
+
+	// CreatedAt When it was accepted.
+	CreatedAt time.Time `json:"created_at"`
+
+	// UpdatedAt When it got on last.
+	UpdatedAt time.Time `json:"updated_at"`
+
+	// DoneAt When it was done. Absent if it is not.
+	DoneAt *time.Time `json:"done_at,omitempty"`
+}
+
+// BulkCount defines model for BulkCount.
+type BulkCount struct {
+	// Matched How many match, of the latest 100,000 tasks.
+	Matched int `json:"matched"`
+
+	// Exact Whether those are all tasks that there are.
+	Exact bool `json:"exact"`
+}
+
+// Explanation defines model for Explanation.
+type Explanation struct {
+	Task    openapi_types.UUID `json:"task"`
+	Status  TaskStatus         `json:"status"`
+	Queue   string             `json:"queue"`
+	Reasons []Reason           `json:"reasons"`
+}
+
 // Health defines model for Health.
 type Health struct {
 	Status string `json:"status"`
@@ -74,11 +114,49 @@ type Health struct {
 // Index defines model for Index.
 type Index map[string]string
 
+// NewBulk defines model for NewBulk.
+type NewBulk struct {
+	Action string `json:"action"`
+
+	// Filter Which tasks; `{}` means all.
+	Filter TaskFilter `json:"filter"`
+
+	// DryRun Only count.
+	DryRun bool `json:"dry_run,omitempty"`
+}
+
 // NewTask defines model for NewTask.
 type NewTask struct {
 	// Message What is to be processed: any text without the character NUL, kept as it was sent. At most 256 KiB in UTF-8
 	// unless the operator has set another limit.
 	Message string `json:"message"`
+
+	// Queue The queue that it waits in. There is no need to make it first.
+	Queue *string `json:"queue,omitempty"`
+
+	// Priority Within its queue, tasks of a higher priority run first.
+	Priority *int `json:"priority,omitempty"`
+
+	// RunAt It does not run before, RFC 3339, within the next ten years. In the past it means now.
+	RunAt *time.Time `json:"run_at,omitempty"`
+
+	// Delay So many seconds from now it does not run; a fraction is possible. It goes without `run_at`.
+	Delay *float64 `json:"delay,omitempty"`
+
+	// MaxAttempts So many failures make it failed. 5 unless the operator has set another default.
+	MaxAttempts *int `json:"max_attempts,omitempty"`
+
+	// Timeout How many seconds an attempt may take; a fraction is possible. By default the worker decides.
+	Timeout *float64 `json:"timeout,omitempty"`
+
+	// Metadata Text to find the task by: at most 32 pairs; keys of 1 to 64 of A-Z, a-z, 0-9 and `. _ -`, values of at most
+	// 512 bytes without the character NUL.
+	Metadata map[string]string `json:"metadata,omitempty"`
+}
+
+// NewTaskBatch defines model for NewTaskBatch.
+type NewTaskBatch struct {
+	Tasks []NewTask `json:"tasks"`
 }
 
 // Problem A problem document (RFC 9457).
@@ -102,7 +180,7 @@ type ProblemError struct {
 	// Pointer Where in the body (RFC 6901).
 	Pointer string `json:"pointer,omitempty"`
 
-	// Parameter Which parameter of the path or the query.
+	// Parameter Which parameter of the path or the query, or which header.
 	Parameter string `json:"parameter,omitempty"`
 	Detail    string `json:"detail"`
 }
@@ -122,12 +200,82 @@ type ProblemTypes struct {
 	Problems []ProblemType `json:"problems"`
 }
 
+// Queue defines model for Queue.
+type Queue struct {
+	Name string `json:"name"`
+
+	// Paused Whether it accepts tasks and starts none.
+	Paused bool `json:"paused"`
+
+	// MaxRunning The most tasks that run at once, over all workers. Null if there is no limit.
+	MaxRunning *int `json:"max_running"`
+
+	// Rate How many tasks start in a time, over all workers: per second, minute or hour. Null if there is no limit.
+	Rate *string `json:"rate"`
+
+	// Burst How many tasks may start at once after a pause: those of one second, at least 1. Null without a rate.
+	Burst *int `json:"burst"`
+
+	// Pending Tasks that may run and wait for a worker.
+	Pending int `json:"pending"`
+
+	// Scheduled Tasks that wait for their time: delayed, or to be tried again.
+	Scheduled int `json:"scheduled"`
+
+	// Processing Tasks that run.
+	Processing int `json:"processing"`
+
+	// OldestWaiting Since when the longest waiting of the pending waits. Null if none does.
+	OldestWaiting *time.Time `json:"oldest_waiting"`
+
+	// Workers Live workers that take the queue.
+	Workers int `json:"workers"`
+}
+
+// QueueChange defines model for QueueChange.
+type QueueChange struct {
+	// Paused Whether to start no tasks.
+	Paused *bool `json:"paused,omitempty"`
+
+	// MaxRunning The most tasks that run at once; null for no limit.
+	MaxRunning *int `json:"max_running,omitempty"`
+
+	// Rate How many tasks start in a second, a minute or an hour, at most 1,000,000; null for no limit.
+	Rate *string `json:"rate,omitempty"`
+}
+
+// QueueList defines model for QueueList.
+type QueueList struct {
+	Queues []Queue `json:"queues"`
+}
+
 // Readiness defines model for Readiness.
 type Readiness struct {
 	Status string `json:"status"`
 
 	// Checks `ok`, or what is wrong, for each thing the program needs.
 	Checks map[string]string `json:"checks"`
+}
+
+// Reason defines model for Reason.
+type Reason struct {
+	// Reason `ended`, `processing`: it is done with, or runs. `scheduled`, `retry`: its time, or that of its next attempt, has
+	// not come. `due`: it has, and the task is about to be queued. `no_worker`: no live worker takes its queue.
+	// `paused`, `max_running`, `rate`: its queue may start no task now. `behind`: others are before it. `stranded`:
+	// its entry in the queue was lost, and is about to be made again. `next`: nothing is in its way.
+	Reason string `json:"reason"`
+
+	// Text In words, one sentence.
+	Text string `json:"text"`
+
+	// At When that is expected to change; of a task that has ended, when it did. Absent if nobody knows.
+	At *time.Time `json:"at,omitempty"`
+
+	// Ahead How many tasks are before it, at most 10,000, which means at least.
+	Ahead *int `json:"ahead,omitempty"`
+
+	// Limit The limit as it is set.
+	Limit string `json:"limit,omitempty"`
 }
 
 // Task defines model for Task.
@@ -157,7 +305,7 @@ type Task struct {
 	// LastError Why the latest attempt that failed did. Absent if none did.
 	LastError string `json:"last_error,omitempty"`
 
-	// RunAt It does not run before.
+	// RunAt It does not run before: its time, or that of its next attempt.
 	RunAt time.Time `json:"run_at"`
 
 	// CancelRequestedAt When a client asked the running attempt to stop. Absent if nobody did.
@@ -174,6 +322,23 @@ type Task struct {
 
 	// ResultTruncated Whether the handler answered more than that. Absent if not.
 	ResultTruncated *bool `json:"result_truncated,omitempty"`
+
+	// Queue The queue that it waits in.
+	Queue string `json:"queue"`
+
+	// Priority Within its queue the highest runs first.
+	Priority int `json:"priority"`
+
+	// Timeout How many seconds an attempt may take. Absent if the worker decides.
+	Timeout *float64 `json:"timeout,omitempty"`
+
+	// Metadata What the client says of it. Absent if nothing.
+	Metadata map[string]string `json:"metadata,omitempty"`
+}
+
+// TaskBatch defines model for TaskBatch.
+type TaskBatch struct {
+	Tasks []Task `json:"tasks"`
 }
 
 // TaskChange defines model for TaskChange.
@@ -185,16 +350,49 @@ type TaskChange struct {
 	Stop bool `json:"stop,omitempty"`
 }
 
+// TaskFilter Which tasks are meant. What is left out does not matter; nothing may be empty.
+type TaskFilter struct {
+	// Status Any of these.
+	Status *[]string `json:"status,omitempty"`
+
+	// Queue Any of these.
+	Queue *[]string `json:"queue,omitempty"`
+
+	// CreatedFrom Then or later.
+	CreatedFrom *time.Time `json:"created_from,omitempty"`
+
+	// CreatedBefore Earlier.
+	CreatedBefore *time.Time `json:"created_before,omitempty"`
+
+	// FinishedFrom Then or later.
+	FinishedFrom *time.Time `json:"finished_from,omitempty"`
+
+	// FinishedBefore Earlier.
+	FinishedBefore *time.Time `json:"finished_before,omitempty"`
+
+	// Metadata All of these pairs.
+	Metadata *map[string]string `json:"metadata,omitempty"`
+
+	// Text In the message, as it is written, at most 1,000 bytes.
+	Text *string `json:"text,omitempty"`
+}
+
 // TaskPage defines model for TaskPage.
 type TaskPage struct {
 	Tasks []Task `json:"tasks"`
 
 	// NextCursor For the next page. Absent on the last.
 	NextCursor string `json:"next_cursor,omitempty"`
+
+	// Window How many tasks were looked at, if the search stopped for that before the page was full. Otherwise absent.
+	Window *int `json:"window,omitempty"`
 }
 
 // TaskStatus Where a task is in its life. `completed`, `canceled` and `failed` are ends; only a failed task can be retried.
 type TaskStatus string
+
+// IdempotencyKey defines model for IdempotencyKey.
+type IdempotencyKey = string
 
 // Changed A problem document (RFC 9457).
 type Changed = Problem
@@ -208,9 +406,6 @@ type CrossOrigin = Problem
 // Internal A problem document (RFC 9457).
 type Internal = Problem
 
-// InvalidBody A problem document (RFC 9457).
-type InvalidBody = Problem
-
 // InvalidParameter A problem document (RFC 9457).
 type InvalidParameter = Problem
 
@@ -219,6 +414,9 @@ type MalformedBody = Problem
 
 // MalformedID A problem document (RFC 9457).
 type MalformedID = Problem
+
+// MalformedName A problem document (RFC 9457).
+type MalformedName = Problem
 
 // MalformedQuery A problem document (RFC 9457).
 type MalformedQuery = Problem
@@ -247,16 +445,56 @@ type Unavailable = Problem
 // UnsupportedMediaType A problem document (RFC 9457).
 type UnsupportedMediaType = Problem
 
+// UnsupportedPatchType A problem document (RFC 9457).
+type UnsupportedPatchType = Problem
+
 // ListTasksParams defines parameters for ListTasks.
 type ListTasksParams struct {
 	// Status Only tasks of these statuses. Repeat it, or separate several by commas.
 	Status *[]string `form:"status,omitempty" json:"status,omitempty"`
+
+	// Queue Only tasks of these queues, at most 100. Repeat it, or separate several by commas.
+	Queue *[]string `form:"queue,omitempty" json:"queue,omitempty"`
+
+	// CreatedFrom Only tasks accepted then or later, RFC 3339. A plus sign has to be sent as `%2B`.
+	CreatedFrom *string `form:"created_from,omitempty" json:"created_from,omitempty"`
+
+	// CreatedBefore Only tasks accepted earlier.
+	CreatedBefore *string `form:"created_before,omitempty" json:"created_before,omitempty"`
+
+	// FinishedFrom Only tasks that ended then or later.
+	FinishedFrom *string `form:"finished_from,omitempty" json:"finished_from,omitempty"`
+
+	// FinishedBefore Only tasks that ended earlier.
+	FinishedBefore *string `form:"finished_before,omitempty" json:"finished_before,omitempty"`
+
+	// Metadata Only tasks with this pair, `key:value`. Repeat it for tasks with all of several, at most 32.
+	Metadata *[]string `form:"metadata,omitempty" json:"metadata,omitempty"`
+
+	// Text Only tasks with this text in the message, as it is written, at most 1,000 bytes.
+	Text *string `form:"text,omitempty" json:"text,omitempty"`
 
 	// Limit The most tasks to return.
 	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
 
 	// Cursor `next_cursor` of the page before, with the same filters. It is opaque: its content may change.
 	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// SubmitTaskParams defines parameters for SubmitTask.
+type SubmitTaskParams struct {
+	// IdempotencyKey Makes the request safe to send again: see *Sending a request again*. 1 to 255 visible ASCII characters, as a
+	// string of RFC 8941, in double quotes, with any quote or backslash in it escaped by a backslash; parameters of it are
+	// ignored. Without quotes it is taken as it stands, for the same key.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// SubmitBatchParams defines parameters for SubmitBatch.
+type SubmitBatchParams struct {
+	// IdempotencyKey Makes the request safe to send again: see *Sending a request again*. 1 to 255 visible ASCII characters, as a
+	// string of RFC 8941, in double quotes, with any quote or backslash in it escaped by a backslash; parameters of it are
+	// ignored. Without quotes it is taken as it stands, for the same key.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // GetTaskParams defines parameters for GetTask.
@@ -278,8 +516,20 @@ type ChangeTaskParams struct {
 	IfMatch *string `json:"If-Match,omitempty"`
 }
 
+// ChangeQueueJSONRequestBody defines body for ChangeQueue for application/json ContentType.
+type ChangeQueueJSONRequestBody = QueueChange
+
+// ChangeQueueApplicationMergePatchPlusJSONRequestBody defines body for ChangeQueue for application/merge-patch+json ContentType.
+type ChangeQueueApplicationMergePatchPlusJSONRequestBody = QueueChange
+
 // SubmitTaskJSONRequestBody defines body for SubmitTask for application/json ContentType.
 type SubmitTaskJSONRequestBody = NewTask
+
+// SubmitBatchJSONRequestBody defines body for SubmitBatch for application/json ContentType.
+type SubmitBatchJSONRequestBody = NewTaskBatch
+
+// StartBulkJSONRequestBody defines body for StartBulk for application/json ContentType.
+type StartBulkJSONRequestBody = NewBulk
 
 // ChangeTaskJSONRequestBody defines body for ChangeTask for application/json ContentType.
 type ChangeTaskJSONRequestBody = TaskChange
@@ -292,6 +542,9 @@ type ServerInterface interface {
 	// GetIndex Where to go from here
 	// (GET /)
 	GetIndex(w http.ResponseWriter, r *http.Request)
+	// GetBulk How far an action on many tasks is
+	// (GET /bulk/{id})
+	GetBulk(w http.ResponseWriter, r *http.Request, id string)
 	// GetDocs This document as a page to read and try (Swagger UI)
 	// (GET /docs)
 	GetDocs(w http.ResponseWriter, r *http.Request)
@@ -310,6 +563,15 @@ type ServerInterface interface {
 	// GetProblem What a problem's type means
 	// (GET /problems/{code})
 	GetProblem(w http.ResponseWriter, r *http.Request, code string)
+	// ListQueues List queues
+	// (GET /queues)
+	ListQueues(w http.ResponseWriter, r *http.Request)
+	// GetQueue Read a queue
+	// (GET /queues/{name})
+	GetQueue(w http.ResponseWriter, r *http.Request, name string)
+	// ChangeQueue Pause a queue, or limit it
+	// (PATCH /queues/{name})
+	ChangeQueue(w http.ResponseWriter, r *http.Request, name string)
 	// GetReadiness Should requests be sent here?
 	// (GET /readyz)
 	GetReadiness(w http.ResponseWriter, r *http.Request)
@@ -318,7 +580,13 @@ type ServerInterface interface {
 	ListTasks(w http.ResponseWriter, r *http.Request, params ListTasksParams)
 	// SubmitTask Submit a task
 	// (POST /tasks)
-	SubmitTask(w http.ResponseWriter, r *http.Request)
+	SubmitTask(w http.ResponseWriter, r *http.Request, params SubmitTaskParams)
+	// SubmitBatch Submit many tasks
+	// (POST /tasks/batch)
+	SubmitBatch(w http.ResponseWriter, r *http.Request, params SubmitBatchParams)
+	// StartBulk Cancel, stop or retry all tasks that match
+	// (POST /tasks/bulk)
+	StartBulk(w http.ResponseWriter, r *http.Request)
 	// GetTask Read a task, or wait for it
 	// (GET /tasks/{id})
 	GetTask(w http.ResponseWriter, r *http.Request, id string, params GetTaskParams)
@@ -328,6 +596,9 @@ type ServerInterface interface {
 	// ListAttempts What became of each attempt
 	// (GET /tasks/{id}/attempts)
 	ListAttempts(w http.ResponseWriter, r *http.Request, id string)
+	// ExplainTask Why a task does not run now
+	// (GET /tasks/{id}/explain)
+	ExplainTask(w http.ResponseWriter, r *http.Request, id string)
 }
 
 // ServerInterfaceWrapper converts contexts to parameters.
@@ -344,6 +615,32 @@ func (siw *ServerInterfaceWrapper) GetIndex(w http.ResponseWriter, r *http.Reque
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.GetIndex(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetBulk operation middleware
+func (siw *ServerInterfaceWrapper) GetBulk(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", mux.Vars(r)["id"], &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetBulk(w, r, id)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -449,6 +746,72 @@ func (siw *ServerInterfaceWrapper) GetProblem(w http.ResponseWriter, r *http.Req
 	handler.ServeHTTP(w, r)
 }
 
+// ListQueues operation middleware
+func (siw *ServerInterfaceWrapper) ListQueues(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListQueues(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetQueue operation middleware
+func (siw *ServerInterfaceWrapper) GetQueue(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "name" -------------
+	var name string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "name", mux.Vars(r)["name"], &name, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "name", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetQueue(w, r, name)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ChangeQueue operation middleware
+func (siw *ServerInterfaceWrapper) ChangeQueue(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "name" -------------
+	var name string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "name", mux.Vars(r)["name"], &name, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "name", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ChangeQueue(w, r, name)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // GetReadiness operation middleware
 func (siw *ServerInterfaceWrapper) GetReadiness(w http.ResponseWriter, r *http.Request) {
 
@@ -481,6 +844,97 @@ func (siw *ServerInterfaceWrapper) ListTasks(w http.ResponseWriter, r *http.Requ
 			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "status"})
 		} else {
 			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "status", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "queue" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "queue", r.URL.Query(), &params.Queue, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "queue"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "queue", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "created_from" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "created_from", r.URL.Query(), &params.CreatedFrom, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "created_from"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "created_from", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "created_before" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "created_before", r.URL.Query(), &params.CreatedBefore, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "created_before"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "created_before", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "finished_from" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "finished_from", r.URL.Query(), &params.FinishedFrom, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "finished_from"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "finished_from", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "finished_before" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "finished_before", r.URL.Query(), &params.FinishedBefore, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "finished_before"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "finished_before", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "metadata" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "metadata", r.URL.Query(), &params.Metadata, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "metadata"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "metadata", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "text" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "text", r.URL.Query(), &params.Text, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "text"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "text", Err: err})
 		}
 		return
 	}
@@ -525,8 +979,90 @@ func (siw *ServerInterfaceWrapper) ListTasks(w http.ResponseWriter, r *http.Requ
 // SubmitTask operation middleware
 func (siw *ServerInterfaceWrapper) SubmitTask(w http.ResponseWriter, r *http.Request) {
 
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params SubmitTaskParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.SubmitTask(w, r)
+		siw.Handler.SubmitTask(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// SubmitBatch operation middleware
+func (siw *ServerInterfaceWrapper) SubmitBatch(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params SubmitBatchParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.SubmitBatch(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// StartBulk operation middleware
+func (siw *ServerInterfaceWrapper) StartBulk(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.StartBulk(w, r)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -694,6 +1230,32 @@ func (siw *ServerInterfaceWrapper) ListAttempts(w http.ResponseWriter, r *http.R
 	handler.ServeHTTP(w, r)
 }
 
+// ExplainTask operation middleware
+func (siw *ServerInterfaceWrapper) ExplainTask(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", mux.Vars(r)["id"], &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ExplainTask(w, r, id)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 type UnescapedCookieParamError struct {
 	ParamName string
 	Err       error
@@ -811,11 +1373,25 @@ func HandlerWithOptions(si ServerInterface, options GorillaServerOptions) http.H
 
 	r.HandleFunc(options.BaseURL+"/tasks", wrapper.SubmitTask).Methods(http.MethodPost)
 
+	r.HandleFunc(options.BaseURL+"/tasks/batch", wrapper.SubmitBatch).Methods(http.MethodPost)
+
+	r.HandleFunc(options.BaseURL+"/tasks/bulk", wrapper.StartBulk).Methods(http.MethodPost)
+
+	r.HandleFunc(options.BaseURL+"/bulk/{id}", wrapper.GetBulk).Methods(http.MethodGet)
+
+	r.HandleFunc(options.BaseURL+"/queues", wrapper.ListQueues).Methods(http.MethodGet)
+
+	r.HandleFunc(options.BaseURL+"/queues/{name}", wrapper.GetQueue).Methods(http.MethodGet)
+
+	r.HandleFunc(options.BaseURL+"/queues/{name}", wrapper.ChangeQueue).Methods(http.MethodPatch)
+
 	r.HandleFunc(options.BaseURL+"/tasks/{id}", wrapper.GetTask).Methods(http.MethodGet)
 
 	r.HandleFunc(options.BaseURL+"/tasks/{id}", wrapper.ChangeTask).Methods(http.MethodPatch)
 
 	r.HandleFunc(options.BaseURL+"/tasks/{id}/attempts", wrapper.ListAttempts).Methods(http.MethodGet)
+
+	r.HandleFunc(options.BaseURL+"/tasks/{id}/explain", wrapper.ExplainTask).Methods(http.MethodGet)
 
 	r.HandleFunc(options.BaseURL+"/healthz", wrapper.GetHealth).Methods(http.MethodGet)
 

@@ -1,0 +1,206 @@
+package httpapi
+
+import (
+	"fmt"
+	"math"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/millrace/millrace/adapters/httpapi/internal/api"
+	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/domain"
+)
+
+// SubmitTask is POST /tasks.
+func (h *handlers) SubmitTask(w http.ResponseWriter, r *http.Request, _ api.SubmitTaskParams) {
+	in, err := submission(r)
+	if err != nil {
+		h.fail(w, r, err)
+		return
+	}
+	var body api.NewTask
+	if err := h.decode(w, r, []string{typeJSON}, &body, "message"); err != nil {
+		h.fail(w, r, err)
+		return
+	}
+	spec, wrong := specOf(body, traceParent(r))
+	in.Tasks = []domain.TaskSpec{spec}
+	done, err := h.submit(w, r, in, wrong)
+	if err != nil {
+		h.fail(w, r, err)
+		return
+	}
+	t := done.Tasks[0]
+	w.Header().Set("Location", "/tasks/"+t.ID().String())
+	writeTask(w, http.StatusCreated, t)
+}
+
+// SubmitBatch is POST /tasks/batch.
+func (h *handlers) SubmitBatch(w http.ResponseWriter, r *http.Request, _ api.SubmitBatchParams) {
+	if !h.batches.take() {
+		h.fail(w, r, overloaded.because("too many batches are under way; nothing was done"))
+		return
+	}
+	defer h.batches.leave()
+	in, err := submission(r)
+	if err != nil {
+		h.fail(w, r, err)
+		return
+	}
+	var body struct {
+		Tasks batch `json:"tasks"`
+	}
+	if err := h.decodeUpTo(h.batchLimit, w, r, []string{typeJSON}, &body, "tasks"); err != nil {
+		h.fail(w, r, err)
+		return
+	}
+	in.Batch = true
+	var wrong []api.ProblemError
+	if in.Tasks, wrong, err = body.Tasks.specs(traceParent(r)); err != nil {
+		h.fail(w, r, err)
+		return
+	}
+	done, err := h.submit(w, r, in, wrong)
+	if err != nil {
+		h.fail(w, r, err)
+		return
+	}
+	writeJSON(w, http.StatusCreated, typeJSON, api.TaskBatch{Tasks: toJSONs(done.Tasks)})
+}
+
+// submission is what the header says of a request for new tasks.
+func submission(r *http.Request) (application.SubmitTasksInput, error) {
+	key, err := idempotencyKey(r.Header)
+	return application.SubmitTasksInput{Owner: CredentialName(r.Context()), Key: key}, err
+}
+
+// traceParent is the trace that the request belongs to. Two of them say nothing.
+func traceParent(r *http.Request) string {
+	if values := r.Header.Values("traceparent"); len(values) == 1 {
+		return values[0]
+	}
+	return ""
+}
+
+// submit stores the tasks, unless something was found to be wrong with them
+// already: then it is told with all that is.
+func (h *handlers) submit(w http.ResponseWriter, r *http.Request, in application.SubmitTasksInput, wrong []api.ProblemError) (application.Submitted, error) {
+	if len(wrong) > 0 {
+		if err := h.uc.Submit.Check(in); err != nil {
+			wrong = append(wrong, problemOf(err).errors...)
+		}
+		return application.Submitted{}, invalid.with(wrong...)
+	}
+	done, err := stored(r.Context(), h, h.uc.Submit.Run, in)
+	if done.Replayed {
+		w.Header().Set(headerReplayed, "true")
+	}
+	return done, err
+}
+
+// batch is the array of a batch. Of more than there may be it only counts how
+// many, so that many small ones take no more memory than the body did.
+type batch struct {
+	tasks []jsontext.Value
+	count int
+}
+
+// UnmarshalJSONFrom reads the array.
+func (b *batch) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	if kind := dec.PeekKind(); kind != jsontext.KindBeginArray {
+		return wrongValue("must be an array, not " + kindWord(kind))
+	}
+	if _, err := dec.ReadToken(); err != nil {
+		return err
+	}
+	for dec.PeekKind() != jsontext.KindEndArray {
+		if b.count++; b.count > application.MaxBatch {
+			if err := dec.SkipValue(); err != nil {
+				return err
+			}
+			continue
+		}
+		v, err := dec.ReadValue()
+		if err != nil {
+			return err
+		}
+		b.tasks = append(b.tasks, v.Clone())
+	}
+	_, err := dec.ReadToken()
+	return err
+}
+
+func (*batch) readsNull() {}
+
+// specs reads the tasks, and names what is wrong with each of them.
+func (b *batch) specs(trace string) (specs []domain.TaskSpec, wrong []api.ProblemError, err error) {
+	if b.count > application.MaxBatch {
+		return nil, nil, domain.Invalid("tasks", "must be 1 to %d tasks, not %d", application.MaxBatch, b.count)
+	}
+	specs = make([]domain.TaskSpec, len(b.tasks))
+	for i, text := range b.tasks {
+		var body api.NewTask
+		var errs []api.ProblemError
+		if err := decodeMembers(text, "", &body, "message"); err != nil {
+			errs = problemOf(err).errors
+			specs[i] = domain.TaskSpec{Message: "unread"} // nothing more is wrong with it
+		} else {
+			specs[i], errs = specOf(body, trace)
+		}
+		for _, e := range errs {
+			e.Pointer = "/tasks/" + strconv.Itoa(i) + e.Pointer
+			wrong = append(wrong, e)
+		}
+	}
+	return specs, wrong, nil
+}
+
+// specOf is what the client says of a task, and what is wrong with it that only
+// shows here: to the domain, what is left out is zero.
+func specOf(in api.NewTask, trace string) (domain.TaskSpec, []api.ProblemError) {
+	var wrong []api.ProblemError
+	spec := domain.TaskSpec{Message: in.Message, Metadata: in.Metadata, TraceParent: trace}
+	if in.Queue != nil {
+		if spec.Queue = domain.QueueName(*in.Queue); spec.Queue == "" {
+			wrong = append(wrong, wrongField("/queue", "must not be empty"))
+		}
+	}
+	if in.Priority != nil {
+		spec.Priority = *in.Priority
+	}
+	if in.RunAt != nil {
+		spec.RunAt = *in.RunAt
+	}
+	switch {
+	case in.Delay != nil && in.RunAt != nil:
+		wrong = append(wrong, wrongField("/delay", "goes without run_at: one of them says when"))
+	case in.Delay != nil:
+		spec.Delay = seconds(*in.Delay)
+	}
+	if in.MaxAttempts != nil {
+		if spec.MaxAttempts = *in.MaxAttempts; spec.MaxAttempts == 0 {
+			wrong = append(wrong, wrongField("/max_attempts", fmt.Sprintf("must be from 1 to %d, not 0", domain.MaxMaxAttempts)))
+		}
+	}
+	if in.Timeout != nil {
+		if spec.Timeout = seconds(*in.Timeout); spec.Timeout == 0 {
+			spec.Timeout = 1 // too short, as 0 is: but 0 means the worker's setting
+		}
+	}
+	return spec, wrong
+}
+
+// seconds is a duration of so many seconds. What no duration can hold becomes one
+// that no limit allows; so does what is below zero, however little.
+func seconds(n float64) time.Duration {
+	switch {
+	case n < 0:
+		return -1
+	case n >= math.MaxInt64/1e9:
+		return math.MaxInt64
+	}
+	return time.Duration(math.Round(n * 1e9))
+}
