@@ -21,7 +21,7 @@ func locked(cfg *httpapi.Config) {
 
 func TestAccess_EveryRouteButHealthWantsAKey(t *testing.T) {
 	s := newService(t, locked)
-	for _, path := range []string{"/", "/tasks", "/tasks/x", "/tasks/x/attempts", "/docs", "/docs/swagger-ui.css", "/openapi.yaml", "/openapi.json", "/problems", "/problems/conflict", "/nowhere", "/healthz/", "/%68ealthz", "//readyz"} {
+	for _, path := range []string{"/", "/tasks", "/tasks/x", "/tasks/x/attempts", "/tasks/x/explain", "/tasks/batch", "/tasks/bulk", "/bulk/x", "/queues", "/queues/x", "/docs", "/docs/swagger-ui.css", "/openapi.yaml", "/openapi.json", "/problems", "/problems/conflict", "/nowhere", "/healthz/", "/%68ealthz", "//readyz"} {
 		for _, method := range []string{"GET", "HEAD", "POST", "PATCH", "DELETE", "OPTIONS"} {
 			a := s.call(method, path, "")
 			if a.status != http.StatusUnauthorized || a.header.Get("WWW-Authenticate") != `Bearer realm="millrace"` {
@@ -77,7 +77,7 @@ func TestAccess_TellsWhoseTheKeyIs(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		a, err := c.SubmitTaskWithResponse(t.Context(), client.NewTask{Message: "x"})
+		a, err := c.SubmitTaskWithResponse(t.Context(), nil, client.NewTask{Message: "x"})
 		if err != nil || a.JSON201 == nil || whose != want {
 			t.Errorf("%s: %v %s, of %q, want %q", key, err, a.Body, whose, want)
 		}
@@ -86,7 +86,7 @@ func TestAccess_TellsWhoseTheKeyIs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if a, err := c.SubmitTaskWithResponse(t.Context(), client.NewTask{Message: "x"}); err != nil || a.ApplicationproblemJSON401 == nil {
+	if a, err := c.SubmitTaskWithResponse(t.Context(), nil, client.NewTask{Message: "x"}); err != nil || a.ApplicationproblemJSON401 == nil {
 		t.Errorf("a client without a key: %v %s", err, a.Body)
 	}
 }

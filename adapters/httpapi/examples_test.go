@@ -90,7 +90,11 @@ func (e *examples) request(t *testing.T, name string, o operation, fill func(*re
 		if !ok {
 			t.Fatalf("requestScenes does not say what becomes of the example %q", name)
 		}
-		s := e.service(t, e.shared, sc.scene)
+		on := e.shared
+		if sc.alone {
+			on = e.open(t)
+		}
+		s := e.service(t, on, sc.scene)
 		r := newRequest(o)
 		fill(r)
 		if sc.prepare != nil {
@@ -207,10 +211,13 @@ type request struct {
 }
 
 func newRequest(o operation) *request {
-	r := &request{operation: o, values: map[string]string{"code": "conflict"}, header: http.Header{}}
+	r := &request{operation: o, values: map[string]string{"code": "conflict", "name": "default"}, header: http.Header{}}
 	if o.RequestBody != nil {
 		r.header.Set("Content-Type", "application/json")
-		r.body = map[string]string{"submitTask": `{"message": "Hello World"}`, "changeTask": `{"status": "canceled"}`}[o.OperationID]
+		r.body = map[string]string{
+			"submitTask": `{"message": "Hello World"}`, "submitBatch": `{"tasks": [{"message": "Hello"}, {"message": "World", "queue": "mail"}]}`,
+			"changeTask": `{"status": "canceled"}`, "startBulk": begunBulk, "changeQueue": `{"paused": false}`,
+		}[o.OperationID]
 	}
 	return r
 }
@@ -243,7 +250,11 @@ func (r *request) set(p *openapi3.Parameter, value any) {
 // send sends the request and checks that the answer is documented.
 func (s *service) send(r *request) answer {
 	s.t.Helper()
-	if r.values["id"] == "" && strings.Contains(r.path, "{id}") {
+	switch {
+	case r.values["id"] != "":
+	case r.path == "/bulk/{id}":
+		r.values["id"] = s.addBulk()
+	case strings.Contains(r.path, "{id}"):
 		r.values["id"] = s.add(pending)
 	}
 	path := r.path

@@ -24,7 +24,6 @@ import (
 	"github.com/millrace/millrace/adapters/httpapi"
 	"github.com/millrace/millrace/adapters/telemetry"
 	"github.com/millrace/millrace/application"
-	"github.com/millrace/millrace/domain"
 )
 
 // messageBytes is the limit on messages in these tests.
@@ -32,50 +31,6 @@ const messageBytes = 4000
 
 // maxWaiters is the limit on requests that wait for a task in these tests.
 const maxWaiters = 5
-
-// tap stands before the store: a test makes it fail, panic or wait.
-type tap struct {
-	application.TaskRepository
-	mu     sync.Mutex
-	before func(ctx context.Context) error
-}
-
-func (s *tap) set(before func(ctx context.Context) error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.before = before
-}
-
-func (s *tap) pass(ctx context.Context) error {
-	s.mu.Lock()
-	before := s.before
-	s.mu.Unlock()
-	if before == nil {
-		return nil
-	}
-	return before(ctx)
-}
-
-func (s *tap) Add(ctx context.Context, tasks ...*domain.Task) error {
-	if err := s.pass(ctx); err != nil {
-		return err
-	}
-	return s.TaskRepository.Add(ctx, tasks...)
-}
-
-func (s *tap) Get(ctx context.Context, id domain.TaskID) (*domain.Task, error) {
-	if err := s.pass(ctx); err != nil {
-		return nil, err
-	}
-	return s.TaskRepository.Get(ctx, id)
-}
-
-func (s *tap) List(ctx context.Context, q application.TaskQuery) ([]*domain.Task, error) {
-	if err := s.pass(ctx); err != nil {
-		return nil, err
-	}
-	return s.TaskRepository.List(ctx, q)
-}
 
 // probe is a Probe that fails as a test says. Else it asks the next one, if any.
 type probe struct {
@@ -113,7 +68,7 @@ func newService(t *testing.T, change ...func(*httpapi.Config)) *service {
 func newServiceOn(t *testing.T, on stores, change ...func(*httpapi.Config)) *service {
 	t.Helper()
 	s := &service{
-		t: t, store: &tap{TaskRepository: on.tasks}, db: &probe{next: on.tasksProbe}, queue: &probe{next: on.queueProbe},
+		t: t, store: newTap(on), db: &probe{next: on.tasksProbe}, queue: &probe{next: on.queueProbe},
 		log: &logBuffer{}, clock: on.clock,
 	}
 	s.readiness = application.NewCheckReadiness(
@@ -126,6 +81,7 @@ func newServiceOn(t *testing.T, on stores, change ...func(*httpapi.Config)) *ser
 	for _, c := range change {
 		c(&cfg)
 	}
+	limits := application.SubmitLimits{MessageBytes: cfg.MessageBytes, MaxAttempts: 5, KeyLife: time.Hour}
 	log := slog.New(slog.NewJSONHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	wait := application.NewWaitTask(s.store, on.signals, telemetry.NewEvents(log), maxWaiters)
 	ctx, stop := context.WithCancel(context.Background())
@@ -134,13 +90,16 @@ func newServiceOn(t *testing.T, on stores, change ...func(*httpapi.Config)) *ser
 	s.endWaiting = func() { stop(); serving.Wait() }
 	t.Cleanup(s.endWaiting)
 	s.server = httpapi.NewServer(cfg, httpapi.UseCases{
-		Submit:    application.NewSubmitTask(s.store, on.queue, on.clock, application.SubmitLimits{MessageBytes: cfg.MessageBytes, MaxAttempts: 5}),
+		Submit:    application.NewSubmitTasks(s.store, on.queue, on.clock, limits),
 		Get:       application.NewGetTask(s.store),
-		List:      application.NewListTasks(s.store),
+		List:      application.NewListTasks(searchTap{s.store}),
 		Cancel:    application.NewCancelTask(s.store, on.signals, on.clock),
 		Reopen:    application.NewReopenTask(s.store, on.queue, on.signals, on.clock),
 		Wait:      wait,
 		Attempts:  application.NewListAttempts(s.store),
+		Bulk:      application.NewBulkTasks(searchTap{s.store}, bulksTap{s.store}, on.clock),
+		Queues:    application.NewManageQueues(queuesTap{s.store}, on.clock),
+		Explain:   application.NewExplainTask(s.store, queuesTap{s.store}, on.queue, on.clock),
 		Readiness: s.readiness,
 	}, log)
 	s.Server = httptest.NewUnstartedServer(s.server.Handler())

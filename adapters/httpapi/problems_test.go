@@ -68,14 +68,14 @@ func TestSubmit_RefusesWhatIsNotJSONWith400AndWhatIsWrongWith422(t *testing.T) {
 		{`{"message":""}`, 422, "message: must not be empty", "/message"},
 		{`{"message":"a\u0000b"}`, 422, "NUL", "/message"},
 		{`{"Message":"a"}`, 422, "Message: is not a known field", "/Message"},
-		{`{"message":"a","priority":1}`, 422, "priority: is not a known field", "/priority"},
+		{`{"message":"a","prio":1}`, 422, "prio: is not a known field", "/prio"},
 		{`{"message":"a","a/b~c\n":1}`, 422, "is not a known field", "/a~1b~0c\n"},
 		{`null`, 422, "must be an object, not null", ""},
 		{`[]`, 422, "must be an object, not an array", ""},
 		{`"a"`, 422, "must be an object, not a string", ""},
 		{`1`, 422, "must be an object, not a number", ""},
 		{`{"message":"` + long + `"}`, 413, "at most 4000 bytes", "/message"},
-		{`{"message":"` + strings.Repeat(long, 11) + `"}`, 413, "the body must be at most 28096 bytes", "-"},
+		{`{"message":"` + strings.Repeat(long, 40) + `"}`, 413, "the body must be at most 138688 bytes", "-"},
 	} {
 		code := map[int]string{400: "malformed", 413: "too_large", 422: "invalid"}[c.status]
 		a := s.call(http.MethodPost, "/tasks", c.body)

@@ -67,6 +67,7 @@ type generator struct {
 	paths []string
 	// what answers had, to be sent again
 	ids, cursors, etags []string
+	keys                int // Idempotency-Keys, so far
 }
 
 func newGenerator(t *testing.T, seed uint64) *generator {
@@ -109,10 +110,15 @@ var hostile = []string{
 	"'; DROP TABLE tasks;--", "<script>", "😀", "\u202e", "{}", "[]", `"`, `\`, "true", "NaN", "%2f", "a,b", ",", "*", strings.Repeat("A", 5000),
 }
 
+var moments = []string{
+	"2026-01-15T09:30:00Z", "2026-01-15T09:30:00.123456789+05:30", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999999Z",
+	"0000-01-01T00:00:00Z", "2026-02-30T00:00:00Z", "2026-01-15T24:00:00Z", "2026-01-15", "2026-01-15T09:30:00", "tomorrow",
+}
+
 func (g *generator) request() (*http.Request, string) {
 	path := pick(g, g.paths)
 	if g.chance(75) {
-		path = pick(g, []string{"/tasks", "/tasks/{id}"})
+		path = pick(g, []string{"/tasks", "/tasks", "/tasks/{id}", "/tasks/{id}", "/tasks/batch", "/tasks/bulk", "/queues/{name}"})
 	}
 	item := g.doc.Paths.Value(path)
 	method := pick(g, slices.Sorted(maps.Keys(item.Operations())))
@@ -186,7 +192,7 @@ func (g *generator) inPath(p *openapi3.Parameter) string {
 		}
 		return id
 	}
-	if text, ok := p.Example.(string); ok && g.chance(60) {
+	if text, ok := p.Example.(string); ok && g.chance(80) {
 		return text
 	}
 	return url.PathEscape(pick(g, hostile))
@@ -206,6 +212,17 @@ func (g *generator) parameter(p *openapi3.Parameter) string {
 		return pick(g, []string{"0", "-1", "61", "0.5", "1e9"})
 	case p.Name == "status":
 		return pick(g, g.doc.Components.Schemas["TaskStatus"].Value.Enum).(string)
+	case p.Name == "Idempotency-Key":
+		if g.chance(70) { // another one
+			g.keys++
+		}
+		return fmt.Sprintf(pick(g, []string{"key-%d", `"key-%d"`, `"key-%d";a=1`, `"key-%d`, "key %d"}), g.keys)
+	case p.Name == "metadata":
+		return pick(g, []string{"customer:c-1042", "a:", ":", "a", "a b:c", "k:v:w"})
+	case strings.HasSuffix(p.Name, "_from"), strings.HasSuffix(p.Name, "_before"):
+		return pick(g, moments)
+	case p.Name == "queue":
+		return pick(g, []string{"default", "mail", "a.b_c-d", "mail,default", "Mail", "-"})
 	}
 	return fmt.Sprint(g.value(p.Schema.Value, 0))
 }
@@ -256,17 +273,29 @@ func (g *generator) mangle(s string) string {
 
 // value makes a value of the schema, or nearly so.
 func (g *generator) value(s *openapi3.Schema, depth int) any {
-	if g.chance(5) || depth > 4 {
+	if g.chance(2) || depth > 6 {
 		return pick(g, []any{nil, true, 1, -1.5, 1e300, "text", "", "\x00", []any{}, map[string]any{}, strings.Repeat("[", 50)})
 	}
 	switch {
+	case len(s.AllOf) > 0:
+		return g.value(s.AllOf[0].Value, depth)
+	case s.Nullable && g.chance(30):
+		return nil
 	case len(s.Enum) > 0 && g.chance(85):
 		return pick(g, s.Enum)
 	case s.Type.Is(openapi3.TypeObject):
 		object := map[string]any{}
 		for _, name := range slices.Sorted(maps.Keys(s.Properties)) { // in an order that the seed repeats
-			if g.chance(95) {
+			if name == "run_at" && g.chance(90) { // it goes without delay
+				continue
+			}
+			if g.chance(map[bool]int{true: 95, false: 50}[slices.Contains(s.Required, name)]) {
 				object[name] = g.value(s.Properties[name].Value, depth+1)
+			}
+		}
+		if of := s.AdditionalProperties.Schema; of != nil {
+			for range g.IntN(3) {
+				object[pick(g, []string{"customer", "a", "a b", ""})] = g.value(of.Value, depth+1)
 			}
 		}
 		if g.chance(5) {
@@ -291,8 +320,17 @@ func (g *generator) value(s *openapi3.Schema, depth int) any {
 			return pick(g, []int{int(low), int(high), int(low) - 1, int(high) + 1})
 		}
 		return int(low) + g.IntN(min(int(high-low), 20)) // mostly small, for the sake of time
+	case s.Type.Is(openapi3.TypeNumber):
+		if g.chance(70) {
+			return *s.Min + float64(g.IntN(100))/8
+		}
+		return pick(g, []any{*s.Min, *s.Max, *s.Min - 1e-9, *s.Max * 1.001, 1e-300, 1e300, json.Number("1e400"), json.Number("-0")})
 	case s.Type.Is(openapi3.TypeBoolean):
 		return g.chance(50)
+	case s.Format == "date-time":
+		return pick(g, moments)
+	case s.Pattern != "" && g.chance(80): // names of queues, rates
+		return pick(g, []string{"mail", "default", "100/s", "1/h"})
 	}
 	switch {
 	case g.chance(10):

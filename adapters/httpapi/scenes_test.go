@@ -2,6 +2,7 @@ package httpapi_test
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"errors"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/adapters/httpapi"
+	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/domain"
 )
 
@@ -31,26 +33,85 @@ type requestScene struct {
 
 // requestScenes has an entry for each example of a request; * stands for any operation.
 var requestScenes = map[string]requestScene{
-	"submitTask body hello":          {want: http.StatusCreated},
-	"listTasks query status one":     {want: http.StatusOK},
-	"listTasks query status several": {want: http.StatusOK},
-	"listTasks query limit":          {want: http.StatusOK},
-	"listTasks query cursor":         {want: http.StatusOK},
-	"* path id":                      {want: http.StatusOK},
-	"getTask query wait":             {want: http.StatusOK},
-	"getTask header Prefer":          {want: http.StatusOK},
-	"getTask header If-None-Match":   {want: http.StatusNotModified},
-	"changeTask header If-Match":     {want: http.StatusOK},
-	"changeTask body cancel":         {want: http.StatusOK},
-	"changeTask body stop":           {scene{prepare: about(running)}, http.StatusAccepted},
-	"changeTask body retry":          {scene{prepare: about(failed)}, http.StatusOK},
-	"getProblem path code":           {want: http.StatusOK},
+	"submitTask body hello":           {want: http.StatusCreated},
+	"submitTask body delayed":         {want: http.StatusCreated},
+	"submitTask body at":              {want: http.StatusCreated},
+	"* header Idempotency-Key":        {scene{alone: true}, http.StatusCreated},
+	"submitBatch body two":            {want: http.StatusCreated},
+	"startBulk body cancel":           {want: http.StatusAccepted},
+	"startBulk body retry":            {want: http.StatusAccepted},
+	"startBulk body dry":              {want: http.StatusOK},
+	"startBulk body all":              {want: http.StatusAccepted},
+	"* path name":                     {scene{prepare: about(pending)}, http.StatusOK},
+	"changeQueue body pause":          {want: http.StatusOK},
+	"changeQueue body resume":         {want: http.StatusOK},
+	"changeQueue body limit":          {want: http.StatusOK},
+	"changeQueue body unlimit":        {want: http.StatusOK},
+	"listTasks query queue":           {want: http.StatusOK},
+	"listTasks query created_from":    {want: http.StatusOK},
+	"listTasks query created_before":  {want: http.StatusOK},
+	"listTasks query finished_from":   {want: http.StatusOK},
+	"listTasks query finished_before": {want: http.StatusOK},
+	"listTasks query metadata":        {want: http.StatusOK},
+	"listTasks query text":            {want: http.StatusOK},
+	"listTasks query status one":      {want: http.StatusOK},
+	"listTasks query status several":  {want: http.StatusOK},
+	"listTasks query limit":           {want: http.StatusOK},
+	"listTasks query cursor":          {want: http.StatusOK},
+	"* path id":                       {want: http.StatusOK},
+	"getTask query wait":              {want: http.StatusOK},
+	"getTask header Prefer":           {want: http.StatusOK},
+	"getTask header If-None-Match":    {want: http.StatusNotModified},
+	"changeTask header If-Match":      {want: http.StatusOK},
+	"changeTask body cancel":          {want: http.StatusOK},
+	"changeTask body stop":            {scene{prepare: about(running)}, http.StatusAccepted},
+	"changeTask body retry":           {scene{prepare: about(failed)}, http.StatusOK},
+	"getProblem path code":            {want: http.StatusOK},
 }
 
 // answerScenes has an entry for each example of an answer, and for each status
 // without a body.
 var answerScenes = map[string]scene{
 	"submitTask 201 pending": {},
+	"submitTask 201 delayed": {prepare: body(delayedTask)},
+	"submitTask 201 replayed": {prepare: func(s *service, r *request) {
+		sentBefore(r.body)(s, r)
+		for _, id := range s.follow("?status=pending") {
+			s.call(http.MethodPatch, "/tasks/"+id, `{"status":"canceled"}`)
+		}
+	}, alone: true},
+	"submitBatch 201 two":      {},
+	"submitBatch 201 replayed": {prepare: func(s *service, r *request) { sentBefore(r.body)(s, r) }},
+	"startBulk 200 count": {alone: true, prepare: func(s *service, r *request) {
+		s.add(pending)
+		r.body = `{"action": "retry", "filter": {"text": "Hello"}, "dry_run": true}`
+	}},
+	"startBulk 202 begun": {prepare: body(begunBulk)},
+	"getBulk 200 running": {prepare: func(s *service, r *request) { r.values["id"] = s.bulk(begunBulk) }},
+	"getBulk 200 done": {alone: true, prepare: func(s *service, r *request) {
+		s.add(pending)
+		s.add(completed(""))
+		r.values["id"] = s.bulk(`{"action": "cancel", "filter": {"status": ["pending", "completed", "pending"], "text": "Hello"}}`)
+		s.doBulks()
+	}},
+	"listQueues 200 one":   {alone: true, prepare: func(s *service, _ *request) { s.add(pending) }},
+	"listQueues 200 empty": {alone: true},
+	"getQueue 200 limited": {alone: true, prepare: func(s *service, r *request) {
+		s.call(http.MethodPatch, "/queues/mail", limitedQueue)
+		r.values["name"] = "mail"
+	}},
+	"changeQueue 200 limited": {alone: true, prepare: func(_ *service, r *request) { r.values["name"], r.body = "mail", limitedQueue }},
+	"explainTask 200 paused": {alone: true, prepare: func(s *service, r *request) {
+		s.add(pending)
+		s.add(pending)
+		about(pending)(s, r)
+		s.call(http.MethodPatch, "/queues/default", `{"paused": true}`)
+	}},
+	"explainTask 200 retry": {alone: true, prepare: about(func(s *service, t *domain.Task) error {
+		err := errors.Join(running(s, t), t.Fail(t.Attempt(), domain.Failure{RetryAfter: time.Hour}, domain.RetryPolicy{}, 0, s.clock.Now()))
+		return errors.Join(err, s.store.Save(s.t.Context(), t))
+	})},
+	"explainTask 200 ended": {prepare: about(completed(""))},
 	"listTasks 200 first": {alone: true, prepare: func(s *service, r *request) {
 		s.add(pending)
 		s.add(completed(""))
@@ -58,6 +119,10 @@ var answerScenes = map[string]scene{
 	}},
 	"listTasks 200 last":  {alone: true, prepare: func(s *service, _ *request) { s.add(pending) }},
 	"listTasks 200 empty": {alone: true},
+	"listTasks 200 window": {alone: true, prepare: func(s *service, r *request) {
+		s.addMany(application.TextWindow + 1)
+		r.query = "text=rare"
+	}},
 	"getTask 200 pending": {},
 	"getTask 200 completed": {prepare: func(s *service, r *request) {
 		about(completed("HELLO WORLD"))(s, r)
@@ -85,29 +150,42 @@ var answerScenes = map[string]scene{
 	"listProblems 200":          {excerpt: true},
 	"getProblem 200":            {},
 
-	"* 400 truncated":   {prepare: body(`{"message": "Hello`)},
-	"* 400 doubled":     {prepare: body(`{"message": "Hello", "message": "World"}`)},
-	"* 400 id":          {prepare: func(_ *service, r *request) { r.values["id"] = "42" }},
-	"* 400 query":       {prepare: query("cursor=%zz")},
-	"* 401 missing":     {change: needsKey},
-	"* 401 unknown":     {change: needsKey, prepare: func(_ *service, r *request) { r.header.Set("Authorization", "Bearer another") }},
-	"* 403":             {prepare: func(_ *service, r *request) { r.header.Set("Sec-Fetch-Site", "cross-site") }},
-	"* 404":             {prepare: func(_ *service, r *request) { r.values["id"] = domain.NewTaskID(time.Now()).String() }},
-	"getProblem 404":    {prepare: func(_ *service, r *request) { r.values["code"] = "boredom" }},
-	"* 406":             {prepare: accept("image/png")},
-	"* 408":             {prepare: dawdle},
-	"* 409":             {prepare: about(completed(""))},
-	"* 412":             {prepare: func(_ *service, r *request) { r.header.Set("If-Match", `"7"`) }},
-	"* 413 message":     {prepare: body(`{"message": "` + strings.Repeat("x", 300000) + `"}`)},
-	"* 413 body":        {prepare: body(strings.Repeat(" ", 2<<20))},
-	"* 415":             {prepare: func(_ *service, r *request) { r.header.Set("Content-Type", "text/plain") }},
-	"* 422 missing":     {prepare: body(`{}`)},
-	"* 422 cursor":      {prepare: query("status=failed&cursor=" + "AQGbHF-O4Xs7gAAAAb9zGdNJbrXt3E6D5g")},
-	"* 422 wait":        {prepare: query("wait=90")},
-	"* 422 unknown":     {prepare: query("state=failed")},
-	"* 500":             {prepare: failing(errors.New("a defect"))},
-	"* 503 unavailable": {prepare: failing(domain.ErrUnavailable)},
-	"* 503 overloaded":  {change: func(cfg *httpapi.Config) { cfg.Requests = 1 }, prepare: occupy},
+	"* 400 truncated":        {prepare: body(`{"message": "Hello`)},
+	"* 400 doubled":          {prepare: body(`{"message": "Hello", "message": "World"}`)},
+	"* 400 id":               {prepare: func(_ *service, r *request) { r.values["id"] = "42" }},
+	"* 400 name":             {prepare: func(_ *service, r *request) { r.values["name"] = "Mail" }},
+	"* 400 query":            {prepare: query("cursor=%zz")},
+	"* 401 missing":          {change: needsKey},
+	"* 401 unknown":          {change: needsKey, prepare: func(_ *service, r *request) { r.header.Set("Authorization", "Bearer another") }},
+	"* 403":                  {prepare: func(_ *service, r *request) { r.header.Set("Sec-Fetch-Site", "cross-site") }},
+	"* 404":                  {prepare: func(_ *service, r *request) { r.values["id"] = domain.NewTaskID(time.Now()).String() }},
+	"getQueue 404":           {prepare: func(_ *service, r *request) { r.values["name"] = "unheard-of" }},
+	"getProblem 404":         {prepare: func(_ *service, r *request) { r.values["code"] = "boredom" }},
+	"* 406":                  {prepare: accept("image/png")},
+	"* 408":                  {prepare: dawdle},
+	"* 409":                  {prepare: about(completed(""))},
+	"* 412":                  {prepare: func(_ *service, r *request) { r.header.Set("If-Match", `"7"`) }},
+	"* 413 message":          {prepare: body(`{"message": "` + strings.Repeat("x", 300000) + `"}`)},
+	"* 413 body":             {prepare: body(strings.Repeat(" ", 2<<20))},
+	"* 413 batch":            {prepare: body(strings.Repeat(" ", 16<<20) + "{}")},
+	"* 415":                  {prepare: func(_ *service, r *request) { r.header.Set("Content-Type", "text/plain") }},
+	"* 422 missing":          {prepare: body(`{}`)},
+	"* 422 both":             {prepare: body(`{"message": "x", "run_at": "2026-12-24T18:00:00Z", "delay": 0, "priority": 10}`)},
+	"* 422 key":              {prepare: func(_ *service, r *request) { r.header.Set("Idempotency-Key", `"not visible"`) }},
+	"submitTask 422 reused":  {prepare: sentBefore(`{"message": "another"}`)},
+	"submitBatch 422 reused": {prepare: sentBefore(`{"tasks": [{"message": "another"}]}`)},
+	"* 422 items":            {prepare: body(`{"tasks": [{"message": "x"}, {"message": ""}, {"message": 1}, {"message": "x", "priority": 10}]}`)},
+	"* 422 none":             {prepare: body(`{"tasks": []}`)},
+	"* 422 action":           {prepare: body(`{"action": "delete", "filter": {"queue": ["mail", "Mail"]}}`)},
+	"* 422 filter":           {prepare: body(`{"action": "cancel"}`)},
+	"* 422 limits":           {prepare: body(`{"max_running": 0, "rate": "fast"}`)},
+	"* 422 filters":          {prepare: query("created_from=yesterday&metadata=customer")},
+	"* 422 cursor":           {prepare: query("status=failed&cursor=" + "AQGbHF-O4Xs7gAAAAb9zGdNJbrXt3E6D5g")},
+	"* 422 wait":             {prepare: query("wait=90")},
+	"* 422 unknown":          {prepare: query("state=failed")},
+	"* 500":                  {prepare: failing(errors.New("a defect"))},
+	"* 503 unavailable":      {prepare: failing(domain.ErrUnavailable)},
+	"* 503 overloaded":       {change: func(cfg *httpapi.Config) { cfg.Requests = 1 }, prepare: occupy},
 }
 
 // defaults are the limits that the examples speak of: those of a service whose
@@ -120,6 +198,23 @@ func needsKey(cfg *httpapi.Config) {
 
 func body(text string) func(*service, *request) {
 	return func(_ *service, r *request) { r.body = text }
+}
+
+const (
+	delayedTask  = `{"message": "Hello World", "queue": "mail", "priority": 5, "delay": 90, "max_attempts": 3, "timeout": 2.5, "metadata": {"customer": "c-1042"}}`
+	begunBulk    = `{"action": "cancel", "filter": {"queue": ["default"], "created_from": "2026-01-15T00:00:00Z", "metadata": {"customer": "c-1042"}}}`
+	limitedQueue = `{"paused": true, "max_running": 10, "rate": "100/s"}`
+)
+
+// sentBefore sends such a request under a key, which the request itself has too.
+func sentBefore(body string) func(*service, *request) {
+	return func(s *service, r *request) {
+		key := `"` + rand.Text() + `"`
+		r.header.Set("Idempotency-Key", key)
+		if a := s.call(r.method, r.path, body, "Idempotency-Key: "+key); a.status != http.StatusCreated {
+			s.t.Fatalf("%d %s", a.status, a.body)
+		}
+	}
 }
 
 func query(text string) func(*service, *request) {
@@ -166,61 +261,4 @@ func occupy(s *service, r *request) {
 	})
 	<-inside
 	s.t.Cleanup(func() { close(end); busy.Wait() })
-}
-
-// life is what a task has been through.
-type life func(s *service, t *domain.Task) error
-
-// add stores a task, leads it through its life and returns its id.
-func (s *service) add(live life) string {
-	s.t.Helper()
-	t, err := domain.NewTask(domain.TaskSpec{Message: "Hello World", MaxAttempts: 5}, s.clock.Now())
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	if err := s.store.TaskRepository.Add(s.t.Context(), t); err != nil {
-		s.t.Fatal(err)
-	}
-	if err := live(s, t); err != nil {
-		s.t.Fatal(err)
-	}
-	return t.ID().String()
-}
-
-func pending(*service, *domain.Task) error { return nil }
-
-var worker = domain.NewWorkerID()
-
-func running(s *service, t *domain.Task) error {
-	if t.Attempt() > 0 { // a retry: its wait is over
-		if err := t.MarkQueued(s.clock.Now()); err != nil {
-			return err
-		}
-	}
-	err := t.Claim(domain.Claim{Worker: worker, Beat: 1, Timeout: time.Hour}, s.clock.Now())
-	return errors.Join(err, s.store.Save(s.t.Context(), t))
-}
-
-func refused(s *service, t *domain.Task) error {
-	err := errors.Join(running(s, t), t.Fail(t.Attempt(), domain.Failure{Reason: "connection refused"}, domain.RetryPolicy{}, 0, s.clock.Now()))
-	return errors.Join(err, s.store.Save(s.t.Context(), t))
-}
-
-func failed(s *service, t *domain.Task) error {
-	var err error
-	for t.Status() != domain.StatusFailed && err == nil {
-		err = refused(s, t)
-	}
-	return err
-}
-
-func completed(result string) life {
-	return func(s *service, t *domain.Task) error {
-		err := errors.Join(running(s, t), t.Complete(t.Attempt(), result, s.clock.Now()))
-		return errors.Join(err, s.store.Save(s.t.Context(), t))
-	}
-}
-
-func retried(s *service, t *domain.Task) error {
-	return errors.Join(refused(s, t), completed("")(s, t))
 }

@@ -53,6 +53,8 @@ func TestRouter_TellsTheMethodsOfEveryPath(t *testing.T) {
 	for path, want := range map[string]string{
 		"/tasks":               "GET, HEAD, OPTIONS, POST",
 		"/tasks/" + id:         "GET, HEAD, OPTIONS, PATCH",
+		"/queues":              "GET, HEAD, OPTIONS",
+		"/queues/default":      "GET, HEAD, OPTIONS, PATCH",
 		"/":                    "GET, HEAD, OPTIONS",
 		"/healthz":             "GET, HEAD, OPTIONS",
 		"/readyz":              "GET, HEAD, OPTIONS",
@@ -240,7 +242,7 @@ func TestRun_CutsOffWhatTakesTooLong(t *testing.T) {
 		return ctx.Err()
 	})
 	server := httpapi.NewServer(httpapi.Config{ListenAddr: "127.0.0.1:0", DrainTime: 1, ShutdownTimeout: 50 * time.Millisecond},
-		httpapi.UseCases{List: application.NewListTasks(s.store), Readiness: s.readiness}, slog.New(slog.NewJSONHandler(s.log, nil)))
+		httpapi.UseCases{List: application.NewListTasks(searchTap{s.store}), Readiness: s.readiness}, slog.New(slog.NewJSONHandler(s.log, nil)))
 	base, stop, ended := run(t, server)
 	go status(t, base+"/tasks")
 	<-arrived
@@ -282,7 +284,7 @@ func TestClient_SpeaksToTheServer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	made, err := c.SubmitTaskWithResponse(t.Context(), client.NewTask{Message: "Hello"})
+	made, err := c.SubmitTaskWithResponse(t.Context(), nil, client.NewTask{Message: "Hello"})
 	if err != nil || made.JSON201 == nil {
 		t.Fatalf("%v %s", err, made.Body)
 	}
@@ -296,7 +298,7 @@ func TestClient_SpeaksToTheServer(t *testing.T) {
 	if err != nil || list.JSON200 == nil || len(list.JSON200.Tasks) != 1 {
 		t.Fatalf("%v %s", err, list.Body)
 	}
-	bad, err := c.SubmitTaskWithResponse(t.Context(), client.NewTask{})
+	bad, err := c.SubmitTaskWithResponse(t.Context(), nil, client.NewTask{})
 	if err != nil || bad.ApplicationproblemJSON422 == nil || bad.ApplicationproblemJSON422.Errors[0].Pointer != "/message" {
 		t.Fatalf("%v %s", err, bad.Body)
 	}

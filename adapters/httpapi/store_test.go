@@ -21,6 +21,9 @@ func (systemClock) Now() time.Time { return time.Now() }
 // stores are what a service keeps its tasks in and tells of them through.
 type stores struct {
 	tasks                  application.TaskRepository
+	search                 application.TaskSearch
+	queues                 application.QueueRepository
+	bulks                  application.BulkRepository
 	queue                  application.Queue
 	signals                application.Signals
 	clock                  application.Clock
@@ -39,7 +42,8 @@ func openStores(t *testing.T) stores {
 		t.Fatal(err)
 	}
 	return stores{
-		tasks: sqlite.NewTaskRepository(db), queue: memory.NewQueue(), signals: memory.NewSignals(),
+		tasks: sqlite.NewTaskRepository(db), search: sqlite.NewTaskSearch(db), queues: sqlite.NewQueueRepository(db),
+		bulks: sqlite.NewBulkRepository(db), queue: memory.NewQueue(), signals: memory.NewSignals(),
 		clock: systemClock{}, tasksProbe: db,
 	}
 }
@@ -64,7 +68,8 @@ func openServers(t *testing.T) stores {
 	signals, closeSignals := redis.NewSignals(pool, log)
 	t.Cleanup(closeSignals)
 	return stores{
-		tasks: postgres.NewTaskRepository(db), queue: redis.NewQueue(pool, log), signals: signals,
+		tasks: postgres.NewTaskRepository(db), search: postgres.NewTaskSearch(db), queues: postgres.NewQueueRepository(db),
+		bulks: postgres.NewBulkRepository(db), queue: redis.NewQueue(pool, log), signals: signals,
 		clock: systemClock{}, tasksProbe: db, queueProbe: pool,
 	}
 }

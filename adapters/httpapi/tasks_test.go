@@ -32,7 +32,7 @@ func TestSubmit_AnswersWithTheStoredTask(t *testing.T) {
 		}
 		delete(task, name)
 	}
-	want := map[string]any{"id": id, "message": "Hello World", "status": "pending", "attempt": 0.0, "failures": 0.0, "max_attempts": 5.0}
+	want := map[string]any{"id": id, "message": "Hello World", "status": "pending", "attempt": 0.0, "failures": 0.0, "max_attempts": 5.0, "queue": "default", "priority": 0.0}
 	if diff := cmp.Diff(want, task); diff != "" {
 		t.Error(diff)
 	}

@@ -1,0 +1,126 @@
+package httpapi_test
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/domain"
+)
+
+// tap stands before the store: a test makes it fail, panic or wait.
+type tap struct {
+	application.TaskRepository
+	search application.TaskSearch
+	queues application.QueueRepository
+	bulks  application.BulkRepository
+
+	mu     sync.Mutex
+	before func(ctx context.Context) error
+}
+
+func newTap(on stores) *tap {
+	return &tap{TaskRepository: on.tasks, search: on.search, queues: on.queues, bulks: on.bulks}
+}
+
+func (s *tap) set(before func(ctx context.Context) error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.before = before
+}
+
+func (s *tap) pass(ctx context.Context) error {
+	s.mu.Lock()
+	before := s.before
+	s.mu.Unlock()
+	if before == nil {
+		return nil
+	}
+	return before(ctx)
+}
+
+func (s *tap) Add(ctx context.Context, tasks ...*domain.Task) error {
+	if err := s.pass(ctx); err != nil {
+		return err
+	}
+	return s.TaskRepository.Add(ctx, tasks...)
+}
+
+func (s *tap) AddOnce(ctx context.Context, k application.IdempotencyKey, tasks ...*domain.Task) ([]*domain.Task, error) {
+	if err := s.pass(ctx); err != nil {
+		return nil, err
+	}
+	return s.TaskRepository.AddOnce(ctx, k, tasks...)
+}
+
+func (s *tap) Get(ctx context.Context, id domain.TaskID) (*domain.Task, error) {
+	if err := s.pass(ctx); err != nil {
+		return nil, err
+	}
+	return s.TaskRepository.Get(ctx, id)
+}
+
+// The other ports of the store, each behind the same tap.
+type (
+	searchTap struct{ *tap }
+	queuesTap struct{ *tap }
+	bulksTap  struct{ *tap }
+)
+
+func (s searchTap) List(ctx context.Context, q application.TaskQuery) (application.TaskList, error) {
+	if err := s.pass(ctx); err != nil {
+		return application.TaskList{}, err
+	}
+	return s.search.List(ctx, q)
+}
+
+func (s searchTap) Count(ctx context.Context, q application.TaskQuery) (int, bool, error) {
+	if err := s.pass(ctx); err != nil {
+		return 0, false, err
+	}
+	return s.search.Count(ctx, q)
+}
+
+func (s queuesTap) List(ctx context.Context, seenSince time.Time) ([]application.QueueInfo, error) {
+	if err := s.pass(ctx); err != nil {
+		return nil, err
+	}
+	return s.queues.List(ctx, seenSince)
+}
+
+func (s queuesTap) Get(ctx context.Context, name domain.QueueName, seenSince time.Time) (application.QueueInfo, error) {
+	if err := s.pass(ctx); err != nil {
+		return application.QueueInfo{}, err
+	}
+	return s.queues.Get(ctx, name, seenSince)
+}
+
+func (s queuesTap) Change(ctx context.Context, name domain.QueueName, decide func(*domain.QueueState) error) error {
+	if err := s.pass(ctx); err != nil {
+		return err
+	}
+	return s.queues.Change(ctx, name, decide)
+}
+
+func (s queuesTap) Ahead(ctx context.Context, t *domain.Task, limit int) (int, error) {
+	return s.queues.Ahead(ctx, t, limit)
+}
+
+func (s bulksTap) Add(ctx context.Context, b application.Bulk) error {
+	if err := s.pass(ctx); err != nil {
+		return err
+	}
+	return s.bulks.Add(ctx, b)
+}
+
+func (s bulksTap) Get(ctx context.Context, id application.BulkID) (application.Bulk, error) {
+	if err := s.pass(ctx); err != nil {
+		return application.Bulk{}, err
+	}
+	return s.bulks.Get(ctx, id)
+}
+
+func (s bulksTap) Step(ctx context.Context, step application.BulkStep) (application.Bulk, []*domain.Task, bool, error) {
+	return s.bulks.Step(ctx, step)
+}
