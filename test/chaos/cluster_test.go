@@ -47,16 +47,18 @@ type member struct {
 	lives    []*programs.Process
 }
 
+// startCluster starts all but the workers.
 func startCluster(t *testing.T) *cluster {
 	t.Helper()
-	c := &cluster{t: t, postgres: services.StartPostgreSQL(t), redis: services.StartRedis(t)}
+	c := &cluster{t: t, redis: services.StartRedis(t), postgres: services.StartPostgreSQL(t,
+		services.PostgresConf("track_commit_timestamp = on"))} // see cluster.audit
 	c.direct = open(t, c.postgres.URL("postgres"))
 	for i := range apis {
 		c.apis = append(c.apis, c.member("api", i))
 	}
 	for i := range workers {
 		c.workers = append(c.workers, c.member("worker", i,
-			"HANDLER=log:"+work[i].String(), "WORKER_QUEUE_MAXSIZE=20", "LEASE_TIMEOUT="+lease.String(),
+			"HANDLER=log:"+work[i].String(), "QUEUES="+takesAll, "WORKER_QUEUE_MAXSIZE=20", "LEASE_TIMEOUT="+lease.String(),
 			"RETRY_BASE=50ms", "RETRY_CAP=1s", "TASK_TIMEOUT=10s", "SHUTDOWN_TIMEOUT=2s"))
 	}
 	for _, a := range c.apis {
@@ -64,9 +66,6 @@ func startCluster(t *testing.T) *cluster {
 		programs.WaitReady(t, a.addr.get())
 	}
 	c.audit()
-	for _, w := range c.workers {
-		w.start()
-	}
 	return c
 }
 
@@ -111,10 +110,12 @@ func open(t *testing.T, url string) *sql.DB {
 func (c *cluster) audit() {
 	c.t.Helper()
 	for _, statement := range []string{
-		`CREATE TABLE audit (n bigserial, task uuid, old_status text, new_status text, old_attempt bigint, new_attempt bigint, rescued boolean, at timestamptz)`,
+		`CREATE TABLE audit (n bigserial, task uuid, old_status text, new_status text, old_attempt bigint, new_attempt bigint, rescued boolean, at timestamptz,
+			queue text, run_at timestamptz, started_at timestamptz)`,
 		`CREATE FUNCTION note_change() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-			INSERT INTO audit (task, old_status, new_status, old_attempt, new_attempt, rescued, at)
-			VALUES (NEW.id, OLD.status, NEW.status, OLD.attempt, NEW.attempt, NEW.rescues > OLD.rescues, clock_timestamp());
+			INSERT INTO audit (task, old_status, new_status, old_attempt, new_attempt, rescued, at, queue, run_at, started_at)
+			VALUES (NEW.id, OLD.status, NEW.status, OLD.attempt, NEW.attempt, NEW.rescues > OLD.rescues, clock_timestamp(),
+				NEW.queue, OLD.run_at, NEW.started_at);
 			RETURN NULL;
 		END $$`,
 		`CREATE TRIGGER noted AFTER UPDATE ON tasks FOR EACH ROW
@@ -122,6 +123,17 @@ func (c *cluster) audit() {
 		// A row that vanishes would be the worst of all.
 		`CREATE RULE kept AS ON DELETE TO tasks DO INSTEAD INSERT INTO audit (task, old_status, new_status, at)
 			VALUES (OLD.id, OLD.status, 'deleted', clock_timestamp())`,
+		// What was set of each queue; what is spent of a rate is none of that. When it was
+		// committed is known as well: that may be long after it was noted.
+		`CREATE TABLE settings_audit (n bigserial, queue text, paused boolean, max_running bigint, rate_count bigint, rate_per bigint, at timestamptz)`,
+		`CREATE FUNCTION note_setting() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+			INSERT INTO settings_audit (queue, paused, max_running, rate_count, rate_per, at)
+			VALUES (NEW.name, NEW.paused, NEW.max_running, NEW.rate_count, NEW.rate_per, clock_timestamp());
+			RETURN NULL;
+		END $$`,
+		`CREATE TRIGGER noted AFTER UPDATE ON queues FOR EACH ROW
+			WHEN ((OLD.paused, OLD.max_running, OLD.rate_count, OLD.rate_per) IS DISTINCT FROM (NEW.paused, NEW.max_running, NEW.rate_count, NEW.rate_per))
+			EXECUTE FUNCTION note_setting()`,
 	} {
 		ctx, cancel := context.WithTimeout(c.t.Context(), 10*time.Second)
 		_, err := c.direct.ExecContext(ctx, statement)

@@ -44,9 +44,10 @@ func startReplicated(t *testing.T) *replicated {
 		addrs = append(addrs, a)
 	}
 	for range workers - 1 {
-		f.programs = append(f.programs, programs.Start(t, t.TempDir(), append([]string{"HANDLER=log:20ms", "LEASE_TIMEOUT=" + lease.String()}, env...), "worker"))
+		f.programs = append(f.programs, programs.Start(t, t.TempDir(), append([]string{"HANDLER=log:20ms", "QUEUES=" + takesAll, "LEASE_TIMEOUT=" + lease.String()}, env...), "worker"))
 	}
-	f.load = startLoad(t, addrs, clients, rate/2, 1)
+	f.load = newLoad(t, addrs)
+	f.load.start(clients, rate/2, 1)
 	return f
 }
 
@@ -107,10 +108,12 @@ func (f *replicated) verify(took time.Duration) {
 	f.t.Helper()
 	f.load.stop()
 	r := &run{cluster: &cluster{t: f.t, direct: open(f.t, f.standby.URL("postgres"))}, load: f.load}
+	r.awaitBulks()
 	programs.Eventually(f.t, endLimit, "all tasks have ended", func() bool {
 		return number(f.t, r.direct, "SELECT count(*) FROM tasks WHERE status IN ('pending', 'processing')") == 0
 	})
 	lives := r.lives()
+	r.checkSubmissions(&report{}, lives)
 	byID := map[string]life{}
 	for _, l := range lives {
 		byID[l.id] = l
@@ -125,7 +128,8 @@ func (f *replicated) verify(took time.Duration) {
 		f.t.Errorf("%d of %d accepted tasks are lost", lost, len(f.load.accepted))
 	}
 	r.readAll(lives)
-	if result := checkHistory(f.load.history, checkLimit); result != porcupine.Ok {
+	f.load.wrong.report(f.t)
+	if result := checkHistory(f.load.withBulks(), checkLimit); result != porcupine.Ok {
 		f.t.Errorf("what the clients saw is not what one correct service could have answered: %s", result)
 		r.explain()
 	}

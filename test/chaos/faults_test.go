@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/gomodule/redigo/redis"
+	"github.com/lib/pq"
 
 	"github.com/millrace/millrace/test/services"
 )
@@ -187,7 +188,7 @@ func backlog(r *run, f fault, forget func()) {
 		w.process().Signal(syscall.SIGSTOP)
 	}
 	time.Sleep(time.Second)
-	r.watch(f, pending, `SELECT id, attempt FROM tasks WHERE status = 'pending' AND queued_at IS NOT NULL`)
+	r.watch(f, pending, `SELECT id, attempt FROM tasks WHERE status = 'pending' AND queued_at IS NOT NULL AND queue = ANY($1)`, pq.Array(unlimited))
 	forget()
 	for _, w := range r.workers {
 		w.process().Signal(syscall.SIGCONT)

@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"math"
+	"slices"
 	"testing"
 	"time"
 
@@ -27,6 +28,7 @@ const (
 	opSubmit opKind = "submit"
 	opCancel opKind = "cancel"
 	opGet    opKind = "get"
+	opReopen opKind = "reopen"
 )
 
 // operation is one request of a client, and what came of it.
@@ -35,7 +37,8 @@ type operation struct {
 	kind       opKind
 	start, end int64
 	saw        observation
-	unknown    bool // it may have happened, may yet happen, or never
+	unknown    bool  // it may have happened, may yet happen, or never
+	by         int64 // so an unknown one: it has happened by then, or never; 0: there is no such time
 }
 
 // observation is what an answer shows of a task. Version 0: only the status.
@@ -54,8 +57,13 @@ type state struct {
 
 // serviceModel is the state machine of one task as clients see it. Whatever the
 // workers do, they do between the operations: a claim, its end, a release, a
-// rescue. Each makes the version one more; a claim makes the attempt one more.
-// Only a client cancels, and what has ended stays exactly as it is.
+// failure, a rescue. Each makes the version one more; a claim makes the attempt one
+// more. Only a client cancels, and what has ended stays exactly as it is, unless it
+// has failed and a client reopens it.
+//
+// A repeated submission that was answered with the tasks of the first has read them.
+// What an action on many tasks does to one of them, and whether, is never seen: it
+// is a cancel, or an attempt to reopen it, whose answer is lost.
 var serviceModel = (&porcupine.NondeterministicModel{
 	Partition: func(history []porcupine.Operation) [][]porcupine.Operation {
 		byKey := map[string][]porcupine.Operation{}
@@ -84,12 +92,26 @@ func advance(from state, op operation) []state {
 	case op.kind == opSubmit:
 		born := state{observation: observation{status: pending, version: 1}}
 		switch {
-		case op.unknown:
+		case op.unknown && from.status == absent:
 			return []state{from, born}
+		case op.unknown: // its key is remembered
+			return []state{from}
 		case from.status == absent && op.saw == born.observation:
 			return []state{born}
 		}
 		return nil
+	case op.kind == opReopen:
+		// No effect; or on the task at any time while it had failed.
+		next := []state{from}
+		switch from.status {
+		case pending:
+			next = append(next, state{observation{pending, from.version + 3, from.attempt + 1}, true})
+		case processing:
+			next = append(next, state{observation{pending, from.version + 2, from.attempt}, true})
+		case failed:
+			next = append(next, state{observation{pending, from.version + 1, from.attempt}, true})
+		}
+		return next
 	case op.kind == opCancel && op.unknown:
 		// No effect; or on the task at any time while it was pending.
 		next := []state{from}
@@ -151,6 +173,30 @@ func reaches(from state, to observation) bool {
 	return claims == want && lastIsClaim == (to.status == processing)
 }
 
+// withBulks adds to what clients saw of each task what the actions on its group may
+// have done to it.
+func (l *load) withBulks() []operation {
+	all := slices.Clone(l.history)
+	tasks := map[string][]string{}
+	for _, s := range l.submissions {
+		for _, w := range s.wishes {
+			if w.group() != "" && !s.wrong {
+				tasks[w.group()] = append(tasks[w.group()], w.Message)
+			}
+		}
+	}
+	for _, b := range l.bulks {
+		op := operation{kind: opCancel, start: b.start, by: b.ended, unknown: true}
+		if b.action == "retry" {
+			op.kind = opReopen
+		}
+		for _, op.key = range tasks[b.group] {
+			all = append(all, op)
+		}
+	}
+	return all
+}
+
 // checkHistory reports whether one correct service could have given these answers.
 func checkHistory(history []operation, patience time.Duration) porcupine.CheckResult {
 	ops := make([]porcupine.Operation, 0, len(history))
@@ -159,7 +205,9 @@ func checkHistory(history []operation, patience time.Duration) porcupine.CheckRe
 			if op.kind == opGet {
 				continue // it has told nothing and changed nothing
 			}
-			op.end = math.MaxInt64
+			if op.end = op.by; op.by == 0 {
+				op.end = math.MaxInt64
+			}
 		}
 		ops = append(ops, porcupine.Operation{Input: op, Call: op.start, Return: op.end})
 	}
@@ -174,6 +222,9 @@ func TestHistory_TellsWhatNoServiceCouldAnswer(t *testing.T) {
 		return operation{key: "task", kind: kind, start: start, end: start + 1, unknown: true}
 	}
 	born := at(0, 1, opSubmit, observation{pending, 1, 0})
+	bulk := func(start int64, kind opKind, by int64) operation {
+		return operation{key: "task", kind: kind, start: start, unknown: true, by: by}
+	}
 	for name, c := range map[string]struct {
 		history []operation
 		want    porcupine.CheckResult
@@ -200,8 +251,19 @@ func TestHistory_TellsWhatNoServiceCouldAnswer(t *testing.T) {
 		"a cancel that comes late": {[]operation{
 			born, lost(2, opCancel), at(9, 10, opGet, observation{pending, 1, 0}), at(11, 12, opGet, observation{canceled, 2, 0}),
 		}, porcupine.Ok},
-		"a cancel refused while it waits": {[]operation{born, at(2, 3, opCancel, observation{status: pending})}, porcupine.Illegal},
-		"refused by an end that was not":  {[]operation{born, at(2, 3, opCancel, observation{status: completed}), at(4, 5, opGet, observation{processing, 2, 1})}, porcupine.Illegal},
+		"a cancel refused while it waits":  {[]operation{born, at(2, 3, opCancel, observation{status: pending})}, porcupine.Illegal},
+		"submitted again with its key":     {[]operation{lost(0, opSubmit), at(2, 3, opSubmit, observation{pending, 1, 0}), at(4, 5, opGet, observation{processing, 2, 1})}, porcupine.Ok},
+		"made again by its key":            {[]operation{born, at(2, 3, opSubmit, observation{pending, 1, 0})}, porcupine.Illegal},
+		"replayed as it was not":           {[]operation{born, at(2, 3, opGet, observation{completed, 3, 1}), at(4, 5, opGet, observation{status: processing})}, porcupine.Illegal},
+		"replayed and never made":          {[]operation{at(0, 1, opGet, observation{status: pending})}, porcupine.Illegal},
+		"failed":                           {[]operation{born, at(2, 3, opGet, observation{failed, 5, 2})}, porcupine.Ok},
+		"reopened by nobody":               {[]operation{born, at(2, 3, opGet, observation{failed, 3, 1}), at(4, 5, opGet, observation{completed, 6, 2})}, porcupine.Illegal},
+		"reopened":                         {[]operation{born, at(2, 3, opGet, observation{failed, 3, 1}), bulk(3, opReopen, 0), at(4, 5, opGet, observation{completed, 6, 2})}, porcupine.Ok},
+		"reopened before it was seen to":   {[]operation{born, bulk(2, opReopen, 0), at(4, 5, opGet, observation{completed, 6, 2})}, porcupine.Ok},
+		"reopened, and not by then":        {[]operation{born, at(2, 3, opGet, observation{processing, 2, 1}), bulk(3, opReopen, 4), at(5, 6, opGet, observation{failed, 3, 1}), at(7, 8, opGet, observation{completed, 6, 2})}, porcupine.Illegal},
+		"canceled with its group":          {[]operation{born, bulk(2, opCancel, 5), at(4, 5, opGet, observation{canceled, 2, 0})}, porcupine.Ok},
+		"canceled with its group too late": {[]operation{born, bulk(2, opCancel, 5), at(6, 7, opGet, observation{pending, 1, 0}), at(8, 9, opGet, observation{canceled, 2, 0})}, porcupine.Illegal},
+		"refused by an end that was not":   {[]operation{born, at(2, 3, opCancel, observation{status: completed}), at(4, 5, opGet, observation{processing, 2, 1})}, porcupine.Illegal},
 	} {
 		if got := checkHistory(c.history, time.Minute); got != c.want {
 			t.Errorf("%s: %s, not %s", name, got, c.want)

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -32,33 +33,39 @@ type load struct {
 	halt    chan struct{}
 	clients sync.WaitGroup
 
-	mu       sync.Mutex
-	history  []operation
-	accepted []acceptance
-	keyOf    map[string]string // by task id
-	answers  map[string]int
-	wrong    finding
+	mu          sync.Mutex
+	history     []operation
+	accepted    []acceptance
+	submissions []*submission
+	bulks       []*bulk
+	answers     map[string]int
+	replays     int
+	wrong       finding
 }
 
-// acceptance is a submission that was answered with success.
+// acceptance is a task whose submission was answered with success.
 type acceptance struct {
 	key, id string
-	sent    time.Time
+	group   string    // that actions on many tasks are about
+	sent    time.Time // for the first time
 	at      time.Time
 }
 
-// startLoad starts clients that together make rate requests a second to
-// the APIs, until stop.
-func startLoad(t *testing.T, addrs []*addr, clients int, rate float64, seed uint64) *load {
+func newLoad(t *testing.T, addrs []*addr) *load {
 	l := &load{
-		t: t, addrs: addrs, begun: time.Now(), halt: make(chan struct{}), keyOf: map[string]string{}, answers: map[string]int{},
+		t: t, addrs: addrs, begun: time.Now(), halt: make(chan struct{}), answers: map[string]int{},
 		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: clients}},
-	}
-	for i := range clients {
-		l.clients.Go(func() { l.run(i, rate/float64(clients), rand.New(rand.NewPCG(seed, uint64(i)+1000))) })
 	}
 	t.Cleanup(l.stop)
 	return l
+}
+
+// start starts clients that together make rate requests a second to the APIs,
+// until stop.
+func (l *load) start(clients int, rate float64, seed uint64) {
+	for i := range clients {
+		l.clients.Go(func() { l.run(i, rate/float64(clients), rand.New(rand.NewPCG(seed, uint64(i)+1000))) })
+	}
 }
 
 // stop stops the clients and waits for them.
@@ -73,6 +80,16 @@ func (l *load) stop() {
 	l.clients.Wait()
 }
 
+// halted reports whether the clients are to stop, after waiting for that at most so long.
+func (l *load) halted(atMost time.Duration) bool {
+	select {
+	case <-time.After(atMost):
+		return false
+	case <-l.halt:
+		return true
+	}
+}
+
 func (l *load) run(client int, rate float64, r *rand.Rand) {
 	next := time.Now()
 	for n := 0; ; n++ {
@@ -80,67 +97,58 @@ func (l *load) run(client int, rate float64, r *rand.Rand) {
 		if late := time.Now(); next.Before(late) {
 			next = late // an outage is not made up for by a storm
 		}
-		select {
-		case <-time.After(time.Until(next)):
-		case <-l.halt:
+		if l.halted(time.Until(next)) {
 			return
 		}
 		// Some clients give up long before a call of the service does.
 		patience := time.Duration(1+r.IntN(8)) * time.Second
-		switch what := r.IntN(10); {
-		case what < 6:
-			l.submit(fmt.Sprintf("client %d, task %d", client, n), r, patience)
-		case what < 8:
-			if id, ok := l.recent(r); ok {
-				l.cancel(id, r, patience)
-			}
+		switch what := r.IntN(100); {
+		case what < 42:
+			l.submitAny(fmt.Sprintf("client %d, task %d", client, n), r, patience)
+		case what < 45:
+			l.replay(r, patience)
+		case what < 47:
+			l.submitWrong(fmt.Sprintf("client %d, task %d", client, n), r, patience)
+		case what < 66:
+			l.about(r, l.cancel, patience)
+		case what < 85:
+			l.about(r, l.get, patience)
+		case what < 88:
+			l.list(r, patience)
+		case what < 91:
+			l.queues(r, patience)
+		case what < 96:
+			l.about(r, l.explain, patience)
+		case what < 98:
+			l.bulk(r, patience)
 		default:
-			if id, ok := l.recent(r); ok {
-				l.get(id, r, patience)
-			}
+			l.progress(r, patience)
 		}
 	}
 }
 
-// recent picks one of the tasks accepted last: it may well be waiting or running.
-func (l *load) recent(r *rand.Rand) (string, bool) {
+// about makes a request about one of the tasks accepted last: it may well be
+// waiting or running.
+func (l *load) about(r *rand.Rand, request func(acceptance, *rand.Rand, time.Duration) bool, patience time.Duration) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	n := min(len(l.accepted), 50)
 	if n == 0 {
-		return "", false
-	}
-	return l.accepted[len(l.accepted)-1-r.IntN(n)].id, true
-}
-
-// submit submits a task whose message is key, and returns its id if it was accepted.
-func (l *load) submit(key string, r *rand.Rand, patience time.Duration) (string, bool) {
-	sent := time.Now()
-	op := operation{key: key, kind: opSubmit, start: l.since()}
-	body, err := json.Marshal(map[string]string{"message": key})
-	if err != nil {
-		panic(err)
-	}
-	a := l.call(r, patience, http.MethodPost, "/tasks", string(body))
-	op.end = l.since()
-	switch {
-	case a.status == http.StatusCreated && a.known():
-		op.saw = a.seen()
-		l.mu.Lock()
-		l.accepted = append(l.accepted, acceptance{key: key, id: a.ID, sent: sent, at: time.Now()})
-		l.keyOf[a.ID] = key
 		l.mu.Unlock()
-	default:
-		op.unknown = true
-		l.expect(a, "submit", http.StatusServiceUnavailable)
+		return
 	}
-	l.record(op, a)
-	return a.ID, !op.unknown
+	a := l.accepted[len(l.accepted)-1-r.IntN(n)]
+	l.mu.Unlock()
+	request(a, r, patience)
 }
 
-func (l *load) cancel(id string, r *rand.Rand, patience time.Duration) {
-	op := operation{key: l.key(id), kind: opCancel, start: l.since()}
-	a := l.call(r, patience, http.MethodPatch, "/tasks/"+id, `{"status":"canceled"}`)
+// cancel cancels a task. What belongs to a group is left to actions on many tasks:
+// so it is known who has canceled it.
+func (l *load) cancel(of acceptance, r *rand.Rand, patience time.Duration) bool {
+	if of.group != "" {
+		return false
+	}
+	op := operation{key: of.key, kind: opCancel, start: l.since()}
+	a := l.call(r, patience, request{method: http.MethodPatch, path: "/tasks/" + of.id, body: `{"status":"canceled"}`})
 	op.end = l.since()
 	switch {
 	case a.status == http.StatusOK && a.known():
@@ -153,13 +161,15 @@ func (l *load) cancel(id string, r *rand.Rand, patience time.Duration) {
 		op.unknown = true
 		l.expect(a, "cancel", http.StatusServiceUnavailable)
 	}
-	l.record(op, a)
+	l.count("cancel", a)
+	l.record(op)
+	return !op.unknown
 }
 
 // get reads a task; false if there was no answer that says what it is.
-func (l *load) get(id string, r *rand.Rand, patience time.Duration) bool {
-	op := operation{key: l.key(id), kind: opGet, start: l.since()}
-	a := l.call(r, patience, http.MethodGet, "/tasks/"+id, "")
+func (l *load) get(of acceptance, r *rand.Rand, patience time.Duration) bool {
+	op := operation{key: of.key, kind: opGet, start: l.since()}
+	a := l.call(r, patience, request{method: http.MethodGet, path: "/tasks/" + of.id})
 	op.end = l.since()
 	switch {
 	case a.status == http.StatusOK && a.known():
@@ -170,48 +180,71 @@ func (l *load) get(id string, r *rand.Rand, patience time.Duration) bool {
 		op.unknown = true
 		l.expect(a, "get", http.StatusServiceUnavailable)
 	}
-	l.record(op, a)
+	l.count("get", a)
+	l.record(op)
 	return !op.unknown
 }
 
 func (l *load) since() int64 { return time.Since(l.begun).Nanoseconds() }
 
-func (l *load) key(id string) string {
+func (l *load) record(ops ...operation) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.keyOf[id]
+	l.history = append(l.history, ops...)
 }
 
-func (l *load) record(op operation, a answer) {
+// count counts the answers by what was asked.
+func (l *load) count(what string, a answer) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.history = append(l.history, op)
 	name := "no answer"
 	if a.status != 0 {
 		name = strconv.Itoa(a.status)
 	}
-	l.answers[string(op.kind)+" "+name]++
+	l.answers[what+" "+name]++
 }
 
-// expect notes an answer that nobody should ever get.
-func (l *load) expect(a answer, what string, status int) {
-	if a.status == 0 || a.status == status {
-		return
+// expect notes an answer that nobody should ever get. That there is none is always possible.
+func (l *load) expect(a answer, what string, statuses ...int) {
+	if a.status != 0 && !slices.Contains(statuses, a.status) {
+		l.fault("an answer to %s that nobody should get: %d %s", what, a.status, a.text)
 	}
+}
+
+// fault notes something that a client has seen and should not.
+func (l *load) fault(format string, args ...any) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.wrong.add("an answer to %s that nobody should get: %d %s", what, a.status, a.text)
+	l.wrong.add(format, args...)
+}
+
+// shown is a task as an answer shows it.
+type shown struct {
+	ID       string            `json:"id"`
+	Message  string            `json:"message"`
+	Status   string            `json:"status"`
+	Attempt  int               `json:"attempt"`
+	Queue    string            `json:"queue"`
+	Metadata map[string]string `json:"metadata"`
 }
 
 // answer is what came back; status 0: nothing that could be read to its end.
 type answer struct {
 	status  int
 	text    string
+	header  http.Header
 	version int64
 
-	ID      string `json:"id"`
-	Status  string `json:"status"`
-	Attempt int    `json:"attempt"`
+	shown
+	Tasks  []shown `json:"tasks"`
+	Queues []struct {
+		Name       string `json:"name"`
+		MaxRunning *int   `json:"max_running"`
+		Processing int    `json:"processing"`
+	} `json:"queues"`
+	Reasons []struct {
+		Reason string `json:"reason"`
+	} `json:"reasons"`
 }
 
 // known reports whether the answer shows a task.
@@ -231,17 +264,25 @@ func (a answer) refused() status {
 	return status("a conflict that names no status: " + a.text)
 }
 
+type request struct {
+	method, path, body string
+	key                string // Idempotency-Key
+}
+
 // call makes one request to one of the APIs.
-func (l *load) call(r *rand.Rand, patience time.Duration, method, path, body string) answer {
+func (l *load) call(r *rand.Rand, patience time.Duration, q request) answer {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	to := l.addrs[r.IntN(len(l.addrs))].get()
-	req, err := http.NewRequestWithContext(ctx, method, "http://"+to+path, strings.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, q.method, "http://"+to+q.path, strings.NewReader(q.body))
 	if err != nil {
 		panic(err)
 	}
-	if body != "" {
+	if q.body != "" {
 		req.Header.Set("Content-Type", "application/json")
+	}
+	if q.key != "" {
+		req.Header.Set("Idempotency-Key", q.key)
 	}
 	res, err := l.client.Do(req)
 	if err != nil {
@@ -252,10 +293,10 @@ func (l *load) call(r *rand.Rand, patience time.Duration, method, path, body str
 	if err != nil {
 		return answer{}
 	}
-	a := answer{status: res.StatusCode, text: string(text)}
+	a := answer{status: res.StatusCode, text: string(text), header: res.Header}
 	if a.status < 300 {
 		if err := json.Unmarshal(text, &a); err != nil {
-			l.t.Errorf("%s %s: %v: %s", method, path, err, text)
+			l.t.Errorf("%s %s: %v: %s", q.method, q.path, err, text)
 		}
 		a.version, _ = strconv.ParseInt(strings.Trim(res.Header.Get("ETag"), `"`), 10, 64) // 0: see known
 	}

@@ -34,6 +34,30 @@ type report struct {
 	CompletedUnhandled int `json:"completed_unhandled"`
 	CompletedByOthers  int `json:"completed_by_others"`
 
+	Keys               int `json:"keys"`
+	Replays            int `json:"replays"`
+	Batches            int `json:"batches"`
+	TornSubmissions    int `json:"torn_submissions"`
+	KeysWithOtherTasks int `json:"keys_with_other_tasks"`
+
+	DelayedStarts   int `json:"delayed_starts"`
+	EarlyStarts     int `json:"early_starts"`
+	EarliestStartMS int `json:"earliest_start_before_its_time_ms"`
+
+	LimitsSet        int     `json:"limits_set"`
+	LimitsExceeded   int     `json:"limits_exceeded"`
+	LooksAtFew       int     `json:"looks_at_the_limited_queue"`
+	MostRunningOfFew int     `json:"most_running_of_the_limited_queue"`
+	MostSpentOfRated float64 `json:"most_spent_of_the_burst"`
+	MostAtOnce       float64 `json:"most_spent_of_the_burst_in_real_time"`
+
+	Bulks           int `json:"bulk_actions"`
+	BulkChanges     int `json:"changed_by_bulk_actions"`
+	Reopened        int `json:"reopened"`
+	BulksLost       int `json:"bulk_actions_lost"`
+	BulksMiscounted int `json:"bulk_actions_miscounted"`
+	BulkMissed      int `json:"tasks_missed_by_bulk_actions"`
+
 	Runs             int `json:"handler_runs"`
 	ExtraRuns        int `json:"extra_runs_of_an_attempt"`
 	RepeatedRuns     int `json:"runs_beyond_the_first_of_a_task"`
@@ -94,7 +118,7 @@ func (r *run) byKind(lives []life) []faultReport {
 }
 
 // longestWait is how long, from the beginning of the step, a task that lived
-// during it waited for its end.
+// during it and that nothing but a fault made wait waited for its end.
 func longestWait(lives []life, s *step) time.Duration {
 	var longest time.Duration
 	for _, l := range lives {
@@ -102,7 +126,7 @@ func longestWait(lives []life, s *step) time.Duration {
 		if begun.Before(s.began) {
 			begun = s.began
 		}
-		if l.created.Before(s.settled) && l.ended.After(s.began) {
+		if l.ordinary && l.created.Before(s.settled) && l.ended.After(s.began) {
 			longest = max(longest, l.ended.Sub(begun))
 		}
 	}
@@ -124,6 +148,13 @@ func (r *run) publish(p report) {
 	fmt.Fprintf(&b, "\naccepted %d, stored %d: completed %d, canceled %d, failed %d\n", p.Accepted, p.Stored, p.Completed, p.Canceled, p.Failed)
 	fmt.Fprintf(&b, "losses %d, doubled submissions %d, double completions %d, changes after the end %d, completed and never handled %d, completed by others %d\n",
 		p.Losses, p.DoubledSubmissions, p.DoubleCompletions, p.ChangesAfterTheEnd, p.CompletedUnhandled, p.CompletedByOthers)
+	fmt.Fprintf(&b, "keys %d, replays %d, batches %d: torn submissions %d, keys with other tasks %d\n",
+		p.Keys, p.Replays, p.Batches, p.TornSubmissions, p.KeysWithOtherTasks)
+	fmt.Fprintf(&b, "delayed starts %d: early starts %d, the earliest %d ms before its time\n", p.DelayedStarts, p.EarlyStarts, p.EarliestStartMS)
+	fmt.Fprintf(&b, "limits set %d, exceeded %d; of %s at most %d of %d at once, seen in %d looks; of %s at most %.2f of a burst of %d spent, %.2f in real time\n",
+		p.LimitsSet, p.LimitsExceeded, few, p.MostRunningOfFew, fewRunning, p.LooksAtFew, rated, p.MostSpentOfRated, ratedStart, p.MostAtOnce)
+	fmt.Fprintf(&b, "actions on many tasks %d, with %d changes, %d of them reopened; lost %d, miscounted %d, tasks missed %d\n",
+		p.Bulks, p.BulkChanges, p.Reopened, p.BulksLost, p.BulksMiscounted, p.BulkMissed)
 	fmt.Fprintf(&b, "handler runs %d: %d beyond one per attempt, %d beyond one per task, at most %d of one task\n",
 		p.Runs, p.ExtraRuns, p.RepeatedRuns, p.MostRunsOfATask)
 	r.t.Log("\n" + b.String())

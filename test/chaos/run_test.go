@@ -28,6 +28,7 @@ type run struct {
 	seed    uint64
 	steps   []*step
 	watched []*watch
+	watcher *watcher
 }
 
 // step is a fault, or two at once, and what came after.
@@ -58,7 +59,14 @@ func TestChaos(t *testing.T) {
 	for _, a := range r.apis {
 		addrs = append(addrs, &a.addr)
 	}
-	r.load = startLoad(t, addrs, clients, rate, seed)
+	r.load = newLoad(t, addrs)
+	r.limit()
+	for _, w := range r.workers {
+		w.start()
+	}
+	r.watcher = r.watchRunning(few)
+	r.load.start(clients, rate, seed)
+	r.load.toggle(seed)
 	r.probe(0)
 
 	deck := newDeck(seed)
@@ -135,13 +143,13 @@ func (r *run) probe(n int) {
 	random := rand.New(rand.NewPCG(r.seed, uint64(n)+1_000_000))
 	end := time.Now().Add(settleLimit)
 	for try := 0; time.Now().Before(end); try++ {
-		id, ok := r.load.submit(fmt.Sprintf("probe %d, try %d", n, try), random, time.Second)
-		if !ok {
+		s := single(fmt.Sprintf("probe %d, try %d", n, try))
+		if !r.load.submit(s, random, time.Second) {
 			time.Sleep(20 * time.Millisecond)
 			continue
 		}
 		for time.Now().Before(end) {
-			if number(r.t, r.direct, "SELECT count(*) FROM tasks WHERE id = $1 AND status IN ('completed', 'canceled')", id) == 1 {
+			if number(r.t, r.direct, "SELECT count(*) FROM tasks WHERE id = $1 AND status IN ('completed', 'canceled')", s.ids[0]) == 1 {
 				return
 			}
 			time.Sleep(20 * time.Millisecond)

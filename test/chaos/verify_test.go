@@ -27,11 +27,25 @@ type life struct {
 	attempt     int
 	created     time.Time
 	ended       time.Time
+
+	queue       string
+	priority    int
+	timeout     sql.NullInt64 // microseconds
+	maxAttempts int
+	metadata    map[string]string
+	runAt       time.Time
+	ordinary    bool // nothing but a fault made it wait
 }
 
 // verify checks everything, once all is mended and the load is over.
 func (r *run) verify() {
 	t := r.t
+	// The second is for a change of which nothing was heard, and that came after the first.
+	random := rand.New(rand.NewPCG(r.seed, 5_000_000))
+	r.load.lift(random)
+	time.Sleep(time.Second)
+	r.load.lift(random)
+	r.awaitBulks() // before the others: they may reopen some
 	const unfinished = "SELECT count(*) FROM tasks WHERE status IN ('pending', 'processing')"
 	for end := time.Now().Add(endLimit); number(t, r.direct, unfinished) > 0; time.Sleep(100 * time.Millisecond) {
 		if time.Now().After(end) {
@@ -74,13 +88,20 @@ func (r *run) verify() {
 	doubled.report(t)
 	r.checkAudit(&p)
 	r.checkRuns(&p, lives)
+	r.checkSubmissions(&p, lives)
+	r.checkStarts(&p, lives)
+	r.checkLimits(&p)
+	r.checkWatcher(&p)
+	r.checkBulks(&p)
 	r.readAll(lives)
 	r.load.client.CloseIdleConnections()
 
-	p.Requests = len(r.load.history)
-	p.Answers = r.load.answers
+	p.Answers, p.Replays = r.load.answers, r.load.replays
+	for _, n := range p.Answers {
+		p.Requests += n
+	}
 	r.load.wrong.report(t)
-	result := checkHistory(r.load.history, checkLimit)
+	result := checkHistory(r.load.withBulks(), checkLimit)
 	p.History = string(result)
 	if result != porcupine.Ok {
 		t.Errorf("what the clients saw is not what one correct service could have answered: %s", result)
@@ -101,16 +122,33 @@ func (r *run) verify() {
 
 func (r *run) lives() []life {
 	r.t.Helper()
+	ordinary := map[string]bool{}
+	for _, s := range r.load.submissions {
+		for _, w := range s.wishes {
+			ordinary[w.Message] = w.ordinary()
+		}
+	}
 	return rows(r.t, r.direct, func(row *sql.Rows, l *life) error {
-		return row.Scan(&l.id, &l.message, &l.status, &l.attempt, &l.created, &l.ended)
-	}, "SELECT id, message, status, attempt, created_at, updated_at FROM tasks")
+		var metadata []byte
+		if err := row.Scan(&l.id, &l.message, &l.status, &l.attempt, &l.created, &l.ended,
+			&l.queue, &l.priority, &l.timeout, &l.maxAttempts, &metadata, &l.runAt); err != nil {
+			return err
+		}
+		if l.ordinary = ordinary[l.message]; metadata == nil {
+			return nil
+		}
+		return json.Unmarshal(metadata, &l.metadata)
+	}, "SELECT id, message, status, attempt, created_at, updated_at, queue, priority, timeout, max_attempts, metadata, run_at FROM tasks")
 }
 
 // checkAudit looks at every change of a task that PostgreSQL has noted.
 func (r *run) checkAudit(p *report) {
 	p.DoubleCompletions = number(r.t, r.direct, `SELECT count(*) FROM (
 		SELECT FROM audit WHERE new_status = 'completed' GROUP BY task HAVING count(*) > 1) AS doubled`)
-	p.ChangesAfterTheEnd = number(r.t, r.direct, `SELECT count(*) FROM audit WHERE old_status IN ('completed', 'canceled', 'failed') OR new_status = 'deleted'`)
+	// What belongs to a group may be reopened once it has failed.
+	p.ChangesAfterTheEnd = number(r.t, r.direct, `SELECT count(*) FROM audit AS a LEFT JOIN tasks AS t ON t.id = a.task
+		WHERE a.new_status = 'deleted' OR a.old_status IN ('completed', 'canceled', 'failed')
+		AND NOT (a.old_status = 'failed' AND a.new_status = 'pending' AND coalesce(t.metadata ? 'group', false))`)
 	if p.DoubleCompletions+p.ChangesAfterTheEnd > 0 {
 		r.t.Errorf("%d tasks were completed twice, %d changes were made to tasks that had ended", p.DoubleCompletions, p.ChangesAfterTheEnd)
 	}
@@ -213,26 +251,22 @@ func (f *finding) report(t *testing.T) {
 // readAll has the service tell of every task once more, for the history. Tasks
 // whose submission had no answer are known by their message.
 func (r *run) readAll(lives []life) {
-	l := r.load
-	l.mu.Lock()
-	ids := map[string]bool{}
-	for _, task := range lives {
-		l.keyOf[task.id] = task.message
-		ids[task.id] = true
+	tasks := map[string]acceptance{}
+	for _, l := range lives {
+		tasks[l.id] = acceptance{key: l.message, id: l.id}
 	}
-	for _, a := range l.accepted {
-		ids[a.id] = true
+	for _, a := range r.load.accepted {
+		tasks[a.id] = a
 	}
-	l.mu.Unlock()
-	queue := make(chan string)
+	queue := make(chan acceptance)
 	var readers sync.WaitGroup
 	for i := range 8 {
 		random := rand.New(rand.NewPCG(r.seed, uint64(i)+2_000_000))
 		readers.Go(func() {
-			for id := range queue {
-				for tries := 0; !l.get(id, random, 5*time.Second); tries++ {
+			for task := range queue {
+				for tries := 0; !r.load.get(task, random, 5*time.Second); tries++ {
 					if tries == 20 {
-						r.t.Errorf("task %s cannot be read", id)
+						r.t.Errorf("task %s cannot be read", task.id)
 						break
 					}
 					time.Sleep(100 * time.Millisecond)
@@ -240,8 +274,8 @@ func (r *run) readAll(lives []life) {
 			}
 		})
 	}
-	for id := range ids {
-		queue <- id
+	for _, task := range tasks {
+		queue <- task
 	}
 	close(queue)
 	readers.Wait()
@@ -250,7 +284,7 @@ func (r *run) readAll(lives []life) {
 // explain shows tasks whose histories are at fault.
 func (r *run) explain() {
 	byKey := map[string][]operation{}
-	for _, op := range r.load.history {
+	for _, op := range r.load.withBulks() {
 		byKey[op.key] = append(byKey[op.key], op)
 	}
 	shown := 0
@@ -259,7 +293,7 @@ func (r *run) explain() {
 			shown++
 			r.t.Logf("%q:", key)
 			for _, op := range ops {
-				r.t.Logf("  %s from %d to %d ns: %+v, unknown: %t", op.kind, op.start, op.end, op.saw, op.unknown)
+				r.t.Logf("  %s from %d to %d ns: %+v, unknown: %t, by %d", op.kind, op.start, op.end, op.saw, op.unknown, op.by)
 			}
 		}
 	}

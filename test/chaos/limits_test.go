@@ -1,0 +1,267 @@
+package chaos
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+)
+
+// The queues whose tasks do not run as soon as a worker has time.
+const (
+	few     = "few"     // so many run at once at most; set before the first task
+	rated   = "rated"   // so many start a second; set before the first task
+	toggled = "toggled" // paused and limited now and then
+)
+
+const (
+	fewRunning = 4
+	ratedStart = 10
+	// Processes that share a store agree on the time to within this.
+	agreed = 100 * time.Millisecond
+	// obeyed: a change of a queue's settings holds for all workers by then.
+	obeyed = time.Second
+)
+
+// unlimited are the queues in which nothing but a fault makes a task wait.
+var unlimited = []string{"default", "mail"}
+
+// takesAll is what QUEUES of every worker says.
+const takesAll = "default=4,mail,few,rated,toggled"
+
+func drawQueue(r *rand.Rand) string {
+	switch what := r.IntN(100); {
+	case what < 70:
+		return "" // the default
+	case what < 80:
+		return "mail"
+	case what < 85:
+		return few
+	case what < 90:
+		return rated
+	default:
+		return toggled
+	}
+}
+
+// set changes the settings of a queue, again and again until that is answered
+// with success.
+func (l *load) set(queue, settings string, r *rand.Rand) {
+	for end := time.Now().Add(settleLimit); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		a := l.call(r, 2*time.Second, request{method: http.MethodPatch, path: "/queues/" + queue, body: settings})
+		l.count("queue", a)
+		l.expect(a, "a change of a queue", http.StatusOK, http.StatusServiceUnavailable)
+		if a.status == http.StatusOK {
+			return
+		}
+	}
+	l.fault("queue %s could not be set to %s within %s", queue, settings, settleLimit)
+}
+
+// lift takes all limits off the queue that is toggled.
+func (l *load) lift(r *rand.Rand) {
+	l.set(toggled, `{"paused":false,"max_running":null,"rate":null}`, r)
+}
+
+// toggle limits a queue for a while, again and again, until the clients stop.
+func (l *load) toggle(seed uint64) {
+	l.clients.Go(func() {
+		r := rand.New(rand.NewPCG(seed, 3_000_000))
+		for !l.halted(time.Duration(300+r.IntN(1500)) * time.Millisecond) {
+			l.set(toggled, []string{`{"paused":true}`, `{"max_running":2}`, `{"rate":"5/s"}`}[r.IntN(3)], r)
+			l.halted(time.Duration(500+r.IntN(2500)) * time.Millisecond)
+			l.lift(r)
+		}
+	})
+}
+
+// watcher counts what runs of a queue, as anybody could at any time.
+type watcher struct {
+	looks, most int
+	end         context.CancelFunc
+	watching    sync.WaitGroup
+}
+
+func (r *run) watchRunning(queue string) *watcher {
+	ctx, end := context.WithCancel(r.t.Context())
+	w := &watcher{end: end}
+	w.watching.Go(func() {
+		for ctx.Err() == nil {
+			found, err := tryRows(r.t, r.direct, func(row *sql.Rows, n *int) error { return row.Scan(n) },
+				"SELECT count(*) FROM tasks WHERE queue = $1 AND status = 'processing'", queue)
+			if err == nil { // otherwise PostgreSQL is away
+				w.looks, w.most = w.looks+1, max(w.most, found[0])
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+	})
+	r.t.Cleanup(w.stop)
+	return w
+}
+
+func (w *watcher) stop() {
+	w.end()
+	w.watching.Wait()
+}
+
+// setting is what was set of a queue for a time, as PostgreSQL has noted it.
+type setting struct {
+	paused     bool
+	maxRunning sql.NullInt64
+	rateCount  sql.NullInt64
+	ratePer    sql.NullInt64 // microseconds
+	from       time.Time     // of its commit, and some time to be obeyed
+	until      time.Time     // the next change of it
+}
+
+// settings are all that were set of a queue, one after the other.
+func (r *run) settings(queue string) []setting {
+	r.t.Helper()
+	type noted struct {
+		setting
+		at time.Time
+	}
+	found := rows(r.t, r.direct, func(row *sql.Rows, n *noted) error {
+		return row.Scan(&n.paused, &n.maxRunning, &n.rateCount, &n.ratePer, &n.from, &n.at)
+	}, "SELECT paused, max_running, rate_count, rate_per, pg_xact_commit_timestamp(xmin), at FROM settings_audit WHERE queue = $1 ORDER BY n", queue)
+	all := make([]setting, len(found))
+	for i, n := range found {
+		all[i] = n.setting
+		all[i].until = time.Now()
+		if i > 0 {
+			all[i-1].until = n.at
+		}
+		if queue == toggled { // the others are set before any worker is there
+			all[i].from = all[i].from.Add(obeyed)
+		}
+	}
+	return all
+}
+
+// move is the beginning or the end of an attempt.
+type move struct {
+	begins  bool
+	at      time.Time // by the clock of PostgreSQL
+	started time.Time // as it is stored
+}
+
+// checkLimits compares what has run of each limited queue with what was set of it.
+// The audit notes moves in the order in which they were made: a beginning while
+// its claim holds the queue, an end no later than anybody could see it. So the
+// count is exact where it matters, at each beginning.
+func (r *run) checkLimits(p *report) {
+	for _, queue := range []string{few, rated, toggled} {
+		moves := rows(r.t, r.direct, func(row *sql.Rows, m *move) error { return row.Scan(&m.begins, &m.at, &m.started) }, `
+			SELECT new_status = 'processing', at, started_at FROM audit WHERE queue = $1
+			AND (new_status = 'processing') <> (old_status = 'processing') ORDER BY n`, queue)
+		settings := r.settings(queue)
+		if queue != toggled && len(settings) != 1 {
+			r.t.Errorf("%s was set %d times, not once", queue, len(settings))
+		}
+		for i, s := range settings {
+			r.checkSetting(p, queue, s, moves)
+			if i == len(settings)-1 && queue == toggled && (s.paused || s.maxRunning.Valid || s.rateCount.Valid) {
+				r.t.Errorf("%s is still limited at the end", queue)
+			}
+		}
+	}
+	if p.MostRunningOfFew != fewRunning {
+		r.t.Errorf("at most %d tasks of %s ran at once: its limit of %d was not put to the test", p.MostRunningOfFew, few, fewRunning)
+	}
+	if p.MostSpentOfRated < ratedStart-1 {
+		r.t.Errorf("at most %.1f of the burst of %d of %s was spent: its rate was not put to the test", p.MostSpentOfRated, ratedStart, rated)
+	}
+}
+
+func (r *run) checkSetting(p *report, queue string, s setting, moves []move) {
+	var wrong finding
+	running, most := 0, 0
+	var started, really []time.Time
+	for _, m := range moves {
+		if !m.begins {
+			running--
+			continue
+		}
+		running++
+		if m.at.Before(s.from) || m.at.After(s.until) {
+			continue
+		}
+		most = max(most, running)
+		started, really = append(started, m.started), append(really, m.at)
+		switch {
+		case s.paused:
+			wrong.add("a task of %s began at %s, while it was paused from %s until %s", queue, m.at, s.from, s.until)
+		case s.maxRunning.Valid && running > int(s.maxRunning.Int64):
+			wrong.add("%d tasks of %s ran at %s, when at most %d might", running, queue, m.at, s.maxRunning.Int64)
+		}
+	}
+	if s.rateCount.Valid {
+		each := time.Duration(s.ratePer.Int64) * time.Microsecond / time.Duration(s.rateCount.Int64)
+		burst := max(1, int(time.Second/each))
+		spent, at := mostSpent(started, each)
+		if spent > float64(burst)+float64(agreed)/float64(each) {
+			wrong.add("%.1f tokens of %s were spent at %s, of a burst of %d, one each %s", spent, queue, at, burst, each)
+		}
+		if queue == rated {
+			p.MostSpentOfRated = spent
+			p.MostAtOnce, _ = mostSpent(really, each)
+		}
+	}
+	if queue == few {
+		p.MostRunningOfFew = most
+	}
+	if s.paused || s.maxRunning.Valid || s.rateCount.Valid {
+		p.LimitsSet++
+	}
+	p.LimitsExceeded += wrong.n
+	wrong.report(r.t)
+}
+
+// mostSpent is how many tokens of a bucket, in which there is one more each so
+// often, were missing at most, and when: over any time w no more than so many
+// tasks and w/each have started.
+func mostSpent(started []time.Time, each time.Duration) (most float64, at time.Time) {
+	slices.SortFunc(started, time.Time.Compare)
+	var full time.Time
+	for _, s := range started {
+		if full.Before(s) {
+			full = s
+		}
+		full = full.Add(each)
+		if spent := float64(full.Sub(s)) / float64(each); spent > most {
+			most, at = spent, s
+		}
+	}
+	return most, at
+}
+
+// checkWatcher compares what the watcher saw with the limit.
+func (r *run) checkWatcher(p *report) {
+	w := r.watcher
+	w.stop()
+	p.LooksAtFew = w.looks
+	if w.most > fewRunning || w.looks == 0 {
+		r.t.Errorf("%d tasks of %s ran at once, of %d, in %d looks", w.most, few, fewRunning, w.looks)
+	}
+}
+
+// limit sets the limits that stay, and gives them something to hold.
+func (r *run) limit() {
+	random := rand.New(rand.NewPCG(r.seed, 4_000_000))
+	r.load.set(few, fmt.Sprintf(`{"max_running":%d}`, fewRunning), random)
+	r.load.set(rated, fmt.Sprintf(`{"rate":"%d/s"}`, ratedStart), random)
+	r.load.lift(random)
+	for queue, n := range map[string]int{few: 3 * fewRunning, rated: 2 * ratedStart} {
+		s := &submission{batch: true}
+		for i := range n {
+			s.wishes = append(s.wishes, wish{Message: fmt.Sprintf("%s, item %d", queue, i), Queue: queue})
+		}
+		if !r.load.submit(s, random, 10*time.Second) {
+			r.t.Fatal("no task was accepted before anything was broken")
+		}
+	}
+}

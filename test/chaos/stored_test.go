@@ -1,0 +1,251 @@
+package chaos
+
+import (
+	"database/sql"
+	"maps"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/lib/pq"
+)
+
+// key is an idempotency key as PostgreSQL has it at the end.
+type key struct {
+	name string
+	ids  []string
+}
+
+// checkSubmissions compares what clients asked for with what is stored: of each
+// submission everything, once, as it was asked for; or nothing.
+func (r *run) checkSubmissions(p *report, lives []life) {
+	byMessage := make(map[string]life, len(lives)) // those that are there twice are looked for elsewhere
+	for _, l := range lives {
+		byMessage[l.message] = l
+	}
+	keys := map[string]key{}
+	for _, k := range rows(r.t, r.direct, func(row *sql.Rows, k *key) error { return row.Scan(&k.name, pq.Array(&k.ids)) },
+		"SELECT key, task_ids FROM idempotency_keys") {
+		keys[k.name] = k
+	}
+	p.Keys = len(keys)
+	var torn, refused, other, unkeyed finding
+	for _, s := range r.load.submissions {
+		var ids []string
+		for _, w := range s.wishes {
+			l, ok := byMessage[w.Message]
+			if !ok {
+				continue
+			}
+			ids = append(ids, l.id)
+			if why := l.differs(w); why != "" {
+				other.add("task %s, %q, is stored with another %s than it was submitted with", l.id, w.Message, why)
+			}
+		}
+		if s.batch && len(ids) > 0 {
+			p.Batches++
+		}
+		switch {
+		case s.wrong:
+			if len(ids) > 0 {
+				refused.add("%d tasks are stored of a batch that has to be refused: %q", len(ids), s.wishes[0].Message)
+			}
+			continue
+		case len(ids) != 0 && len(ids) != len(s.wishes):
+			torn.add("%d of %d tasks are stored of %q", len(ids), len(s.wishes), s.wishes[0].Message)
+		case s.answered && !slices.Equal(ids, s.ids):
+			other.add("%q was answered with the tasks %q, and %q are stored", s.wishes[0].Message, s.ids, ids)
+		}
+		if s.key == "" {
+			continue
+		}
+		if k := keys[s.key]; !slices.Equal(k.ids, ids) {
+			unkeyed.add("the key %q is stored with the tasks %q, and %q are stored", s.key, k.ids, ids)
+		}
+		delete(keys, s.key)
+	}
+	for k := range keys {
+		unkeyed.add("the key %q is stored, and belongs to no request that may have been accepted", k)
+	}
+	p.TornSubmissions, p.KeysWithOtherTasks = torn.n, unkeyed.n
+	torn.report(r.t)
+	refused.report(r.t)
+	other.report(r.t)
+	unkeyed.report(r.t)
+}
+
+// differs says in what the stored task differs from what was asked for.
+func (l life) differs(w wish) string {
+	micros := func(seconds float64) int64 { return int64(math.Round(seconds * 1e6)) }
+	switch {
+	case l.queue != w.queue():
+		return "queue"
+	case l.priority != w.Priority:
+		return "priority"
+	case l.timeout.Int64 != micros(w.Timeout):
+		return "timeout"
+	case w.MaxAttempts != 0 && l.maxAttempts != w.MaxAttempts:
+		return "max_attempts"
+	case !maps.Equal(l.metadata, w.Metadata):
+		return "metadata"
+	case l.runAt.Before(l.created.Add(time.Duration(micros(w.Delay)) * time.Microsecond)):
+		return "delay"
+	}
+	return ""
+}
+
+// checkStarts looks for attempts that began before their time, by the clock of
+// PostgreSQL: of what was delayed, as its client knows it; of everything, as it is
+// stored.
+func (r *run) checkStarts(p *report, lives []life) {
+	type start struct {
+		task string
+		at   time.Time
+	}
+	first := map[string]time.Time{}
+	for _, s := range rows(r.t, r.direct, func(row *sql.Rows, s *start) error { return row.Scan(&s.task, &s.at) },
+		"SELECT task, min(at) FROM audit WHERE new_status = 'processing' GROUP BY task") {
+		first[s.task] = s.at
+	}
+	byMessage := map[string]string{}
+	for _, l := range lives {
+		byMessage[l.message] = l.id
+	}
+	var early finding
+	for _, s := range r.load.submissions {
+		for _, w := range s.wishes {
+			at, ok := first[byMessage[w.Message]]
+			if w.Delay == 0 || !ok {
+				continue
+			}
+			p.DelayedStarts++
+			due := s.sent.Add(time.Duration(w.Delay * float64(time.Second)))
+			if at.Before(due.Add(-agreed)) {
+				early.add("task %q, submitted at %s with a delay of %g s, began at %s", w.Message, s.sent, w.Delay, at)
+			}
+		}
+	}
+	type noted struct {
+		task      string
+		runAt, at time.Time
+	}
+	for _, n := range rows(r.t, r.direct, func(row *sql.Rows, n *noted) error { return row.Scan(&n.task, &n.runAt, &n.at) },
+		"SELECT task, run_at, at FROM audit WHERE new_status = 'processing' AND at < run_at") {
+		p.EarliestStartMS = max(p.EarliestStartMS, ms(n.runAt.Sub(n.at)))
+		if n.runAt.Sub(n.at) > agreed {
+			early.add("task %s, to run at %s, began at %s", n.task, n.runAt, n.at)
+		}
+	}
+	p.EarlyStarts = early.n
+	early.report(r.t)
+}
+
+// storedBulk is an action on many tasks as PostgreSQL has it at the end.
+type storedBulk struct {
+	id, action, group string
+	changed           int
+	done              time.Time
+}
+
+// awaitBulks waits until every action on many tasks is done, and notes that for
+// the history.
+func (r *run) awaitBulks() {
+	r.t.Helper()
+	const left = "SELECT count(*) FROM bulks WHERE done_at IS NULL"
+	for end := time.Now().Add(endLimit); number(r.t, r.direct, left) > 0; time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(end) {
+			r.t.Errorf("%d actions on many tasks are not done within %s", number(r.t, r.direct, left), endLimit)
+			return
+		}
+	}
+	for _, b := range r.load.bulks {
+		if b.id != "" {
+			b.ended = r.load.since()
+		}
+	}
+}
+
+// checkBulks compares what actions on many tasks say of themselves with what was
+// done: nobody else cancels or reopens a task that belongs to a group.
+func (r *run) checkBulks(p *report) {
+	stored := map[string]storedBulk{}
+	type sum struct{ action, group string }
+	said, done := map[sum]int{}, map[sum]int{}
+	for _, b := range rows(r.t, r.direct, func(row *sql.Rows, b *storedBulk) error {
+		return row.Scan(&b.id, &b.action, &b.group, &b.changed, &b.done)
+	}, `SELECT id, action, substring(filter::text FROM 'group-[0-9]+'), changed, coalesce(done_at, now()) FROM bulks`) {
+		stored[b.id] = b
+		said[sum{b.action, b.group}] += b.changed
+		p.Bulks++
+		p.BulkChanges += b.changed
+	}
+	type count struct {
+		sum
+		n int
+	}
+	for _, c := range rows(r.t, r.direct, func(row *sql.Rows, c *count) error { return row.Scan(&c.action, &c.group, &c.n) }, `
+		SELECT CASE a.new_status WHEN 'canceled' THEN 'cancel' ELSE 'retry' END AS action, t.metadata ->> 'group', count(*)
+		FROM audit AS a JOIN tasks AS t ON t.id = a.task
+		WHERE t.metadata ? 'group' AND (a.new_status = 'canceled' OR a.old_status = 'failed' AND a.new_status = 'pending')
+		GROUP BY 1, 2`) {
+		done[c.sum] = c.n
+		if c.action == "retry" {
+			p.Reopened += c.n
+		}
+	}
+	var miscounted finding
+	for s, n := range said {
+		if done[s] != n {
+			miscounted.add("actions to %s say that they have changed %d tasks of %s, and have changed %d", s.action, n, s.group, done[s])
+		}
+	}
+	for s, n := range done {
+		if _, ok := said[s]; !ok {
+			miscounted.add("%d tasks of %s were changed by an action to %s that nobody knows", n, s.group, s.action)
+		}
+	}
+	p.BulksMiscounted = miscounted.n
+	miscounted.report(r.t)
+	r.checkReach(p, stored)
+}
+
+// checkReach: what belongs to the group, and was accepted when it was asked for
+// the cancel, and waited all the while until that was done, is canceled.
+func (r *run) checkReach(p *report, stored map[string]storedBulk) {
+	type noted struct {
+		task string
+		at   time.Time
+	}
+	first := map[string]time.Time{}
+	for _, n := range rows(r.t, r.direct, func(row *sql.Rows, n *noted) error { return row.Scan(&n.task, &n.at) },
+		"SELECT task, min(at) FROM audit GROUP BY task") {
+		first[n.task] = n.at
+	}
+	byGroup := map[string][]acceptance{}
+	for _, a := range r.load.accepted {
+		byGroup[a.group] = append(byGroup[a.group], a)
+	}
+	var lost, missed finding
+	for _, b := range r.load.bulks {
+		if b.id == "" {
+			continue
+		}
+		s, ok := stored[b.id]
+		if !ok || s.action != b.action || s.group != b.group {
+			lost.add("action %s was accepted, to %s %s, and stored is %+v", b.id, b.action, b.group, s)
+			continue
+		}
+		if b.action != "cancel" {
+			continue
+		}
+		for _, a := range byGroup[b.group] {
+			if a.at.Before(b.sent.Add(-2*agreed)) && first[a.id].After(s.done.Add(2*agreed)) {
+				missed.add("task %s, %q, was accepted at %s and waited until %s, though %s was canceled from %s to %s",
+					a.id, a.key, a.at, first[a.id], b.group, b.sent, s.done)
+			}
+		}
+	}
+	p.BulksLost, p.BulkMissed = lost.n, missed.n
+	lost.report(r.t)
+	missed.report(r.t)
+}
