@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -40,6 +41,24 @@ func TestGetMany_LeavesOutARowThatCannotBeRead(t *testing.T) {
 	db, ids := damaged(t)
 	if got, err := NewTaskRepository(db).GetMany(t.Context(), ids...); err != nil || len(got) != 1 || got[0].ID() != ids[1] {
 		t.Errorf("GetMany = %v, %v; want the one that can be read", got, err)
+	}
+}
+
+func TestGetMany_LeavesOutMetadataThatCannotBeRead(t *testing.T) {
+	db := migrated(t, Config{})
+	repository := NewTaskRepository(db)
+	for _, metadata := range []string{`["a"]`, `{"a": 1}`, `"a"`} {
+		tasks, ids := newTasks(t, 2)
+		if err := repository.Add(t.Context(), tasks...); err != nil {
+			t.Fatal(err)
+		}
+		db.x.MustExec("UPDATE tasks SET metadata = $1 WHERE id = $2", metadata, ids[0].String())
+		if got, err := repository.GetMany(t.Context(), ids...); err != nil || len(got) != 1 || got[0].ID() != ids[1] {
+			t.Errorf("GetMany = %v, %v; want the one that can be read", got, err)
+		}
+		if got, err := repository.Get(t.Context(), ids[0]); err == nil || errors.Is(err, domain.ErrUnavailable) {
+			t.Errorf("Get = %v, %v; want an error that says what is wrong", got, err)
+		}
 	}
 }
 

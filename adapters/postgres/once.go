@@ -38,11 +38,11 @@ var keyColumns = []column[keyed]{
 
 // idArray spells a uuid[].
 func idArray(tasks []*domain.Task) string {
-	ids := make([]string, len(tasks))
+	texts := make([]string, len(tasks))
 	for i, t := range tasks {
-		ids[i] = t.ID().String()
+		texts[i] = t.ID().String()
 	}
-	return "{" + strings.Join(ids, ",") + "}"
+	return "{" + strings.Join(texts, ",") + "}"
 }
 
 // insertOnceSQL remembers those of the keys that are not remembered by $1, stores

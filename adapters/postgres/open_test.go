@@ -48,6 +48,14 @@ func newTasks(t *testing.T, n int) ([]*domain.Task, []domain.TaskID) {
 	return tasks, ids
 }
 
+func idsOf(tasks []*domain.Task) []domain.TaskID {
+	ids := make([]domain.TaskID, len(tasks))
+	for i, t := range tasks {
+		ids[i] = t.ID()
+	}
+	return ids
+}
+
 func newTask(t *testing.T) *domain.Task {
 	t.Helper()
 	tasks, _ := newTasks(t, 1)

@@ -1,0 +1,107 @@
+package postgres
+
+import (
+	"crypto/sha256"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/domain"
+)
+
+func keyOf(key string, now time.Time) application.IdempotencyKey {
+	return application.IdempotencyKey{Key: key, Fingerprint: sha256.Sum256([]byte(key)), Now: now, Expires: now.Add(time.Hour)}
+}
+
+// tasksWith makes n tasks with that metadata.
+func tasksWith(t *testing.T, n int, metadata map[string]string) []*domain.Task {
+	t.Helper()
+	tasks := make([]*domain.Task, n)
+	for i := range tasks {
+		task, err := domain.NewTask(domain.TaskSpec{Message: "m", MaxAttempts: 1, Metadata: metadata}, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		tasks[i] = task
+	}
+	return tasks
+}
+
+func TestInsertOnce_StoresTheTasksOfFreshKeysAndNoOthers(t *testing.T) {
+	db := migrated(t, Config{})
+	repository, now := NewTaskRepository(db), time.Now()
+	if _, err := repository.AddOnce(t.Context(), keyOf("c", now.Add(-2*time.Hour)), tasksWith(t, 1, nil)...); err != nil { // has expired
+		t.Fatal(err)
+	}
+	remembered := tasksWith(t, 2, nil)
+	if _, err := repository.AddOnce(t.Context(), keyOf("b", now), remembered...); err != nil {
+		t.Fatal(err)
+	}
+	pairs := map[string]string{"k": "v"}
+	keys := []keyed{
+		{keyOf("a", now), tasksWith(t, 3, pairs)}, {keyOf("b", now), tasksWith(t, 2, pairs)},
+		{keyOf("c", now), tasksWith(t, 1, pairs)}, {keyOf("d", now), tasksWith(t, 2, nil)},
+	}
+
+	stored, err := insertOnce(t.Context(), db.x, now, keys...)
+
+	if err != nil || !slices.Equal(stored, []bool{true, false, true, true}) {
+		t.Fatalf("stored %v, %v; want all but the second", stored, err)
+	}
+	for i, k := range keys {
+		got, err := repository.GetMany(t.Context(), idsOf(k.tasks)...)
+		if want := len(k.tasks); err != nil || stored[i] && len(got) != want || !stored[i] && len(got) != 0 {
+			t.Errorf("%d of %d tasks of key %s are stored, %v", len(got), want, k.Key, err)
+		}
+		first, err := repository.AddOnce(t.Context(), k.IdempotencyKey, tasksWith(t, 1, pairs)...)
+		want := k.tasks
+		if !stored[i] {
+			want = remembered
+		}
+		if diff := cmp.Diff(idsOf(want), idsOf(first)); err != nil || diff != "" {
+			t.Errorf("key %s: %v, tasks (-want +got):\n%s", k.Key, err, diff)
+		}
+	}
+	wantPairs(t, db, 4)
+}
+
+func TestAdd_WritesWhatFindsTasksByTheirMetadata(t *testing.T) {
+	db := migrated(t, Config{})
+	tasks := append(tasksWith(t, 2, map[string]string{"k": "v", "l": `it's "so"`}), tasksWith(t, 3, nil)...)
+	if err := NewTaskRepository(db).Add(t.Context(), tasks...); err != nil {
+		t.Fatal(err)
+	}
+	wantPairs(t, db, 4)
+	var n int
+	if err := db.x.Get(&n, "SELECT count(*) FROM task_metadata WHERE key = 'l' AND value = $1 AND task_id = ANY($2::uuid[])",
+		`it's "so"`, uuidsOf(idsOf(tasks[:2]))); err != nil || n != 2 {
+		t.Errorf("%d of the 2 tasks are found, %v", n, err)
+	}
+}
+
+func wantPairs(t *testing.T, db *DB, want int) {
+	t.Helper()
+	var n int
+	if err := db.x.Get(&n, "SELECT count(*) FROM task_metadata"); err != nil || n != want {
+		t.Errorf("%d pairs of metadata are stored, %v; want %d", n, err, want)
+	}
+}
+
+func TestAddOnce_TellsWhenATaskOfTheKeyIsGone(t *testing.T) {
+	db := migrated(t, Config{})
+	repository, k, tasks := NewTaskRepository(db), keyOf("key", time.Now()), tasksWith(t, 2, nil)
+	if _, err := repository.AddOnce(t.Context(), k, tasks...); err != nil {
+		t.Fatal(err)
+	}
+	db.x.MustExec("DELETE FROM tasks WHERE id = $1", tasks[1].ID().String())
+	again := tasksWith(t, 2, nil)
+	if first, err := repository.AddOnce(t.Context(), k, again...); err == nil || len(first) > 0 {
+		t.Errorf("AddOnce = %d tasks, %v; want an error, as these were not stored either", len(first), err)
+	}
+	if got, err := repository.GetMany(t.Context(), idsOf(again)...); err != nil || len(got) > 0 {
+		t.Errorf("%d tasks of the repeat are stored, %v", len(got), err)
+	}
+}

@@ -1,0 +1,64 @@
+package postgres
+
+import (
+	"regexp"
+	"testing"
+	"time"
+
+	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/domain"
+	"github.com/millrace/millrace/test/services"
+)
+
+// statement matches what the server logs of each one that it executes.
+var statement = regexp.MustCompile(`LOG:  (statement|execute [^:]*):`)
+
+func TestClaim_IsOneStatementWithoutLimits(t *testing.T) {
+	server := services.StartPostgreSQL(t, services.PostgresConf("log_statement = 'all'"))
+	db := migrated(t, Config{URL: server.URL("postgres")})
+	tasks, queues, beat := NewTaskRepository(db), NewQueueRepository(db), beatOf(time.Minute)
+	if _, err := NewWorkerRepository(db).Beat(t.Context(), beat); err != nil {
+		t.Fatal(err)
+	}
+	set := func(name domain.QueueName, c domain.QueueChange) {
+		t.Helper()
+		if err := queues.Change(t.Context(), name, func(q *domain.QueueState) error { return q.Change(c) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	limit, unpaused := 1000, false
+	set("other", domain.QueueChange{MaxRunning: &limit})
+	set("default", domain.QueueChange{Paused: &unpaused}) // known, and without a limit
+	claim := func(ids []domain.TaskID) (claimed, statements int) {
+		t.Helper()
+		before := len(statement.FindAllString(server.Log(), -1))
+		got, err := tasks.Claim(t.Context(), application.ClaimRequest{
+			Claim: domain.Claim{Worker: beat.Worker.ID, Beat: 1, Timeout: time.Minute}, IDs: ids, Now: time.Now(),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(got.Tasks), len(statement.FindAllString(server.Log(), -1)) - before
+	}
+	add := func(n int) []domain.TaskID {
+		t.Helper()
+		all, ids := newTasks(t, n)
+		if err := tasks.Add(t.Context(), all...); err != nil {
+			t.Fatal(err)
+		}
+		return ids
+	}
+
+	ids := add(100)
+	if n, statements := claim(append(ids, ids[7])); n != 100 || statements != 1 {
+		t.Errorf("%d tasks were claimed with %d statements, want 100 with one", n, statements)
+	}
+	if n, statements := claim(append(add(10), ids[0])); n != 10 || statements != 2 {
+		t.Errorf("%d tasks beside one that was claimed before, with %d statements; want 10, with two", n, statements)
+	}
+	set("default", domain.QueueChange{MaxRunning: &limit})
+	const most = 7 // two, and in a transaction: lock the queues, lock and count the tasks, claim
+	if n, statements := claim(add(10)); n != 10 || statements > most {
+		t.Errorf("%d tasks of a limited queue were claimed with %d statements, want 10 with %d at most", n, statements, most)
+	}
+}
