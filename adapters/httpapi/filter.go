@@ -4,6 +4,7 @@ import (
 	"errors"
 	"maps"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -151,10 +152,13 @@ func namesOf[T ~string](names []string, parse func(string) (T, error), wrong fun
 
 var errNotATime = errors.New("must be a time as in RFC 3339, such as 2026-01-15T09:30:00Z")
 
-// parseTime reads a time as RFC 3339 has it: time.Parse takes more than that.
-func parseTime(text string) (t time.Time, err error) {
-	if t.UnmarshalText([]byte(text)) != nil {
-		return t, errNotATime
+// rfc3339 is the grammar of RFC 3339, section 5.6: time.Parse takes more than that.
+var rfc3339 = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-](?:[01]\d|2[0-3]):[0-5]\d)$`)
+
+func parseTime(text string) (time.Time, error) {
+	t, err := time.Parse(time.RFC3339, text)
+	if err != nil || !rfc3339.MatchString(text) {
+		return time.Time{}, errNotATime
 	}
 	return t, nil
 }
