@@ -44,10 +44,12 @@ func newAPI(cfg APIConfig, log *slog.Logger, local postgres.LocalTime) (*API, fu
 	}
 	queue := redis.NewQueue(pool, log)
 	applicationQueue := provideServerQueue(queue, log)
-	submitLimits := provideLimits(httpConfig)
-	submitTask := application.NewSubmitTask(applicationTaskRepository, applicationQueue, clock, submitLimits)
+	submitConfig := cfg.SubmitConfig
+	submitLimits := provideLimits(httpConfig, submitConfig)
+	submitTasks := application.NewSubmitTasks(applicationTaskRepository, applicationQueue, clock, submitLimits)
 	getTask := application.NewGetTask(applicationTaskRepository)
-	listTasks := application.NewListTasks(applicationTaskRepository)
+	taskSearch := postgres.NewTaskSearch(db)
+	listTasks := application.NewListTasks(taskSearch)
 	signals, cleanup3 := redis.NewSignals(pool, log)
 	cancelTask := application.NewCancelTask(applicationTaskRepository, signals, clock)
 	reopenTask := application.NewReopenTask(applicationTaskRepository, applicationQueue, signals, clock)
@@ -55,15 +57,23 @@ func newAPI(cfg APIConfig, log *slog.Logger, local postgres.LocalTime) (*API, fu
 	waitLimit := provideWaitLimit(httpConfig)
 	waitTask := application.NewWaitTask(applicationTaskRepository, signals, events, waitLimit)
 	listAttempts := application.NewListAttempts(applicationTaskRepository)
+	bulkRepository := postgres.NewBulkRepository(db)
+	bulkTasks := application.NewBulkTasks(taskSearch, bulkRepository, clock)
+	queueRepository := postgres.NewQueueRepository(db)
+	manageQueues := application.NewManageQueues(queueRepository, clock)
+	explainTask := application.NewExplainTask(applicationTaskRepository, queueRepository, applicationQueue, clock)
 	checkReadiness := provideAPIReadiness(db, pool)
 	useCases := httpapi.UseCases{
-		Submit:    submitTask,
+		Submit:    submitTasks,
 		Get:       getTask,
 		List:      listTasks,
 		Cancel:    cancelTask,
 		Reopen:    reopenTask,
 		Wait:      waitTask,
 		Attempts:  listAttempts,
+		Bulk:      bulkTasks,
+		Queues:    manageQueues,
+		Explain:   explainTask,
 		Readiness: checkReadiness,
 	}
 	server := httpapi.NewServer(config, useCases, log)
@@ -87,7 +97,11 @@ func newWorker(cfg WorkerConfig, handler application.Handler, log *slog.Logger, 
 	workConfig := cfg.WorkConfig
 	workerInfo := provideWorkerInfo(workConfig)
 	stopConfig := cfg.StopConfig
-	workerConfig := provideWorkerConfig(workConfig, stopConfig)
+	workerConfig, err := provideWorkerConfig(workConfig, stopConfig)
+	if err != nil {
+		cleanup()
+		return nil, nil, err
+	}
 	taskRepository := postgres.NewTaskRepository(db)
 	workerRepository := postgres.NewWorkerRepository(db)
 	pool, cleanup2, err := provideRedis(serverConfig)
@@ -101,7 +115,8 @@ func newWorker(cfg WorkerConfig, handler application.Handler, log *slog.Logger, 
 	events := telemetry.NewEvents(log)
 	worker := application.NewWorker(workerInfo, workerConfig, taskRepository, workerRepository, applicationQueue, signals, handler, clock, events)
 	dispatchRepository := postgres.NewDispatchRepository(db)
-	dispatcher := application.NewDispatcher(workerInfo, workerConfig, dispatchRepository, workerRepository, applicationQueue, clock, events)
+	bulkRepository := postgres.NewBulkRepository(db)
+	dispatcher := application.NewDispatcher(workerInfo, workerConfig, dispatchRepository, workerRepository, bulkRepository, applicationQueue, signals, clock, events)
 	bootstrapCrew := provideCrew(worker, dispatcher, workerInfo, log)
 	checkReadiness := provideWorkerReadiness(db, pool, worker)
 	bootstrapWorker := provideWorker(adminConfig, db, clock, bootstrapCrew, checkReadiness, log)
@@ -129,10 +144,12 @@ func newEmbedded(cfg EmbeddedConfig, handler application.Handler, log *slog.Logg
 	taskRepository := sqlite.NewTaskRepository(db)
 	queue := memory.NewQueue()
 	bootstrapSystemClock := _wireSystemClockValue
-	submitLimits := provideLimits(httpConfig)
-	submitTask := application.NewSubmitTask(taskRepository, queue, bootstrapSystemClock, submitLimits)
+	submitConfig := cfg.SubmitConfig
+	submitLimits := provideLimits(httpConfig, submitConfig)
+	submitTasks := application.NewSubmitTasks(taskRepository, queue, bootstrapSystemClock, submitLimits)
 	getTask := application.NewGetTask(taskRepository)
-	listTasks := application.NewListTasks(taskRepository)
+	taskSearch := sqlite.NewTaskSearch(db)
+	listTasks := application.NewListTasks(taskSearch)
 	signals := memory.NewSignals()
 	cancelTask := application.NewCancelTask(taskRepository, signals, bootstrapSystemClock)
 	reopenTask := application.NewReopenTask(taskRepository, queue, signals, bootstrapSystemClock)
@@ -140,26 +157,38 @@ func newEmbedded(cfg EmbeddedConfig, handler application.Handler, log *slog.Logg
 	waitLimit := provideWaitLimit(httpConfig)
 	waitTask := application.NewWaitTask(taskRepository, signals, events, waitLimit)
 	listAttempts := application.NewListAttempts(taskRepository)
+	bulkRepository := sqlite.NewBulkRepository(db)
+	bulkTasks := application.NewBulkTasks(taskSearch, bulkRepository, bootstrapSystemClock)
+	queueRepository := sqlite.NewQueueRepository(db)
+	manageQueues := application.NewManageQueues(queueRepository, bootstrapSystemClock)
+	explainTask := application.NewExplainTask(taskRepository, queueRepository, queue, bootstrapSystemClock)
 	workConfig := cfg.WorkConfig
 	workerInfo := provideWorkerInfo(workConfig)
-	workerConfig := provideWorkerConfig(workConfig, stopConfig)
+	workerConfig, err := provideWorkerConfig(workConfig, stopConfig)
+	if err != nil {
+		cleanup()
+		return nil, nil, err
+	}
 	workerRepository := sqlite.NewWorkerRepository(db)
 	worker := application.NewWorker(workerInfo, workerConfig, taskRepository, workerRepository, queue, signals, handler, bootstrapSystemClock, events)
 	checkReadiness := provideEmbeddedReadiness(db, worker)
 	useCases := httpapi.UseCases{
-		Submit:    submitTask,
+		Submit:    submitTasks,
 		Get:       getTask,
 		List:      listTasks,
 		Cancel:    cancelTask,
 		Reopen:    reopenTask,
 		Wait:      waitTask,
 		Attempts:  listAttempts,
+		Bulk:      bulkTasks,
+		Queues:    manageQueues,
+		Explain:   explainTask,
 		Readiness: checkReadiness,
 	}
 	server := httpapi.NewServer(config, useCases, log)
 	bootstrapDoor := provideDoor(server, waitTask)
 	dispatchRepository := sqlite.NewDispatchRepository(db)
-	dispatcher := application.NewDispatcher(workerInfo, workerConfig, dispatchRepository, workerRepository, queue, bootstrapSystemClock, events)
+	dispatcher := application.NewDispatcher(workerInfo, workerConfig, dispatchRepository, workerRepository, bulkRepository, queue, signals, bootstrapSystemClock, events)
 	bootstrapCrew := provideCrew(worker, dispatcher, workerInfo, log)
 	embedded := provideEmbedded(db, bootstrapDoor, bootstrapCrew, log)
 	return embedded, func() {

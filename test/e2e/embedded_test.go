@@ -126,7 +126,7 @@ func TestMillrace_WantsAKeyAndShowsNone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	made, err := c.SubmitTaskWithResponse(t.Context(), client.NewTask{Message: "Hello"})
+	made, err := c.SubmitTaskWithResponse(t.Context(), nil, client.NewTask{Message: "Hello"})
 	if err != nil || made.JSON201 == nil {
 		t.Fatalf("with the key: %v %s", err, made.Body)
 	}
