@@ -110,7 +110,9 @@ func TestQueues_MaxRunningIsNeverExceededThoughAWorkerIsKilled(t *testing.T) {
 	if most > limit || most < limit-1 || looks < 100 {
 		t.Errorf("%d of %d at once, in %d looks", most, limit, looks)
 	}
-	if least := 0.4 * limit * watch.Seconds() / 0.05; done < least {
+	// What the dead worker held counts until it is rescued; before it died, at least,
+	// there was always room for the next.
+	if least := 0.4 * limit * watch.Seconds() / 4 / 0.05; done < least {
 		t.Errorf("%.0f tasks completed: less than %.0f", done, least)
 	}
 }
