@@ -69,15 +69,33 @@ func insertOf(tasks []*domain.Task) (query string, args []any) {
 // each if its stored version is the one that it was loaded at, and returns the
 // ids of those.
 func storeChanged(ctx context.Context, x sqlx.QueryerContext, tasks []*domain.Task) ([]uuid.UUID, error) {
+	var ids []uuid.UUID
+	query, args := updateOf(tasks)
+	err := sqlx.SelectContext(ctx, x, &ids, query, args...)
+	return ids, err
+}
+
+// updateOf is the statement of storeChanged, and its arguments.
+func updateOf(tasks []*domain.Task) (query string, args []any) {
 	loadedAt := make([]int64, len(tasks))
 	for i, t := range tasks {
 		loadedAt[i] = t.StoredVersion()
 	}
-	query, args := updateSQL, append(arraysOf(updateColumns, statesOf(tasks)), pq.Array(loadedAt))
+	query, args = updateSQL, append(arraysOf(updateColumns, statesOf(tasks)), pq.Array(loadedAt))
 	if records := recordsOf(tasks); len(records) > 0 {
 		query, args = updateAndRecordSQL, append(args, arraysOf(recordColumns, records)...)
 	}
-	var ids []uuid.UUID
-	err := sqlx.SelectContext(ctx, x, &ids, query, args...)
-	return ids, err
+	return query, args
+}
+
+// storeLocked is storeChanged for tasks that are locked, so that all are stored.
+func storeLocked(ctx context.Context, x sqlx.QueryerContext, tasks []*domain.Task) error {
+	if len(tasks) == 0 {
+		return nil
+	}
+	stored, err := storeChanged(ctx, x, tasks)
+	if err == nil && len(stored) != len(tasks) {
+		err = fmt.Errorf("stored %d of %d tasks that were locked", len(stored), len(tasks))
+	}
+	return err
 }

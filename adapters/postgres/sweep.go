@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/jmoiron/sqlx"
 
@@ -31,14 +30,7 @@ func (p *pool) sweep(ctx context.Context, decide application.Decide, from string
 				return err
 			}
 			swept = decideAll(rows, decide)
-			if len(swept.Changed) == 0 {
-				return nil
-			}
-			stored, err := storeChanged(ctx, tx, swept.Changed)
-			if err == nil && len(stored) != len(swept.Changed) {
-				err = fmt.Errorf("stored %d of %d tasks that were locked", len(stored), len(swept.Changed))
-			}
-			return err
+			return storeLocked(ctx, tx, swept.Changed)
 		})
 	})
 	if err != nil {
