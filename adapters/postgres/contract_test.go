@@ -11,7 +11,7 @@ func TestRepositories(t *testing.T) {
 		db := migrated(t, Config{})
 		return contract.Store{
 			Tasks: NewTaskRepository(db), Workers: NewWorkerRepository(db), Dispatch: NewDispatchRepository(db),
-			Queues: NewQueueRepository(db), Search: NewTaskSearch(db),
+			Queues: NewQueueRepository(db), Search: NewTaskSearch(db), Bulks: NewBulkRepository(db),
 		}
 	})
 }

@@ -1,0 +1,150 @@
+package postgres
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+
+	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/domain"
+)
+
+func addBulk(t *testing.T, db *DB, f application.TaskFilter) application.Bulk {
+	t.Helper()
+	now := time.Now()
+	id := domain.NewTaskID(now)
+	b := application.Bulk{ID: application.BulkID(id), Action: application.BulkCancel, Filter: f, Cursor: id, CreatedAt: now, UpdatedAt: now}
+	if err := NewBulkRepository(db).Add(t.Context(), b); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func cancelStep() application.BulkStep {
+	return application.BulkStep{
+		Limit: 10, Window: 100, Now: time.Now(),
+		Decide: func(_ application.Bulk, t *domain.Task) error { return t.Cancel(time.Now()) },
+	}
+}
+
+func TestStep_WaitsForWhoeverChangesATaskAndLooksAgain(t *testing.T) {
+	db := migrated(t, Config{})
+	tasks, ids := newTasks(t, 3)
+	if err := NewTaskRepository(db).Add(t.Context(), tasks...); err != nil {
+		t.Fatal(err)
+	}
+	addBulk(t, db, application.TaskFilter{Statuses: []domain.Status{domain.StatusPending}})
+
+	other := db.x.MustBegin()
+	defer other.Rollback()
+	other.MustExec("UPDATE tasks SET status = 'failed', queued_at = NULL, version = 2 WHERE id = $1", ids[1].String())
+	type outcome struct {
+		b       application.Bulk
+		changed []*domain.Task
+		err     error
+	}
+	done := make(chan outcome, 1)
+	go func() {
+		b, changed, _, err := NewBulkRepository(db).Step(t.Context(), cancelStep())
+		done <- outcome{b, changed, err}
+	}()
+	waitForLock(t, db.x)
+	select {
+	case got := <-done:
+		t.Fatalf("did not wait: %+v", got)
+	default:
+	}
+	if err := other.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	got := <-done
+	if got.err != nil || len(got.changed) != 2 || got.changed[0].ID() != ids[0] || got.changed[1].ID() != ids[2] {
+		t.Errorf("changed %v, %v; want the two that still match", got.changed, got.err)
+	}
+	if got.b.Changed != 2 || got.b.Skipped != 0 {
+		t.Errorf("counted %+v, want 2 changed and none skipped", got.b)
+	}
+}
+
+// waitForLock waits until a transaction waits for another one.
+func waitForLock(t *testing.T, x *sqlx.DB) {
+	t.Helper()
+	const waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		var n int
+		if err := x.Get(&n, waiting); err != nil {
+			t.Fatal(err)
+		}
+		if n > 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("nobody waits for a lock")
+		}
+	}
+}
+
+func TestStep_PassesOverAnActionThatSomebodyElseIsAt(t *testing.T) {
+	db := migrated(t, Config{})
+	if err := NewTaskRepository(db).Add(t.Context(), newTask(t)); err != nil {
+		t.Fatal(err)
+	}
+	first := addBulk(t, db, application.TaskFilter{})
+	second := addBulk(t, db, application.TaskFilter{Text: "none"})
+	bulks := NewBulkRepository(db)
+
+	busy, release := make(chan struct{}), make(chan struct{})
+	slow := cancelStep()
+	slow.Decide = func(_ application.Bulk, t *domain.Task) error {
+		close(busy)
+		<-release
+		return t.Cancel(time.Now())
+	}
+	done := make(chan error, 1)
+	go func() {
+		b, _, _, err := bulks.Step(t.Context(), slow)
+		if b.ID != first.ID {
+			err = errors.Join(err, errors.New("stepped "+b.ID.String()))
+		}
+		done <- err
+	}()
+	<-busy
+	if b, _, found, err := bulks.Step(t.Context(), cancelStep()); !found || b.ID != second.ID || err != nil {
+		t.Errorf("stepped %s, found %v, %v; want the other action", b.ID, found, err)
+	}
+	if b, _, found, err := bulks.Step(t.Context(), cancelStep()); found || err != nil {
+		t.Errorf("stepped %s, found %v, %v; want none", b.ID, found, err)
+	}
+	close(release)
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestStep_SkipsARowThatCannotBeRead(t *testing.T) {
+	db, ids := damaged(t)
+	addBulk(t, db, application.TaskFilter{})
+	b, changed, found, err := NewBulkRepository(db).Step(t.Context(), cancelStep())
+	if err != nil || !found || len(changed) != 1 || changed[0].ID() != ids[1] || b.Changed != 1 || b.Skipped != 1 || b.DoneAt.IsZero() {
+		t.Errorf("changed %v, %+v, %v; want the one that can be read", changed, b, err)
+	}
+}
+
+func TestList_TellsOfARowThatCannotBeRead(t *testing.T) {
+	db, _ := damaged(t)
+	if found, err := NewTaskSearch(db).List(t.Context(), application.TaskQuery{Limit: 10, Window: 10}); err == nil {
+		t.Errorf("listed %v", found.Tasks)
+	}
+}
+
+func TestBulkAdd_RefusesAFilterThatWouldComeBackAsAnother(t *testing.T) {
+	db := migrated(t, Config{})
+	for _, f := range []application.TaskFilter{{Text: "\xff"}, {Text: "a\x00"}, {Metadata: map[string]string{"a": "\xed\xa0\x80"}}} {
+		err := NewBulkRepository(db).Add(t.Context(), application.Bulk{Action: application.BulkCancel, Filter: f})
+		if domain.Public(err).Code != domain.CodeInvalid {
+			t.Errorf("add of %+v: %v", f, err)
+		}
+	}
+}
