@@ -17,6 +17,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/millrace/millrace/adapters/sqlite"
+	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/domain"
 )
 
@@ -155,9 +156,19 @@ func TestClose_MakesEveryCallUnavailable(t *testing.T) {
 	closeDB()
 	closeDB() // harmless
 	_, getErr := store.Tasks.Get(t.Context(), task.ID())
-	_, anyErr := store.Dispatch.AnyQueuedBefore(t.Context(), time.Now())
+	_, listsErr := store.Dispatch.QueuedBefore(t.Context(), time.Now())
+	_, _, dueErr := store.Dispatch.NextDue(t.Context())
+	_, keysErr := store.Dispatch.ForgetKeys(t.Context(), time.Now(), 1)
+	_, searchErr := store.Search.List(t.Context(), application.TaskQuery{Limit: 1, Window: 1})
+	_, _, countErr := store.Search.Count(t.Context(), application.TaskQuery{Limit: 1, Window: 1})
+	_, queuesErr := store.Queues.List(t.Context(), time.Now())
+	_, queueErr := store.Queues.Get(t.Context(), domain.DefaultQueue, time.Now())
+	_, aheadErr := store.Queues.Ahead(t.Context(), task, 1)
+	_, bulkErr := store.Bulks.Get(t.Context(), application.BulkID{})
+	_, _, _, stepErr := store.Bulks.Step(t.Context(), application.BulkStep{Limit: 1, Window: 1, Now: time.Now()})
 	for name, err := range map[string]error{
-		"get": getErr, "any": anyErr, "save": store.Tasks.Save(t.Context(), task), "probe": db.Probe(t.Context()),
+		"get": getErr, "lists": listsErr, "next due": dueErr, "forget keys": keysErr, "list": searchErr, "count": countErr,
+		"queues": queuesErr, "queue": queueErr, "ahead": aheadErr, "bulk": bulkErr, "step": stepErr, "save": store.Tasks.Save(t.Context(), task), "probe": db.Probe(t.Context()),
 		"leave": store.Workers.Leave(t.Context(), "w"),
 	} {
 		if !errors.Is(err, domain.ErrUnavailable) {
@@ -211,32 +222,6 @@ func TestConnections_AreSetAsPromised(t *testing.T) {
 			if err := x.pool.Get(&got, "PRAGMA "+pragma); err != nil || got != want {
 				t.Errorf("%s: %s = %q, %v; want %q", name, pragma, got, err, want)
 			}
-		}
-	}
-}
-
-func TestQueries_UseTheirIndexes(t *testing.T) {
-	db, _ := open(t, fresh(t))
-	writer, _ := sqlite.Pools(db)
-	for query, want := range sqlite.IndexedQueries {
-		var plan []struct {
-			ID, Parent, NotUsed int
-			Detail              string
-		}
-		args := make([]any, strings.Count(query, "?"))
-		for i := range args {
-			args[i] = 1
-		}
-		if err := writer.Select(&plan, "EXPLAIN QUERY PLAN "+query, args...); err != nil {
-			t.Fatal(err)
-		}
-		var details []string
-		for _, step := range plan {
-			details = append(details, step.Detail)
-		}
-		got := strings.Join(details, "; ")
-		if !strings.Contains(got, want) || strings.Contains(got, "TEMP B-TREE") {
-			t.Errorf("%s\nplan: %s\nwant %s, and no sorting", query, got, want)
 		}
 	}
 }

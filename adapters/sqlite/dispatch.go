@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/millrace/millrace/application"
@@ -21,54 +22,74 @@ func NewDispatchRepository(db *DB) *DispatchRepository { return &DispatchReposit
 
 // Due sweeps the tasks that are to run at or before now.
 func (r *DispatchRepository) Due(ctx context.Context, now time.Time, b application.SweepBatch) (application.Swept, error) {
-	return r.sweep(ctx, b, selectDue, fixed(now))
+	return r.sweep(ctx, b, selectDue, fixed(instant{now}))
 }
 
-// Stranded sweeps the tasks that were marked as queued before the given time.
-func (r *DispatchRepository) Stranded(ctx context.Context, before time.Time, b application.SweepBatch) (application.Swept, error) {
-	return r.sweep(ctx, b, selectStranded, fixed(before))
+// NextDue returns when the first of those tasks is to run that are not marked.
+func (r *DispatchRepository) NextDue(ctx context.Context) (time.Time, bool, error) {
+	var next []instant
+	if err := r.db.reader.SelectContext(ctx, &next, selectNextDue); err != nil || len(next) == 0 {
+		return time.Time{}, false, r.db.translate(err)
+	}
+	return next[0].Time, true, nil
 }
 
-// AnyQueuedBefore reports whether Stranded would find any.
-func (r *DispatchRepository) AnyQueuedBefore(ctx context.Context, before time.Time) (bool, error) {
-	var found bool
-	err := r.db.reader.GetContext(ctx, &found, anyStranded, instant{before})
-	return found, r.db.translate(err)
+// Stranded sweeps the tasks of the list that were marked as queued before the given time.
+func (r *DispatchRepository) Stranded(ctx context.Context, l application.List, before time.Time, b application.SweepBatch) (application.Swept, error) {
+	return r.sweep(ctx, b, selectStranded, fixed(l.Queue, l.Priority, instant{before}))
+}
+
+// QueuedBefore returns the lists for which Stranded would find any.
+func (r *DispatchRepository) QueuedBefore(ctx context.Context, before time.Time) ([]application.List, error) {
+	var lists []application.List
+	err := r.db.reader.SelectContext(ctx, &lists, selectLists, instant{before})
+	return lists, r.db.translate(err)
 }
 
 // Abandoned sweeps the tasks of workers that are unknown or whose leases have
 // lapsed, in the name of a judge that has beaten without a gap.
 func (r *DispatchRepository) Abandoned(ctx context.Context, j application.Judge, b application.SweepBatch) (application.Swept, error) {
-	return r.sweep(ctx, b, selectAbandoned, func(tx *tx) (time.Time, bool, error) {
+	return r.sweep(ctx, b, selectAbandoned, func(tx *tx) ([]any, bool, error) {
 		judge, err := tx.lease(j.Worker)
 		if err != nil {
-			return time.Time{}, false, err
+			return nil, false, err
 		}
 		now := time.Now()
 		fit := now.Sub(judge.Seen.Time) < 2*j.Interval && now.Sub(judge.Since.Time) >= unbroken*j.Interval
-		return now.Add(-j.Lease), fit, nil
+		return []any{instant{now.Add(-j.Lease)}}, fit, nil
 	})
 }
 
-// bound says, within a sweep's transaction, up to which time its query is to
-// look, and whether it may look at all.
-type bound func(*tx) (time.Time, bool, error)
+// ForgetKeys removes idempotency keys that have expired, those first that did so first.
+func (r *DispatchRepository) ForgetKeys(ctx context.Context, now time.Time, limit int) (int, error) {
+	var gone int64
+	err := r.db.write(ctx, func(tx *tx) error {
+		var err error
+		gone, err = tx.count(deleteKeys, instant{now}, limit)
+		return err
+	})
+	return int(gone), err
+}
 
-func fixed(at time.Time) bound {
-	return func(*tx) (time.Time, bool, error) { return at, true, nil }
+// bound says, within a sweep's transaction, where its query is to look, and
+// whether it may look at all.
+type bound func(*tx) ([]any, bool, error)
+
+func fixed(args ...any) bound {
+	return func(*tx) ([]any, bool, error) { return args, true, nil }
 }
 
 // sweep does one step: query takes the bound and a limit.
-func (r *DispatchRepository) sweep(ctx context.Context, b application.SweepBatch, query string, until bound) (application.Swept, error) {
+func (r *DispatchRepository) sweep(ctx context.Context, b application.SweepBatch, query string, within bound) (application.Swept, error) {
 	var swept application.Swept
 	err := r.db.write(ctx, func(tx *tx) error {
-		at, may, err := until(tx)
+		args, may, err := within(tx)
 		if err != nil || !may {
 			return err
 		}
 		// The excepted are few, and may all come first.
 		var rows []*taskRow
-		if err := tx.all(&rows, query, instant{at}, b.Limit+len(b.Except)); err != nil {
+		if err := tx.all(&rows, query, append(slices.Clone(args), b.Limit+len(b.Except))...); err != nil {
 			return err
 		}
 		except := make(map[domain.TaskID]bool, len(b.Except))

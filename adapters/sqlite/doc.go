@@ -1,4 +1,4 @@
-// Package sqlite keeps the record of tasks and workers in one file, without a
+// Package sqlite keeps the record of tasks, queues and workers in one file, without a
 // server: the store of the embedded mode, and of any test that wants a real one.
 //
 // One process at a time has the file, and in it one connection writes; so what

@@ -1,6 +1,11 @@
 package sqlite
 
-import "github.com/jmoiron/sqlx"
+import (
+	"github.com/jmoiron/sqlx"
+
+	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/domain"
+)
 
 // Pools returns the connections that write and those that read.
 func Pools(db *DB) (writer, reader *sqlx.DB) { return db.writer, db.reader }
@@ -8,12 +13,44 @@ func Pools(db *DB) (writer, reader *sqlx.DB) { return db.writer, db.reader }
 // IndexedQueries are the queries that must not read all tasks, with the index of each.
 var IndexedQueries = map[string]string{
 	selectDue:       "INDEX tasks_due",
-	selectStranded:  "INDEX tasks_queued",
-	anyStranded:     "INDEX tasks_queued",
+	selectNextDue:   "COVERING INDEX tasks_due",
+	selectStranded:  "INDEX tasks_queued (queue=? AND priority=? AND queued_at>? AND queued_at<?)",
+	selectLists:     "COVERING INDEX tasks_queued ((queue,priority)>(?,?))",
 	selectAbandoned: "INDEX tasks_claimed",
 	selectHeld:      "INDEX tasks_claimed",
 	deleteWorker:    "INDEX tasks_claimed",
+	countRunning:    "COVERING INDEX tasks_claimed",
+	countAhead:      "COVERING INDEX tasks_queued (queue=? AND priority=? AND queued_at>? AND queued_at<?)",
 	selectQueued:    "INDEX sqlite_autoindex_tasks_1",
 	selectMany:      "INDEX sqlite_autoindex_tasks_1",
 	selectAttempts:  "PRIMARY KEY (task_id=?)",
+	selectKey:       "INDEX sqlite_autoindex_idempotency_keys_1 (owner=? AND key=?)",
+	deleteKeys:      "INDEX idempotency_keys_expired (expires_at<?)",
+	selectNextBulk:  "INDEX bulks_to_do",
+}
+
+// CountingQueries count tasks by queue: they sort what they have counted, and read
+// no more than the indexes of what waits and what runs.
+var CountingQueries = []string{selectQueueInfos, selectQueueInfo}
+
+// Query is a statement with its arguments.
+type Query struct {
+	SQL  string
+	Args []any
+}
+
+// SearchQueries are all statements that a search may run, way by way.
+func SearchQueries(q application.TaskQuery) (ways [][]Query) {
+	for _, l := range looksFor(q) {
+		candidates, which := l.candidates()
+		matches, match := l.matches(taskColumns, domain.TaskID{15: 1})
+		counted, count := l.matches("1", domain.TaskID{15: 1})
+		ways = append(ways, []Query{
+			{"SELECT count(*) FROM (" + candidates + " LIMIT 10)", which},
+			{candidates + l.newestFirst() + " LIMIT 2 OFFSET 10", which},
+			{matches + l.newestFirst() + " LIMIT 10", match},
+			{"SELECT count(*) FROM (" + counted + ")", count},
+		})
+	}
+	return ways
 }

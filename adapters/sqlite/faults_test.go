@@ -87,7 +87,7 @@ func TestWrite_ThatHasBegunIsBroughtToItsEnd(t *testing.T) {
 	task := addTask(t, store)
 	ctx, hangUp := context.WithCancel(t.Context())
 	at := time.Now().Add(time.Hour)
-	swept, err := store.Dispatch.Stranded(ctx, at, application.SweepBatch{Limit: 1, Decide: func(task *domain.Task) error {
+	swept, err := store.Dispatch.Stranded(ctx, defaultList, at, application.SweepBatch{Limit: 1, Decide: func(task *domain.Task) error {
 		hangUp()
 		return task.MarkQueued(at)
 	}})
@@ -104,12 +104,19 @@ func TestWrite_ThatHasBegunIsBroughtToItsEnd(t *testing.T) {
 }
 
 func TestDamagedRow_StopsNothingElse(t *testing.T) {
+	for _, damage := range []string{"attempt = -1", "metadata = '{\"a\": 1}'", "metadata = '{'"} {
+		t.Run(damage, func(t *testing.T) { damagedRow(t, damage) })
+	}
+}
+
+// damagedRow stores two tasks, damages one and checks what becomes of the other.
+func damagedRow(t *testing.T, damage string) {
 	db, _ := open(t, fresh(t))
 	store := storeOn(db)
 	bad, good := addTask(t, store), addTask(t, store)
 	writer, _ := sqlite.Pools(db)
 	badID := bad.ID()
-	for _, query := range []string{"PRAGMA ignore_check_constraints = 1", "UPDATE tasks SET attempt = -1 WHERE id = x'" + hex.EncodeToString(badID[:]) + "'",
+	for _, query := range []string{"PRAGMA ignore_check_constraints = 1", "UPDATE tasks SET " + damage + " WHERE id = x'" + hex.EncodeToString(badID[:]) + "'",
 		"PRAGMA ignore_check_constraints = 0"} {
 		writer.MustExec(query)
 	}
@@ -120,7 +127,7 @@ func TestDamagedRow_StopsNothingElse(t *testing.T) {
 		t.Errorf("get many, a damaged one among them: %d tasks, %v", len(got), err)
 	}
 	at := time.Now().Add(time.Second)
-	swept, err := store.Dispatch.Stranded(t.Context(), at, application.SweepBatch{
+	swept, err := store.Dispatch.Stranded(t.Context(), defaultList, at, application.SweepBatch{
 		Limit: 10, Decide: func(task *domain.Task) error { return task.MarkQueued(at) },
 	})
 	if err != nil || swept.Found != 2 || swept.Passed[badID] == nil || len(swept.Changed) != 1 || swept.Changed[0].ID() != good.ID() {
@@ -130,66 +137,19 @@ func TestDamagedRow_StopsNothingElse(t *testing.T) {
 	claimed, err := store.Tasks.Claim(t.Context(), application.ClaimRequest{
 		Claim: domain.Claim{Worker: worker, Timeout: time.Hour}, IDs: []domain.TaskID{badID, good.ID()}, Now: time.Now(),
 	})
-	if err != nil || len(claimed) != 1 || claimed[0].ID() != good.ID() {
-		t.Errorf("claim past a damaged task: %d tasks, %v", len(claimed), err)
+	if err != nil || len(claimed.Tasks) != 1 || claimed.Tasks[0].ID() != good.ID() {
+		t.Errorf("claim past a damaged task: %d tasks, %v", len(claimed.Tasks), err)
 	}
-}
-
-func TestSchema_RefusesWhatTheDomainDoes(t *testing.T) {
-	db, _ := open(t, fresh(t))
-	id := addTask(t, storeOn(db)).ID()
-	writer, _ := sqlite.Pools(db)
-	for _, change := range []string{
-		"id = x'00'", "id = 'text'", "status = 'unknown'", "message = ''", "message = 'a' || char(0)", "message = x'61'", "version = 0",
-		"max_attempts = 0", "attempt = -1", "failures = -1", "rescues = -1", "failures = 1", "attempt = 1, failures = 1, rescues = 1",
-		"updated_at = created_at - 1", "updated_at = 'yesterday'", "status = 'completed'", "worker = 'w'", "deadline = 1",
-		"status = 'processing', queued_at = NULL, attempt = 1, started_at = 1, worker = 'w'",
-		"status = 'processing', queued_at = NULL, attempt = 1, started_at = 1, deadline = 1",
-		"status = 'processing', queued_at = NULL, attempt = 1, started_at = 1, deadline = 1, worker = ''",
-		"status = 'processing', queued_at = NULL, deadline = 1, worker = 'w'",
-		"status = 'processing', queued_at = NULL, attempt = 1, deadline = 1, worker = 'w'", "started_at = 1", "attempt = 1",
-		"status = 'completed', queued_at = NULL, attempt = 1, started_at = 1",
-		"status = 'completed', queued_at = NULL, attempt = 1, started_at = 1, worker = ''",
-		"status = 'completed', queued_at = NULL, attempt = 1, started_at = 1, worker = 'w', deadline = 1",
-		"status = 'completed', queued_at = NULL, worker = 'w'",
-		"status = 'completed', queued_at = NULL, attempt = 1, started_at = 1, worker = 'w', result_truncated = 2",
-		"result = 'done'", "result_truncated = 1", "stop_requested_at = 1",
-	} {
-		if _, err := writer.Exec("UPDATE tasks SET " + change + " WHERE id = x'" + hex.EncodeToString(id[:]) + "'"); err == nil {
-			t.Errorf("the schema takes %s", change)
-		}
-	}
-	for _, change := range []string{
-		"status = 'processing', queued_at = NULL, attempt = 1, started_at = 1, deadline = 1, worker = 'w'",
-		"status = 'completed', deadline = NULL, result = 'done', result_truncated = 1",
-	} {
-		if _, err := writer.Exec("UPDATE tasks SET " + change); err != nil {
-			t.Errorf("the schema refuses %s: %v", change, err)
-		}
-	}
-}
-
-func TestSchema_RefusesARecordThatNoAttemptHas(t *testing.T) {
-	db, _ := open(t, fresh(t))
-	id := addTask(t, storeOn(db)).ID()
-	writer, _ := sqlite.Pools(db)
-	task := "x'" + hex.EncodeToString(id[:]) + "'"
-	if _, err := writer.Exec("INSERT INTO attempts VALUES (" + task + ", 1, 'w', 1, 1, 'failed', '')"); err != nil {
+	start := domain.NewTaskID(time.Now())
+	action := application.Bulk{ID: application.BulkID(start), Action: application.BulkStop, Cursor: start, CreatedAt: at, UpdatedAt: at}
+	if err := store.Bulks.Add(t.Context(), action); err != nil {
 		t.Fatal(err)
 	}
-	for _, record := range []string{
-		task + ", 1, 'w', 1, 1, 'failed', ''", task + ", 0, 'w', 1, 1, 'failed', ''", task + ", 2, '', 1, 1, 'failed', ''",
-		task + ", 2, 'w', 2, 1, 'failed', ''", task + ", 2, 'w', 1, 1, 'completed', ''",
-		"x'00000000000000000000000000000000', 1, 'w', 1, 1, 'failed', ''",
-	} {
-		if _, err := writer.Exec("INSERT INTO attempts VALUES (" + record + ")"); err == nil {
-			t.Errorf("the schema takes the record %s", record)
-		}
-	}
-	writer.MustExec("DELETE FROM tasks")
-	var left int
-	if err := writer.Get(&left, "SELECT count(*) FROM attempts"); err != nil || left != 0 {
-		t.Errorf("%d records of a task that is gone, %v", left, err)
+	action, changed, _, err := store.Bulks.Step(t.Context(), application.BulkStep{
+		Limit: 10, Window: 10, Now: at, Decide: func(_ application.Bulk, task *domain.Task) error { return task.RequestStop(at) },
+	})
+	if err != nil || len(changed) != 1 || changed[0].ID() != good.ID() || action.Changed != 1 || action.Skipped != 1 || action.DoneAt.IsZero() {
+		t.Errorf("bulk action past a damaged task: %+v, %d tasks changed, %v", action, len(changed), err)
 	}
 }
 
@@ -211,7 +171,7 @@ func TestBeat_DescribesTheWorker(t *testing.T) {
 	}
 	want := map[string]any{
 		"id": string(id), "host": "box", "pid": int64(7), "version": "v1", "started_at": int64(1_000_000), "beat": int64(2),
-		"beat_interval": int64(4_000_000), "capacity": int64(9), "running": int64(2),
+		"beat_interval": int64(4_000_000), "queues": `["b","a"]`, "capacity": int64(9), "running": int64(2),
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("row (-want +got):\n%s", diff)

@@ -4,9 +4,10 @@ package sqlite
 // indexes to the letter, as SQLite uses an index only then.
 const (
 	insertTask = `INSERT INTO tasks (` + taskColumns + `)
-		VALUES (:id, :status, :created_at, :updated_at, :version, :run_at, :queued_at, :max_attempts, :attempt,
-			:failures, :rescues, :worker, :claim_beat, :deadline, :started_at, :stop_requested_at, :result_truncated,
-			:last_error, :result, :message)`
+		VALUES (:id, :status, :queue, :priority, :created_at, :updated_at, :version, :run_at, :queued_at, :timeout, :max_attempts,
+			:attempt, :failures, :rescues, :worker, :claim_beat, :deadline, :started_at, :stop_requested_at, :result_truncated,
+			:trace_parent, :metadata, :last_error, :result, :message)`
+	insertMetadata = `INSERT INTO task_metadata (key, value, task_id) SELECT key, value, :id FROM json_each(:metadata)`
 	// What never changes in a task's life is not written again.
 	updateTask = `UPDATE tasks SET status = :status, updated_at = :updated_at, version = :version, run_at = :run_at,
 			queued_at = :queued_at, attempt = :attempt, failures = :failures, rescues = :rescues, worker = :worker,
@@ -21,12 +22,31 @@ const (
 	// Worth loading for a claim; whether it can be claimed the domain says.
 	selectQueued = `SELECT ` + taskColumns + ` FROM tasks WHERE id = ? AND status = 'pending' AND queued_at IS NOT NULL`
 
+	selectKey = `SELECT fingerprint, task_ids FROM idempotency_keys WHERE owner = ? AND key = ? AND expires_at > ?`
+	upsertKey = `INSERT INTO idempotency_keys (owner, key, fingerprint, task_ids, expires_at)
+		VALUES (:owner, :key, :fingerprint, :task_ids, :expires_at)
+		ON CONFLICT (owner, key) DO UPDATE SET fingerprint = excluded.fingerprint, task_ids = excluded.task_ids, expires_at = excluded.expires_at`
+	deleteKeys = `DELETE FROM idempotency_keys
+		WHERE rowid IN (SELECT rowid FROM idempotency_keys WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)`
+
+	selectQueue = `SELECT ` + queueColumns + ` FROM queues WHERE name = ?`
+	upsertQueue = `INSERT INTO queues (` + queueColumns + `) VALUES (:name, :paused, :max_running, :rate_count, :rate_per, :full_at)
+		ON CONFLICT (name) DO UPDATE SET paused = excluded.paused, max_running = excluded.max_running,
+			rate_count = excluded.rate_count, rate_per = excluded.rate_per, full_at = excluded.full_at`
+	countRunning = `SELECT count(*) FROM tasks WHERE status = 'processing' AND queue = ?`
+
+	insertBulk = `INSERT INTO bulks (` + bulkColumns + `)
+		VALUES (:id, :action, :filter, :cursor, :changed, :skipped, :created_at, :updated_at, :done_at)`
+	updateBulk = `UPDATE bulks SET cursor = :cursor, changed = :changed, skipped = :skipped, updated_at = :updated_at, done_at = :done_at
+		WHERE id = :id`
+	selectNextBulk = `SELECT ` + bulkColumns + ` FROM bulks WHERE done_at IS NULL ORDER BY id LIMIT 1`
+
 	selectLease  = `SELECT seen_at, beating_since, beat_interval FROM workers WHERE id = ?`
-	upsertWorker = `INSERT INTO workers (id, host, pid, version, started_at, seen_at, beating_since, beat, beat_interval, capacity, running)
-		VALUES (:id, :host, :pid, :version, :started_at, :seen_at, :seen_at, :beat, :beat_interval, :capacity, :running)
+	upsertWorker = `INSERT INTO workers (id, host, pid, version, started_at, seen_at, beating_since, beat, beat_interval, queues, capacity, running)
+		VALUES (:id, :host, :pid, :version, :started_at, :seen_at, :seen_at, :beat, :beat_interval, :queues, :capacity, :running)
 		ON CONFLICT (id) DO UPDATE SET host = excluded.host, pid = excluded.pid, version = excluded.version,
 			started_at = excluded.started_at, beat = excluded.beat, beat_interval = excluded.beat_interval,
-			capacity = excluded.capacity, running = excluded.running, seen_at = excluded.seen_at,
+			queues = excluded.queues, capacity = excluded.capacity, running = excluded.running, seen_at = excluded.seen_at,
 			beating_since = CASE
 				WHEN excluded.seen_at - workers.seen_at > 2 * excluded.beat_interval THEN excluded.seen_at
 				ELSE min(workers.beating_since, excluded.seen_at) -- the clock may have stepped back
@@ -42,7 +62,7 @@ const (
 	selectDue = `SELECT ` + taskColumns + ` FROM tasks
 		WHERE status = 'pending' AND queued_at IS NULL AND run_at <= ? ORDER BY run_at, id LIMIT ?`
 	selectStranded = `SELECT ` + taskColumns + ` FROM tasks
-		WHERE status = 'pending' AND queued_at IS NOT NULL AND queued_at < ? ORDER BY queued_at, id LIMIT ?`
+		WHERE status = 'pending' AND queued_at IS NOT NULL AND queue = ? AND priority = ? AND queued_at < ? ORDER BY queued_at, id LIMIT ?`
 	selectAbandoned = `SELECT ` + taskColumns + ` FROM tasks
 		WHERE status = 'processing' AND NOT EXISTS (SELECT 1 FROM workers WHERE workers.id = tasks.worker AND seen_at >= ?)
 		ORDER BY worker, id LIMIT ?`
@@ -51,9 +71,10 @@ const (
 var (
 	plainQueries = []string{
 		selectTask, selectVersion, selectQueued, selectLease, deleteWorker, deleteSilent, deleteWorkers, selectHeld,
-		selectDue, selectStranded, selectAbandoned,
+		selectDue, selectStranded, selectAbandoned, selectKey, deleteKeys, selectQueue, countRunning, selectNextBulk,
 	}
-	namedQueries = []string{insertTask, updateTask, insertRecord, upsertWorker}
+	namedQueries = []string{insertTask, insertMetadata, updateTask, insertRecord, upsertWorker, upsertKey, upsertQueue,
+		insertBulk, updateBulk}
 )
 
 // What is read outside of any transaction.
@@ -62,5 +83,20 @@ const (
 	selectVersions = `SELECT id, version FROM tasks WHERE id IN (SELECT unhex(value) FROM json_each(?))`
 	selectMany     = `SELECT ` + taskColumns + ` FROM tasks WHERE id IN (SELECT unhex(value) FROM json_each(?))`
 	selectAttempts = `SELECT ` + recordColumns + ` FROM attempts WHERE task_id = ? ORDER BY number DESC LIMIT ?`
-	anyStranded    = `SELECT EXISTS (SELECT 1 FROM tasks WHERE status = 'pending' AND queued_at IS NOT NULL AND queued_at < ?)`
+	selectBulk     = `SELECT ` + bulkColumns + ` FROM bulks WHERE id = ?`
+	selectNextDue  = `SELECT run_at FROM tasks WHERE status = 'pending' AND queued_at IS NULL ORDER BY run_at LIMIT 1`
+	// From one list to the next, however many entries each has; the first of a list is
+	// its oldest. The + lets the comparison of the priority use the index.
+	selectLists = `WITH RECURSIVE
+		heads (list, queue, priority, queued_at) AS (
+			SELECT * FROM (
+				SELECT rowid, queue, priority, queued_at FROM tasks WHERE status = 'pending' AND queued_at IS NOT NULL
+				ORDER BY queue, priority, queued_at LIMIT 1)
+			UNION ALL
+			SELECT t.rowid, t.queue, t.priority, t.queued_at FROM heads JOIN tasks AS t ON t.rowid = (
+				SELECT rowid FROM tasks AS n WHERE n.status = 'pending' AND n.queued_at IS NOT NULL
+					AND (n.queue, n.priority) > (heads.queue, +heads.priority)
+				ORDER BY n.queue, n.priority, n.queued_at LIMIT 1)
+		)
+		SELECT queue, priority FROM heads WHERE queued_at < ?`
 )

@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"database/sql/driver"
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -32,6 +33,86 @@ func (i *instant) Scan(src any) error {
 	return nil
 }
 
+// span is a length of time as the file has it: microseconds, NULL if zero.
+type span time.Duration
+
+// Value implements driver.Valuer.
+func (d span) Value() (driver.Value, error) {
+	if d == 0 {
+		return nil, nil
+	}
+	return time.Duration(d).Microseconds(), nil
+}
+
+// Scan implements sql.Scanner.
+func (d *span) Scan(src any) error {
+	switch src := src.(type) {
+	case nil:
+		*d = 0
+	case int64:
+		*d = span(time.Duration(src) * time.Microsecond)
+	default:
+		return fmt.Errorf("a length of time is stored as %T", src)
+	}
+	return nil
+}
+
+// optional is a text that is NULL if empty.
+type optional string
+
+// Value implements driver.Valuer.
+func (s optional) Value() (driver.Value, error) {
+	if s == "" {
+		return nil, nil
+	}
+	return string(s), nil
+}
+
+// Scan implements sql.Scanner.
+func (s *optional) Scan(src any) error {
+	switch src := src.(type) {
+	case nil:
+		*s = ""
+	case string:
+		*s = optional(src)
+	default:
+		return fmt.Errorf("a text is stored as %T", src)
+	}
+	return nil
+}
+
+// pairs are metadata as the file has them: a JSON object, NULL if there are none.
+type pairs struct {
+	of     map[string]string
+	damage error // what is read along with it must not suffer
+}
+
+// Value implements driver.Valuer.
+func (p pairs) Value() (driver.Value, error) {
+	if len(p.of) == 0 {
+		return nil, nil
+	}
+	return toJSON(p.of)
+}
+
+// Scan implements sql.Scanner.
+func (p *pairs) Scan(src any) error {
+	*p = pairs{}
+	switch src := src.(type) {
+	case nil:
+	case string:
+		p.damage = json.Unmarshal([]byte(src), &p.of)
+	default:
+		return fmt.Errorf("metadata are stored as %T", src)
+	}
+	return nil
+}
+
+func toJSON(v any) (string, error) {
+	text, err := json.Marshal(v)
+	return string(text), err
+}
+
 // taskID is an id as the file has it: 16 bytes, which sort as ids do.
 type taskID domain.TaskID
 
@@ -51,60 +132,64 @@ func (id *taskID) Scan(src any) error {
 // taskRow is a row of tasks. Stored is no column: it is the version that an
 // update expects to find.
 type taskRow struct {
-	ID              taskID        `db:"id"`
-	Status          domain.Status `db:"status"`
-	CreatedAt       instant       `db:"created_at"`
-	UpdatedAt       instant       `db:"updated_at"`
-	Version         int64         `db:"version"`
-	RunAt           instant       `db:"run_at"`
-	QueuedAt        instant       `db:"queued_at"`
-	MaxAttempts     int           `db:"max_attempts"`
-	Attempt         int           `db:"attempt"`
-	Failures        int           `db:"failures"`
-	Rescues         int           `db:"rescues"`
-	Worker          *string       `db:"worker"`
-	ClaimBeat       int64         `db:"claim_beat"`
-	Deadline        instant       `db:"deadline"`
-	StartedAt       instant       `db:"started_at"`
-	StopRequestedAt instant       `db:"stop_requested_at"`
-	ResultTruncated bool          `db:"result_truncated"`
-	LastError       string        `db:"last_error"`
-	Result          string        `db:"result"`
-	Message         string        `db:"message"`
-	Stored          int64         `db:"stored"`
+	ID              taskID           `db:"id"`
+	Status          domain.Status    `db:"status"`
+	Queue           domain.QueueName `db:"queue"`
+	Priority        int              `db:"priority"`
+	CreatedAt       instant          `db:"created_at"`
+	UpdatedAt       instant          `db:"updated_at"`
+	Version         int64            `db:"version"`
+	RunAt           instant          `db:"run_at"`
+	QueuedAt        instant          `db:"queued_at"`
+	Timeout         span             `db:"timeout"`
+	MaxAttempts     int              `db:"max_attempts"`
+	Attempt         int              `db:"attempt"`
+	Failures        int              `db:"failures"`
+	Rescues         int              `db:"rescues"`
+	Worker          optional         `db:"worker"`
+	ClaimBeat       int64            `db:"claim_beat"`
+	Deadline        instant          `db:"deadline"`
+	StartedAt       instant          `db:"started_at"`
+	StopRequestedAt instant          `db:"stop_requested_at"`
+	ResultTruncated bool             `db:"result_truncated"`
+	TraceParent     optional         `db:"trace_parent"`
+	Metadata        pairs            `db:"metadata"`
+	LastError       string           `db:"last_error"`
+	Result          string           `db:"result"`
+	Message         string           `db:"message"`
+	Stored          int64            `db:"stored"`
 }
 
 // taskColumns are the columns of a taskRow.
-const taskColumns = `id, status, created_at, updated_at, version, run_at, queued_at, max_attempts, attempt,
-	failures, rescues, worker, claim_beat, deadline, started_at, stop_requested_at, result_truncated, last_error, result, message`
+const taskColumns = `id, status, queue, priority, created_at, updated_at, version, run_at, queued_at, timeout, max_attempts,
+	attempt, failures, rescues, worker, claim_beat, deadline, started_at, stop_requested_at, result_truncated, trace_parent,
+	metadata, last_error, result, message`
 
 func rowOf(t *domain.Task) *taskRow {
 	s := t.State()
-	row := &taskRow{
-		ID: taskID(s.ID), Message: s.Message, Status: s.Status, CreatedAt: instant{s.CreatedAt}, UpdatedAt: instant{s.UpdatedAt},
-		Version: s.Version, RunAt: instant{s.RunAt}, QueuedAt: instant{s.QueuedAt}, MaxAttempts: s.MaxAttempts, Attempt: s.Attempt,
-		Failures: s.Failures, Rescues: s.Rescues, ClaimBeat: s.ClaimBeat, Deadline: instant{s.Deadline},
-		StartedAt: instant{s.StartedAt}, LastError: s.LastError, StopRequestedAt: instant{s.StopRequestedAt},
+	return &taskRow{
+		ID: taskID(s.ID), Message: s.Message, Queue: s.Queue, Priority: s.Priority, Status: s.Status,
+		CreatedAt: instant{s.CreatedAt}, UpdatedAt: instant{s.UpdatedAt}, Version: s.Version, RunAt: instant{s.RunAt},
+		QueuedAt: instant{s.QueuedAt}, MaxAttempts: s.MaxAttempts, Timeout: span(s.Timeout), Metadata: pairs{of: s.Metadata},
+		TraceParent: optional(s.TraceParent), Attempt: s.Attempt, Failures: s.Failures, Rescues: s.Rescues,
+		Worker: optional(s.Worker), ClaimBeat: s.ClaimBeat, Deadline: instant{s.Deadline}, StartedAt: instant{s.StartedAt},
+		LastError: s.LastError, StopRequestedAt: instant{s.StopRequestedAt},
 		Result: s.Result, ResultTruncated: s.ResultTruncated, Stored: t.StoredVersion(),
 	}
-	if s.Worker != "" {
-		worker := string(s.Worker)
-		row.Worker = &worker
-	}
-	return row
 }
 
 // task makes the task again; it fails on a row that no task can be.
 func (row *taskRow) task() (*domain.Task, error) {
-	s := domain.TaskState{
-		ID: domain.TaskID(row.ID), Message: row.Message, Status: row.Status, CreatedAt: row.CreatedAt.Time, UpdatedAt: row.UpdatedAt.Time,
-		Version: row.Version, RunAt: row.RunAt.Time, QueuedAt: row.QueuedAt.Time, MaxAttempts: row.MaxAttempts, Attempt: row.Attempt,
-		Failures: row.Failures, Rescues: row.Rescues, ClaimBeat: row.ClaimBeat, Deadline: row.Deadline.Time,
-		StartedAt: row.StartedAt.Time, LastError: row.LastError, StopRequestedAt: row.StopRequestedAt.Time,
+	if err := row.Metadata.damage; err != nil {
+		return nil, fmt.Errorf("read the metadata of task %s: %w", domain.TaskID(row.ID), err)
+	}
+	return domain.Restore(domain.TaskState{
+		ID: domain.TaskID(row.ID), Message: row.Message, Queue: row.Queue, Priority: row.Priority, Status: row.Status,
+		CreatedAt: row.CreatedAt.Time, UpdatedAt: row.UpdatedAt.Time, Version: row.Version, RunAt: row.RunAt.Time,
+		QueuedAt: row.QueuedAt.Time, MaxAttempts: row.MaxAttempts, Timeout: time.Duration(row.Timeout), Metadata: row.Metadata.of,
+		TraceParent: string(row.TraceParent), Attempt: row.Attempt, Failures: row.Failures, Rescues: row.Rescues,
+		Worker: domain.WorkerID(row.Worker), ClaimBeat: row.ClaimBeat, Deadline: row.Deadline.Time, StartedAt: row.StartedAt.Time,
+		LastError: row.LastError, StopRequestedAt: row.StopRequestedAt.Time,
 		Result: row.Result, ResultTruncated: row.ResultTruncated,
-	}
-	if row.Worker != nil {
-		s.Worker = domain.WorkerID(*row.Worker)
-	}
-	return domain.Restore(s)
+	})
 }

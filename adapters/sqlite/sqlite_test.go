@@ -27,11 +27,15 @@ func open(t *testing.T, path string) (*sqlite.DB, func()) {
 	return db, closeDB
 }
 
+// defaultList is where tasks wait that say nothing else.
+var defaultList = application.List{Queue: domain.DefaultQueue}
+
 func fresh(t *testing.T) string { return filepath.Join(t.TempDir(), "millrace.db") }
 
 func storeOn(db *sqlite.DB) contract.Store {
 	return contract.Store{
-		Tasks: sqlite.NewTaskRepository(db), Workers: sqlite.NewWorkerRepository(db), Dispatch: sqlite.NewDispatchRepository(db),
+		Tasks: sqlite.NewTaskRepository(db), Search: sqlite.NewTaskSearch(db), Workers: sqlite.NewWorkerRepository(db),
+		Dispatch: sqlite.NewDispatchRepository(db), Queues: sqlite.NewQueueRepository(db), Bulks: sqlite.NewBulkRepository(db),
 	}
 }
 
@@ -50,8 +54,8 @@ func TestRecover_RescuesWhatAnEarlierProcessHeld(t *testing.T) {
 	claim := application.ClaimRequest{
 		Claim: domain.Claim{Worker: dead, Beat: 1, Timeout: time.Hour}, IDs: []domain.TaskID{held.ID()}, Now: time.Now(),
 	}
-	if claimed, err := store.Tasks.Claim(t.Context(), claim); err != nil || len(claimed) != 1 {
-		t.Fatalf("claim: %d tasks, %v", len(claimed), err)
+	if claimed, err := store.Tasks.Claim(t.Context(), claim); err != nil || len(claimed.Tasks) != 1 {
+		t.Fatalf("claim: %d tasks, %v", len(claimed.Tasks), err)
 	}
 
 	taken, err := sqlite.Recover(t.Context(), db, func(task *domain.Task) error {
@@ -98,7 +102,8 @@ func beatOnce(t *testing.T, store contract.Store, interval time.Duration) domain
 func renew(t *testing.T, store contract.Store, id domain.WorkerID, number int64, interval time.Duration) {
 	t.Helper()
 	if _, err := store.Workers.Beat(t.Context(), application.Beat{
-		Worker: application.WorkerInfo{ID: id, Host: "box", PID: 7, Version: "v1", Started: time.Unix(1, 0), Capacity: 9, Running: 2},
+		Worker: application.WorkerInfo{ID: id, Host: "box", PID: 7, Version: "v1", Started: time.Unix(1, 0),
+			Queues: []domain.QueueName{"b", "a"}, Capacity: 9, Running: 2},
 		Number: number, Interval: interval,
 	}); err != nil {
 		t.Fatalf("beat: %v", err)

@@ -3,12 +3,7 @@ package sqlite
 import (
 	"context"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
-	"strings"
-	"time"
-
-	"github.com/jmoiron/sqlx"
 
 	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/domain"
@@ -28,17 +23,29 @@ func (r *TaskRepository) Add(ctx context.Context, tasks ...*domain.Task) error {
 		return nil
 	}
 	err := r.db.write(ctx, func(tx *tx) error {
-		for _, t := range tasks {
-			if _, err := tx.execRow(insertTask, rowOf(t)); err != nil {
-				return fmt.Errorf("insert task %s: %w", t.ID(), err)
-			}
-		}
-		return nil
+		return tx.insert(tasks)
 	})
 	if err != nil {
 		return err
 	}
 	markStored(tasks)
+	return nil
+}
+
+// insert stores new tasks, and by what metadata they are found.
+func (tx *tx) insert(tasks []*domain.Task) error {
+	for _, t := range tasks {
+		row := rowOf(t)
+		if _, err := tx.execRow(insertTask, row); err != nil {
+			return fmt.Errorf("insert task %s: %w", t.ID(), err)
+		}
+		if len(row.Metadata.of) == 0 {
+			continue
+		}
+		if _, err := tx.execRow(insertMetadata, row); err != nil {
+			return fmt.Errorf("insert the metadata of task %s: %w", t.ID(), err)
+		}
+	}
 	return nil
 }
 
@@ -57,8 +64,7 @@ func listOf(ids []domain.TaskID) (string, error) {
 	for i, id := range ids {
 		digits[i] = hex.EncodeToString(id[:])
 	}
-	list, err := json.Marshal(digits)
-	return string(list), err
+	return toJSON(digits)
 }
 
 // Versions returns the version of each of the tasks that there are.
@@ -107,39 +113,6 @@ func (r *TaskRepository) GetMany(ctx context.Context, ids ...domain.TaskID) ([]*
 	return tasks, nil
 }
 
-// List returns the tasks that match, newest first.
-func (r *TaskRepository) List(ctx context.Context, q application.TaskQuery) ([]*domain.Task, error) {
-	var where []string
-	var args []any
-	if q.Before != (domain.TaskID{}) {
-		where, args = append(where, "id < ?"), append(args, taskID(q.Before))
-	}
-	if len(q.Statuses) > 0 {
-		in, values, err := sqlx.In("status IN (?)", q.Statuses)
-		if err != nil {
-			return nil, err
-		}
-		where, args = append(where, in), append(args, values...)
-	}
-	query := "SELECT " + taskColumns + " FROM tasks"
-	if len(where) > 0 {
-		query += " WHERE " + strings.Join(where, " AND ")
-	}
-	var rows []*taskRow
-	if err := r.db.reader.SelectContext(ctx, &rows, query+" ORDER BY id DESC LIMIT ?", append(args, q.Limit)...); err != nil {
-		return nil, r.db.translate(err)
-	}
-	tasks := make([]*domain.Task, 0, len(rows))
-	for _, row := range rows {
-		t, err := row.task()
-		if err != nil {
-			return nil, err
-		}
-		tasks = append(tasks, t)
-	}
-	return tasks, nil
-}
-
 // Save stores t, and how its attempts ended, if the stored version is the one
 // that t was loaded at.
 func (r *TaskRepository) Save(ctx context.Context, t *domain.Task) error {
@@ -163,45 +136,6 @@ func (r *TaskRepository) Save(ctx context.Context, t *domain.Task) error {
 	}
 	t.MarkStored()
 	return nil
-}
-
-// Claim makes tasks the worker's. A row that cannot be read is left out, for a
-// sweep to name it: it must not keep the rest from being claimed.
-func (r *TaskRepository) Claim(ctx context.Context, c application.ClaimRequest) ([]*domain.Task, error) {
-	var claimed []*domain.Task
-	err := r.db.write(ctx, func(tx *tx) error {
-		lease, err := tx.lease(c.Worker)
-		if err != nil {
-			return err
-		}
-		if !lease.young(time.Now()) {
-			return domain.ErrWorkerStale
-		}
-		for _, id := range c.IDs {
-			var row taskRow
-			found, err := tx.get(&row, selectQueued, taskID(id))
-			if err != nil {
-				return err
-			}
-			if !found { // also the second time that a doubled id is met
-				continue
-			}
-			t, err := row.task()
-			if err != nil || t.Claim(c.Claim, c.Now) != nil {
-				continue
-			}
-			if err := tx.update(t); err != nil {
-				return err
-			}
-			claimed = append(claimed, t)
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	markStored(claimed)
-	return claimed, nil
 }
 
 // store stores a task, and how its attempts ended, if the stored version is the

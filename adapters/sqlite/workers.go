@@ -27,6 +27,7 @@ type workerRow struct {
 	Seen     instant         `db:"seen_at"`
 	Beat     int64           `db:"beat"`
 	Interval int64           `db:"beat_interval"` // microseconds
+	Queues   string          `db:"queues"`        // a JSON array
 	Capacity int             `db:"capacity"`
 	Running  int             `db:"running"`
 }
@@ -67,11 +68,16 @@ func (row heldRow) ref() application.AttemptRef {
 // what it holds too long. The lock on the file lets no one else be changing a row.
 func (r *WorkerRepository) Beat(ctx context.Context, b application.Beat) (application.BeatAnswer, error) {
 	var answer application.BeatAnswer
-	err := r.db.write(ctx, func(tx *tx) error {
+	queues, err := toJSON(append([]domain.QueueName{}, b.Worker.Queues...)) // never null
+	if err != nil {
+		return application.BeatAnswer{}, err
+	}
+	err = r.db.write(ctx, func(tx *tx) error {
 		now := time.Now()
 		if _, err := tx.execRow(upsertWorker, workerRow{
 			ID: b.Worker.ID, Host: b.Worker.Host, PID: b.Worker.PID, Version: b.Worker.Version, Started: instant{b.Worker.Started},
-			Seen: instant{now}, Beat: b.Number, Interval: b.Interval.Microseconds(), Capacity: b.Worker.Capacity, Running: b.Worker.Running,
+			Seen: instant{now}, Beat: b.Number, Interval: b.Interval.Microseconds(), Queues: queues,
+			Capacity: b.Worker.Capacity, Running: b.Worker.Running,
 		}); err != nil {
 			return fmt.Errorf("renew the lease: %w", err)
 		}

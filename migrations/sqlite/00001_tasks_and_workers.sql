@@ -6,11 +6,14 @@
 CREATE TABLE tasks (
     id                BLOB    NOT NULL PRIMARY KEY, -- 16 bytes of a UUID of version 7: also the order of creation
     status            TEXT    NOT NULL,
+    queue             TEXT    NOT NULL,
+    priority          INTEGER NOT NULL,
     created_at        INTEGER NOT NULL,
     updated_at        INTEGER NOT NULL,
     version           INTEGER NOT NULL,
     run_at            INTEGER NOT NULL,
     queued_at         INTEGER,
+    timeout           INTEGER, -- of an attempt, in microseconds
     max_attempts      INTEGER NOT NULL,
     attempt           INTEGER NOT NULL,
     failures          INTEGER NOT NULL,
@@ -21,6 +24,8 @@ CREATE TABLE tasks (
     started_at        INTEGER,
     stop_requested_at INTEGER,
     result_truncated  INTEGER NOT NULL, -- 0 or 1
+    trace_parent      TEXT,
+    metadata          TEXT,    -- pairs of strings, as a JSON object; NULL: none
     last_error        TEXT    NOT NULL,
     result            TEXT    NOT NULL,
     message           TEXT    NOT NULL,
@@ -31,6 +36,15 @@ CREATE TABLE tasks (
         CHECK (status IN ('pending', 'processing', 'completed', 'canceled', 'failed')),
     CONSTRAINT tasks_message_not_empty_without_nul
         CHECK (message <> '' AND instr(message, char(0)) = 0),
+    CONSTRAINT tasks_queue_named
+        CHECK (queue GLOB '[a-z0-9]*' AND NOT queue GLOB '*[^a-z0-9._-]*' AND length(CAST(queue AS BLOB)) <= 64
+            AND instr(queue, char(0)) = 0),
+    CONSTRAINT tasks_priority_in_range
+        CHECK (priority BETWEEN 0 AND 9),
+    CONSTRAINT tasks_timeout_in_range
+        CHECK (timeout > 0),
+    CONSTRAINT tasks_metadata_is_an_object
+        CHECK (json_type(metadata) = 'object'),
     CONSTRAINT tasks_counters_in_range
         CHECK (version >= 1 AND max_attempts >= 1 AND attempt >= 0 AND failures >= 0 AND rescues >= 0),
     CONSTRAINT tasks_failures_and_rescues_within_attempts
@@ -55,20 +69,85 @@ CREATE TABLE tasks (
         CHECK (stop_requested_at IS NULL OR status NOT IN ('pending', 'failed'))
 ) STRICT;
 
--- Each index serves one question of the dispatcher and holds only the rows that
--- the question is about: a task that has ended costs nothing in any of them.
+-- Each index serves one question and holds only the rows that the question is
+-- about: a task that has completed costs nothing in any of them.
 
 -- due: what is to be queued, the longest due first.
-CREATE INDEX tasks_due ON tasks (run_at, id)
+CREATE INDEX tasks_due ON tasks (run_at, id, queue, queued_at)
     WHERE status = 'pending' AND queued_at IS NULL;
 
--- stranded: what was queued long ago, the oldest mark first.
-CREATE INDEX tasks_queued ON tasks (queued_at, id)
+-- stranded, what is before a task, and how long a queue waits: what was queued, list
+-- by list, the oldest mark first.
+CREATE INDEX tasks_queued ON tasks (queue, priority, queued_at, id, run_at)
     WHERE status = 'pending' AND queued_at IS NOT NULL;
 
--- abandoned, and a worker's own beat: what a worker holds.
-CREATE INDEX tasks_claimed ON tasks (worker, id)
+-- abandoned, a worker's own beat, and how many of a queue run: what a worker holds.
+CREATE INDEX tasks_claimed ON tasks (worker, id, queue)
     WHERE status = 'processing';
+
+-- Lists of what is rare among all tasks, newest first. A task stays among the open
+-- ones from its birth to its end.
+CREATE INDEX tasks_open ON tasks (id) WHERE status = 'pending' OR status = 'processing';
+CREATE INDEX tasks_failed ON tasks (id) WHERE status = 'failed';
+CREATE INDEX tasks_canceled ON tasks (id) WHERE status = 'canceled';
+
+-- Tasks by their metadata, newest first. Written with the task, and never changed.
+CREATE TABLE task_metadata (
+    key     TEXT NOT NULL,
+    value   TEXT NOT NULL,
+    task_id BLOB NOT NULL,
+
+    PRIMARY KEY (key, value, task_id)
+) STRICT, WITHOUT ROWID;
+
+-- What an operator has set of a queue. A queue without a row has no limits.
+CREATE TABLE queues (
+    name        TEXT    NOT NULL PRIMARY KEY,
+    paused      INTEGER NOT NULL, -- 0 or 1
+    max_running INTEGER,          -- NULL: no limit
+    rate_count  INTEGER,          -- NULL: no limit
+    rate_per    INTEGER,          -- microseconds
+    full_at     INTEGER,          -- when the rate's bucket is full again; NULL: it is
+
+    CONSTRAINT queues_named
+        CHECK (name GLOB '[a-z0-9]*' AND NOT name GLOB '*[^a-z0-9._-]*' AND length(CAST(name AS BLOB)) <= 64
+            AND instr(name, char(0)) = 0),
+    CONSTRAINT queues_paused_is_a_bool CHECK (paused IN (0, 1)),
+    CONSTRAINT queues_limits_in_range CHECK (max_running >= 1 AND rate_count >= 1 AND rate_per >= 1),
+    CONSTRAINT queues_rate_whole CHECK ((rate_count IS NULL) = (rate_per IS NULL))
+) STRICT, WITHOUT ROWID;
+
+-- Requests that may be repeated, stored with the tasks that they made.
+CREATE TABLE idempotency_keys (
+    owner       TEXT    NOT NULL, -- the name of the credential; empty: none was needed
+    key         TEXT    NOT NULL,
+    fingerprint BLOB    NOT NULL,
+    task_ids    BLOB    NOT NULL, -- 16 bytes each, in the order of the request
+    expires_at  INTEGER NOT NULL,
+
+    PRIMARY KEY (owner, key),
+    CONSTRAINT idempotency_keys_fingerprint_whole CHECK (length(fingerprint) = 32),
+    CONSTRAINT idempotency_keys_ids_whole CHECK (length(task_ids) % 16 = 0)
+) STRICT;
+CREATE INDEX idempotency_keys_expired ON idempotency_keys (expires_at);
+
+-- Actions on many tasks, and how far they are.
+CREATE TABLE bulks (
+    id         BLOB    NOT NULL PRIMARY KEY,
+    action     TEXT    NOT NULL,
+    filter     TEXT    NOT NULL, -- a JSON object
+    cursor     BLOB    NOT NULL, -- tasks at or above it are done
+    changed    INTEGER NOT NULL,
+    skipped    INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    done_at    INTEGER,
+
+    CONSTRAINT bulks_ids_are_uuids CHECK (length(id) = 16 AND length(cursor) = 16),
+    CONSTRAINT bulks_action_known CHECK (action IN ('cancel', 'stop', 'retry')),
+    CONSTRAINT bulks_filter_is_an_object CHECK (json_type(filter) = 'object')
+) STRICT;
+CREATE INDEX bulks_to_do ON bulks (id) WHERE done_at IS NULL;
 
 -- What became of the attempts that ended without success; the task itself tells of
 -- the one that runs or completed it, so most tasks have no row here. A record is
@@ -101,14 +180,20 @@ CREATE TABLE workers (
     beating_since INTEGER NOT NULL,
     beat          INTEGER NOT NULL,
     beat_interval INTEGER NOT NULL, -- microseconds
+    queues        TEXT    NOT NULL, -- that it takes tasks from, a JSON array
     capacity      INTEGER NOT NULL,
     running       INTEGER NOT NULL,
 
+    CONSTRAINT workers_queues_are_an_array CHECK (json_type(queues) = 'array'),
     CONSTRAINT workers_beat_counts_from_one CHECK (beat >= 1),
     CONSTRAINT workers_beating_before_seen CHECK (beating_since <= seen_at)
 ) STRICT;
 
 -- +goose Down
 DROP TABLE workers;
+DROP TABLE bulks;
+DROP TABLE idempotency_keys;
+DROP TABLE queues;
+DROP TABLE task_metadata;
 DROP TABLE attempts;
 DROP TABLE tasks;

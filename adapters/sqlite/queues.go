@@ -1,0 +1,163 @@
+package sqlite
+
+import (
+	"context"
+	"time"
+
+	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/domain"
+)
+
+var _ application.QueueRepository = (*QueueRepository)(nil)
+
+// QueueRepository is the record of the queues, in a file.
+type QueueRepository struct{ db *DB }
+
+// NewQueueRepository makes the repository of an open and migrated file.
+func NewQueueRepository(db *DB) *QueueRepository { return &QueueRepository{db: db} }
+
+// queueRow is a row of queues.
+type queueRow struct {
+	Name       domain.QueueName `db:"name"`
+	Paused     bool             `db:"paused"`
+	MaxRunning *int             `db:"max_running"`
+	RateCount  *int             `db:"rate_count"`
+	RatePer    span             `db:"rate_per"`
+	FullAt     instant          `db:"full_at"`
+}
+
+// queueColumns are the columns of a queueRow.
+const queueColumns = `name, paused, max_running, rate_count, rate_per, full_at`
+
+func queueRowOf(q domain.QueueState) queueRow {
+	row := queueRow{Name: q.Name, Paused: q.Paused, FullAt: instant{q.FullAt}}
+	if q.MaxRunning > 0 {
+		row.MaxRunning = &q.MaxRunning
+	}
+	if q.Rate.Count > 0 {
+		row.RateCount, row.RatePer = &q.Rate.Count, span(q.Rate.Per)
+	}
+	return row
+}
+
+func (row queueRow) state() domain.QueueState {
+	q := domain.QueueState{Name: row.Name, Paused: row.Paused, FullAt: row.FullAt.Time}
+	if row.MaxRunning != nil {
+		q.MaxRunning = *row.MaxRunning
+	}
+	if row.RateCount != nil {
+		q.Rate = domain.Rate{Count: *row.RateCount, Per: time.Duration(row.RatePer)}
+	}
+	return q
+}
+
+// queue is what is set of a queue: nothing, if it has no row.
+func (tx *tx) queue(name domain.QueueName) (domain.QueueState, error) {
+	row := queueRow{Name: name}
+	_, err := tx.get(&row, selectQueue, name)
+	return row.state(), err
+}
+
+// queueInfoRow is what there is to say of a queue.
+type queueInfoRow struct {
+	queueRow
+	Pending    int     `db:"pending"`
+	Scheduled  int     `db:"scheduled"`
+	Processing int     `db:"processing"`
+	Oldest     instant `db:"oldest"`
+	Workers    int     `db:"workers"`
+}
+
+func (row queueInfoRow) info() application.QueueInfo {
+	return application.QueueInfo{
+		QueueState: row.state(), Pending: row.Pending, Scheduled: row.Scheduled, Processing: row.Processing,
+		Oldest: row.Oldest.Time, Workers: row.Workers,
+	}
+}
+
+// List returns the queues that there are, by name.
+func (r *QueueRepository) List(ctx context.Context, seenSince time.Time) ([]application.QueueInfo, error) {
+	var rows []queueInfoRow
+	if err := r.db.reader.SelectContext(ctx, &rows, selectQueueInfos, instant{seenSince}, application.MaxQueues, instant{time.Now()}); err != nil {
+		return nil, r.db.translate(err)
+	}
+	infos := make([]application.QueueInfo, len(rows))
+	for i, row := range rows {
+		infos[i] = row.info()
+	}
+	return infos, nil
+}
+
+// Get returns one queue, or domain.ErrQueueNotFound.
+func (r *QueueRepository) Get(ctx context.Context, name domain.QueueName, seenSince time.Time) (application.QueueInfo, error) {
+	var rows []queueInfoRow
+	if err := r.db.reader.SelectContext(ctx, &rows, selectQueueInfo, instant{seenSince}, name, instant{time.Now()}); err != nil {
+		return application.QueueInfo{}, r.db.translate(err)
+	}
+	if len(rows) == 0 {
+		return application.QueueInfo{}, domain.ErrQueueNotFound
+	}
+	return rows[0].info(), nil
+}
+
+// Change lets decide change what is set of a queue, and stores it.
+func (r *QueueRepository) Change(ctx context.Context, name domain.QueueName, decide func(q *domain.QueueState) error) error {
+	return r.db.write(ctx, func(tx *tx) error {
+		q, err := tx.queue(name)
+		if err != nil {
+			return err
+		}
+		if err := decide(&q); err != nil {
+			return err
+		}
+		_, err = tx.execRow(upsertQueue, queueRowOf(q))
+		return err
+	})
+}
+
+// Ahead counts the tasks that are pulled before t, up to limit.
+func (r *QueueRepository) Ahead(ctx context.Context, t *domain.Task, limit int) (int, error) {
+	s := t.State()
+	var n int
+	err := r.db.reader.GetContext(ctx, &n, countAhead, s.Queue, s.Priority, instant{s.QueuedAt}, limit)
+	return n, r.db.translate(err)
+}
+
+// Queues are counted in one statement, and so at one moment, along the indexes of
+// what waits and what runs.
+var (
+	selectQueueInfos = queueInfos("true", "true", "true") + ` ORDER BY c.name LIMIT ?2`
+	selectQueueInfo  = queueInfos("name = ?2", "queue = ?2", "q.value = ?2")
+)
+
+// queueInfos is the query for queues: those of which settings, tasks and what a
+// worker takes meet the conditions. ?1 is since when a worker was seen, ?3 is the time: what is due by
+// then may run, though nobody has marked it yet.
+func queueInfos(settings, tasks, taken string) string {
+	return `WITH counted (name, pending, scheduled, processing, oldest, workers) AS (
+		SELECT name, 0, 0, 0, NULL, 0 FROM queues WHERE ` + settings + `
+		UNION ALL
+		SELECT queue, count(*), 0, 0, min(run_at), 0 FROM tasks
+			WHERE status = 'pending' AND queued_at IS NOT NULL AND ` + tasks + ` GROUP BY queue
+		UNION ALL
+		SELECT queue, count(*) FILTER (WHERE run_at <= ?3), count(*) FILTER (WHERE run_at > ?3), 0,
+			min(run_at) FILTER (WHERE run_at <= ?3), 0
+			FROM tasks WHERE status = 'pending' AND queued_at IS NULL AND ` + tasks + ` GROUP BY queue
+		UNION ALL
+		SELECT queue, 0, 0, count(*), NULL, 0 FROM tasks WHERE status = 'processing' AND ` + tasks + ` GROUP BY queue
+		UNION ALL
+		SELECT q.value, 0, 0, 0, NULL, count(DISTINCT w.id) FROM workers AS w, json_each(w.queues) AS q
+			WHERE w.seen_at >= ?1 AND ` + taken + ` GROUP BY q.value
+	)
+	SELECT c.name, coalesce(s.paused, 0) AS paused, s.max_running, s.rate_count, s.rate_per, s.full_at,
+		sum(c.pending) AS pending, sum(c.scheduled) AS scheduled, sum(c.processing) AS processing,
+		min(c.oldest) AS oldest, sum(c.workers) AS workers
+	FROM counted AS c LEFT JOIN queues AS s ON s.name = c.name GROUP BY c.name`
+}
+
+// countAhead goes along the lists of the queue, those of higher priority first.
+const countAhead = `SELECT count(*) FROM (
+		SELECT 1 FROM tasks WHERE status = 'pending' AND queued_at IS NOT NULL AND queue = ?1 AND priority > ?2
+		UNION ALL
+		SELECT 1 FROM tasks WHERE status = 'pending' AND queued_at IS NOT NULL AND queue = ?1 AND priority = ?2 AND queued_at < ?3
+		LIMIT ?4)`

@@ -1,0 +1,112 @@
+package sqlite
+
+import (
+	"context"
+
+	"github.com/jmoiron/sqlx"
+
+	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/domain"
+)
+
+var _ application.TaskSearch = (*TaskSearch)(nil)
+
+// TaskSearch finds tasks, in a file.
+type TaskSearch struct{ db *DB }
+
+// NewTaskSearch makes the search of an open and migrated file.
+func NewTaskSearch(db *DB) *TaskSearch { return &TaskSearch{db: db} }
+
+// List returns tasks that match, newest first.
+func (s *TaskSearch) List(ctx context.Context, q application.TaskQuery) (application.TaskList, error) {
+	rows, end, err := find(ctx, s.db.reader, q)
+	if err != nil {
+		return application.TaskList{}, s.db.translate(err)
+	}
+	found := application.TaskList{Tasks: make([]*domain.Task, 0, len(rows)), End: end}
+	for _, row := range rows {
+		t, err := row.task()
+		if err != nil {
+			return application.TaskList{}, err
+		}
+		found.Tasks = append(found.Tasks, t)
+	}
+	return found, nil
+}
+
+// Count counts what matches among the latest tasks that it looks at.
+func (s *TaskSearch) Count(ctx context.Context, q application.TaskQuery) (n int, all bool, err error) {
+	l, err := choose(ctx, s.db.reader, q)
+	if err != nil || l == nil {
+		return 0, err == nil, s.db.translate(err)
+	}
+	end, err := windowEnd(ctx, s.db.reader, l, q.Window)
+	if err != nil {
+		return 0, false, s.db.translate(err)
+	}
+	query, args := l.matches("1", end)
+	if err := s.db.reader.GetContext(ctx, &n, "SELECT count(*) FROM ("+query+")", args...); err != nil {
+		return 0, false, s.db.translate(err)
+	}
+	return n, end == domain.TaskID{}, nil
+}
+
+// find returns the rows that match, newest first, and where it stopped because it
+// had looked at as many as it may. What changes between its queries does no harm:
+// the last one sees one moment, and looks at all candidates down to the end.
+func find(ctx context.Context, x sqlx.QueryerContext, q application.TaskQuery) ([]*taskRow, domain.TaskID, error) {
+	l, err := choose(ctx, x, q)
+	if err != nil || l == nil {
+		return nil, domain.TaskID{}, err
+	}
+	end, err := windowEnd(ctx, x, l, q.Window)
+	if err != nil {
+		return nil, domain.TaskID{}, err
+	}
+	query, args := l.matches(taskColumns, end)
+	var rows []*taskRow
+	if err := sqlx.SelectContext(ctx, x, &rows, query+l.newestFirst()+" LIMIT ?", append(args, q.Limit)...); err != nil {
+		return nil, domain.TaskID{}, err
+	}
+	if len(rows) == q.Limit {
+		end = domain.TaskID{}
+	}
+	return rows, end, nil
+}
+
+// windowEnd is the last candidate of the window; zero if there are no more.
+func windowEnd(ctx context.Context, x sqlx.QueryerContext, l look, window int) (domain.TaskID, error) {
+	query, args := l.candidates()
+	var last []taskID // and the one after it
+	if err := sqlx.SelectContext(ctx, x, &last, query+l.newestFirst()+" LIMIT 2 OFFSET ?", append(args, window-1)...); err != nil || len(last) < 2 {
+		return domain.TaskID{}, err
+	}
+	return domain.TaskID(last[0]), nil
+}
+
+// probe is how many candidates are counted to find out where there are few.
+const probe = 1000
+
+// choose says where to look: of all ways the one with the fewest candidates; nil if
+// nothing can match.
+func choose(ctx context.Context, x sqlx.QueryerContext, q application.TaskQuery) (look, error) {
+	ways := looksFor(q)
+	switch len(ways) {
+	case 0:
+		return nil, nil
+	case 1:
+		return ways[0], nil
+	}
+	best, fewest := 0, probe
+	for i, l := range ways {
+		query, args := l.candidates()
+		var n int
+		if err := sqlx.GetContext(ctx, x, &n, "SELECT count(*) FROM ("+query+" LIMIT ?)", append(args, fewest)...); err != nil {
+			return nil, err
+		}
+		if n < fewest {
+			best, fewest = i, n
+		}
+	}
+	return ways[best], nil
+}
