@@ -265,9 +265,9 @@ func listRare(t *testing.T, s Store) {
 	wantPage(t, s, application.TaskQuery{TaskFilter: application.TaskFilter{CreatedFrom: newest.Add(time.Second)}, Limit: 5, Window: 1}, nil)
 }
 
-// listImpossible asks for what no task can have.
+// listImpossible asks for what no task can have, half of a character included.
 func listImpossible(t *testing.T, s Store) {
-	addMade(t, s, described("a", "b"))
+	addMade(t, s, described("a", "b"), saying("Hello é"))
 	for _, text := range []string{"\x00", "Hello\x00", "\xff", "\xed\xa0\x80", "Hello \xc3"} {
 		wantFound(t, s, application.TaskFilter{Text: text})
 		wantFound(t, s, application.TaskFilter{Metadata: map[string]string{"a": text}})
