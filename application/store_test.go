@@ -13,10 +13,14 @@ type store struct {
 	mu       sync.Mutex
 	tasks    map[domain.TaskID]domain.TaskState
 	attempts map[domain.TaskID][]domain.Attempt // that saves came with
+	queues   map[domain.QueueName]*domain.QueueState
 }
 
 func newStore() *store {
-	return &store{tasks: map[domain.TaskID]domain.TaskState{}, attempts: map[domain.TaskID][]domain.Attempt{}}
+	return &store{
+		tasks: map[domain.TaskID]domain.TaskState{}, attempts: map[domain.TaskID][]domain.Attempt{},
+		queues: map[domain.QueueName]*domain.QueueState{},
+	}
 }
 
 func (s *store) put(t *domain.Task) {
@@ -95,8 +99,19 @@ func (s *store) claim(_ context.Context, c application.ClaimRequest) (applicatio
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var claimed application.Claimed
+	limited := map[domain.QueueName]*application.LimitedQueue{}
 	for _, id := range c.IDs {
 		_ = s.locked(id, func(t *domain.Task) error { // what cannot be claimed is left out
+			if q, ok := s.queues[t.Queue()]; ok && q.Limited() && t.Status() == domain.StatusPending {
+				if limited[q.Name] == nil {
+					limited[q.Name] = &application.LimitedQueue{Name: q.Name}
+				}
+				if q.Room(s.running(q.Name), c.Now).Tasks == 0 {
+					limited[q.Name].Refused = append(limited[q.Name].Refused, id)
+					return nil
+				}
+				q.Take(1, c.Now)
+			}
 			if err := t.Claim(c.Claim, c.Now); err != nil {
 				return err
 			}
@@ -106,7 +121,28 @@ func (s *store) claim(_ context.Context, c application.ClaimRequest) (applicatio
 			return nil
 		})
 	}
+	for name, l := range limited {
+		l.Room = s.queues[name].Room(s.running(name), c.Now)
+		claimed.Limited = append(claimed.Limited, *l)
+	}
 	return claimed, nil
+}
+
+// running counts the tasks of a queue that are processing, while the caller has the lock.
+func (s *store) running(name domain.QueueName) (n int) {
+	for _, t := range s.tasks {
+		if t.Queue == name && t.Status == domain.StatusProcessing {
+			n++
+		}
+	}
+	return n
+}
+
+// limit sets what is set of a queue.
+func (s *store) limit(q domain.QueueState) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.queues[q.Name] = &q
 }
 
 // air is what the mocks of Signals send through: whoever listens hears it.

@@ -103,11 +103,23 @@ func (do work) handle(ctx context.Context, task *domain.Task) (string, error) {
 }
 
 // enqueue submits n tasks.
-func (r *rig) enqueue(n int) []domain.TaskID {
+func (r *rig) enqueue(n int) []domain.TaskID { return r.enqueueIn(domain.DefaultQueue, n) }
+
+// enqueueIn submits n tasks to the queue.
+func (r *rig) enqueueIn(q domain.QueueName, n int) []domain.TaskID {
+	r.t.Helper()
+	return r.submit(n, domain.TaskSpec{Message: "Hello World", MaxAttempts: 3, Queue: q})
+}
+
+// submit submits n tasks of that kind.
+func (r *rig) submit(n int, spec domain.TaskSpec) []domain.TaskID {
 	r.t.Helper()
 	ids := make([]domain.TaskID, n)
 	entries := make([]application.Entry, n)
-	for i, task := range tasksOf(r.t, n) {
+	for i := range ids {
+		task, err := domain.NewTask(spec, now())
+		must(r.t, err)
+		task.MarkStored()
 		r.store.put(task)
 		ids[i], entries[i] = task.ID(), application.EntryOf(task)
 	}
