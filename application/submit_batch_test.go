@@ -1,0 +1,298 @@
+package application_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/domain"
+)
+
+// batch is a request for tasks with these messages.
+func batch(messages ...string) application.SubmitTasksInput {
+	in := application.SubmitTasksInput{Batch: true}
+	for _, m := range messages {
+		in.Tasks = append(in.Tasks, domain.TaskSpec{Message: m})
+	}
+	return in
+}
+
+// fieldsOf names the fields that an error is about.
+func fieldsOf(err error) (fields []string) {
+	for _, f := range domain.Public(err).Fields {
+		fields = append(fields, f.Field)
+	}
+	return fields
+}
+
+func TestSubmitTasks_StoresABatchAtOnceAndPushesItInOrder(t *testing.T) {
+	p := newPorts(t)
+	var stored, pushed []domain.TaskID
+	p.tasks.EXPECT().Add(anyArg, anyArg).DoAndReturn(func(_ context.Context, tasks ...*domain.Task) error {
+		for _, task := range tasks {
+			stored = append(stored, task.ID())
+		}
+		return nil
+	})
+	p.queue.EXPECT().Push(anyArg, anyArg).DoAndReturn(func(_ context.Context, entries ...application.Entry) error {
+		for _, e := range entries {
+			pushed = append(pushed, e.ID)
+		}
+		return nil
+	})
+
+	got, err := submitTasks(p).Run(t.Context(), batch("a", "b", "c"))
+
+	must(t, err)
+	same(t, "replayed", got.Replayed, false)
+	var answered []domain.TaskID
+	for i, task := range got.Tasks {
+		same(t, "message", task.Message(), []string{"a", "b", "c"}[i])
+		answered = append(answered, task.ID())
+	}
+	if len(answered) != 3 || !slices.Equal(stored, answered) || !slices.Equal(pushed, answered) {
+		t.Errorf("stored %v, pushed %v, answered %v", stored, pushed, answered)
+	}
+}
+
+func TestSubmitTasks_RefusesABatchForAnyOfItsTasksAndNamesAllThatIsWrong(t *testing.T) {
+	in := batch("good", "", strings.Repeat("x", submitLimits.MessageBytes+1), "good", "good")
+	in.Tasks[1].Priority = 10
+	in.Tasks[3].Metadata = map[string]string{"": ""}
+	in.Tasks[4].RunAt, in.Tasks[4].Delay = now(), time.Second
+
+	got, err := submitTasks(newPorts(t)).Run(t.Context(), in) // nothing is expected to be stored
+
+	wantCode(t, err, domain.CodeInvalid)
+	want := []string{"tasks/1/message", "tasks/1/priority", "tasks/2/message", "tasks/3/metadata", "tasks/4/delay"}
+	if fields := fieldsOf(err); !slices.Equal(fields, want) {
+		t.Errorf("wrong are %v, want %v", fields, want)
+	}
+	same(t, "tasks", len(got.Tasks), 0)
+}
+
+func TestSubmitTasks_TakesAsManyAsABatchMayHaveAndNoMore(t *testing.T) {
+	for n, takes := range map[int]bool{0: false, 1: true, application.MaxBatch: true, application.MaxBatch + 1: false} {
+		p, in := newPorts(t), batch(slices.Repeat([]string{"m"}, n)...)
+		if takes {
+			p.tasks.EXPECT().Add(anyArg, anyArg).Return(nil)
+			p.queue.EXPECT().Push(anyArg, anyArg).Return(nil)
+		}
+		got, err := submitTasks(p).Run(t.Context(), in)
+		if takes {
+			must(t, err)
+			same(t, "tasks", len(got.Tasks), n)
+			continue
+		}
+		wantCode(t, err, domain.CodeInvalid)
+		alike(t, "fields", fieldsOf(err), []string{"tasks"})
+	}
+}
+
+func TestSubmitTasks_NamesEveryFieldOfASingleTaskThatIsWrong(t *testing.T) {
+	in := one("")
+	in.Tasks[0].Queue, in.Tasks[0].MaxAttempts = "No Queue", 1001
+
+	_, err := submitTasks(newPorts(t)).Run(t.Context(), in)
+
+	wantCode(t, err, domain.CodeInvalid)
+	alike(t, "fields", fieldsOf(err), []string{"message", "queue", "max_attempts"})
+}
+
+func TestSubmitTasks_ChecksWithoutStoring(t *testing.T) {
+	uc := submitTasks(newPorts(t))
+	must(t, uc.Check(one("good")))
+	alike(t, "fields", fieldsOf(uc.Check(batch("good", ""))), []string{"tasks/1/message"})
+}
+
+func TestSubmitTasks_TakesTheSettingForATaskThatDoesNotSayHowOften(t *testing.T) {
+	p, in := newPorts(t), batch("a", "b")
+	in.Tasks[1].MaxAttempts = 1
+	p.tasks.EXPECT().Add(anyArg, anyArg).Return(nil)
+	p.queue.EXPECT().Push(anyArg, anyArg).Return(nil)
+
+	got, err := submitTasks(p).Run(t.Context(), in)
+
+	must(t, err)
+	same(t, "the setting", got.Tasks[0].State().MaxAttempts, submitLimits.MaxAttempts)
+	same(t, "its own", got.Tasks[1].State().MaxAttempts, 1)
+}
+
+func TestSubmitTasks_PushesEachTaskToItsListAndWhatIsDelayedNotAtAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, in := newPorts(t), batch("a", "b", "c", "d")
+		in.Tasks[0].Queue, in.Tasks[0].Priority = "mail", 9
+		in.Tasks[1].Delay = time.Minute
+		in.Tasks[2].RunAt = now().Add(time.Hour)
+		in.Tasks[3].RunAt = now().Add(-time.Hour)
+		var pushed []application.Entry
+		p.tasks.EXPECT().Add(anyArg, anyArg).Return(nil)
+		p.queue.EXPECT().Push(anyArg, anyArg).DoAndReturn(func(_ context.Context, entries ...application.Entry) error {
+			pushed = entries
+			return nil
+		})
+
+		got, err := submitTasks(p).Run(t.Context(), in)
+
+		must(t, err)
+		alike(t, "pushed", pushed, []application.Entry{
+			{List: application.List{Queue: "mail", Priority: 9}, ID: got.Tasks[0].ID(), QueuedAt: now()},
+			entry(got.Tasks[3].ID(), now()),
+		})
+	})
+}
+
+func TestSubmitTasks_PushesNothingIfAllIsDelayed(t *testing.T) {
+	p, in := newPorts(t), one("m")
+	in.Tasks[0].Delay = time.Minute
+	p.tasks.EXPECT().Add(anyArg, anyArg).Return(nil) // a push is not expected
+
+	_, err := submitTasks(p).Run(t.Context(), in)
+
+	must(t, err)
+}
+
+// keyed is the request under a key.
+func keyed(in application.SubmitTasksInput) application.SubmitTasksInput {
+	in.Owner, in.Key = "alice", "k-1"
+	return in
+}
+
+func TestSubmitTasks_RemembersARequestThatHasAKey(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPorts(t)
+		p.tasks.EXPECT().AddOnce(anyArg, anyArg, anyArg).DoAndReturn(
+			func(_ context.Context, k application.IdempotencyKey, tasks ...*domain.Task) ([]*domain.Task, error) {
+				k.Fingerprint = [32]byte{}
+				same(t, "key", k, application.IdempotencyKey{
+					Owner: "alice", Key: "k-1", Now: now(), Expires: now().Add(submitLimits.KeyLife),
+				})
+				same(t, "tasks to store", len(tasks), 2)
+				return nil, nil
+			})
+		p.queue.EXPECT().Push(anyArg, anyArg).Return(nil)
+
+		got, err := submitTasks(p).Run(t.Context(), keyed(batch("a", "b")))
+
+		must(t, err)
+		same(t, "tasks", len(got.Tasks), 2)
+		same(t, "replayed", got.Replayed, false)
+	})
+}
+
+func TestSubmitTasks_AnswersARepeatWithTheFirstTasksAsTheyAreAndPushesNothing(t *testing.T) {
+	p, first := newPorts(t), []*domain.Task{canceled(t), taken(t)}
+	p.tasks.EXPECT().AddOnce(anyArg, anyArg, anyArg).Return(first, nil)
+
+	got, err := submitTasks(p).Run(t.Context(), keyed(batch("a", "b")))
+
+	must(t, err)
+	same(t, "replayed", got.Replayed, true)
+	if !slices.Equal(got.Tasks, first) {
+		t.Errorf("answered with %v, want the first tasks %v", got.Tasks, first)
+	}
+}
+
+func TestSubmitTasks_PassesOnWhyAKeyedRequestWasNotStoredAndPushesNothing(t *testing.T) {
+	for _, want := range []error{domain.ErrKeyReused, domain.ErrUnavailable, errBroken} {
+		p := newPorts(t)
+		p.tasks.EXPECT().AddOnce(anyArg, anyArg, anyArg).Return(nil, want)
+
+		got, err := submitTasks(p).Run(t.Context(), keyed(one("m")))
+
+		wantError(t, err, want)
+		same(t, "tasks", len(got.Tasks), 0)
+	}
+}
+
+func TestSubmitTasks_RemembersNothingOfARequestThatIsRefused(t *testing.T) {
+	_, err := submitTasks(newPorts(t)).Run(t.Context(), keyed(one(""))) // no call of a port is expected
+
+	wantCode(t, err, domain.CodeInvalid)
+}
+
+// fingerprintOf returns what the request is remembered by.
+func fingerprintOf(t *testing.T, in application.SubmitTasksInput) (sum [32]byte) {
+	t.Helper()
+	p := newPorts(t)
+	p.tasks.EXPECT().AddOnce(anyArg, anyArg, anyArg).DoAndReturn(
+		func(_ context.Context, k application.IdempotencyKey, _ ...*domain.Task) ([]*domain.Task, error) {
+			sum = k.Fingerprint
+			return nil, nil
+		})
+	p.queue.EXPECT().Push(anyArg, anyArg).AnyTimes()
+	_, err := submitTasks(p).Run(t.Context(), in)
+	must(t, err)
+	return sum
+}
+
+func TestSubmitTasks_TellsRequestsApartByAllThatTheyAskFor(t *testing.T) {
+	at := now().Add(time.Hour)
+	requests := map[string]application.SubmitTasksInput{"one task": keyed(one("m")), "a batch of one": keyed(batch("m"))}
+	for name, change := range map[string]func(*domain.TaskSpec){
+		"message":         func(s *domain.TaskSpec) { s.Message = "n" },
+		"queue":           func(s *domain.TaskSpec) { s.Queue = "mail" },
+		"priority":        func(s *domain.TaskSpec) { s.Priority = 1 },
+		"another":         func(s *domain.TaskSpec) { s.Priority = 2 },
+		"run_at":          func(s *domain.TaskSpec) { s.RunAt = at },
+		"a moment later":  func(s *domain.TaskSpec) { s.RunAt = at.Add(time.Microsecond) },
+		"a time past":     func(s *domain.TaskSpec) { s.RunAt = at.Add(-2 * time.Hour) },
+		"delay":           func(s *domain.TaskSpec) { s.Delay = time.Second },
+		"a longer delay":  func(s *domain.TaskSpec) { s.Delay = 2 * time.Second },
+		"max_attempts":    func(s *domain.TaskSpec) { s.MaxAttempts = 1 },
+		"timeout":         func(s *domain.TaskSpec) { s.Timeout = time.Second },
+		"metadata":        func(s *domain.TaskSpec) { s.Metadata = map[string]string{"a": "b"} },
+		"another value":   func(s *domain.TaskSpec) { s.Metadata = map[string]string{"a": "c"} },
+		"another key":     func(s *domain.TaskSpec) { s.Metadata = map[string]string{"b": "b"} },
+		"more metadata":   func(s *domain.TaskSpec) { s.Metadata = map[string]string{"a": "b", "b": "b"} },
+		"values swapped":  func(s *domain.TaskSpec) { s.Metadata = map[string]string{"a": "c", "b": "b"} },
+		"a shifted value": func(s *domain.TaskSpec) { s.Metadata = map[string]string{"ab": ""} },
+	} {
+		in := keyed(one("m"))
+		change(&in.Tasks[0])
+		requests[name] = in
+	}
+	for i, messages := range [][]string{{"m", "m"}, {"mm"}, {"m", "n"}, {"n", "m"}, {"m", "n", "m"}} {
+		requests[fmt.Sprint("batch ", i)] = keyed(batch(messages...))
+	}
+
+	seen := map[[32]byte]string{}
+	for name, in := range requests {
+		sum := fingerprintOf(t, in)
+		if other, ok := seen[sum]; ok {
+			t.Errorf("the requests %q and %q are taken for the same", name, other)
+		}
+		seen[sum] = name
+	}
+}
+
+// A repeat comes from another trace, and how the same time is spelled does not
+// matter.
+func TestSubmitTasks_TakesARepeatForTheSameRequest(t *testing.T) {
+	first := one("m")
+	first.Tasks[0].Metadata = map[string]string{"a": "1", "b": "2", "c": "3", "d": "4"}
+	first.Tasks[0].RunAt = now().Add(time.Hour)
+	want := fingerprintOf(t, keyed(first))
+	for name, change := range map[string]func(*application.SubmitTasksInput){
+		"again": func(*application.SubmitTasksInput) {},
+		"trace": func(in *application.SubmitTasksInput) {
+			in.Tasks[0].TraceParent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+		},
+		"zone": func(in *application.SubmitTasksInput) {
+			in.Tasks[0].RunAt = in.Tasks[0].RunAt.In(time.FixedZone("", 7200))
+		},
+		"key": func(in *application.SubmitTasksInput) { in.Key = "k-2" },
+	} {
+		in := keyed(first)
+		in.Tasks = slices.Clone(first.Tasks)
+		change(&in)
+		if fingerprintOf(t, in) != want {
+			t.Errorf("%s: the repeat is taken for another request", name)
+		}
+	}
+}
