@@ -2,6 +2,7 @@ package application
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -60,6 +61,14 @@ func NewExplainTask(tasks TaskRepository, queues QueueRepository, queue Queue, c
 // Run explains the task, or returns domain.ErrTaskNotFound. There is always at
 // least one reason.
 func (uc *ExplainTask) Run(ctx context.Context, id domain.TaskID) (Explained, error) {
+	e, err := uc.look(ctx, id)
+	if errors.Is(err, domain.ErrQueueNotFound) { // the task has ended meanwhile, as the queue's last
+		e, err = uc.look(ctx, id)
+	}
+	return e, err
+}
+
+func (uc *ExplainTask) look(ctx context.Context, id domain.TaskID) (Explained, error) {
 	t, err := uc.tasks.Get(ctx, id)
 	if err != nil {
 		return Explained{}, fmt.Errorf("get task %s: %w", id, err)
