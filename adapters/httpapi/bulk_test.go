@@ -1,0 +1,108 @@
+package httpapi_test
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/millrace/millrace/domain"
+)
+
+func TestBulk_ShowsItsFilterAndItsProgress(t *testing.T) {
+	for name, open := range map[string]func(*testing.T) stores{"SQLite": openStores, "PostgreSQL": openServers} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newServiceOn(t, open(t))
+			for _, c := range []struct{ filter, shown string }{
+				{`{}`, `{}`},
+				{`{"status":["pending","failed","pending"],"queue":["b","a"]}`, `{"status":["failed","pending"],"queue":["a","b"]}`},
+				{`{"created_from":"2026-01-15T01:00:00+01:00","created_before":"2026-01-16T00:00:00.5Z","finished_from":"2026-01-15T00:00:00Z","finished_before":"2026-01-16T00:00:00Z"}`,
+					`{"created_from":"2026-01-15T00:00:00.000000Z","created_before":"2026-01-16T00:00:00.500000Z","finished_from":"2026-01-15T00:00:00.000000Z","finished_before":"2026-01-16T00:00:00.000000Z"}`},
+				{`{"metadata":{"a":"é\u0001","b":""},"text":"%\\'"}`, `{"metadata":{"a":"é\u0001","b":""},"text":"%\\'"}`},
+			} {
+				begun := s.call(http.MethodPost, "/tasks/bulk", `{"action":"cancel","filter":`+c.filter+`}`)
+				if begun.status != http.StatusAccepted || !strings.Contains(begun.body, `"filter":`+c.shown+`,"status":"running","changed":0,"skipped":0,`) {
+					t.Errorf("%s: %d %s", c.filter, begun.status, begun.body)
+				}
+				if now := s.call(http.MethodGet, begun.header.Get("Location"), ""); now.body != begun.body {
+					t.Errorf("GET answers %s, POST %s", now.body, begun.body)
+				}
+			}
+			s.doBulks()
+
+			cancelable, done := s.add(pending), s.add(completed(""))
+			id := s.bulk(`{"action":"cancel","filter":{"queue":["default"]}}`)
+			late := s.add(pending) // after the request: not meant
+			s.doBulks()
+			b := s.call(http.MethodGet, "/bulk/"+id, "").fields(t)
+			if b["status"] != "done" || b["changed"] != 1.0 || b["skipped"] != 1.0 || b["done_at"] != b["updated_at"] || b["done_at"] == nil {
+				t.Errorf("%v", b)
+			}
+			for id, want := range map[string]string{cancelable: "canceled", done: "completed", late: "pending"} {
+				if got := s.call(http.MethodGet, "/tasks/"+id, "").fields(t)["status"]; got != want {
+					t.Errorf("a task is %s, want %s", got, want)
+				}
+			}
+		})
+	}
+}
+
+func TestBulk_ADryRunOnlyCounts(t *testing.T) {
+	s := newService(t)
+	s.add(pending)
+	s.add(completed(""))
+	for filter, want := range map[string]float64{`{}`: 2, `{"status":["pending"]}`: 1, `{"text":"nothing"}`: 0} {
+		a := s.call(http.MethodPost, "/tasks/bulk", `{"action":"stop","filter":`+filter+`,"dry_run":true}`)
+		if diff := cmp.Diff(map[string]any{"matched": want, "exact": true}, a.fields(t)); a.status != http.StatusOK || diff != "" {
+			t.Errorf("%s: %d %s", filter, a.status, diff)
+		}
+	}
+	s.doBulks()
+	if n := len(s.follow("?status=canceled")); n != 0 {
+		t.Errorf("%d tasks were canceled", n)
+	}
+}
+
+func TestBulk_NamesWhatIsWrong(t *testing.T) {
+	s := newService(t)
+	names := strings.TrimSuffix(strings.Repeat(`"q",`, 100), ",")
+	for i := range 101 {
+		names += fmt.Sprintf(`,"q%d"`, i)
+	}
+	for body, detail := range map[string]string{
+		`{}`:                                                         "action: is required; filter: is required",
+		`{"action":"cancel"}`:                                        "filter: is required",
+		`{"filter":{}}`:                                              "action: is required",
+		`{"action":"cancel","filter":null}`:                          "filter: must be an object, not null",
+		`{"action":"cancel","filter":[]}`:                            "filter: must be an object, not an array",
+		`{"action":"delete","filter":{}}`:                            `action: "delete" is not an action`,
+		`{"action":"","filter":{}}`:                                  `action: "" is not an action`,
+		`{"action":null,"filter":{}}`:                                "action: must be a string, not null",
+		`{"action":"cancel","filter":{},"dry_run":1}`:                "dry_run: must be true or false, not a number",
+		`{"action":"cancel","filter":{},"dryrun":true}`:              "dryrun: is not a known field",
+		`{"action":"cancel","filter":{"state":["failed"]}}`:          "filter/state: is not a known field",
+		`{"action":"cancel","filter":{"status":"failed"}}`:           "filter/status: must be an array, not a string",
+		`{"action":"cancel","filter":{"status":[]}}`:                 "filter/status: must not be empty",
+		`{"action":"cancel","filter":{"status":["pending","done"]}}`: `filter/status/1: "done" is not a status`,
+		`{"action":"cancel","filter":{"status":[null]}}`:             "filter/status/0: must be a string, not null",
+		`{"action":"cancel","filter":{"queue":[]}}`:                  "filter/queue: must not be empty",
+		`{"action":"cancel","filter":{"queue":["a","B"]}}`:           `filter/queue/1: "B" is not the name of a queue`,
+		`{"action":"cancel","filter":{"queue":[` + names + `]}}`:     "filter/queue: must be at most 100 queues, not 102",
+		`{"action":"cancel","filter":{"metadata":{}}}`:               "filter/metadata: must not be empty",
+		`{"action":"cancel","filter":{"metadata":{"a":1}}}`:          "filter/metadata/a: must be a string, not a number",
+		`{"action":"cancel","filter":{"metadata":{"a b":""}}}`:       `filter/metadata: "a b" is not a key`,
+		`{"action":"cancel","filter":{"text":""}}`:                   "filter/text: must not be empty",
+		`{"action":"cancel","filter":{"text":"\u0000"}}`:             "filter/text: must be UTF-8 without the NUL",
+		`{"action":"cancel","filter":{"created_from":"x"}}`:          "filter/created_from: must be a time as in RFC 3339",
+		`{"action":"cancel","filter":{"created_from":null}}`:         "filter/created_from: must be a time as in RFC 3339, not null",
+		`{"action":"x","filter":{"status":[],"text":"\u0000"}}`:      `action: "x" is not an action; one of cancel, stop, retry is; filter/status: must not be empty: what does not matter is left out; filter/text: `,
+	} {
+		wantProblem(t, s.call(http.MethodPost, "/tasks/bulk", body), http.StatusUnprocessableEntity, "invalid", detail)
+	}
+	wantProblem(t, s.call(http.MethodGet, "/bulk/"+domain.NewTaskID(time.Now()).String(), ""), http.StatusNotFound, "not_found", "bulk action not found")
+	wantProblem(t, s.call(http.MethodGet, "/bulk/42", ""), http.StatusBadRequest, "malformed", "is not a UUID")
+}
