@@ -51,11 +51,14 @@ type submission struct {
 // single is a submission of a task of which nothing is said but its message.
 func single(message string) *submission { return &submission{wishes: []wish{{Message: message}}} }
 
+// keyOf is the key of the submission of that name.
+func keyOf(name string) string { return strings.NewReplacer(" ", "-", ",", "").Replace(name) }
+
 // draw makes up what a client asks for, which it has named.
 func (l *load) draw(name string, r *rand.Rand) *submission {
 	s := &submission{batch: r.IntN(100) < 3}
 	if s.batch && r.IntN(2) == 0 || !s.batch && r.IntN(100) < 20 {
-		s.key = name
+		s.key = keyOf(name)
 	}
 	if !s.batch {
 		s.wishes = []wish{l.wish(name, drawQueue(r), r)}
@@ -110,7 +113,7 @@ func (l *load) submitAny(name string, r *rand.Rand, patience time.Duration) {
 
 // submit sends the submission. With a key it sends it again, through any of the
 // APIs, until there is an answer or the client has had enough; and then, perhaps,
-// once more.
+// once more. It reports whether it was answered with success.
 func (l *load) submit(s *submission, r *rand.Rand, patience time.Duration) bool {
 	l.mu.Lock()
 	if s.sent.IsZero() {
@@ -127,8 +130,12 @@ func (l *load) submit(s *submission, r *rand.Rand, patience time.Duration) bool 
 		if n > 1 {
 			l.halted(time.Duration(20+r.IntN(300)) * time.Millisecond) // and it goes on: it wants to know
 		}
-		if !l.send(s, r, patience) {
+		switch l.send(s, r, patience) {
+		case http.StatusCreated:
+		case 0, http.StatusServiceUnavailable:
 			continue
+		default:
+			return false
 		}
 		if n > 1 {
 			l.record(s.operations(begun)...)
@@ -180,15 +187,15 @@ func (s *submission) what() string {
 	return what
 }
 
-// send sends the submission once; false if there was no answer that says what became of it.
-func (l *load) send(s *submission, r *rand.Rand, patience time.Duration) bool {
+// send sends the submission once and returns the status of the answer.
+func (l *load) send(s *submission, r *rand.Rand, patience time.Duration) int {
 	start := l.since()
 	a := l.call(r, patience, s.request(r))
 	end := l.since()
 	l.count(s.what(), a)
 	if a.status != http.StatusCreated {
 		l.expect(a, s.what(), http.StatusServiceUnavailable)
-		return false
+		return a.status
 	}
 	tasks := a.Tasks
 	if !s.batch {
@@ -212,7 +219,7 @@ func (l *load) send(s *submission, r *rand.Rand, patience time.Duration) bool {
 	}
 	l.accept(s, tasks, ids, replayed)
 	l.record(ops...)
-	return true
+	return a.status
 }
 
 // accept notes the tasks of a submission that was answered with success.
@@ -273,7 +280,7 @@ func (l *load) submitWrong(name string, r *rand.Rand, patience time.Duration) {
 	if reuse {
 		wrong.key = used.key
 	} else if r.IntN(2) == 0 {
-		wrong.key = name
+		wrong.key = keyOf(name)
 	}
 	for i := range 2 + r.IntN(19) {
 		wrong.wishes = append(wrong.wishes, l.wish(fmt.Sprintf("%s, item %d", name, i), drawQueue(r), r))
