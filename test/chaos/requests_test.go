@@ -99,7 +99,7 @@ func (l *load) list(r *rand.Rand, patience time.Duration) {
 		and("status", string(want), func(t shown) bool { return t.Status == string(want) })
 	}
 	if r.IntN(2) == 0 {
-		queue := drawQueue(r)
+		queue := wish{Queue: drawQueue(r)}.queue()
 		and("queue", queue, func(t shown) bool { return t.Queue == queue })
 	}
 	if r.IntN(2) == 0 {

@@ -144,7 +144,7 @@ func (r *run) checkStarts(p *report, lives []life) {
 type storedBulk struct {
 	id, action, group string
 	changed           int
-	done              time.Time
+	done              time.Time // its last change was committed
 }
 
 // awaitBulks waits until every action on many tasks is done, and notes that for
@@ -173,7 +173,7 @@ func (r *run) checkBulks(p *report) {
 	said, done := map[sum]int{}, map[sum]int{}
 	for _, b := range rows(r.t, r.direct, func(row *sql.Rows, b *storedBulk) error {
 		return row.Scan(&b.id, &b.action, &b.group, &b.changed, &b.done)
-	}, `SELECT id, action, substring(filter::text FROM 'group-[0-9]+'), changed, coalesce(done_at, now()) FROM bulks`) {
+	}, `SELECT id, action, substring(filter::text FROM 'group-[0-9]+'), changed, pg_xact_commit_timestamp(xmin) FROM bulks`) {
 		stored[b.id] = b
 		said[sum{b.action, b.group}] += b.changed
 		p.Bulks++
@@ -239,9 +239,9 @@ func (r *run) checkReach(p *report, stored map[string]storedBulk) {
 			continue
 		}
 		for _, a := range byGroup[b.group] {
-			if a.at.Before(b.sent.Add(-2*agreed)) && first[a.id].After(s.done.Add(2*agreed)) {
-				missed.add("task %s, %q, was accepted at %s and waited until %s, though %s was canceled from %s to %s",
-					a.id, a.key, a.at, first[a.id], b.group, b.sent, s.done)
+			if a.at.Before(b.sent.Add(-2*agreed)) && first[a.id].After(s.done) {
+				missed.add("task %s, %q, was accepted at %s and waited until %s, though action %s canceled %s from %s to %s",
+					a.id, a.key, a.at, first[a.id], b.id, b.group, b.sent, s.done)
 			}
 		}
 	}
