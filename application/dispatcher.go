@@ -12,6 +12,7 @@ import (
 // How often the dispatcher looks, and how much it takes at a time.
 const (
 	dueEvery      = 500 * time.Millisecond
+	dueGather     = 100 * time.Millisecond // many that are due one by one cost few sweeps
 	strandedEvery = 3 * time.Second
 	// Often enough that a rescue that just misses one sweep is done 5 s after the lease has lapsed.
 	abandonedEvery = 4 * time.Second
@@ -109,8 +110,9 @@ func (d *Dispatcher) dueLoop(ctx context.Context) {
 	}
 }
 
-// due sweeps if there is anything to sweep; otherwise it returns when there will be,
-// zero for not at all.
+// due sweeps if there is anything to sweep, and returns when there will be more,
+// zero if that is not known. What is left over by the sweep is another's, or cannot
+// be read: no reason to look again at once.
 func (d *Dispatcher) due(ctx context.Context) (time.Time, error) {
 	next, ok, err := d.dispatch.NextDue(ctx)
 	if err != nil || !ok {
@@ -119,7 +121,18 @@ func (d *Dispatcher) due(ctx context.Context) (time.Time, error) {
 	if next.After(d.clock.Now()) {
 		return next, nil
 	}
-	return time.Time{}, d.Due(ctx)
+	if err := d.Due(ctx); err != nil {
+		return time.Time{}, err
+	}
+	next, ok, err = d.dispatch.NextDue(ctx)
+	now := d.clock.Now()
+	switch {
+	case err != nil || !ok || !next.After(now):
+		return time.Time{}, err
+	case next.Before(now.Add(dueGather)):
+		return now.Add(dueGather), nil
+	}
+	return next, nil
 }
 
 // Due pushes the tasks whose time has come: what was delayed, retries, and whatever

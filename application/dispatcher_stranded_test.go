@@ -143,3 +143,40 @@ func TestDispatcher_TellsThatTheQueueCannotBeAsked(t *testing.T) {
 		runFor(t, p, strandedEvery)
 	})
 }
+
+// Each list is first in, first out, and no other: what was lost from one is found
+// whatever the others have.
+func TestDispatcher_JudgesEachListByItsOwnEntries(t *testing.T) {
+	const twice = strandedGrace + strandedEvery
+	lost, deep := sight{candidates: true}, sight{candidates: true, oldest: time.Minute}
+	urgent := application.List{Queue: domain.DefaultQueue, Priority: 9}
+	mail := application.List{Queue: "mail"}
+
+	got := listSweepsFor(t, map[application.List][]sight{
+		defaultList: {lost, lost, lost},
+		urgent:      {deep, deep, deep},
+		mail:        {{}, lost, lost}, // found by the second sweep first
+	})
+
+	alike(t, "took as stranded what is older than", got, map[application.List][]time.Duration{
+		defaultList: {0, twice, twice},
+		urgent:      {0, time.Minute + twice, time.Minute + twice},
+		mail:        {0, 0, twice},
+	})
+}
+
+func TestDispatcher_RefillTellsThatTheStoreIsAway(t *testing.T) {
+	for name, expect := range map[string]func(*ports){
+		"TheLists": func(p *ports) { p.dispatch.EXPECT().QueuedBefore(anyArg, anyArg).Return(nil, domain.ErrUnavailable) },
+		"OneOfThem": func(p *ports) {
+			p.dispatch.EXPECT().QueuedBefore(anyArg, anyArg).Return([]application.List{defaultList, {Queue: "mail"}}, nil)
+			p.dispatch.EXPECT().Stranded(anyArg, defaultList, anyArg, anyArg).Return(application.Swept{}, domain.ErrUnavailable)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPorts(t)
+			expect(p)
+			wantError(t, newDispatcher(p).Refill(t.Context()), domain.ErrUnavailable)
+		})
+	}
+}
