@@ -69,10 +69,12 @@ const (
 		SELECT queue, priority FROM heads WHERE queued_at < $1::timestamptz`
 	headSQL = "SELECT t.queue, t.priority, t.queued_at FROM tasks AS t WHERE " + queued
 
-	forgetKeysSQL = `DELETE FROM idempotency_keys AS k USING (
+	// MATERIALIZED: as part of a join it could be asked again, and go past its limit.
+	forgetKeysSQL = `WITH expired AS MATERIALIZED (
 			SELECT owner, key FROM idempotency_keys WHERE expires_at <= $1::timestamptz
 			ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED
-		) AS expired
+		)
+		DELETE FROM idempotency_keys AS k USING expired
 		WHERE k.owner = expired.owner AND k.key = expired.key`
 )
 

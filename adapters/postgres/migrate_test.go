@@ -89,6 +89,9 @@ func TestSchema_RepeatsTheInvariants(t *testing.T) {
 	for constraint, change := range map[string]string{
 		"tasks_status_known":                         "status = 'paused', queued_at = NULL",
 		"tasks_message_not_empty":                    "message = ''",
+		"tasks_queue_named":                          "queue = '-a'",
+		"tasks_priority_in_range":                    "priority = 10",
+		"tasks_timeout_in_range":                     "timeout = 0",
 		"tasks_counters_in_range":                    "max_attempts = 0",
 		"tasks_failures_and_rescues_within_attempts": "failures = 1",
 		"tasks_updated_after_created":                "updated_at = created_at - interval '1 microsecond'",
@@ -107,6 +110,15 @@ func TestSchema_RepeatsTheInvariants(t *testing.T) {
 		_, err := db.x.Exec("UPDATE tasks SET "+change+" WHERE id = $1", task.ID().String())
 		if err == nil || !strings.Contains(err.Error(), notAsked) {
 			t.Errorf("%s: %v, want %s", change, err, notAsked)
+		}
+	}
+	for _, x := range []struct{ constraint, settings string }{
+		{"queues_named", "'A', false"}, {"queues_named", "'" + strings.Repeat("a", 65) + "', false"}, {"queues_named", "E'a\n', false"},
+		{"queues_limits_in_range", "'q', false, 0"}, {"queues_limits_in_range", "'q', false, 1, 0, 1"},
+		{"queues_rate_whole", "'q', false, 1, 1"}, {"queues_rate_whole", "'q', false, 1, NULL, 1"},
+	} {
+		if _, err := db.x.Exec("INSERT INTO queues VALUES (" + x.settings + ")"); err == nil || !strings.Contains(err.Error(), x.constraint) {
+			t.Errorf("%s: %v, want %s", x.settings, err, x.constraint)
 		}
 	}
 	for constraint, record := range map[string]string{
