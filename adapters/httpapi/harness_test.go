@@ -76,7 +76,7 @@ func newServiceOn(t *testing.T, on stores, change ...func(*httpapi.Config)) *ser
 		application.NamedProbe{Name: "queue", Probe: s.queue})
 	cfg := httpapi.Config{
 		ListenAddr: "127.0.0.1:0", MessageBytes: messageBytes,
-		DrainTime: 100 * time.Millisecond, ShutdownTimeout: 5 * time.Second, ReadTimeout: 300 * time.Millisecond,
+		DrainTime: 100 * time.Millisecond, ShutdownTimeout: 5 * time.Second, ReadTimeout: time.Minute,
 	}
 	for _, c := range change {
 		c(&cfg)

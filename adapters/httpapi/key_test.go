@@ -138,8 +138,12 @@ func TestKey_ManyAtOnceMakeOneTask(t *testing.T) {
 						return
 					}
 					a, err := c.SubmitTaskWithBodyWithResponse(t.Context(), &client.SubmitTaskParams{IdempotencyKey: &key}, "application/json", strings.NewReader(body))
-					if err != nil || a.JSON201 == nil {
-						t.Errorf("%v %s", err, a.Body)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					if a.JSON201 == nil {
+						t.Errorf("%s", a.Body)
 						return
 					}
 					ids <- a.JSON201.ID.String()

@@ -248,7 +248,7 @@ func TestFail_DoesNotLogAClientThatHungUp(t *testing.T) {
 }
 
 func TestDecode_ABodyThatDoesNotArriveIsATimeout(t *testing.T) {
-	s := newService(t)
+	s := newService(t, impatient)
 	conn, err := net.Dial("tcp", s.Listener.Addr().String())
 	if err != nil {
 		t.Fatal(err)

@@ -162,7 +162,7 @@ var answerScenes = map[string]scene{
 	"getQueue 404":           {prepare: func(_ *service, r *request) { r.values["name"] = "unheard-of" }},
 	"getProblem 404":         {prepare: func(_ *service, r *request) { r.values["code"] = "boredom" }},
 	"* 406":                  {prepare: accept("image/png")},
-	"* 408":                  {prepare: dawdle},
+	"* 408":                  {change: impatient, prepare: dawdle},
 	"* 409":                  {prepare: about(completed(""))},
 	"* 412":                  {prepare: func(_ *service, r *request) { r.header.Set("If-Match", `"7"`) }},
 	"* 413 message":          {prepare: body(`{"message": "` + strings.Repeat("x", 300000) + `"}`)},
@@ -237,6 +237,9 @@ func failing(err error) func(*service, *request) {
 		s.store.set(func(context.Context) error { return err })
 	}
 }
+
+// impatient is a server that a test can wait for.
+func impatient(cfg *httpapi.Config) { cfg.ReadTimeout = 300 * time.Millisecond }
 
 // dawdle lets the body never arrive.
 func dawdle(s *service, r *request) {
