@@ -146,8 +146,10 @@ func (q QueueState) Room(running int, now time.Time) Room {
 	return room
 }
 
-// clockSlack is more than clocks of processes that share a store differ by.
-const clockSlack = time.Second
+// clockSlack is more than clocks of processes that share a store differ by, and
+// more than a claim takes from when it was sent: one that a slow connection has
+// delayed comes with a time that is long past, while others spend what there is.
+const clockSlack = time.Minute
 
 // tokens is how many tasks the rate lets start now, and how long it takes until
 // it is one more.
