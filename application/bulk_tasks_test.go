@@ -61,10 +61,9 @@ func TestBulkTasks_RefusesWhatIsNoActionAndABadFilter(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			uc := bulkTasks(newPorts(t)) // no call of a port is expected
 			_, err := uc.Run(t.Context(), c.in)
-			wantCode(t, err, domain.CodeInvalid)
 			_, _, countErr := uc.Count(t.Context(), c.in)
 			for _, err := range []error{err, countErr, uc.Check(c.in)} {
-				alike(t, "fields", fieldsOf(err), c.fields)
+				wantInvalid(t, err, c.fields...)
 			}
 		})
 	}
@@ -108,7 +107,7 @@ func TestParseBulkID(t *testing.T) {
 	}
 	for _, s := range []string{"", "x", text + "0", "{" + text + "}"} {
 		_, err := application.ParseBulkID(s)
-		wantCode(t, err, domain.CodeInvalid)
+		wantInvalid(t, err, "id")
 	}
 }
 

@@ -3,6 +3,7 @@ package application_test
 import (
 	"context"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/millrace/millrace/application"
@@ -102,4 +103,74 @@ func TestListTasks_SaysThatTheStoreIsAway(t *testing.T) {
 	_, err := application.NewListTasks(p.search).Run(t.Context(), application.TaskQuery{})
 
 	wantError(t, err, domain.ErrUnavailable)
+}
+
+func TestListTasks_LooksAtFewerTasksIfItMustReadThem(t *testing.T) {
+	for text, window := range map[string]int{"": application.SearchWindow, "hello": application.TextWindow} {
+		p := newPorts(t)
+		p.search.EXPECT().List(anyArg, anyArg).DoAndReturn(func(_ context.Context, q application.TaskQuery) (application.TaskList, error) {
+			same(t, "window", q.Window, window)
+			return application.TaskList{}, nil
+		})
+
+		page, err := application.NewListTasks(p.search).Run(t.Context(), application.TaskQuery{TaskFilter: application.TaskFilter{Text: text}})
+
+		must(t, err)
+		same(t, "the window of a page that is the last", page.Window, 0)
+	}
+}
+
+func TestListTasks_SaysWhereTheSearchStoppedAndThatItDid(t *testing.T) {
+	end := newTask(t).ID()
+	for name, c := range map[string]struct {
+		found  int
+		next   func(found []*domain.Task) domain.TaskID
+		window int
+	}{
+		"NothingFound":      {0, func([]*domain.Task) domain.TaskID { return end }, application.SearchWindow},
+		"LessThanAPage":     {2, func([]*domain.Task) domain.TaskID { return end }, application.SearchWindow},
+		"JustAPage":         {3, func([]*domain.Task) domain.TaskID { return end }, application.SearchWindow},
+		"MoreThanFitInPage": {4, func(found []*domain.Task) domain.TaskID { return found[2].ID() }, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, found := newPorts(t), tasksOf(t, c.found)
+			p.search.EXPECT().List(anyArg, anyArg).Return(application.TaskList{Tasks: found, End: end}, nil)
+
+			page, err := application.NewListTasks(p.search).Run(t.Context(), application.TaskQuery{Limit: 3})
+
+			must(t, err)
+			same(t, "next", page.Next, c.next(found))
+			same(t, "window", page.Window, c.window)
+			same(t, "tasks", len(page.Tasks), min(c.found, 3))
+		})
+	}
+}
+
+func TestListTasks_RefusesAFilterThatNoStoreCanLookFor(t *testing.T) {
+	queues := make([]domain.QueueName, application.MaxFilterQueues+1)
+	for field, filter := range map[string]application.TaskFilter{
+		"queue":    {Queues: queues},
+		"metadata": {Metadata: map[string]string{"a": "\x00"}},
+		"text":     {Text: "a\xff"},
+	} {
+		_, err := application.NewListTasks(newPorts(t).search).Run(t.Context(), application.TaskQuery{TaskFilter: filter})
+		wantInvalid(t, err, field)
+	}
+	for text, takes := range map[string]bool{
+		"": true,
+		strings.Repeat("x", application.MaxFilterText):   true,
+		strings.Repeat("x", application.MaxFilterText+1): false,
+		"a\x00b": false,
+	} {
+		p := newPorts(t)
+		if takes {
+			p.search.EXPECT().List(anyArg, anyArg).Return(application.TaskList{}, nil)
+		}
+		_, err := application.NewListTasks(p.search).Run(t.Context(), application.TaskQuery{TaskFilter: application.TaskFilter{Text: text}})
+		if takes {
+			must(t, err)
+		} else {
+			wantInvalid(t, err, "text")
+		}
+	}
 }

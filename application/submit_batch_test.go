@@ -22,12 +22,14 @@ func batch(messages ...string) application.SubmitTasksInput {
 	return in
 }
 
-// fieldsOf names the fields that an error is about.
-func fieldsOf(err error) (fields []string) {
-	for _, f := range domain.Public(err).Fields {
-		fields = append(fields, f.Field)
+// wantInvalid fails the test unless err is about these fields, in that order.
+func wantInvalid(t *testing.T, err error, fields ...string) {
+	t.Helper()
+	var got []string
+	for _, f := range wantCode(t, err, domain.CodeInvalid).Fields {
+		got = append(got, f.Field)
 	}
-	return fields
+	alike(t, "fields", got, fields)
 }
 
 func TestSubmitTasks_StoresABatchAtOnceAndPushesItInOrder(t *testing.T) {
@@ -68,11 +70,7 @@ func TestSubmitTasks_RefusesABatchForAnyOfItsTasksAndNamesAllThatIsWrong(t *test
 
 	got, err := submitTasks(newPorts(t)).Run(t.Context(), in) // nothing is expected to be stored
 
-	wantCode(t, err, domain.CodeInvalid)
-	want := []string{"tasks/1/message", "tasks/1/priority", "tasks/2/message", "tasks/3/metadata", "tasks/4/delay"}
-	if fields := fieldsOf(err); !slices.Equal(fields, want) {
-		t.Errorf("wrong are %v, want %v", fields, want)
-	}
+	wantInvalid(t, err, "tasks/1/message", "tasks/1/priority", "tasks/2/message", "tasks/3/metadata", "tasks/4/delay")
 	same(t, "tasks", len(got.Tasks), 0)
 }
 
@@ -89,8 +87,7 @@ func TestSubmitTasks_TakesAsManyAsABatchMayHaveAndNoMore(t *testing.T) {
 			same(t, "tasks", len(got.Tasks), n)
 			continue
 		}
-		wantCode(t, err, domain.CodeInvalid)
-		alike(t, "fields", fieldsOf(err), []string{"tasks"})
+		wantInvalid(t, err, "tasks")
 	}
 }
 
@@ -100,14 +97,13 @@ func TestSubmitTasks_NamesEveryFieldOfASingleTaskThatIsWrong(t *testing.T) {
 
 	_, err := submitTasks(newPorts(t)).Run(t.Context(), in)
 
-	wantCode(t, err, domain.CodeInvalid)
-	alike(t, "fields", fieldsOf(err), []string{"message", "queue", "max_attempts"})
+	wantInvalid(t, err, "message", "queue", "max_attempts")
 }
 
 func TestSubmitTasks_ChecksWithoutStoring(t *testing.T) {
 	uc := submitTasks(newPorts(t))
 	must(t, uc.Check(one("good")))
-	alike(t, "fields", fieldsOf(uc.Check(batch("good", ""))), []string{"tasks/1/message"})
+	wantInvalid(t, uc.Check(batch("good", "")), "tasks/1/message")
 }
 
 func TestSubmitTasks_TakesTheSettingForATaskThatDoesNotSayHowOften(t *testing.T) {
@@ -213,7 +209,7 @@ func TestSubmitTasks_PassesOnWhyAKeyedRequestWasNotStoredAndPushesNothing(t *tes
 func TestSubmitTasks_RemembersNothingOfARequestThatIsRefused(t *testing.T) {
 	_, err := submitTasks(newPorts(t)).Run(t.Context(), keyed(one(""))) // no call of a port is expected
 
-	wantCode(t, err, domain.CodeInvalid)
+	wantInvalid(t, err, "message")
 }
 
 // fingerprintOf returns what the request is remembered by.

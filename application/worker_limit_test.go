@@ -249,7 +249,7 @@ func TestWorker_PutsBackOnAStopToTheHeadOfTheList(t *testing.T) {
 }
 
 func TestWorker_ARefusedEntryThatCannotBePutBackHoldsNothingUp(t *testing.T) {
-	onRig(t, func(t *testing.T, r *rig) {
+	onRig(t, func(_ *testing.T, r *rig) {
 		r.takes("mail", "other")
 		r.store.limit(domain.QueueState{Name: "mail", Paused: true})
 		r.queue.EXPECT().PutBack(anyArg, anyArg).Return(domain.ErrUnavailable).MinTimes(1)
