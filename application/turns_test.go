@@ -21,14 +21,14 @@ type mill struct {
 	t       *testing.T
 	now     time.Time
 	entries map[domain.QueueName]int
-	limits  map[domain.QueueName]Room
+	limits  map[domain.QueueName]leaves
 	taken   map[domain.QueueName]int
 	pulls   int
 	refused int
 }
 
-// Room is what a claim leaves in a limited queue.
-type Room struct {
+// leaves is the room that a claim leaves in a limited queue.
+type leaves struct {
 	domain.Room
 	more bool // the same room at each claim: the limit is far away
 }
@@ -36,7 +36,7 @@ type Room struct {
 func newMill(t *testing.T, queues ...QueueWeight) *mill {
 	return &mill{
 		turns: newTurns(queues), t: t, now: noon, entries: map[domain.QueueName]int{},
-		limits: map[domain.QueueName]Room{}, taken: map[domain.QueueName]int{},
+		limits: map[domain.QueueName]leaves{}, taken: map[domain.QueueName]int{},
 	}
 }
 
@@ -84,7 +84,7 @@ func (m *mill) claim(name domain.QueueName, entries []Entry) {
 	if !room.more {
 		l.Room.Tasks -= starts
 	}
-	m.limits[name] = Room{l.Room, room.more}
+	m.limits[name] = leaves{l.Room, room.more}
 	m.taken[name] += starts
 	m.refused += n - starts
 	m.entries[name] += n - starts
@@ -161,7 +161,7 @@ func TestTurns_OweNothingToAQueueThatWasEmptyOrClosed(t *testing.T) {
 			m.entries["a"] = endless
 			if closed {
 				m.entries["b"] = endless
-				m.limits["b"] = Room{Room: domain.Room{By: domain.LimitPaused, Again: 500 * time.Millisecond}}
+				m.limits["b"] = leaves{Room: domain.Room{By: domain.LimitPaused, Again: 500 * time.Millisecond}}
 			}
 			for range 1000 {
 				m.turn(1)
@@ -180,8 +180,8 @@ func TestTurns_OweNothingToAQueueThatWasEmptyOrClosed(t *testing.T) {
 
 // A limit that is far away must neither put the queue before others nor behind.
 func TestTurns_AreFairToQueuesWithALimit(t *testing.T) {
-	far := Room{Room: domain.Room{Tasks: 900, By: domain.LimitMaxRunning}, more: true}
-	for name, limits := range map[string]map[domain.QueueName]Room{
+	far := leaves{Room: domain.Room{Tasks: 900, By: domain.LimitMaxRunning}, more: true}
+	for name, limits := range map[string]map[domain.QueueName]leaves{
 		"OneLimited":  {"a": far},
 		"TheOther":    {"b": far},
 		"BothLimited": {"a": far, "b": far},
@@ -207,7 +207,7 @@ func TestTurns_AreFairToQueuesWithALimit(t *testing.T) {
 func TestTurns_AnEmptyQueueThatIsNotKnownToBeDoesNotHoldUpOneWithLittleRoom(t *testing.T) {
 	m := newMill(t, QueueWeight{"a", 100}, QueueWeight{"b", 1})
 	m.entries["b"] = endless
-	m.limits["b"] = Room{Room: domain.Room{Tasks: 1, By: domain.LimitMaxRunning}, more: true}
+	m.limits["b"] = leaves{Room: domain.Room{Tasks: 1, By: domain.LimitMaxRunning}, more: true}
 	for range 20 {
 		m.turn(10)
 	}
@@ -219,7 +219,7 @@ func TestTurns_AnEmptyQueueThatIsNotKnownToBeDoesNotHoldUpOneWithLittleRoom(t *t
 func TestTurns_PullFromALimitedQueueNoMoreThanItHasRoomFor(t *testing.T) {
 	m := newMill(t, QueueWeight{"a", 1})
 	m.entries["a"] = endless
-	m.limits["a"] = Room{Room: domain.Room{Tasks: 25, By: domain.LimitRate, Again: 40 * time.Millisecond}}
+	m.limits["a"] = leaves{Room: domain.Room{Tasks: 25, By: domain.LimitRate, Again: 40 * time.Millisecond}}
 	var took []int
 	for range 4 {
 		_, n := m.turn(10)
