@@ -110,7 +110,11 @@ func TestStep_PassesOverAnActionThatSomebodyElseIsAt(t *testing.T) {
 		}
 		done <- err
 	}()
-	<-busy
+	select {
+	case <-busy:
+	case err := <-done:
+		t.Fatalf("the oldest action was not taken: %v", err)
+	}
 	if b, _, found, err := bulks.Step(t.Context(), cancelStep()); !found || b.ID != second.ID || err != nil {
 		t.Errorf("stepped %s, found %v, %v; want the other action", b.ID, found, err)
 	}
