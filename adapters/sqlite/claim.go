@@ -35,21 +35,18 @@ func (r *TaskRepository) Claim(ctx context.Context, c application.ClaimRequest) 
 // claim takes the tasks one by one. A row that cannot be read is left out, for a
 // sweep to name it: it must not keep the rest from being claimed.
 func (tx *tx) claim(c application.ClaimRequest) (application.Claimed, error) {
+	waiting, err := tx.waiting(c.IDs)
+	if err != nil {
+		return application.Claimed{}, err
+	}
 	var claimed application.Claimed
-	gates, asked := map[domain.QueueName]*gate{}, make(map[domain.TaskID]bool, len(c.IDs))
+	gates := map[domain.QueueName]*gate{}
 	for _, id := range c.IDs {
-		if asked[id] {
+		row, ok := waiting[id]
+		if !ok {
 			continue
 		}
-		asked[id] = true
-		var row taskRow
-		found, err := tx.get(&row, selectQueued, taskID(id))
-		if err != nil {
-			return application.Claimed{}, err
-		}
-		if !found {
-			continue
-		}
+		delete(waiting, id) // an id that is given twice is claimed or refused once
 		g, ok := gates[row.Queue]
 		if !ok {
 			if g, err = tx.gate(row.Queue, c.Now); err != nil {
@@ -78,6 +75,23 @@ func (tx *tx) claim(c application.ClaimRequest) (application.Claimed, error) {
 	}
 	slices.SortFunc(claimed.Limited, func(a, b application.LimitedQueue) int { return strings.Compare(string(a.Name), string(b.Name)) })
 	return claimed, nil
+}
+
+// waiting are those of the tasks that are worth trying to claim.
+func (tx *tx) waiting(ids []domain.TaskID) (map[domain.TaskID]*taskRow, error) {
+	list, err := listOf(ids)
+	if err != nil {
+		return nil, err
+	}
+	var rows []*taskRow
+	if err := tx.all(&rows, selectQueued, list); err != nil {
+		return nil, err
+	}
+	byID := make(map[domain.TaskID]*taskRow, len(rows))
+	for _, row := range rows {
+		byID[domain.TaskID(row.ID)] = row
+	}
+	return byID, nil
 }
 
 // gate is what a claim knows of a queue.

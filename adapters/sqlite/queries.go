@@ -20,7 +20,8 @@ const (
 	selectTask    = `SELECT ` + taskColumns + ` FROM tasks WHERE id = ?`
 	selectVersion = `SELECT version FROM tasks WHERE id = ?`
 	// Worth loading for a claim; whether it can be claimed the domain says.
-	selectQueued = `SELECT ` + taskColumns + ` FROM tasks WHERE id = ? AND status = 'pending' AND queued_at IS NOT NULL`
+	selectQueued = `SELECT ` + taskColumns + ` FROM tasks INDEXED BY sqlite_autoindex_tasks_1
+		WHERE id IN (SELECT unhex(value) FROM json_each(?)) AND status = 'pending' AND queued_at IS NOT NULL`
 
 	selectKey = `SELECT fingerprint, task_ids FROM idempotency_keys WHERE owner = ? AND key = ? AND expires_at > ?`
 	upsertKey = `INSERT INTO idempotency_keys (owner, key, fingerprint, task_ids, expires_at)
