@@ -166,7 +166,8 @@ type strandedMemory map[List]time.Time
 // out, so what was marked before the oldest entry still in it, less a grace, is
 // no longer there. It may just have been pulled, so only what two sweeps running
 // have found counts: a mark that is older than both bounds and still stands. What
-// is put back goes to the head, so an older mark never stands behind a younger one.
+// is put back goes to the head, so that an older mark stands behind a younger one
+// only where two workers put back across each other; one needless entry comes of it.
 func (d *Dispatcher) stranded(ctx context.Context, last strandedMemory) error {
 	now := d.clock.Now()
 	bounds, err := d.strandedBounds(ctx, now.Add(-strandedGrace))
