@@ -177,21 +177,21 @@ func reaches(from state, to observation) bool {
 // have done to it.
 func (l *load) withBulks() []operation {
 	all := slices.Clone(l.history)
-	tasks := map[string][]string{}
-	for _, s := range l.submissions {
-		for _, w := range s.wishes {
-			if w.group() != "" && !s.wrong {
-				tasks[w.group()] = append(tasks[w.group()], w.Message)
-			}
-		}
-	}
 	for _, b := range l.bulks {
 		op := operation{kind: opCancel, start: b.start, by: b.ended, unknown: true}
 		if b.action == "retry" {
 			op.kind = opReopen
 		}
-		for _, op.key = range tasks[b.group] {
-			all = append(all, op)
+		for _, s := range l.submissions {
+			if s.wrong || b.ended > 0 && s.sent.Sub(l.begun).Nanoseconds() > b.ended {
+				continue
+			}
+			for _, w := range s.wishes {
+				if b.means(w.group()) {
+					op.key = w.Message
+					all = append(all, op)
+				}
+			}
 		}
 	}
 	return all

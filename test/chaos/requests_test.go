@@ -12,12 +12,15 @@ import (
 // bulk is an action on all tasks of a group that a client has asked for.
 type bulk struct {
 	action string
-	group  string
+	group  string // empty: of all groups
 	sent   time.Time
 	start  int64  // by the clock of the load
 	id     string // empty: there was no answer that says whether it was accepted
-	ended  int64  // it was done by then; 0: not known
+	ended  int64  // it was done, and seen to be, by then; 0: not known
 }
+
+// means reports whether the action is about the tasks of a group.
+func (b *bulk) means(group string) bool { return group != "" && (b.group == "" || b.group == group) }
 
 // groupLasts is how long tasks go to the same group.
 const groupLasts = 2 * time.Second
@@ -35,8 +38,11 @@ func (l *load) bulk(r *rand.Rand, patience time.Duration) {
 		b.action, only = "retry", "failed"
 	}
 	filter := fmt.Sprintf(`{"metadata":{"group":%q}}`, b.group)
+	if r.IntN(8) == 0 { // many steps
+		b.group, filter = "", `{"metadata":{"kind":"grouped"}}`
+	}
 	if r.IntN(2) == 0 { // which makes no difference to what is changed
-		filter = fmt.Sprintf(`{"metadata":{"kind":"grouped","group":%q},"status":[%q]}`, b.group, only)
+		filter = strings.TrimSuffix(filter, "}") + fmt.Sprintf(`,"status":[%q]}`, only)
 	}
 	what := fmt.Sprintf(`{"action":%q,"filter":%s,"dry_run":%t}`, b.action, filter, r.IntN(5) == 0)
 	dry := strings.HasSuffix(what, "true}")

@@ -82,12 +82,12 @@ func (l *load) wish(message, queue string, r *rand.Rand) wish {
 	if r.IntN(4) == 0 {
 		w.Priority = r.IntN(10)
 	}
-	short := r.IntN(100) < 6 // for some of the workers
+	short := r.IntN(100) < 10 // for some of the workers
 	if short {
-		w.Timeout, w.MaxAttempts = float64(100+r.IntN(500))/1000, 1+r.IntN(2)
+		w.Timeout, w.MaxAttempts = float64(100+r.IntN(300))/1000, 1+r.IntN(2)
 	}
 	switch what := r.IntN(100); {
-	case short || what < 12:
+	case short || what < 10:
 		w.Metadata = map[string]string{"group": l.group(0), "kind": "grouped"}
 	case what < 25:
 		w.Metadata = map[string]string{"kind": "alone"}
