@@ -31,7 +31,7 @@ const (
 var unlimited = []string{"default", "mail"}
 
 // takesAll is what QUEUES of every worker says.
-const takesAll = "default=4,mail,few,rated,toggled"
+const takesAll = "default=8,mail=2,few,rated,toggled"
 
 func drawQueue(r *rand.Rand) string {
 	switch what := r.IntN(100); {

@@ -103,13 +103,13 @@ func (l *load) run(client int, rate float64, r *rand.Rand) {
 		// Some clients give up long before a call of the service does.
 		patience := time.Duration(1+r.IntN(8)) * time.Second
 		switch what := r.IntN(100); {
-		case what < 42:
+		case what < 36:
 			l.submitAny(fmt.Sprintf("client %d, task %d", client, n), r, patience)
-		case what < 45:
+		case what < 39:
 			l.replay(r, patience)
-		case what < 47:
+		case what < 41:
 			l.submitWrong(fmt.Sprintf("client %d, task %d", client, n), r, patience)
-		case what < 66:
+		case what < 63:
 			l.about(r, l.cancel, patience)
 		case what < 85:
 			l.about(r, l.get, patience)
