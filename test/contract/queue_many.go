@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -33,12 +34,13 @@ func queueAnyOrder(queues []domain.QueueName, most int, wait time.Duration) appl
 // wait, while entries come in.
 func queueStopsLoseNothing(t *testing.T, q application.Queue) {
 	queues, all := queueMany(2000)
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	var (
 		mu      sync.Mutex
 		got     []application.Entry
 		stopped int
+		pushed  atomic.Bool
 	)
 	var pullers sync.WaitGroup
 	for i := range 4 {
@@ -48,7 +50,13 @@ func queueStopsLoseNothing(t *testing.T, q application.Queue) {
 		}
 		pullers.Go(func() {
 			for ctx.Err() == nil {
-				pull, stop := context.WithTimeout(ctx, rand.N(4*time.Millisecond))
+				limit := rand.N(4 * time.Millisecond)
+				if pushed.Load() { // the rest is fetched without haste
+					limit = 200 * time.Millisecond
+				} else if wait == 0 {
+					time.Sleep(rand.N(2 * time.Millisecond))
+				}
+				pull, stop := context.WithTimeout(ctx, limit)
 				entries, err := q.Pull(pull, queueAnyOrder(queues, 5, wait))
 				if err != nil && pull.Err() == nil {
 					t.Errorf("pull: %v", err)
@@ -73,6 +81,7 @@ func queueStopsLoseNothing(t *testing.T, q application.Queue) {
 		rest = rest[n:]
 		time.Sleep(rand.N(2 * time.Millisecond))
 	}
+	pushed.Store(true)
 	// What is still there now is enough for the pullers; they end when they have it.
 	pullers.Wait()
 	queueWantOnce(t, got, all)
