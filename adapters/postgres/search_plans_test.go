@@ -182,7 +182,7 @@ func wantBounded(t *testing.T, db *DB) {
 			inSearch(t, db, q, func(tx *sqlx.Tx, s *search) {
 				for _, columns := range []string{selectColumns + ", ", ""} { // of a page, of a bulk action
 					query, args := s.listSQL(columns)
-					c.want(t, costOf(t, tx, query, args), false)
+					c.want(t, costOf(t, tx, query, args), s.fewLive)
 				}
 			})
 		})
