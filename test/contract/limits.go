@@ -271,7 +271,7 @@ func limitChanging(t *testing.T, s Store) {
 }
 
 func limitManyWorkers(t *testing.T, s Store) {
-	const limit, count, claimers = 4, 150, 12
+	const limit, count, claimers = 4, 60, 12
 	workers := []domain.WorkerID{enlist(t, s), enlist(t, s), enlist(t, s)}
 	setQueue(t, s, "q", maxRunning(limit))
 	tasks := addMany(t, s, count, inQueue("q"))
