@@ -99,7 +99,8 @@ func TestBulk_NamesWhatIsWrong(t *testing.T) {
 		`{"action":"cancel","filter":{"text":"\u0000"}}`:             "filter/text: must be UTF-8 without the NUL",
 		`{"action":"cancel","filter":{"created_from":"x"}}`:          "filter/created_from: must be a time as in RFC 3339",
 		`{"action":"cancel","filter":{"created_from":null}}`:         "filter/created_from: must be a time as in RFC 3339, not null",
-		`{"action":"x","filter":{"status":[],"text":"\u0000"}}`:      `action: "x" is not an action; one of cancel, stop, retry is; filter/status: must not be empty: what does not matter is left out; filter/text: `,
+		`{"action":"cancel","filter":{"created_before":"0001-01-01T00:00:00Z","finished_before":"0001-01-01T00:00:00Z"}}`: "filter/created_before: must not be 0001-01-01T00:00:00Z, which stands for no time; filter/finished_before: ",
+		`{"action":"x","filter":{"status":[],"text":"\u0000"}}`:                                                           `action: "x" is not an action; one of cancel, stop, retry is; filter/status: must not be empty: what does not matter is left out; filter/text: `,
 	} {
 		wantProblem(t, s.call(http.MethodPost, "/tasks/bulk", body), http.StatusUnprocessableEntity, "invalid", detail)
 	}

@@ -60,11 +60,17 @@ func bodyFilter(in api.TaskFilter) (application.TaskFilter, []api.ProblemError) 
 			wrong = append(wrong, wrongField(at(name), "must not be empty: what does not matter is left out"))
 		}
 	}
+	moment := func(name string, t *time.Time) time.Time {
+		if t != nil && t.IsZero() {
+			wrong = append(wrong, wrongField(at(name), errNoTime.Error()))
+		}
+		return orZero(t)
+	}
 	f := application.TaskFilter{
-		CreatedFrom:    orZero(in.CreatedFrom),
-		CreatedBefore:  orZero(in.CreatedBefore),
-		FinishedFrom:   orZero(in.FinishedFrom),
-		FinishedBefore: orZero(in.FinishedBefore),
+		CreatedFrom:    moment("created_from", in.CreatedFrom),
+		CreatedBefore:  moment("created_before", in.CreatedBefore),
+		FinishedFrom:   moment("finished_from", in.FinishedFrom),
+		FinishedBefore: moment("finished_before", in.FinishedBefore),
 		Text:           orZero(in.Text),
 	}
 	if in.Status != nil {
@@ -152,6 +158,10 @@ func namesOf[T ~string](names []string, parse func(string) (T, error), wrong fun
 
 var errNotATime = errors.New("must be a time as in RFC 3339, such as 2026-01-15T09:30:00Z")
 
+// errNoTime: what a program sends that has no time must not become a filter that
+// lets everything through.
+var errNoTime = errors.New("must not be 0001-01-01T00:00:00Z, which stands for no time")
+
 // rfc3339 is the grammar of RFC 3339, section 5.6: time.Parse takes more than that.
 var rfc3339 = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-](?:[01]\d|2[0-3]):[0-5]\d)$`)
 
@@ -168,8 +178,11 @@ func timeOf(text *string, wrong func(int, error)) time.Time {
 		return time.Time{}
 	}
 	t, err := parseTime(*text)
-	if err != nil {
+	switch {
+	case err != nil:
 		wrong(0, err)
+	case t.IsZero():
+		wrong(0, errNoTime)
 	}
 	return t
 }

@@ -92,6 +92,9 @@ func FuzzIdempotencyKey(f *testing.F) {
 	}
 	quote := strings.NewReplacer(`\`, `\\`, `"`, `\"`)
 	f.Fuzz(func(t *testing.T, value string) {
+		if _, err := idempotencyKey(http.Header{headerKey: {value, value}}); err == nil {
+			t.Fatalf("%q was taken twice", value)
+		}
 		key, err := idempotencyKey(http.Header{headerKey: {value}})
 		if err != nil {
 			p, ok := errors.AsType[*problem](err)
@@ -115,8 +118,8 @@ func FuzzIdempotencyKey(f *testing.F) {
 func FuzzFilter(f *testing.F) {
 	for _, seed := range []string{
 		"", "status=failed,pending&status=failed", "queue=mail&queue=a.b,default", "created_from=2026-01-15T09:30:00.000001%2B01:00",
-		"created_before=2026-01-15T24:00:00Z", "finished_from=0001-01-01T00:00:00Z&finished_before=9999-12-31T23:59:59.999999999Z",
-		"metadata=a:b&metadata=c:&metadata=a:b", "metadata=a:b&metadata=a:c", "metadata=%00:%ff", "text=%ff", "text=a%26b%2Bc", "queue=A", "metadata=k:v:w,x",
+		"created_before=2026-01-15T24:00:00Z", "created_before=2026-01-15T09:30:00Z", "finished_from=2026-01-15T09:30:00Z&finished_before=9999-12-31T23:59:59.999999999Z",
+		"created_before=0001-01-01T00:00:00Z", "metadata=a:b&metadata=c:&metadata=a:b", "metadata=a:b&metadata=a:c", "metadata=%00:%ff", "text=%ff", "text=a%26b%2Bc", "queue=A", "metadata=k:v:w,x",
 	} {
 		f.Add(seed)
 	}

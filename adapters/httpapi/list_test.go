@@ -56,7 +56,7 @@ func TestList_Filters(t *testing.T) {
 				"created_from=" + created[1] + "&created_before=" + created[3]:            "cb",
 				"finished_from=" + finished:                                               "e",
 				"finished_before=" + finished:                                             "",
-				"finished_from=0001-01-01T00:00:00Z&finished_before=9999-12-31T23:59:59Z": "e",
+				"finished_from=0001-01-01T00:00:01Z&finished_before=9999-12-31T23:59:59Z": "e",
 				"status=completed,failed&created_from=" + created[0]:                      "e",
 				"queue=&metadata=&text=&created_from=":                                    "edcba",
 			} {
@@ -88,6 +88,7 @@ func TestList_NamesTheFilterThatIsWrong(t *testing.T) {
 		"created_before=2026-01-15T09:30:00+01:00":               "created_before: must be a time as in RFC 3339",
 		"finished_from=now":                                      "finished_from: must be a time as in RFC 3339",
 		"finished_before=2026-13-15T09:30:00Z":                   "finished_before: must be a time as in RFC 3339",
+		"created_before=0001-01-01T01:00:00%2B01:00":             "created_before: must not be 0001-01-01T00:00:00Z",
 		"finished_before=2026-01-15T09:30:00Z&finished_before=x": "finished_before: must be given once",
 		"metadata=customer":                                      `metadata: must be key:value, not "customer"`,
 		"metadata=:x":                                            `metadata: "" is not a key`,

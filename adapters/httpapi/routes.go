@@ -24,6 +24,8 @@ type handlers struct {
 	batches     places // under way
 	waiting     places // for the store
 	uploads     uploads
+	// Those of batches, which are among uploads too.
+	batchUploads uploads
 }
 
 var _ api.ServerInterface = (*handlers)(nil)
@@ -31,9 +33,15 @@ var _ api.ServerInterface = (*handlers)(nil)
 func newRouter(h *handlers) http.Handler {
 	r := bareRouter(h)
 	r.Handle("/docs/{asset:"+docsAssets+"}", docsUI).Methods(http.MethodGet)
+	// These are no ids: they take nothing but POST.
+	r.Path("/tasks/{action:batch|bulk}").MatcherFunc(func(r *http.Request, _ *mux.RouteMatch) bool { return r.Method != http.MethodPost }).
+		Name(noRoute).HandlerFunc(func(w http.ResponseWriter, req *http.Request) { h.otherMethod(w, req, r) })
 	api.HandlerWithOptions(h, api.GorillaServerOptions{BaseRouter: r, ErrorHandlerFunc: h.badParameter})
 	return h.outermost(r)
 }
+
+// noRoute is the name of a route that only refuses.
+const noRoute = "none"
 
 func newAdminRouter(h *handlers) http.Handler {
 	r := bareRouter(h)
@@ -125,7 +133,7 @@ func (h *handlers) otherMethod(w http.ResponseWriter, r *http.Request, router *m
 		probe := *r
 		probe.Method = method
 		var match mux.RouteMatch
-		if router.Match(&probe, &match) && match.MatchErr == nil {
+		if router.Match(&probe, &match) && match.MatchErr == nil && match.Route.GetName() != noRoute {
 			allow = append(allow, method)
 		}
 	}

@@ -53,6 +53,8 @@ func TestRouter_TellsTheMethodsOfEveryPath(t *testing.T) {
 	for path, want := range map[string]string{
 		"/tasks":               "GET, HEAD, OPTIONS, POST",
 		"/tasks/" + id:         "GET, HEAD, OPTIONS, PATCH",
+		"/tasks/batch":         "OPTIONS, POST",
+		"/tasks/bulk":          "OPTIONS, POST",
 		"/queues":              "GET, HEAD, OPTIONS",
 		"/queues/default":      "GET, HEAD, OPTIONS, PATCH",
 		"/":                    "GET, HEAD, OPTIONS",

@@ -40,7 +40,8 @@ func (h *handlers) SubmitTask(w http.ResponseWriter, r *http.Request, _ api.Subm
 
 // SubmitBatch is POST /tasks/batch.
 func (h *handlers) SubmitBatch(w http.ResponseWriter, r *http.Request, _ api.SubmitBatchParams) {
-	if !h.batches.take() {
+	// As with requests at large, one that only dribbles its body has to give way.
+	if !h.batches.take() && (!h.batchUploads.cutLongest() || !h.batches.takeSoon()) {
 		h.fail(w, r, overloaded.because("too many batches are under way; nothing was done"))
 		return
 	}
@@ -53,7 +54,10 @@ func (h *handlers) SubmitBatch(w http.ResponseWriter, r *http.Request, _ api.Sub
 	var body struct {
 		Tasks batch `json:"tasks"`
 	}
-	if err := h.decodeUpTo(h.batchLimit, w, r, []string{typeJSON}, &body, "tasks"); err != nil {
+	arrived := h.batchUploads.begin(w)
+	err = h.decodeUpTo(h.batchLimit, w, r, []string{typeJSON}, &body, "tasks")
+	arrived()
+	if err != nil {
 		h.fail(w, r, err)
 		return
 	}

@@ -291,3 +291,30 @@ func TestBatch_HasLimitsOfItsOwn(t *testing.T) {
 		t.Errorf("the first batch: %d", got)
 	}
 }
+
+// A batch that only dribbles its body cannot keep others out for long.
+func TestBatch_ADribblingBodyGivesWay(t *testing.T) {
+	s := newService(t, func(cfg *httpapi.Config) { cfg.Batches, cfg.ReadTimeout = 1, time.Minute })
+	base := runAndStop(t, s.server)
+	cut := make(chan string, 1)
+	go func() {
+		_, said := dribble(dial(t, base), "POST /tasks/batch HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n", " ")
+		cut <- said
+	}()
+	for deadline := time.After(20 * time.Second); ; {
+		a := s.call(http.MethodPost, "/tasks/batch", `{"tasks":[{"message":"x"}]}`)
+		select {
+		case said := <-cut: // by this batch, or one before it
+			if !strings.Contains(said, " 408 ") {
+				t.Errorf("it was cut off with %q", said)
+			}
+			if a := s.call(http.MethodPost, "/tasks/batch", `{"tasks":[{"message":"x"}]}`); a.status != http.StatusCreated {
+				t.Errorf("then another batch: %d %s", a.status, a.body)
+			}
+			return
+		case <-deadline:
+			t.Fatalf("others still get %d %s", a.status, a.body)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
