@@ -97,7 +97,8 @@ func TestHandler_GivesTheProgramNoOtherEnvironment(t *testing.T) {
 	got := strings.Fields(result)
 	slices.Sort(got)
 	want := []string{
-		"LANG=C", "MILLRACE_ATTEMPT=1", "MILLRACE_DEADLINE=" + deadline.UTC().Format(time.RFC3339), "MILLRACE_TASK_ID=" + task.ID().String(),
+		"LANG=C", "MILLRACE_ATTEMPT=1", "MILLRACE_DEADLINE=" + deadline.UTC().Format(time.RFC3339),
+		"MILLRACE_QUEUE=default", "MILLRACE_TASK_ID=" + task.ID().String(),
 	}
 	if err != nil || !slices.Equal(got, want) {
 		t.Errorf("%q, error %v", got, err)
