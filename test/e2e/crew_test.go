@@ -14,6 +14,7 @@ import (
 	"github.com/millrace/millrace/adapters/telemetry"
 	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/domain"
+	"github.com/millrace/millrace/test/programs"
 	"github.com/millrace/millrace/test/services"
 )
 
@@ -46,9 +47,7 @@ func serverParts(t *testing.T, database, queue string, local postgres.LocalTime)
 	}
 	t.Cleanup(closePool)
 	clock := postgres.NewClockOn(db, local)
-	if err := clock.Sync(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	programs.Eventually(t, 20*time.Second, "a sample of the server's clock is good", func() bool { return clock.Sync(t.Context()) == nil })
 	return parts{
 		tasks: postgres.NewTaskRepository(db), workers: postgres.NewWorkerRepository(db), dispatch: postgres.NewDispatchRepository(db),
 		bulks: postgres.NewBulkRepository(db),
