@@ -99,14 +99,17 @@ func layer(path string) (rank int, known bool) {
 	return 0, false
 }
 
-// adapter returns the folder of the adapter that a package is part of, or "".
+// adapter returns the folder of the adapter that a package is part of, or "". What
+// is in internal is no adapter: it knows no technology, and all of them may use it.
 func adapter(path string) string {
 	rest, ok := strings.CutPrefix(path, module+"/adapters/")
 	if !ok {
 		return ""
 	}
-	name, _, _ := strings.Cut(rest, "/")
-	return name
+	if name, _, _ := strings.Cut(rest, "/"); name != "internal" {
+		return name
+	}
+	return ""
 }
 
 func TestImports_PointInwards(t *testing.T) {
