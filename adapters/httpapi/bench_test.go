@@ -1,0 +1,177 @@
+package httpapi
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/millrace/millrace/adapters/httpapi/internal/api"
+	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/domain"
+)
+
+// What a request costs besides the store and the queue, which do nothing here.
+
+var (
+	benchMessage = strings.Repeat("0123456789", 10)
+	benchBody    = `{"message":"` + benchMessage + `"}`
+	fullBody     = `{"message":"` + benchMessage + `","queue":"mail","priority":3,"delay":1.5,"max_attempts":3,"timeout":30,` +
+		`"metadata":{"customer":"c-1042","region":"eu"}}`
+)
+
+// idleStore takes every task, and has one.
+type idleStore struct {
+	application.TaskRepository
+	task *domain.Task
+}
+
+func (s idleStore) Add(_ context.Context, tasks ...*domain.Task) error {
+	for _, t := range tasks {
+		t.MarkStored()
+	}
+	return nil
+}
+
+func (s idleStore) Get(context.Context, domain.TaskID) (*domain.Task, error) { return s.task, nil }
+
+// idleQueue takes every entry.
+type idleQueue struct{ application.Queue }
+
+func (idleQueue) Push(context.Context, ...application.Entry) error { return nil }
+
+type benchClock struct{}
+
+func (benchClock) Now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
+
+// completedTask has all the parts that most tasks come to have.
+func completedTask(b *testing.B) *domain.Task {
+	b.Helper()
+	now := time.Date(2026, 3, 1, 12, 0, 0, 123456000, time.UTC)
+	t, err := domain.NewTask(domain.TaskSpec{
+		Message: benchMessage, MaxAttempts: 5, Timeout: 30 * time.Second, Metadata: map[string]string{"customer": "c-1042", "region": "eu"},
+	}, now)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := t.Claim(domain.Claim{Worker: "w", Timeout: time.Minute}, now); err != nil {
+		b.Fatal(err)
+	}
+	if err := t.Complete(1, "done", now.Add(time.Second)); err != nil {
+		b.Fatal(err)
+	}
+	return t
+}
+
+func batchOf(n int, task string) string {
+	return `{"tasks":[` + strings.Repeat(task+",", n-1) + task + `]}`
+}
+
+// sink is a ResponseWriter that keeps nothing but the status.
+type sink struct {
+	header http.Header
+	status int
+}
+
+func (s *sink) Header() http.Header         { return s.header }
+func (s *sink) WriteHeader(status int)      { s.status = status }
+func (s *sink) Write(p []byte) (int, error) { return len(p), nil }
+
+func (*sink) SetReadDeadline(time.Time) error { return nil }
+
+func BenchmarkHandler(b *testing.B) {
+	task := completedTask(b)
+	clock := benchClock{}
+	limits := application.SubmitLimits{MessageBytes: 256 << 10, MaxAttempts: 5, KeyLife: time.Hour}
+	store := idleStore{task: task}
+	handler := NewServer(Config{}, UseCases{
+		Submit:    application.NewSubmitTasks(store, idleQueue{}, clock, limits),
+		Get:       application.NewGetTask(store),
+		Readiness: application.NewCheckReadiness(),
+	}, slog.New(slog.DiscardHandler)).Handler()
+	for _, c := range []struct{ name, method, path, body string }{
+		{"Post", http.MethodPost, "/tasks", benchBody},
+		{"PostFull", http.MethodPost, "/tasks", fullBody},
+		{"PostBatch100", http.MethodPost, "/tasks/batch", batchOf(100, benchBody)},
+		{"PostBatch1000", http.MethodPost, "/tasks/batch", batchOf(1000, benchBody)},
+		{"Get", http.MethodGet, "/tasks/" + task.ID().String(), ""},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			template := httptest.NewRequest(c.method, c.path, nil)
+			if c.body != "" {
+				template.Header.Set("Content-Type", typeJSON)
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				r := *template
+				u := *template.URL
+				r.URL = &u
+				r.Body, r.ContentLength = io.NopCloser(strings.NewReader(c.body)), int64(len(c.body))
+				w := &sink{header: http.Header{}}
+				handler.ServeHTTP(w, &r)
+				if w.status >= 400 {
+					b.Fatalf("status %d", w.status)
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkDecode(b *testing.B) {
+	for _, c := range []struct{ name, body string }{{"Short", benchBody}, {"Full", fullBody}} {
+		b.Run(c.name, func(b *testing.B) {
+			body := []byte(c.body)
+			b.ReportAllocs()
+			for b.Loop() {
+				var in api.NewTask
+				if err := decodeObject(body, &in, "message"); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+	for _, n := range []int{100, 1000} {
+		b.Run(fmt.Sprintf("Batch%d", n), func(b *testing.B) {
+			body := []byte(batchOf(n, benchBody))
+			b.ReportAllocs()
+			for b.Loop() {
+				var in struct {
+					Tasks batch `json:"tasks"`
+				}
+				if err := decodeObject(body, &in, "tasks"); err != nil {
+					b.Fatal(err)
+				}
+				if specs, wrong, err := in.Tasks.specs(""); len(specs) != n || len(wrong) > 0 || err != nil {
+					b.Fatal(wrong, err)
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkEncode(b *testing.B) {
+	task := completedTask(b)
+	b.Run("Task", func(b *testing.B) {
+		w := &sink{header: http.Header{}}
+		b.ReportAllocs()
+		for b.Loop() {
+			writeTask(w, http.StatusOK, task)
+		}
+	})
+	tasks := make([]*domain.Task, 1000)
+	for i := range tasks {
+		tasks[i] = task
+	}
+	b.Run("Batch1000", func(b *testing.B) {
+		w := &sink{header: http.Header{}}
+		b.ReportAllocs()
+		for b.Loop() {
+			writeJSON(w, http.StatusCreated, typeJSON, api.TaskBatch{Tasks: toJSONs(tasks)})
+		}
+	})
+}
