@@ -3,7 +3,6 @@ package domain
 import (
 	"fmt"
 	"maps"
-	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -86,20 +85,32 @@ func CheckMetadata(pairs map[string]string) error {
 	return nil
 }
 
+// checkMetadata says what is wrong with the first key, in the order of their
+// bytes, of which anything is: the same answer every time.
 func checkMetadata(pairs map[string]string) string {
 	if len(pairs) > MaxMetadata {
 		return fmt.Sprintf("must be at most %d pairs, not %d", MaxMetadata, len(pairs))
 	}
-	for _, key := range slices.Sorted(maps.Keys(pairs)) { // the same answer every time
-		value := pairs[key]
-		switch {
-		case !metadataKey(key):
-			return fmt.Sprintf("%.80q is not a key: 1 to %d of A-Z, a-z, 0-9 and . _ -", key, MaxMetadataKey)
-		case len(value) > MaxMetadataValue:
-			return fmt.Sprintf("the value of %s must be at most %d bytes long, not %d", key, MaxMetadataValue, len(value))
-		case !utf8.ValidString(value) || strings.ContainsRune(value, 0):
-			return fmt.Sprintf("the value of %s must be UTF-8 without the NUL character (U+0000)", key)
+	var first, wrong string
+	for key, value := range pairs {
+		if wrong != "" && key > first {
+			continue
 		}
+		if detail := checkPair(key, value); detail != "" {
+			first, wrong = key, detail
+		}
+	}
+	return wrong
+}
+
+func checkPair(key, value string) string {
+	switch {
+	case !metadataKey(key):
+		return fmt.Sprintf("%.80q is not a key: 1 to %d of A-Z, a-z, 0-9 and . _ -", key, MaxMetadataKey)
+	case len(value) > MaxMetadataValue:
+		return fmt.Sprintf("the value of %s must be at most %d bytes long, not %d", key, MaxMetadataValue, len(value))
+	case !utf8.ValidString(value) || strings.ContainsRune(value, 0):
+		return fmt.Sprintf("the value of %s must be UTF-8 without the NUL character (U+0000)", key)
 	}
 	return ""
 }
