@@ -128,8 +128,7 @@ func BenchmarkDecode(b *testing.B) {
 			body := []byte(c.body)
 			b.ReportAllocs()
 			for b.Loop() {
-				var in api.NewTask
-				if err := decodeObject(body, &in, "message"); err != nil {
+				if _, err := decodeTask(body); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -140,13 +139,7 @@ func BenchmarkDecode(b *testing.B) {
 			body := []byte(batchOf(n, benchBody))
 			b.ReportAllocs()
 			for b.Loop() {
-				var in struct {
-					Tasks batch `json:"tasks"`
-				}
-				if err := decodeObject(body, &in, "tasks"); err != nil {
-					b.Fatal(err)
-				}
-				if specs, wrong, err := in.Tasks.specs(""); len(specs) != n || len(wrong) > 0 || err != nil {
+				if specs, wrong, err := decodeBatch(body, ""); len(specs) != n || len(wrong) > 0 || err != nil {
 					b.Fatal(wrong, err)
 				}
 			}

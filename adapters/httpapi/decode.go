@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -24,13 +25,17 @@ func bodyLimit(messageBytes int) int64 {
 	return 6*(int64(messageBytes)+metadata) + 4<<10
 }
 
-// Members that are null are refused: the zero value is not what was sent.
-var strict = json.JoinOptions(
-	json.RejectUnknownMembers(true),
-	json.WithUnmarshalers(json.JoinUnmarshalers(
-		json.UnmarshalFromFunc(refuseNull),
-		json.UnmarshalFromFunc(readTime),
-	)),
+// Members that are null are refused: the zero value is not what was sent. plain is
+// for what has none.
+var (
+	plain  = json.JoinOptions(json.RejectUnknownMembers(true), json.WithUnmarshalers(json.UnmarshalFromFunc(readTime)))
+	strict = json.JoinOptions(
+		json.RejectUnknownMembers(true),
+		json.WithUnmarshalers(json.JoinUnmarshalers(
+			json.UnmarshalFromFunc(refuseNull),
+			json.UnmarshalFromFunc(readTime),
+		)),
+	)
 )
 
 // wrongValue says in words what is wrong with a member.
@@ -64,21 +69,40 @@ func readTime(dec *jsontext.Decoder, into *time.Time) error {
 // The types are the media types that the body may have, and required the members
 // that it must have. Every error is a problem that says where.
 func (h *handlers) decode(w http.ResponseWriter, r *http.Request, types []string, into any, required ...string) error {
-	return h.decodeUpTo(h.bodyLimit, w, r, types, into, required...)
-}
-
-// decodeUpTo does that for a body of at most so many bytes.
-func (h *handlers) decodeUpTo(limit int64, w http.ResponseWriter, r *http.Request, types []string, into any, required ...string) error {
-	if err := checkContentType(r, types...); err != nil {
+	body, err := h.read(h.bodyLimit, w, r, types...)
+	if err != nil {
 		return err
 	}
+	return decodeObject(body, into, required...)
+}
+
+// read reads a body of at most so many bytes, of one of the media types.
+func (h *handlers) read(limit int64, w http.ResponseWriter, r *http.Request, types ...string) ([]byte, error) {
+	if err := checkContentType(r, types...); err != nil {
+		return nil, err
+	}
+	var body bytes.Buffer
+	if r.ContentLength > 0 { // what it says is not believed beyond a little memory
+		body.Grow(int(min(r.ContentLength, maxGrown)) + bytes.MinRead)
+	}
 	arrived := h.uploads.begin(w)
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+	_, err := body.ReadFrom(http.MaxBytesReader(w, r.Body, limit))
 	arrived()
 	if err != nil {
-		return unreadable(err)
+		return nil, unreadable(err)
 	}
-	return decodeObject(body, into, required...)
+	return body.Bytes(), nil
+}
+
+// maxGrown is how much memory a body gets before it has arrived.
+const maxGrown = 64 << 10
+
+// decodePlain reads a body that has nothing wrong with it, in one pass, and says
+// whether it could. What it leaves is for decodeObject, which reads the same, looks
+// at each value whether it is null, and says what is wrong. It does not see whether
+// a member is there.
+func decodePlain(body []byte, into any) bool {
+	return !bytes.Contains(body, []byte("null")) && json.Unmarshal(body, into, plain) == nil
 }
 
 // decodeObject looks at the whole text first, so that what is no JSON is never

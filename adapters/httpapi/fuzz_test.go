@@ -3,6 +3,7 @@ package httpapi
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"reflect"
@@ -19,7 +20,8 @@ import (
 
 // What the decoder takes, the standard library reads as the same task; what it
 // refuses is a problem that the client can act on. Of what it takes, the domain
-// makes a task or says which fields are wrong.
+// makes a task or says which fields are wrong. The way of one pass reads and refuses
+// the same as the one that names what is wrong.
 func FuzzDecodeTask(f *testing.F) {
 	for _, seed := range []string{
 		`{"message":"Hello World"}`, `{"message":"\ud83d\ude00\u0000"}`, `{"message":null}`, `{"message":1}`, `{}`, `null`,
@@ -30,8 +32,12 @@ func FuzzDecodeTask(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		var in api.NewTask
-		if err := decodeObject(body, &in, "message"); err != nil {
+		in, err := decodeTask(body)
+		var slowly api.NewTask
+		if other := decodeObject(body, &slowly, "message"); fmt.Sprint(other) != fmt.Sprint(err) || err == nil && !reflect.DeepEqual(in, slowly) {
+			t.Fatalf("%q was read as %+v, %v; looked at closely it is %+v, %v", body, in, err, slowly, other)
+		}
+		if err != nil {
 			p, ok := errors.AsType[*problem](err)
 			if !ok || p.kind.status != 400 && p.kind.status != 422 {
 				t.Fatalf("%q: %v", body, err)
@@ -48,6 +54,25 @@ func FuzzDecodeTask(f *testing.F) {
 		}
 		if _, err := domain.NewTask(spec, time.Unix(1767225600, 0)); err != nil && len(domain.Public(err).Fields) == 0 {
 			t.Fatalf("%q: %v", body, err)
+		}
+	})
+}
+
+// A batch that is read in one pass is the same, looked at task by task.
+func FuzzDecodeBatch(f *testing.F) {
+	for _, seed := range []string{
+		`{"tasks":[{"message":"a"},{"message":"b","priority":9,"run_at":"2026-12-24T18:00:00+01:00","metadata":{"a":"null"}}]}`, `{"tasks":[]}`, `{"tasks":{}}`, `{"tasks":null}`,
+		`{"tasks":[{"message":""}]}`, `{"tasks":[{}]}`, `{"tasks":[null]}`, `{"tasks":[{"message":"a"},1]}`, `{"tasks":[{"message":"a","queue":""}]}`, `{"tasks":[[{"message":"a"}]]}`,
+		`{"tasks":[{"message":"a"}],"tasks":[]}`, `{"tasks":[{"message":"a"}]}x`, `{"tasks":[{"message":"a","message":"b"}]}`, `{"tasks":["a"`, "{\"tasks\":[{\"message\":\"\xff\"}]}", `{"Tasks":[{"message":"a"}]}`,
+		`{"tasks":[` + strings.Repeat(`{"message":"a"},`, application.MaxBatch-1) + `{"message":"a"}]}`, `{"tasks":[` + strings.Repeat(`{"message":"a"},`, application.MaxBatch) + `{"message":"a"}]}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		specs, wrong, err := decodeBatch(body, "trace")
+		want, wantWrong, wantErr := decodeEach(body, "trace")
+		if !reflect.DeepEqual(specs, want) || !reflect.DeepEqual(wrong, wantWrong) || fmt.Sprint(err) != fmt.Sprint(wantErr) {
+			t.Fatalf("%.1000q was read as %+v, %v, %v; task by task it is %+v, %v, %v", body, specs, wrong, err, want, wantWrong, wantErr)
 		}
 	})
 }

@@ -4,10 +4,7 @@ import (
 	"fmt"
 	"math"
 	"net/http"
-	"strconv"
 	"time"
-
-	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/millrace/millrace/adapters/httpapi/internal/api"
 	"github.com/millrace/millrace/application"
@@ -21,12 +18,17 @@ func (h *handlers) SubmitTask(w http.ResponseWriter, r *http.Request, _ api.Subm
 		h.fail(w, r, err)
 		return
 	}
-	var body api.NewTask
-	if err := h.decode(w, r, []string{typeJSON}, &body, "message"); err != nil {
+	body, err := h.read(h.bodyLimit, w, r, typeJSON)
+	if err != nil {
 		h.fail(w, r, err)
 		return
 	}
-	spec, wrong := specOf(body, traceParent(r))
+	task, err := decodeTask(body)
+	if err != nil {
+		h.fail(w, r, err)
+		return
+	}
+	spec, wrong := specOf(task, traceParent(r))
 	in.Tasks = []domain.TaskSpec{spec}
 	done, err := h.submit(w, r, in, wrong)
 	if err != nil {
@@ -51,11 +53,8 @@ func (h *handlers) SubmitBatch(w http.ResponseWriter, r *http.Request, _ api.Sub
 		h.fail(w, r, err)
 		return
 	}
-	var body struct {
-		Tasks batch `json:"tasks"`
-	}
 	arrived := h.batchUploads.begin(w)
-	err = h.decodeUpTo(h.batchLimit, w, r, []string{typeJSON}, &body, "tasks")
+	body, err := h.read(h.batchLimit, w, r, typeJSON)
 	arrived()
 	if err != nil {
 		h.fail(w, r, err)
@@ -63,7 +62,7 @@ func (h *handlers) SubmitBatch(w http.ResponseWriter, r *http.Request, _ api.Sub
 	}
 	in.Batch = true
 	var wrong []api.ProblemError
-	if in.Tasks, wrong, err = body.Tasks.specs(traceParent(r)); err != nil {
+	if in.Tasks, wrong, err = decodeBatch(body, traceParent(r)); err != nil {
 		h.fail(w, r, err)
 		return
 	}
@@ -103,63 +102,6 @@ func (h *handlers) submit(w http.ResponseWriter, r *http.Request, in application
 		w.Header().Set(headerReplayed, "true")
 	}
 	return done, err
-}
-
-// batch is the array of a batch. Of more than there may be it only counts how
-// many, so that many small ones take no more memory than the body did.
-type batch struct {
-	tasks []jsontext.Value
-	count int
-}
-
-// UnmarshalJSONFrom reads the array.
-func (b *batch) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
-	if kind := dec.PeekKind(); kind != jsontext.KindBeginArray {
-		return wrongValue("must be an array, not " + kindWord(kind))
-	}
-	if _, err := dec.ReadToken(); err != nil {
-		return err
-	}
-	for dec.PeekKind() != jsontext.KindEndArray {
-		if b.count++; b.count > application.MaxBatch {
-			if err := dec.SkipValue(); err != nil {
-				return err
-			}
-			continue
-		}
-		v, err := dec.ReadValue()
-		if err != nil {
-			return err
-		}
-		b.tasks = append(b.tasks, v.Clone())
-	}
-	_, err := dec.ReadToken()
-	return err
-}
-
-func (*batch) readsNull() {}
-
-// specs reads the tasks, and names what is wrong with each of them.
-func (b *batch) specs(trace string) (specs []domain.TaskSpec, wrong []api.ProblemError, err error) {
-	if b.count > application.MaxBatch {
-		return nil, nil, domain.Invalid("tasks", "must be 1 to %d tasks, not %d", application.MaxBatch, b.count)
-	}
-	specs = make([]domain.TaskSpec, len(b.tasks))
-	for i, text := range b.tasks {
-		var body api.NewTask
-		var errs []api.ProblemError
-		if err := decodeMembers(text, "", &body, "message"); err != nil {
-			errs = problemOf(err).errors
-			specs[i] = domain.TaskSpec{Message: "unread"} // nothing more is wrong with it
-		} else {
-			specs[i], errs = specOf(body, trace)
-		}
-		for _, e := range errs {
-			e.Pointer = "/tasks/" + strconv.Itoa(i) + e.Pointer
-			wrong = append(wrong, e)
-		}
-	}
-	return specs, wrong, nil
 }
 
 // specOf is what the client says of a task, and what is wrong with it that only
