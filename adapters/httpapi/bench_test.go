@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/millrace/millrace/adapters/httpapi/internal/api"
 	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/domain"
 )
@@ -164,7 +163,7 @@ func BenchmarkEncode(b *testing.B) {
 		w := &sink{header: http.Header{}}
 		b.ReportAllocs()
 		for b.Loop() {
-			writeJSON(w, http.StatusCreated, typeJSON, api.TaskBatch{Tasks: toJSONs(tasks)})
+			writeTasks(w, http.StatusCreated, tasks, "", 0)
 		}
 	})
 }

@@ -21,12 +21,12 @@ func (h *handlers) ListTasks(w http.ResponseWriter, r *http.Request, params api.
 		h.fail(w, r, inQuery(err))
 		return
 	}
-	out := api.TaskPage{Tasks: toJSONs(page.Tasks), Window: given(page.Window)}
+	var next string
 	if page.Next != (domain.TaskID{}) {
-		out.NextCursor = encodeCursor(page.Next, q.TaskFilter)
-		w.Header().Set("Link", "<"+nextPage(q, out.NextCursor)+`>; rel="next"`)
+		next = encodeCursor(page.Next, q.TaskFilter)
+		w.Header().Set("Link", "<"+nextPage(q, next)+`>; rel="next"`)
 	}
-	writeJSON(w, http.StatusOK, typeJSON, out)
+	writeTasks(w, http.StatusOK, page.Tasks, next, page.Window)
 }
 
 // toQuery reads the parameters of a list.

@@ -71,7 +71,7 @@ func (h *handlers) SubmitBatch(w http.ResponseWriter, r *http.Request, _ api.Sub
 		h.fail(w, r, err)
 		return
 	}
-	writeJSON(w, http.StatusCreated, typeJSON, api.TaskBatch{Tasks: toJSONs(done.Tasks)})
+	writeTasks(w, http.StatusCreated, done.Tasks, "", 0)
 }
 
 // submission is what the header says of a request for new tasks.
