@@ -30,6 +30,7 @@ func (w *Worker) attempt(work, saving context.Context, t *domain.Task) {
 		a = w.handle(ctx, t)
 	}
 	w.holdings.returned(ref)
+	w.slots.returned()
 	if a.abandoned {
 		t = t.Clone() // the handler may still read the other
 	}

@@ -3,6 +3,7 @@ package application
 import (
 	"context"
 	"maps"
+	"runtime"
 	"slices"
 	"time"
 
@@ -14,6 +15,7 @@ func (w *Worker) pull(ctx context.Context) {
 	defer close(w.local)
 	wait := newBackoff()
 	for {
+		runtime.Gosched() // handlers that return at once give their slots back first
 		free, err := w.slots.takeAll(ctx)
 		if err != nil {
 			return

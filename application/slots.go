@@ -5,24 +5,30 @@ import (
 	"sync"
 )
 
-// slots counts how many more tasks a worker may take.
+// slots counts how many more tasks a worker may take. Each takes a slot, until its
+// handler has returned, and a place, until its outcome is stored. There are twice as
+// many places as slots: outcomes are stored while the next tasks run, and when the
+// store is away the worker soon takes no more.
 type slots struct {
-	mu    sync.Mutex
-	free  int
-	freed chan struct{} // holds a token after a release
+	mu     sync.Mutex
+	free   int
+	places int
+	freed  chan struct{} // holds a token after more may be taken
 }
 
-func newSlots(n int) *slots { return &slots{free: n, freed: make(chan struct{}, 1)} }
+func newSlots(n int) *slots { return &slots{free: n, places: 2 * n, freed: make(chan struct{}, 1)} }
 
-// takeAll waits until a slot is free and takes all that are.
+// takeAll waits until a task may be taken, and takes slots and places for as many
+// as may be.
 func (s *slots) takeAll(ctx context.Context) (int, error) {
 	for {
 		if err := ctx.Err(); err != nil {
 			return 0, err
 		}
 		s.mu.Lock()
-		n := s.free
-		s.free = 0
+		n := min(s.free, s.places)
+		s.free -= n
+		s.places -= n
 		s.mu.Unlock()
 		if n > 0 {
 			return n, nil
@@ -34,14 +40,24 @@ func (s *slots) takeAll(ctx context.Context) (int, error) {
 	}
 }
 
-// release gives n slots back.
-func (s *slots) release(n int) {
-	if n == 0 {
+// release gives back what was taken for n tasks that did not come.
+func (s *slots) release(n int) { s.give(n, n) }
+
+// returned gives the slot of a task back, whose handler has returned.
+func (s *slots) returned() { s.give(1, 0) }
+
+// stored gives the place of a task back, whose outcome is stored.
+func (s *slots) stored() { s.give(0, 1) }
+
+func (s *slots) give(free, places int) {
+	s.mu.Lock()
+	s.free += free
+	s.places += places
+	more := min(s.free, s.places) > 0
+	s.mu.Unlock()
+	if !more {
 		return
 	}
-	s.mu.Lock()
-	s.free += n
-	s.mu.Unlock()
 	select {
 	case s.freed <- struct{}{}:
 	default:

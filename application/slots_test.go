@@ -3,10 +3,12 @@ package application
 import (
 	"context"
 	"errors"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 )
 
 func TestSlots_TakeAllTakesAllThatAreFree(t *testing.T) {
@@ -61,10 +63,32 @@ func TestSlots_TakeAllEndsWithItsContext(t *testing.T) {
 	}
 }
 
+func TestSlots_AreFreeOnceTheHandlerHasReturnedAsLongAsThereArePlaces(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSlots(2)
+		for range 2 { // to all four places
+			if n, err := s.takeAll(t.Context()); n != 2 || err != nil {
+				t.Fatalf("got %d and %v, want 2", n, err)
+			}
+			s.returned()
+			s.returned()
+		}
+		ctx, end := context.WithTimeout(t.Context(), time.Hour)
+		defer end()
+		if n, err := s.takeAll(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatalf("got %d and %v while nothing was stored, want none", n, err)
+		}
+		s.stored()
+		if n, err := s.takeAll(t.Context()); n != 1 || err != nil {
+			t.Errorf("got %d and %v, want the one that there is a place for", n, err)
+		}
+	})
+}
+
 func TestSlots_AreNeverTakenTwiceOrLost(t *testing.T) {
 	const capacity, rounds = 8, 2000
 	s := newSlots(capacity)
-	var taken, most atomic.Int64
+	var taken, held, most, mostHeld atomic.Int64
 	var users sync.WaitGroup
 	for given := 0; given < rounds; {
 		n, err := s.takeAll(t.Context())
@@ -72,18 +96,22 @@ func TestSlots_AreNeverTakenTwiceOrLost(t *testing.T) {
 			t.Fatal(err)
 		}
 		most.Store(max(most.Load(), taken.Add(int64(n))))
+		mostHeld.Store(max(mostHeld.Load(), held.Add(int64(n))))
 		given += n
 		for range n {
 			users.Go(func() {
 				taken.Add(-1)
-				s.release(1)
+				s.returned()
+				runtime.Gosched()
+				held.Add(-1)
+				s.stored()
 			})
 		}
 	}
 	users.Wait()
 
-	if most.Load() > capacity {
-		t.Errorf("%d slots were taken at once, of %d", most.Load(), capacity)
+	if most.Load() > capacity || mostHeld.Load() > 2*capacity {
+		t.Errorf("%d slots of %d and %d places were taken at once", most.Load(), capacity, mostHeld.Load())
 	}
 	if n, _ := s.takeAll(t.Context()); n != capacity {
 		t.Errorf("%d slots are free at the end, want %d", n, capacity)

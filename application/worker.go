@@ -14,7 +14,7 @@ import (
 // WorkerConfig are the settings of a worker.
 type WorkerConfig struct {
 	Queues          []QueueWeight // at least one
-	Capacity        int           // tasks at once
+	Capacity        int           // tasks that run at once
 	Lease           time.Duration // how old its heartbeat may get before its tasks are taken away
 	TaskTimeout     time.Duration // how long an attempt may run, of a task that does not say
 	HandlerGrace    time.Duration // how long a handler may take to return once its context has ended
@@ -130,6 +130,7 @@ func (w *Worker) schedule(ctx, work, saving context.Context) {
 		w.attempts.Go(func() {
 			defer w.letGo(t.Queue())
 			if ctx.Err() != nil {
+				w.slots.returned()
 				w.store(saving, t, w.release, nil, 0)
 				return
 			}
@@ -138,10 +139,11 @@ func (w *Worker) schedule(ctx, work, saving context.Context) {
 	}
 }
 
-// letGo notes that a task of the queue is no longer the worker's.
+// letGo notes that a task of the queue is no longer the worker's: there is a place
+// for another, and room under a limit, which counts what is processing in the store.
 func (w *Worker) letGo(queue domain.QueueName) {
 	w.turns.freed(queue, w.clock.Now())
-	w.slots.release(1)
+	w.slots.stored()
 }
 
 // Probe fails when a loop makes no progress: a worker that lives and consumes
