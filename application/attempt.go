@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"github.com/millrace/millrace/domain"
@@ -15,64 +16,62 @@ import (
 // that the store refuses for a reason that waiting does not cure.
 const maxSaveTries = 5
 
-// attempt runs the handler and stores what came of it.
-func (w *Worker) attempt(work, saving context.Context, t *domain.Task) {
-	ref := refOf(t)
-	ctx, end := context.WithCancelCause(work)
-	defer end(nil)
-	ctx, stop := context.WithTimeoutCause(ctx, t.TimeoutOr(w.cfg.TaskTimeout), errDeadline)
-	defer stop()
-	w.holdings.start(ref, end)
+// attempt runs the handler and stores what came of it. A handler that does not
+// return within the grace after its context has ended is left behind.
+func (w *Worker) attempt(values, saving context.Context, t *domain.Task) {
+	ref, timeout := refOf(t), t.TimeoutOr(w.cfg.TaskTimeout)
+	ctx, end := context.WithCancelCause(values)
+	ctx, stop := context.WithTimeoutCause(ctx, timeout, errDeadline)
 	begun := w.clock.Now()
+	var over atomic.Bool // whichever comes first, the handler's return or the end of the grace, ends the attempt
+	ended := func(t *domain.Task, a answer) {
+		cause := context.Cause(ctx)
+		stop()
+		end(nil)
+		w.holdings.returned(ref)
+		w.slots.returned()
+		w.store(saving, t, w.outcome(t, cause, a), a.err, w.clock.Now().Sub(begun))
+	}
+	grace := time.AfterFunc(timeout+w.cfg.HandlerGrace, func() {
+		if over.CompareAndSwap(false, true) {
+			w.events.HandlerAbandoned(ref)
+			// The handler may still read the task.
+			ended(t.Clone(), answer{err: fmt.Errorf("the handler did not return: %w", context.Cause(ctx))})
+		}
+	})
+	w.holdings.start(ref, func(cause error) {
+		if ctx.Err() == nil {
+			end(cause)
+			grace.Reset(w.cfg.HandlerGrace)
+		}
+	})
 	a := answer{err: context.Cause(ctx)}
 	if a.err == nil { // it may have to end before it has begun
 		w.events.AttemptStarted(t)
 		a = w.handle(ctx, t)
 	}
-	w.holdings.returned(ref)
-	w.slots.returned()
-	if a.abandoned {
-		t = t.Clone() // the handler may still read the other
+	grace.Stop()
+	if over.CompareAndSwap(false, true) {
+		ended(t, a)
 	}
-	w.store(saving, t, w.outcome(t, context.Cause(ctx), a), a.err, w.clock.Now().Sub(begun))
 }
 
 // answer is what came of a call of the handler.
 type answer struct {
-	result    string
-	err       error
-	abandoned bool // it has not returned
+	result string
+	err    error
 }
 
-// handle calls the handler. A panic is an error. A handler that does not return
-// within the grace after its context has ended is left behind.
-func (w *Worker) handle(ctx context.Context, t *domain.Task) answer {
-	ref := refOf(t)
-	done := make(chan answer, 1)
-	go func() {
-		defer func() {
-			if v := recover(); v != nil {
-				w.events.HandlerPanicked(ref, v, debug.Stack())
-				done <- answer{err: fmt.Errorf("the handler panicked: %v", v)}
-			}
-		}()
-		result, err := w.handler.Handle(ctx, t)
-		done <- answer{result: result, err: err}
+// handle calls the handler. A panic is an error.
+func (w *Worker) handle(ctx context.Context, t *domain.Task) (a answer) {
+	defer func() {
+		if v := recover(); v != nil {
+			w.events.HandlerPanicked(refOf(t), v, debug.Stack())
+			a.err = fmt.Errorf("the handler panicked: %v", v)
+		}
 	}()
-	select {
-	case a := <-done:
-		return a
-	case <-ctx.Done():
-	}
-	grace := time.NewTimer(w.cfg.HandlerGrace)
-	defer grace.Stop()
-	select {
-	case a := <-done:
-		return a
-	case <-grace.C:
-		w.events.HandlerAbandoned(ref)
-		return answer{err: fmt.Errorf("the handler did not return: %w", context.Cause(ctx)), abandoned: true}
-	}
+	a.result, a.err = w.handler.Handle(ctx, t)
+	return a
 }
 
 // outcome says what becomes of the task: cause is why the handler's context
@@ -101,12 +100,12 @@ func (w *Worker) fail(f domain.Failure) Decide {
 	}
 }
 
-// store stores the outcome of an attempt and lets go of it. While the store is
-// away it tries again, for as long as the lease holds: the heart's answer says
+// store stores the outcome of an attempt and lets go of the task. While the store
+// is away it tries again, for as long as the lease holds: the heart's answer says
 // when it does not.
 func (w *Worker) store(ctx context.Context, t *domain.Task, decide Decide, cause error, took time.Duration) {
 	ref := refOf(t)
-	defer w.holdings.drop(ref)
+	defer w.letGo(ref, t.Queue())
 	stored, err := w.trySave(ctx, ref, t, decide)
 	switch {
 	case err == nil:

@@ -44,6 +44,8 @@ func TestAttempt_ThatHasToEndBeforeItBeginsCallsNoHandler(t *testing.T) {
 	w.holdings.endClaim(nil, []*domain.Task{task})
 	w.holdings.end(refOf(task), errStopRequested)
 
+	w.attempts.Add(1)
+
 	w.attempt(t.Context(), t.Context(), task)
 
 	if handler.ran || task.Status() != domain.StatusPending {

@@ -88,15 +88,27 @@ func (h *holdings) start(ref AttemptRef, end context.CancelCauseFunc) {
 func (h *holdings) end(ref AttemptRef, cause error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	x, ok := h.held[ref]
-	if !ok {
-		return
+	if x, ok := h.held[ref]; ok {
+		x.endFor(cause)
 	}
+}
+
+// endFor ends the attempt, while the caller has the lock.
+func (x *holding) endFor(cause error) {
 	if x.cause == nil || errors.Is(cause, domain.ErrAttemptLost) { // nothing outweighs a loss
 		x.cause = cause
 	}
 	if x.end != nil {
 		x.end(cause)
+	}
+}
+
+// endAll ends all attempts that are held.
+func (h *holdings) endAll(cause error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, x := range h.held {
+		x.endFor(cause)
 	}
 }
 

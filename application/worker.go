@@ -92,17 +92,15 @@ func (w *Worker) Run(ctx context.Context) {
 	case <-ctx.Done():
 	}
 
-	work, endWork := context.WithCancelCause(alive)
 	saving, endSaving := context.WithCancel(alive)
 	go w.pull(ctx)
-	w.schedule(ctx, work, saving)
+	w.schedule(ctx, saving)
 
-	patience := time.AfterFunc(w.cfg.ShutdownTimeout, func() { endWork(errShutdown) })
+	patience := time.AfterFunc(w.cfg.ShutdownTimeout, func() { w.holdings.endAll(errShutdown) })
 	limit := time.AfterFunc(w.cfg.ShutdownTimeout+w.cfg.HandlerGrace+saveTimeout, endSaving)
 	w.attempts.Wait()
 	patience.Stop()
 	limit.Stop()
-	endWork(nil)
 	endSaving()
 	die()
 	heart.Wait()
@@ -125,25 +123,28 @@ func (w *Worker) leave(ctx context.Context) error {
 
 // schedule starts each claimed task in its own goroutine. Once ctx has ended it
 // releases them instead.
-func (w *Worker) schedule(ctx, work, saving context.Context) {
+func (w *Worker) schedule(ctx, saving context.Context) {
+	values := context.WithoutCancel(ctx)
 	for t := range w.local {
-		w.attempts.Go(func() {
-			defer w.letGo(t.Queue())
+		w.attempts.Add(1)
+		go func() {
 			if ctx.Err() != nil {
 				w.slots.returned()
 				w.store(saving, t, w.release, nil, 0)
 				return
 			}
-			w.attempt(work, saving, t)
-		})
+			w.attempt(values, saving, t)
+		}()
 	}
 }
 
-// letGo notes that a task of the queue is no longer the worker's: there is a place
-// for another, and room under a limit, which counts what is processing in the store.
-func (w *Worker) letGo(queue domain.QueueName) {
+// letGo notes that an attempt is no longer the worker's: there is a place for
+// another, and room under a limit, which counts what is processing in the store.
+func (w *Worker) letGo(ref AttemptRef, queue domain.QueueName) {
+	w.holdings.drop(ref)
 	w.turns.freed(queue, w.clock.Now())
 	w.slots.stored()
+	w.attempts.Done()
 }
 
 // Probe fails when a loop makes no progress: a worker that lives and consumes
