@@ -15,6 +15,7 @@ import (
 	"github.com/pressly/goose/v3"
 	_ "modernc.org/sqlite" // the driver "sqlite"
 
+	"github.com/millrace/millrace/adapters/internal/group"
 	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/migrations"
 )
@@ -32,7 +33,8 @@ type DB struct {
 	lock   *flock.Flock
 	closed atomic.Bool
 
-	statements statements // of writer; they last as long as it does
+	statements statements            // of writer; they last as long as it does
+	together   *group.Group[*change] // what writeTogether was asked for
 }
 
 var _ application.Probe = (*DB)(nil)
@@ -57,6 +59,9 @@ func Open(path string) (*DB, func(), error) {
 		return nil, nil, fmt.Errorf("open database %s: %w", path, ErrInUse)
 	}
 	db := &DB{lock: lock, statements: statements{plain: map[string]*sqlx.Stmt{}, named: map[string]*sqlx.NamedStmt{}}}
+	db.together = group.New(group.Config[*change]{
+		Commit: db.commit, Size: (*change).size, MaxCount: sharedTasks, MaxWeight: sharedBytes, Patience: sharedPatience,
+	})
 	if err := db.connect(path); err != nil {
 		db.close()
 		return nil, nil, fmt.Errorf("open database %s: %w", path, err)
@@ -118,6 +123,7 @@ func (db *DB) close() {
 	if db.closed.Swap(true) {
 		return
 	}
+	db.together.Close()
 	for _, pool := range []*sqlx.DB{db.reader, db.writer} { // the last to go writes the log back
 		if pool != nil {
 			_ = pool.Close()

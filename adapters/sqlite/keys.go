@@ -23,7 +23,7 @@ type keyRow struct {
 // with it before. A twin that is under way has its turn to write, and is waited for.
 func (r *TaskRepository) AddOnce(ctx context.Context, k application.IdempotencyKey, tasks ...*domain.Task) ([]*domain.Task, error) {
 	var first []*domain.Task
-	err := r.db.write(ctx, func(tx *tx) error {
+	err := r.db.writeTogether(ctx, tasks, func(tx *tx) error {
 		var known keyRow
 		found, err := tx.get(&known, selectKey, k.Owner, k.Key, instant{k.Now})
 		switch {

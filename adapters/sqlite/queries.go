@@ -4,19 +4,19 @@ package sqlite
 // indexes to the letter, as SQLite uses an index only then.
 const (
 	insertTask = `INSERT INTO tasks (` + taskColumns + `)
-		VALUES (:id, :status, :queue, :priority, :created_at, :updated_at, :version, :run_at, :queued_at, :timeout, :max_attempts,
-			:attempt, :failures, :rescues, :worker, :claim_beat, :deadline, :started_at, :stop_requested_at, :result_truncated,
-			:trace_parent, :metadata, :last_error, :result, :message)`
-	insertMetadata = `INSERT INTO task_metadata (key, value, task_id) SELECT key, value, :id FROM json_each(:metadata)`
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	insertMetadata = `INSERT INTO task_metadata (key, value, task_id) SELECT key, value, ?1 FROM json_each(?2)`
 	// What never changes in a task's life is not written again.
-	updateTask = `UPDATE tasks SET status = :status, updated_at = :updated_at, version = :version, run_at = :run_at,
-			queued_at = :queued_at, attempt = :attempt, failures = :failures, rescues = :rescues, worker = :worker,
-			claim_beat = :claim_beat, deadline = :deadline, started_at = :started_at, stop_requested_at = :stop_requested_at,
-			result_truncated = :result_truncated, last_error = :last_error, result = :result
-		WHERE id = :id AND version = :stored`
+	updateTask = `UPDATE tasks SET status = ?, updated_at = ?, version = ?, run_at = ?, queued_at = ?, attempt = ?, failures = ?,
+			rescues = ?, worker = ?, claim_beat = ?, deadline = ?, started_at = ?, stop_requested_at = ?, result_truncated = ?,
+			last_error = ?, result = ?
+		WHERE id = ? AND version = ?`
 	// A doubled record must not cost the task its change.
 	insertRecord = `INSERT INTO attempts (` + recordColumns + `)
 		VALUES (:task_id, :number, :worker, :started_at, :ended_at, :outcome, :error) ON CONFLICT DO NOTHING`
+	savepoint     = `SAVEPOINT change`
+	rollbackTo    = `ROLLBACK TO change`
+	release       = `RELEASE change`
 	selectTask    = `SELECT ` + taskColumns + ` FROM tasks WHERE id = ?`
 	selectVersion = `SELECT version FROM tasks WHERE id = ?`
 	// Worth loading for a claim; whether it can be claimed the domain says.
@@ -71,11 +71,10 @@ const (
 
 var (
 	plainQueries = []string{
-		selectTask, selectVersion, selectQueued, selectLease, deleteWorker, deleteSilent, deleteWorkers, selectHeld,
+		savepoint, rollbackTo, release, insertTask, insertMetadata, updateTask, selectTask, selectVersion, selectQueued, selectLease, deleteWorker, deleteSilent, deleteWorkers, selectHeld,
 		selectDue, selectStranded, selectAbandoned, selectKey, deleteKeys, selectQueue, countRunning, selectNextBulk,
 	}
-	namedQueries = []string{insertTask, insertMetadata, updateTask, insertRecord, upsertWorker, upsertKey, upsertQueue,
-		insertBulk, updateBulk}
+	namedQueries = []string{insertRecord, upsertWorker, upsertKey, upsertQueue, insertBulk, updateBulk}
 )
 
 // What is read outside of any transaction.

@@ -129,8 +129,7 @@ func (id *taskID) Scan(src any) error {
 	return nil
 }
 
-// taskRow is a row of tasks. Stored is no column: it is the version that an
-// update expects to find.
+// taskRow is a row of tasks as it is read.
 type taskRow struct {
 	ID              taskID           `db:"id"`
 	Status          domain.Status    `db:"status"`
@@ -157,7 +156,6 @@ type taskRow struct {
 	LastError       string           `db:"last_error"`
 	Result          string           `db:"result"`
 	Message         string           `db:"message"`
-	Stored          int64            `db:"stored"`
 }
 
 // taskColumns are the columns of a taskRow.
@@ -165,16 +163,25 @@ const taskColumns = `id, status, queue, priority, created_at, updated_at, versio
 	attempt, failures, rescues, worker, claim_beat, deadline, started_at, stop_requested_at, result_truncated, trace_parent,
 	metadata, last_error, result, message`
 
-func rowOf(t *domain.Task) *taskRow {
+// insertArgs are the arguments of insertTask, in the order of taskColumns. Neither
+// they nor updateArgs go through sqlx: these two statements are most of the work.
+func insertArgs(t *domain.Task) []any {
 	s := t.State()
-	return &taskRow{
-		ID: taskID(s.ID), Message: s.Message, Queue: s.Queue, Priority: s.Priority, Status: s.Status,
-		CreatedAt: instant{s.CreatedAt}, UpdatedAt: instant{s.UpdatedAt}, Version: s.Version, RunAt: instant{s.RunAt},
-		QueuedAt: instant{s.QueuedAt}, MaxAttempts: s.MaxAttempts, Timeout: span(s.Timeout), Metadata: pairs{of: s.Metadata},
-		TraceParent: optional(s.TraceParent), Attempt: s.Attempt, Failures: s.Failures, Rescues: s.Rescues,
-		Worker: optional(s.Worker), ClaimBeat: s.ClaimBeat, Deadline: instant{s.Deadline}, StartedAt: instant{s.StartedAt},
-		LastError: s.LastError, StopRequestedAt: instant{s.StopRequestedAt},
-		Result: s.Result, ResultTruncated: s.ResultTruncated, Stored: t.StoredVersion(),
+	return []any{
+		taskID(s.ID), s.Status, s.Queue, s.Priority, instant{s.CreatedAt}, instant{s.UpdatedAt}, s.Version, instant{s.RunAt},
+		instant{s.QueuedAt}, span(s.Timeout), s.MaxAttempts, s.Attempt, s.Failures, s.Rescues, optional(s.Worker), s.ClaimBeat,
+		instant{s.Deadline}, instant{s.StartedAt}, instant{s.StopRequestedAt}, s.ResultTruncated, optional(s.TraceParent),
+		pairs{of: s.Metadata}, s.LastError, s.Result, s.Message,
+	}
+}
+
+// updateArgs are the arguments of updateTask.
+func updateArgs(t *domain.Task) []any {
+	s := t.State()
+	return []any{
+		s.Status, instant{s.UpdatedAt}, s.Version, instant{s.RunAt}, instant{s.QueuedAt}, s.Attempt, s.Failures, s.Rescues,
+		optional(s.Worker), s.ClaimBeat, instant{s.Deadline}, instant{s.StartedAt}, instant{s.StopRequestedAt}, s.ResultTruncated,
+		s.LastError, s.Result, taskID(s.ID), t.StoredVersion(),
 	}
 }
 

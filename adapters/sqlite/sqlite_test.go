@@ -14,7 +14,7 @@ import (
 )
 
 // open opens a file and brings it to its schema.
-func open(t *testing.T, path string) (*sqlite.DB, func()) {
+func open(t testing.TB, path string) (*sqlite.DB, func()) {
 	t.Helper()
 	db, closeDB, err := sqlite.Open(path)
 	if err != nil {
@@ -30,7 +30,7 @@ func open(t *testing.T, path string) (*sqlite.DB, func()) {
 // defaultList is where tasks wait that say nothing else.
 var defaultList = application.List{Queue: domain.DefaultQueue}
 
-func fresh(t *testing.T) string { return filepath.Join(t.TempDir(), "millrace.db") }
+func fresh(t testing.TB) string { return filepath.Join(t.TempDir(), "millrace.db") }
 
 func storeOn(db *sqlite.DB) contract.Store {
 	return contract.Store{
@@ -92,14 +92,14 @@ func addTask(t *testing.T, store contract.Store) *domain.Task {
 }
 
 // beatOnce registers a new worker.
-func beatOnce(t *testing.T, store contract.Store, interval time.Duration) domain.WorkerID {
+func beatOnce(t testing.TB, store contract.Store, interval time.Duration) domain.WorkerID {
 	t.Helper()
 	id := domain.NewWorkerID()
 	renew(t, store, id, 1, interval)
 	return id
 }
 
-func renew(t *testing.T, store contract.Store, id domain.WorkerID, number int64, interval time.Duration) {
+func renew(t testing.TB, store contract.Store, id domain.WorkerID, number int64, interval time.Duration) {
 	t.Helper()
 	if _, err := store.Workers.Beat(t.Context(), application.Beat{
 		Worker: application.WorkerInfo{ID: id, Host: "box", PID: 7, Version: "v1", Started: time.Unix(1, 0),

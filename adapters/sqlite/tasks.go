@@ -22,9 +22,7 @@ func (r *TaskRepository) Add(ctx context.Context, tasks ...*domain.Task) error {
 	if len(tasks) == 0 {
 		return nil
 	}
-	err := r.db.write(ctx, func(tx *tx) error {
-		return tx.insert(tasks)
-	})
+	err := r.db.writeTogether(ctx, tasks, func(tx *tx) error { return tx.insert(tasks) })
 	if err != nil {
 		return err
 	}
@@ -35,14 +33,14 @@ func (r *TaskRepository) Add(ctx context.Context, tasks ...*domain.Task) error {
 // insert stores new tasks, and by what metadata they are found.
 func (tx *tx) insert(tasks []*domain.Task) error {
 	for _, t := range tasks {
-		row := rowOf(t)
-		if _, err := tx.execRow(insertTask, row); err != nil {
+		if err := tx.exec(insertTask, insertArgs(t)...); err != nil {
 			return fmt.Errorf("insert task %s: %w", t.ID(), err)
 		}
-		if len(row.Metadata.of) == 0 {
+		metadata := t.State().Metadata
+		if len(metadata) == 0 {
 			continue
 		}
-		if _, err := tx.execRow(insertMetadata, row); err != nil {
+		if err := tx.exec(insertMetadata, taskID(t.ID()), pairs{of: metadata}); err != nil {
 			return fmt.Errorf("insert the metadata of task %s: %w", t.ID(), err)
 		}
 	}
@@ -116,7 +114,7 @@ func (r *TaskRepository) GetMany(ctx context.Context, ids ...domain.TaskID) ([]*
 // Save stores t, and how its attempts ended, if the stored version is the one
 // that t was loaded at.
 func (r *TaskRepository) Save(ctx context.Context, t *domain.Task) error {
-	err := r.db.write(ctx, func(tx *tx) error {
+	err := r.db.writeTogether(ctx, []*domain.Task{t}, func(tx *tx) error {
 		changed, err := tx.store(t)
 		if err != nil || changed > 0 {
 			return err
@@ -141,7 +139,7 @@ func (r *TaskRepository) Save(ctx context.Context, t *domain.Task) error {
 // store stores a task, and how its attempts ended, if the stored version is the
 // one that it was loaded at, and returns how many rows of tasks that was true of.
 func (tx *tx) store(t *domain.Task) (int64, error) {
-	changed, err := tx.execRow(updateTask, rowOf(t))
+	changed, err := tx.count(updateTask, updateArgs(t)...)
 	if err != nil || changed == 0 {
 		return changed, err
 	}

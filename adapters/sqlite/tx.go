@@ -60,18 +60,23 @@ type tx struct {
 // wait for one's turn; from then on nothing interrupts, so that a caller never
 // has to wonder what became of its write. An error of change undoes all of it.
 func (db *DB) write(ctx context.Context, change func(*tx) error) error {
+	return db.translate(db.transact(ctx, change))
+}
+
+// transact is write, with errors as they come.
+func (db *DB) transact(ctx context.Context, change func(*tx) error) error {
 	if err := db.prepare(ctx); err != nil {
-		return db.translate(err)
+		return err
 	}
 	conn, err := db.writer.Connx(ctx)
 	if err != nil {
-		return db.translate(err)
+		return err
 	}
 	defer conn.Close()
 	ctx = context.WithoutCancel(ctx)
 	began, err := conn.BeginTxx(ctx, nil)
 	if err != nil {
-		return db.translate(err)
+		return err
 	}
 	defer began.Rollback() // of no effect after the commit
 	err = change(&tx{
@@ -79,7 +84,7 @@ func (db *DB) write(ctx context.Context, change func(*tx) error) error {
 		plain: map[string]*sqlx.Stmt{}, named: map[string]*sqlx.NamedStmt{},
 	})
 	if err != nil {
-		return db.translate(err)
+		return err
 	}
 	if err := began.Commit(); err != nil {
 		return fmt.Errorf("%w: commit: %w", domain.ErrUnavailable, err)
