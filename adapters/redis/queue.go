@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -10,7 +11,9 @@ import (
 
 	redigo "github.com/gomodule/redigo/redis"
 
+	"github.com/millrace/millrace/adapters/internal/group"
 	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/domain"
 )
 
 var _ application.Queue = (*Queue)(nil)
@@ -18,6 +21,10 @@ var _ application.Queue = (*Queue)(nil)
 // atOnce bounds the entries of one command, and its lists: Redis does one command
 // at a time.
 const atOnce = 1000
+
+// pushPatience: when a push that took longer has failed, whoever has waited longer
+// for it to end has failed too.
+const pushPatience = 100 * time.Millisecond
 
 // pushScript pushes to several lists.
 // KEYS: the lists. ARGV: RPUSH or LPUSH, then for each list how many entries it
@@ -45,20 +52,42 @@ type Queue struct {
 	pool    *Pool
 	log     *slog.Logger
 	dropped atomic.Int64
+	pushes  *group.Group[[]application.Entry]
 }
 
 // NewQueue makes the queue; nothing has to exist in Redis.
-func NewQueue(pool *Pool, log *slog.Logger) *Queue { return &Queue{pool: pool, log: log} }
+func NewQueue(pool *Pool, log *slog.Logger) *Queue {
+	q := &Queue{pool: pool, log: log}
+	q.pushes = group.New(group.Config[[]application.Entry]{
+		Commit: q.pushAll, MaxCount: atOnce, Patience: pushPatience, Hints: true,
+		Size: func(entries []application.Entry) (int, int) { return len(entries), 0 },
+		// A key that is no list is one queue's trouble. Some entries may be pushed twice.
+		Divides: func(err error) bool { return !errors.Is(err, domain.ErrUnavailable) },
+	})
+	return q
+}
 
 // key is the full name of a list.
 func (q *Queue) key(l application.List) string { return q.pool.key(encodeList(l)) }
 
-// Push appends the entries; a thousand at a time, so that after an error some may
-// be there.
+// Push appends the entries, in one command with those of other callers; a thousand
+// at a time, so that after an error some may be there.
 func (q *Queue) Push(ctx context.Context, entries ...application.Entry) error {
-	for chunk := range slices.Chunk(entries, atOnce) {
-		if err := q.push(ctx, "RPUSH", chunk); err != nil {
-			return fmt.Errorf("push %d entries: %w", len(entries), err)
+	err := q.pushes.Do(ctx, entries)
+	if err != nil && err == ctx.Err() {
+		err = translate(err)
+	}
+	if err != nil {
+		return fmt.Errorf("push %d entries: %w", len(entries), err)
+	}
+	return nil
+}
+
+// pushAll appends the entries of many callers, in the order in which they came.
+func (q *Queue) pushAll(pushes [][]application.Entry) error {
+	for chunk := range slices.Chunk(slices.Concat(pushes...), atOnce) {
+		if err := q.push(context.Background(), "RPUSH", chunk); err != nil {
+			return err
 		}
 	}
 	return nil

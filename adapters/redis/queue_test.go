@@ -234,6 +234,17 @@ func TestQueue_AStalledConnectionFreesItsCaller(t *testing.T) {
 		}
 		return last
 	})
+	within("many pushes at a time", timeout+margin, func() error {
+		done := make(chan error)
+		for range 100 {
+			go func() { done <- q.Push(t.Context(), entry()) }()
+		}
+		var last error
+		for range 100 {
+			last = <-done
+		}
+		return last
+	})
 	within("push for a hurried caller", 50*time.Millisecond+margin, func() error {
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer cancel()
@@ -307,7 +318,7 @@ func TestQueue_AServerThatRefusesWritesIsUnavailableForNow(t *testing.T) {
 }
 
 // openQueue opens a queue that writes its log to the buffer.
-func openQueue(t *testing.T, cfg Config) (*Queue, *bytes.Buffer) {
+func openQueue(t testing.TB, cfg Config) (*Queue, *bytes.Buffer) {
 	t.Helper()
 	pool, closePool, err := Open(cfg)
 	if err != nil {

@@ -237,7 +237,7 @@ func TestLosses_AreReportedOnceAMinute(t *testing.T) {
 
 // openSignals opens signals that write their log to the buffer, which may be
 // read once they are closed and nobody listens.
-func openSignals(t *testing.T, cfg Config) (*Signals, *bytes.Buffer, func()) {
+func openSignals(t testing.TB, cfg Config) (*Signals, *bytes.Buffer, func()) {
 	t.Helper()
 	pool, closePool, err := Open(cfg)
 	if err != nil {
