@@ -267,8 +267,8 @@ func TestSubmitTasks_TellsRequestsApartByAllThatTheyAskFor(t *testing.T) {
 	}
 }
 
-// A repeat comes from another trace, and how the same time is spelled does not
-// matter.
+// A repeat comes from another trace, and it does not matter how the same time is
+// spelled, nor whether the default queue is named.
 func TestSubmitTasks_TakesARepeatForTheSameRequest(t *testing.T) {
 	first := one("m")
 	first.Tasks[0].Metadata = map[string]string{"a": "1", "b": "2", "c": "3", "d": "4"}
@@ -282,7 +282,8 @@ func TestSubmitTasks_TakesARepeatForTheSameRequest(t *testing.T) {
 		"zone": func(in *application.SubmitTasksInput) {
 			in.Tasks[0].RunAt = in.Tasks[0].RunAt.In(time.FixedZone("", 7200))
 		},
-		"key": func(in *application.SubmitTasksInput) { in.Key = "k-2" },
+		"key":   func(in *application.SubmitTasksInput) { in.Key = "k-2" },
+		"queue": func(in *application.SubmitTasksInput) { in.Tasks[0].Queue = domain.DefaultQueue },
 	} {
 		in := keyed(first)
 		in.Tasks = slices.Clone(first.Tasks)

@@ -1,6 +1,7 @@
 package application
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -142,7 +143,7 @@ func fingerprint(in SubmitTasksInput) (sum [32]byte) {
 	text(strconv.FormatBool(in.Batch))
 	for _, t := range in.Tasks {
 		text(t.Message)
-		text(string(t.Queue))
+		text(string(cmp.Or(t.Queue, domain.DefaultQueue)))
 		number(int64(t.Priority))
 		text(t.RunAt.UTC().Format(time.RFC3339Nano))
 		number(int64(t.Delay))
