@@ -132,11 +132,12 @@ func (in BulkTasksInput) check() error {
 // apply is what the action does to a task.
 func (a BulkAction) apply(t *domain.Task, now time.Time) error {
 	switch a {
-	case BulkRetry:
-		return t.Reopen(now)
+	case BulkCancel:
+		return t.Cancel(now)
 	case BulkStop:
 		return t.RequestStop(now)
-	default:
-		return t.Cancel(now)
+	case BulkRetry:
+		return t.Reopen(now)
 	}
+	return fmt.Errorf("%.40q is not an action", a)
 }

@@ -198,6 +198,7 @@ func TestDispatcher_ABulkActionLeavesWhatIsInNoStateForIt(t *testing.T) {
 			application.BulkCancel: {taken(t), failed(t), canceled(t)},
 			application.BulkStop:   {failed(t), canceled(t)},
 			application.BulkRetry:  {newTask(t), taken(t), canceled(t)},
+			"delete":               {newTask(t), taken(t), failed(t), canceled(t)}, // of a later version
 		} {
 			p := newPorts(t) // no signal, no push and no event is expected
 			stepping(t, p, action, tasks)

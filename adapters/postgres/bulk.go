@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -72,9 +73,13 @@ func filterText(f application.TaskFilter) (string, error) {
 	return string(text), err
 }
 
+// filterOf refuses what it does not understand: without it the action would be
+// about other tasks.
 func filterOf(text []byte) (application.TaskFilter, error) {
 	var f filterJSON
-	err := json.Unmarshal(text, &f)
+	decode := json.NewDecoder(bytes.NewReader(text))
+	decode.DisallowUnknownFields()
+	err := decode.Decode(&f)
 	return application.TaskFilter(f), err
 }
 

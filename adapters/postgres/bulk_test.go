@@ -136,6 +136,27 @@ func TestStep_SkipsARowThatCannotBeRead(t *testing.T) {
 	}
 }
 
+// A part of a filter that a later version has written must not get lost: without
+// it the action would be about other tasks.
+func TestStep_DoesNothingWithAFilterThatItDoesNotUnderstand(t *testing.T) {
+	db := migrated(t, Config{})
+	task := newTask(t)
+	if err := NewTaskRepository(db).Add(t.Context(), task); err != nil {
+		t.Fatal(err)
+	}
+	b := addBulk(t, db, application.TaskFilter{})
+	db.x.MustExec(`UPDATE bulks SET filter = '{"owner": "ann"}'`)
+	if _, changed, _, err := NewBulkRepository(db).Step(t.Context(), cancelStep()); err == nil || len(changed) > 0 {
+		t.Errorf("changed %v, %v; want an error", changed, err)
+	}
+	if got, err := NewBulkRepository(db).Get(t.Context(), b.ID); err == nil {
+		t.Errorf("got %+v; want an error", got)
+	}
+	if got, err := NewTaskRepository(db).Get(t.Context(), task.ID()); err != nil || got.Status() != domain.StatusPending {
+		t.Errorf("the task is %v, %v; want it pending", got, err)
+	}
+}
+
 func TestList_TellsOfARowThatCannotBeRead(t *testing.T) {
 	db, _ := damaged(t)
 	if found, err := NewTaskSearch(db).List(t.Context(), application.TaskQuery{Limit: 10, Window: 10}); err == nil {
