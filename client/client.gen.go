@@ -145,7 +145,7 @@ type NewTask struct {
 	// Delay So many seconds from now it does not run; a fraction is possible. It goes without `run_at`.
 	Delay *float64 `json:"delay,omitempty"`
 
-	// MaxAttempts So many failures make it failed. 5 unless the operator has set another default.
+	// MaxAttempts So many failures make it failed. 10 unless the operator has set another default.
 	MaxAttempts *int `json:"max_attempts,omitempty"`
 
 	// Timeout How many seconds an attempt may take; a fraction is possible. By default the worker decides.
@@ -707,7 +707,7 @@ type ClientInterface interface {
 	// SubmitBatchWithBody Submit many tasks
 	//
 	// Stores up to 1,000 tasks, all or none, in one transaction. One that is wrong refuses the whole batch; `errors` then
-	// names all that is wrong with any of them. The body may be larger than that of other requests: 16 MiB unless the
+	// names all that are wrong, and where. The body may be larger than that of other requests: 16 MiB unless the
 	// operator has set another limit.
 	//
 	// Takes any type of body and a specified content type.
@@ -718,7 +718,7 @@ type ClientInterface interface {
 	// SubmitBatch Submit many tasks
 	//
 	// Stores up to 1,000 tasks, all or none, in one transaction. One that is wrong refuses the whole batch; `errors` then
-	// names all that is wrong with any of them. The body may be larger than that of other requests: 16 MiB unless the
+	// names all that are wrong, and where. The body may be larger than that of other requests: 16 MiB unless the
 	// operator has set another limit.
 	//
 	// Takes a body of the `application/json` content type.
@@ -1053,7 +1053,7 @@ func (c *Client) SubmitTask(ctx context.Context, params *SubmitTaskParams, body 
 // SubmitBatchWithBody Submit many tasks
 //
 // Stores up to 1,000 tasks, all or none, in one transaction. One that is wrong refuses the whole batch; `errors` then
-// names all that is wrong with any of them. The body may be larger than that of other requests: 16 MiB unless the
+// names all that are wrong, and where. The body may be larger than that of other requests: 16 MiB unless the
 // operator has set another limit.
 //
 // Takes any type of body and a specified content type.
@@ -1074,7 +1074,7 @@ func (c *Client) SubmitBatchWithBody(ctx context.Context, params *SubmitBatchPar
 // SubmitBatch Submit many tasks
 //
 // Stores up to 1,000 tasks, all or none, in one transaction. One that is wrong refuses the whole batch; `errors` then
-// names all that is wrong with any of them. The body may be larger than that of other requests: 16 MiB unless the
+// names all that are wrong, and where. The body may be larger than that of other requests: 16 MiB unless the
 // operator has set another limit.
 //
 // Takes a body of the `application/json` content type.
@@ -2191,7 +2191,7 @@ type ClientWithResponsesInterface interface {
 	// SubmitBatchWithBodyWithResponse Submit many tasks
 	//
 	// Stores up to 1,000 tasks, all or none, in one transaction. One that is wrong refuses the whole batch; `errors` then
-	// names all that is wrong with any of them. The body may be larger than that of other requests: 16 MiB unless the
+	// names all that are wrong, and where. The body may be larger than that of other requests: 16 MiB unless the
 	// operator has set another limit.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -2202,7 +2202,7 @@ type ClientWithResponsesInterface interface {
 	// SubmitBatchWithResponse Submit many tasks
 	//
 	// Stores up to 1,000 tasks, all or none, in one transaction. One that is wrong refuses the whole batch; `errors` then
-	// names all that is wrong with any of them. The body may be larger than that of other requests: 16 MiB unless the
+	// names all that are wrong, and where. The body may be larger than that of other requests: 16 MiB unless the
 	// operator has set another limit.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
@@ -4047,7 +4047,7 @@ func (c *ClientWithResponses) SubmitTaskWithResponse(ctx context.Context, params
 // SubmitBatchWithBodyWithResponse Submit many tasks
 //
 // Stores up to 1,000 tasks, all or none, in one transaction. One that is wrong refuses the whole batch; `errors` then
-// names all that is wrong with any of them. The body may be larger than that of other requests: 16 MiB unless the
+// names all that are wrong, and where. The body may be larger than that of other requests: 16 MiB unless the
 // operator has set another limit.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -4064,7 +4064,7 @@ func (c *ClientWithResponses) SubmitBatchWithBodyWithResponse(ctx context.Contex
 // SubmitBatchWithResponse Submit many tasks
 //
 // Stores up to 1,000 tasks, all or none, in one transaction. One that is wrong refuses the whole batch; `errors` then
-// names all that is wrong with any of them. The body may be larger than that of other requests: 16 MiB unless the
+// names all that are wrong, and where. The body may be larger than that of other requests: 16 MiB unless the
 // operator has set another limit.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).

@@ -143,7 +143,7 @@ type NewTask struct {
 	// Delay So many seconds from now it does not run; a fraction is possible. It goes without `run_at`.
 	Delay *float64 `json:"delay,omitempty"`
 
-	// MaxAttempts So many failures make it failed. 5 unless the operator has set another default.
+	// MaxAttempts So many failures make it failed. 10 unless the operator has set another default.
 	MaxAttempts *int `json:"max_attempts,omitempty"`
 
 	// Timeout How many seconds an attempt may take; a fraction is possible. By default the worker decides.
