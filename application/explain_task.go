@@ -23,10 +23,14 @@ const (
 	ReasonPaused    Reason = "paused"      // its queue is
 	ReasonLimit     Reason = "max_running" // its queue has as many that run as it may
 	ReasonRate      Reason = "rate"        // its queue has started as many as it may
+	ReasonQueueAway Reason = "queue_away"  // what brings tasks to workers does not answer
 	ReasonBehind    Reason = "behind"      // others are before it
 	ReasonStranded  Reason = "stranded"    // its entry was lost; the dispatcher queues it again
 	ReasonNext      Reason = "next"        // nothing is in its way
 )
+
+// explainWait bounds how long an explanation waits for a queue that is away.
+const explainWait = time.Second
 
 // MaxAhead is how many tasks are counted that are before another one.
 const MaxAhead = 10_000
@@ -105,8 +109,11 @@ func (uc *ExplainTask) explain(ctx context.Context, t *domain.Task) ([]Explanati
 	if s.QueuedAt.IsZero() {
 		return reasons, nil
 	}
-	if e, ok := uc.stranded(ctx, t, now); ok {
-		return append(reasons, e), nil
+	switch lost, err := uc.stranded(ctx, t, now); {
+	case err != nil:
+		reasons = append(reasons, Explanation{Reason: ReasonQueueAway})
+	case lost:
+		return append(reasons, Explanation{Reason: ReasonStranded, At: now.Add(2 * strandedEvery)}), nil
 	}
 	ahead, err := uc.queues.Ahead(ctx, t, MaxAhead)
 	if err != nil {
@@ -149,20 +156,18 @@ func refused(q QueueInfo, now time.Time) (Explanation, bool) {
 	}
 }
 
-// stranded judges as the dispatcher does, which looks twice. A queue that does not
-// answer says nothing.
-func (uc *ExplainTask) stranded(ctx context.Context, t *domain.Task, now time.Time) (Explanation, bool) {
+// stranded judges as the dispatcher does, which looks twice.
+func (uc *ExplainTask) stranded(ctx context.Context, t *domain.Task, now time.Time) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, explainWait)
+	defer cancel()
 	e := EntryOf(t)
-	bound := now.Add(-strandedGrace)
-	if !e.QueuedAt.Before(bound) {
-		return Explanation{}, false
-	}
 	oldest, err := uc.queue.Oldest(ctx, e.List)
 	if err != nil {
-		return Explanation{}, false
+		return false, err
 	}
-	if head, ok := oldest[e.List]; ok && !e.QueuedAt.Before(head.Add(-strandedGrace)) {
-		return Explanation{}, false
+	bound := now.Add(-strandedGrace)
+	if head, ok := oldest[e.List]; ok && head.Add(-strandedGrace).Before(bound) {
+		bound = head.Add(-strandedGrace)
 	}
-	return Explanation{Reason: ReasonStranded, At: now.Add(2 * strandedEvery)}, true
+	return e.QueuedAt.Before(bound), nil
 }

@@ -1,6 +1,7 @@
 package application_test
 
 import (
+	"context"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -148,9 +149,13 @@ func TestExplainTask_TellsEveryReason(t *testing.T) {
 			scene{task: newTask, after: time.Minute, queue: served, head: time.Minute},
 			[]application.Explanation{{Reason: application.ReasonNext}},
 		},
+		"QueueAway": {
+			scene{task: newTask, queue: served, away: true},
+			[]application.Explanation{{Reason: application.ReasonQueueAway}},
+		},
 		"NotKnownToBeStranded": {
-			scene{task: newTask, after: time.Minute, queue: served, away: true},
-			[]application.Explanation{{Reason: application.ReasonNext}},
+			scene{task: newTask, after: time.Minute, queue: served, away: true, ahead: 3},
+			[]application.Explanation{{Reason: application.ReasonQueueAway}, {Reason: application.ReasonBehind, Ahead: 3}},
 		},
 		"Next": {
 			scene{task: newTask, queue: served},
@@ -167,6 +172,28 @@ func TestExplainTask_TellsEveryReason(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) { alike(t, "reasons", explained(t, c.scene), c.want) })
 	}
+}
+
+// Whoever asks why nothing runs must not wait for what is the reason.
+func TestExplainTask_WaitsASecondForAQueueThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, task := newPorts(t), newTask(t)
+		p.tasks.EXPECT().Get(anyArg, anyArg).Return(task, nil)
+		p.queues.EXPECT().Get(anyArg, anyArg, anyArg).Return(application.QueueInfo{Workers: 1}, nil)
+		p.queue.EXPECT().Oldest(anyArg, anyArg).DoAndReturn(
+			func(ctx context.Context, _ ...application.List) (map[application.List]time.Time, error) {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			})
+		p.queues.EXPECT().Ahead(anyArg, anyArg, anyArg).Return(0, nil)
+		begun := now()
+
+		got, err := application.NewExplainTask(p.tasks, p.queues, p.queue, p.clock).Run(t.Context(), task.ID())
+
+		must(t, err)
+		same(t, "waited", now().Sub(begun), time.Second)
+		alike(t, "reasons", got.Reasons, []application.Explanation{{Reason: application.ReasonQueueAway}})
+	})
 }
 
 func TestExplainTask_SaysThatThereIsNoTask(t *testing.T) {
@@ -202,6 +229,7 @@ func TestExplainTask_SaysThatTheStoreIsAway(t *testing.T) {
 		},
 		"WhatIsAhead": func(p *ports) {
 			p.queues.EXPECT().Get(anyArg, anyArg, anyArg).Return(application.QueueInfo{}, nil)
+			p.queue.EXPECT().Oldest(anyArg, anyArg).Return(nil, nil)
 			p.queues.EXPECT().Ahead(anyArg, anyArg, anyArg).Return(0, domain.ErrUnavailable)
 		},
 	} {

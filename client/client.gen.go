@@ -248,8 +248,9 @@ type Readiness struct {
 type Reason struct {
 	// Reason `ended`, `processing`: it is done with, or runs. `scheduled`, `retry`: its time, or that of its next attempt, has
 	// not come. `due`: it has, and the task is about to be queued. `no_worker`: no live worker takes its queue.
-	// `paused`, `max_running`, `rate`: its queue may start no task now. `behind`: others are before it. `stranded`:
-	// its entry in the queue was lost, and is about to be made again. `next`: nothing is in its way.
+	// `paused`, `max_running`, `rate`: its queue may start no task now. `queue_away`: what brings tasks to workers does
+	// not answer. `behind`: others are before it. `stranded`: its entry in the queue was lost, and is about to be made
+	// again. `next`: nothing is in its way.
 	Reason string `json:"reason"`
 
 	// Text In words, one sentence.

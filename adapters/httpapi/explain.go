@@ -55,6 +55,8 @@ func sentence(task api.Explanation, e application.Explanation) string {
 		return fmt.Sprintf("As many tasks of the queue %s run as may at once: %s.", task.Queue, e.Limit)
 	case application.ReasonRate:
 		return fmt.Sprintf("The queue %s has started as many tasks as its rate of %s allows; the next may start at %s.", task.Queue, e.Limit, at)
+	case application.ReasonQueueAway:
+		return "The queue server does not answer; tasks run once it is back."
 	case application.ReasonBehind:
 		return before(e.Ahead, task.Queue)
 	case application.ReasonStranded:

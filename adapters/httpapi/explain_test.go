@@ -28,6 +28,7 @@ func TestSentence_SaysEveryReasonInWords(t *testing.T) {
 		{application.Explanation{Reason: application.ReasonPaused}, []string{"mail is paused"}},
 		{application.Explanation{Reason: application.ReasonLimit, Limit: "7"}, []string{"mail", "7"}},
 		{application.Explanation{Reason: application.ReasonRate, Limit: "100/s", At: at}, []string{"mail", "100/s", stamp}},
+		{application.Explanation{Reason: application.ReasonQueueAway}, []string{"does not answer", "once it is back"}},
 		{application.Explanation{Reason: application.ReasonBehind, Ahead: 1}, []string{"1 task of the queue mail is before it"}},
 		{application.Explanation{Reason: application.ReasonBehind, Ahead: 2}, []string{"2 tasks of the queue mail are before it"}},
 		{application.Explanation{Reason: application.ReasonBehind, Ahead: application.MaxAhead}, []string{"At least 10000 tasks"}},
