@@ -1,9 +1,11 @@
 package httpapi_test
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -295,10 +297,14 @@ func TestBatch_HasLimitsOfItsOwn(t *testing.T) {
 // A batch that only dribbles its body cannot keep others out for long.
 func TestBatch_ADribblingBodyGivesWay(t *testing.T) {
 	s := newService(t, func(cfg *httpapi.Config) { cfg.Batches, cfg.ReadTimeout = 1, time.Minute })
-	base := runAndStop(t, s.server)
+	conn := dial(t, runAndStop(t, s.server))
+	_, _ = io.WriteString(conn, "POST /tasks/batch HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\nExpect: 100-continue\r\n\r\n")
+	if line, err := bufio.NewReader(conn).ReadString('\n'); err != nil || !strings.Contains(line, " 100 ") { // it has the place
+		t.Fatalf("%q, %v", line, err)
+	}
 	cut := make(chan string, 1)
 	go func() {
-		_, said := dribble(dial(t, base), "POST /tasks/batch HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n", " ")
+		_, said := dribble(conn, "", " ")
 		cut <- said
 	}()
 	for deadline := time.After(20 * time.Second); ; {
