@@ -12,7 +12,7 @@ TESTFLAGS ?=
 FUZZTIME ?= 20s
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test chaos scale fuzz generate check-generated lint fmt ci compose-up compose-down FORCE
+.PHONY: help run build test chaos scale bench build-peers fuzz generate check-generated lint fmt ci compose-up compose-down FORCE
 
 help: ## print this list
 	@echo 'usage: make TARGET'; echo
@@ -46,6 +46,19 @@ scale: ## the tests of queues and schedules at full size: a million tasks, a min
 	scripts/install-test-services.sh
 	go test -count=1 -v -timeout 20m -parallel 1 -run '^(TestQueues|TestSchedule)_' ./test/e2e -e2e.full
 
+# One goal or several of accept, batch, drain, latency, embedded and cost; none: all.
+# Other flags are listed by: make bench BENCHFLAGS=-help
+GOAL ?=
+RUNS ?= 3
+
+bench: ## measure speed and cost beside pgbench, River and Asynq (20 minutes); GOAL=drain measures one
+	scripts/install-bench-tools.sh
+	go build -o bin/bench ./test/bench
+	bin/bench -goal '$(GOAL)' -runs $(RUNS) $(BENCHFLAGS)
+
+build-peers: ## build what the benchmark compares with, a module of its own
+	cd test/bench/peers && go vet ./... && go build -o /dev/null ./...
+
 fuzz: ## look for inputs that break a decoder, for FUZZTIME (20s) each
 	scripts/fuzz.sh $(FUZZTIME)
 
@@ -66,6 +79,7 @@ ci: ## all that CI checks
 	$(MAKE) lint
 	$(MAKE) test TESTFLAGS='-race -shuffle=on'
 	$(MAKE) build
+	$(MAKE) build-peers
 
 compose-up: ## start API, worker, PostgreSQL and Redis with docker compose
 	VERSION=$(VERSION) docker compose up -d --build

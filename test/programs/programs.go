@@ -1,5 +1,5 @@
 // Package programs builds Millrace's programs and runs them as processes, for
-// tests of the whole.
+// tests and the benchmark of the whole.
 package programs
 
 import (
@@ -19,7 +19,7 @@ import (
 	"time"
 )
 
-// dir is where the programs are, once Main has built them.
+// dir is where the programs are, once Build has built them.
 var dir string
 
 // Main builds the programs and the Go example, runs the tests and removes the
@@ -34,19 +34,31 @@ func Main(m *testing.M) int {
 }
 
 func buildAndRun(m *testing.M) (int, error) {
+	remove, err := Build("cmd/api", "cmd/worker", "cmd/millrace", "examples/count")
+	if err != nil {
+		return 0, err
+	}
+	defer remove()
+	return m.Run(), nil
+}
+
+// Build builds the packages, which are named by their folders, for Path and Start.
+// The returned function removes the programs again.
+func Build(folders ...string) (remove func(), err error) {
 	into, err := os.MkdirTemp("", "millrace-programs-")
 	if err != nil {
-		return 0, fmt.Errorf("make a folder for the programs: %w", err)
+		return nil, fmt.Errorf("make a folder for the programs: %w", err)
 	}
-	defer os.RemoveAll(into)
 	dir = into
-	const module = "github.com/millrace/millrace/"
-	build := exec.CommandContext(context.Background(), "go", "build", "-o", dir,
-		module+"cmd/api", module+"cmd/worker", module+"cmd/millrace", module+"examples/count")
-	if out, err := build.CombinedOutput(); err != nil {
-		return 0, fmt.Errorf("build the programs: %w\n%s", err, out)
+	args := []string{"build", "-o", dir}
+	for _, folder := range folders {
+		args = append(args, "github.com/millrace/millrace/"+folder)
 	}
-	return m.Run(), nil
+	if out, err := exec.CommandContext(context.Background(), "go", args...).CombinedOutput(); err != nil {
+		_ = os.RemoveAll(dir)
+		return nil, fmt.Errorf("build the programs: %w\n%s", err, out)
+	}
+	return func() { _ = os.RemoveAll(into) }, nil
 }
 
 // Path is where the program of that name is.

@@ -1,0 +1,196 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/millrace/millrace/test/programs"
+)
+
+// options are what the flags say.
+type options struct {
+	runs     int
+	warm     time.Duration // before each measurement
+	measured time.Duration // of each, where time is what ends it
+	tasks    int           // to drain
+	waiting  int           // tasks of the longest line
+	finished int           // tasks of the fullest table
+	idle     time.Duration // how long an idle worker is watched
+	steady   time.Duration // how long a steady load lasts
+}
+
+// bench is what measurements work with. Servers and stores are made when they are
+// first asked for, and shared.
+type bench struct {
+	*life // of the measurement
+	options
+	*shared
+}
+
+type shared struct {
+	servers  *servers
+	plain    func() *store // empty before each measurement
+	full     func() *store // always holds finished tasks
+	river    func() string // a database with River's schema
+	progress *progress
+}
+
+func newBench(l *life, o options) *bench {
+	b := &bench{life: l, options: o, shared: &shared{servers: startServers(l)}}
+	b.plain = sync.OnceValue(func() *store { return newStore(b, "millrace") })
+	b.full = sync.OnceValue(func() *store {
+		s := newStore(b, "millrace_full")
+		s.finish(b, o.finished)
+		return s
+	})
+	b.river = sync.OnceValue(func() string {
+		url := b.servers.database(l, "river")
+		b.must(exec.CommandContext(b.ctx, programs.Path("peers"), "river-migrate", "-database", url).Run(), "make River's schema")
+		return url
+	})
+	return b
+}
+
+// within is b for the time of a shorter life.
+func (b *bench) within(l *life) *bench { return &bench{l, b.options, b.shared} }
+
+// buildPrograms builds Millrace's programs, and those that it is measured against.
+func buildPrograms(l *life) {
+	remove, err := programs.Build("cmd/api", "cmd/worker", "cmd/millrace", "test/bench/echo")
+	l.must(err, "build")
+	l.Cleanup(remove)
+	peers := exec.CommandContext(l.ctx, "go", "build", "-o", programs.Path("peers"), ".")
+	peers.Dir = filepath.Join("test", "bench", "peers")
+	out, err := peers.CombinedOutput()
+	l.must(err, "build the peers: "+string(out))
+}
+
+// contender is one of those that a goal compares.
+type contender struct {
+	name    string
+	once    bool // it is measured in the first run only
+	measure func(b *bench) reading
+}
+
+// goal is one of the issue's: what is compared, and what has to come out.
+type goal struct {
+	name, title string
+	about       string // how it was measured, for the report
+	contenders  func(o options) []contender
+	judge       func(s series, o options) []verdict
+	charts      []chart
+}
+
+// run measures the contenders of a goal in turn, as often as was asked for, so that
+// what else the machine does disturbs all alike.
+func (g goal) run(b *bench) (series, error) {
+	all := series{}
+	contenders := g.contenders(b.options)
+	for n := range b.runs {
+		for _, c := range contenders {
+			if c.once && n > 0 {
+				continue
+			}
+			b.progress.begin(g.name, c.name, n+1, b.runs)
+			var r reading
+			if err := live(b.ctx, func(l *life) { r = c.measure(b.within(l)) }); err != nil {
+				return all, fmt.Errorf("%s: %w", c.name, err)
+			}
+			all[c.name] = append(all[c.name], r)
+			b.progress.end(r)
+		}
+	}
+	return all, nil
+}
+
+// measurements is how many measurements run takes.
+func (g goal) measurements(o options) int {
+	n := 0
+	for _, c := range g.contenders(o) {
+		if n++; !c.once {
+			n += o.runs - 1
+		}
+	}
+	return n
+}
+
+// message is of 100 bytes, as all that is compared.
+var message = strings.Repeat("x", 100)
+
+// taskBody is the body of a request for one task.
+func taskBody() string { return `{"message":"` + message + `"}` }
+
+// batchBody is the body of a request for n tasks.
+func batchBody(n int) string {
+	return `{"tasks":[` + strings.Repeat(taskBody()+",", n-1) + taskBody() + `]}`
+}
+
+// post sends a request whose answer is not of interest.
+func (b *bench) post(addr, path, body string) { b.request(addr, http.MethodPost, path, body) }
+
+func (b *bench) request(addr, method, path, body string) {
+	req, err := http.NewRequestWithContext(b.ctx, method, "http://"+addr+path, strings.NewReader(body))
+	b.must(err, "make a request")
+	req.Header.Set("Content-Type", "application/json")
+	res, err := http.DefaultClient.Do(req)
+	b.must(err, "send a request")
+	defer res.Body.Close()
+	if res.StatusCode >= 300 {
+		var text bytes.Buffer
+		_, _ = text.ReadFrom(res.Body) // what arrives is shown
+		b.Fatalf("%s %s: %s: %s", method, path, res.Status, text.String())
+	}
+}
+
+// peerResult is what test/bench/peers prints.
+type peerResult struct {
+	Event   string
+	Tasks   int
+	Seconds float64
+	P50     float64
+	P99     float64
+}
+
+// peer has test/bench/peers measure something, while the processes are watched.
+func (b *bench) peer(others watched, command string, args ...string) reading {
+	cmd := exec.CommandContext(b.ctx, programs.Path("peers"), append([]string{command,
+		"-warm", b.warm.String(), "-measured", b.measured.String()}, args...)...)
+	var problems bytes.Buffer
+	cmd.Stderr = &problems
+	out, err := cmd.StdoutPipe()
+	b.must(err, "run the peers")
+	b.must(cmd.Start(), "run the peers")
+	processes := watched{"peer": cmd.Process.Pid}
+	for name, pid := range others {
+		processes[name] = pid
+	}
+	spent := processes.watch()
+	var r reading
+	for lines := json.NewDecoder(out); r == nil; {
+		var line peerResult
+		if lines.Decode(&line) != nil { // it has ended, and says why
+			break
+		}
+		switch line.Event {
+		case "begin":
+			spent = processes.watch()
+		case "end":
+			r = rated(line.Tasks, time.Duration(line.Seconds*float64(time.Second)), spent(line.Tasks))
+			if line.P99 > 0 {
+				r["p50"], r["p99"] = line.P50, line.P99
+			}
+		}
+	}
+	b.must(cmd.Wait(), command+": "+problems.String())
+	if r == nil {
+		b.Fatalf("%s has measured nothing", command)
+	}
+	return r
+}

@@ -1,0 +1,158 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"os"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	redigo "github.com/gomodule/redigo/redis"
+	"github.com/google/uuid"
+	"github.com/lib/pq"
+
+	"github.com/millrace/millrace/test/programs"
+)
+
+const defaultList = keyPrefix + "queue:default:0" // in Redis
+
+// drain is how tasks are drained.
+type drain struct {
+	tasks   int // that are measured, after a tenth as many that warm up
+	waiting int // all that wait at first, if they are more
+	slots   int
+	workers int // processes; 0 is 1
+	limit   int // max_running of the queue; 0: none
+}
+
+func (d drain) warm() int { return max(d.tasks/10, 1) }
+
+// drain times from the completion of the last task that warms up to that of the
+// last one that counts, by the table. A worker starts on a line that is there
+// already, so it is never idle.
+func (s *store) drain(b *bench, d drain) reading {
+	s.empty(b)
+	if d.limit > 0 {
+		b.exec(s.db, "INSERT INTO queues (name, paused, max_running) VALUES ('default', false, $1)", d.limit)
+	}
+	all := max(d.waiting, d.tasks+d.warm())
+	s.seed(b, all)
+	processes := watched{"postgres": b.servers.postgresPID, "redis": b.servers.redisPID}
+	var workers []*programs.Process
+	for n := range max(1, d.workers) {
+		w := programs.Start(b.life, os.TempDir(), s.workerEnv(b, d.slots), "worker")
+		processes["worker "+strconv.Itoa(n+1)] = w.PID()
+		workers = append(workers, w)
+	}
+
+	b.awaitLine(all - d.warm())
+	from := b.line()
+	spent := processes.watch()
+	b.awaitLine(all - d.warm() - d.tasks)
+	to := b.line()
+	if all == d.tasks+d.warm() {
+		b.until(time.Minute, 5*time.Millisecond, "all tasks are completed", func() bool {
+			return to == 0 && b.number(s.db, "SELECT count(*) FROM tasks WHERE status = 'processing'") == 0 &&
+				b.number(s.db, "SELECT count(*) FROM tasks WHERE status = 'pending'") == 0
+		})
+	}
+	r := spent(from - to)
+	r.merge("cpu worker")
+	for _, w := range workers {
+		r["rss worker"] = max(r["rss worker"], memory(w.PID(), "VmHWM"))
+		w.Kill()
+	}
+	tasks, seconds := 0, 0.0
+	b.scan(s.db, []any{&tasks, &seconds}, `SELECT count(*) - 1, extract(epoch FROM max(at) - min(at)) FROM (
+		SELECT updated_at AS at FROM tasks WHERE status = 'completed' AND ($3 = '' OR created_at > $3::timestamptz)
+		ORDER BY at OFFSET $1 LIMIT $2) AS measured`, d.warm()-1, d.tasks+1, s.finished)
+	if tasks < d.tasks*9/10 {
+		b.Fatalf("%d tasks were completed after the first %d, of %d", tasks, d.warm(), d.tasks)
+	}
+	r["rate"] = float64(tasks) / seconds
+	return r
+}
+
+// line is how many tasks wait in Redis.
+func (b *bench) line() int {
+	n, err := redigo.Int(b.servers.conn.Do("LLEN", defaultList))
+	b.must(err, "look at the line")
+	return n
+}
+
+// awaitLine waits until at most so many tasks wait.
+func (b *bench) awaitLine(n int) {
+	b.until(10*time.Minute, 2*time.Millisecond, "the line gets shorter", func() bool { return b.line() <= n })
+}
+
+// updates is the ceiling: clients that move tasks through two prepared UPDATEs, of
+// so many tasks at once, and change the columns that a claim and a completion change.
+func (s *store) updates(b *bench, tasks, clients, size int) reading {
+	const claim = `UPDATE tasks SET status = 'processing', version = version + 1, updated_at = now(), attempt = attempt + 1, worker = 'ceiling',
+		claim_beat = 1, deadline = now() + interval '30 minutes', started_at = now(), queued_at = NULL WHERE id = ANY($1::uuid[])`
+	const complete = `UPDATE tasks SET status = 'completed', version = version + 1, updated_at = now(), deadline = NULL WHERE id = ANY($1::uuid[])`
+	s.empty(b)
+	warm := drain{tasks: tasks}.warm()
+	ids := s.seed(b, tasks+warm)
+
+	through := func(ids []uuid.UUID) time.Duration {
+		chunks := make(chan []uuid.UUID, len(ids)/size+1)
+		for chunk := range slices.Chunk(ids, size) {
+			chunks <- chunk
+		}
+		close(chunks)
+		ctx, cancel := context.WithCancelCause(b.ctx)
+		defer cancel(nil)
+		var all sync.WaitGroup
+		start := time.Now()
+		for range clients {
+			all.Go(func() {
+				err := s.prepared(ctx, claim, func(conn *sql.Conn, claim *sql.Stmt) error {
+					complete, err := conn.PrepareContext(ctx, complete)
+					if err != nil {
+						return err
+					}
+					defer complete.Close()
+					for chunk := range chunks {
+						array, err := pq.Array(chunk).Value()
+						if err != nil {
+							return err
+						}
+						for _, update := range []*sql.Stmt{claim, complete} {
+							if _, err := update.ExecContext(ctx, array); err != nil {
+								return err
+							}
+						}
+					}
+					return nil
+				})
+				if err != nil {
+					cancel(err)
+				}
+			})
+		}
+		all.Wait()
+		b.must(context.Cause(ctx), "move tasks")
+		return time.Since(start)
+	}
+	through(ids[:warm])
+	spent := watched{"postgres": b.servers.postgresPID, "load": os.Getpid()}.watch()
+	took := through(ids[warm:])
+	return rated(tasks, took, spent(tasks))
+}
+
+func riverDrain(b *bench) reading {
+	return b.peer(watched{"postgres": b.servers.postgresPID}, "river-drain", "-database", b.river(),
+		"-tasks", strconv.Itoa(b.tasks), "-warm-tasks", strconv.Itoa(b.tasks/10), "-workers", "2000",
+		"-cooldown", "2ms", "-poll", "5ms", "-conns", riverConns)
+}
+
+func asynqDrain(workers int) func(b *bench) reading {
+	return func(b *bench) reading {
+		b.emptyRedis()
+		return b.peer(watched{"redis": b.servers.redisPID}, "asynq-drain", "-redis", b.servers.redisAddr(),
+			"-tasks", strconv.Itoa(b.tasks), "-warm-tasks", strconv.Itoa(b.tasks/10), "-workers", strconv.Itoa(workers))
+	}
+}

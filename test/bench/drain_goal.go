@@ -1,0 +1,52 @@
+package main
+
+import "fmt"
+
+// riverConns is how many connections River has.
+const riverConns = "10"
+
+// asynqBest is the concurrency at which Asynq drained most.
+const asynqBest = 32
+
+// drainGoal is goal 3.
+var drainGoal = goal{
+	name: "drain", title: "Drain",
+	about: "Tasks that wait already, in PostgreSQL and in Redis, through `worker` with `HANDLER=noop:`. What is timed is the time from the completion of the last task " +
+		"that warms up (a tenth of all) to that of the last one, by the table. The ceiling is lib/pq with two prepared UPDATEs of many tasks on the same table. " +
+		"River has the settings of `river bench`: 2,000 workers, a fetch every 2 ms. Asynq keeps nothing on disk here.",
+	contenders: func(o options) []contender {
+		ours := func(d drain) func(*bench) reading {
+			return func(b *bench) reading { return b.plain().drain(b, d) }
+		}
+		return []contender{
+			{name: "River, 2,000 workers", measure: riverDrain},
+			{name: "Millrace, 100 slots", measure: ours(drain{tasks: o.tasks, slots: 100})},
+			{name: fmt.Sprintf("Asynq, %d workers", asynqBest), measure: asynqDrain(asynqBest)},
+			{name: "Asynq, 100 workers", measure: asynqDrain(100)},
+			{name: "two UPDATEs x100, 4 clients", measure: func(b *bench) reading { return b.plain().updates(b, o.tasks, 4, 100) }},
+			{name: "Millrace, 1,000 slots", measure: ours(drain{tasks: o.tasks, slots: 1000})},
+			{name: "two UPDATEs x1000, 4 clients", measure: func(b *bench) reading { return b.plain().updates(b, o.tasks, 4, 1000) }},
+			{name: "Millrace, 2 workers of 100 slots", measure: ours(drain{tasks: o.tasks, slots: 100, workers: 2})},
+			{name: "Millrace, 100 slots, max_running 100", measure: ours(drain{tasks: o.tasks, slots: 100, limit: 100})},
+			{name: "Millrace, 100 slots, few waiting", measure: ours(drain{tasks: o.tasks / 10, slots: 100})},
+			{name: "Millrace, 100 slots, most waiting", measure: ours(drain{tasks: o.tasks, waiting: o.waiting, slots: 100})},
+		}
+	},
+	judge: func(s series, o options) []verdict {
+		const ours, most = "Millrace, 100 slots", "Millrace, 1,000 slots"
+		const few, many = "Millrace, 100 slots, few waiting", "Millrace, 100 slots, most waiting"
+		asynq := greatest(s.of(fmt.Sprintf("Asynq, %d workers", asynqBest), "rate"), s.of("Asynq, 100 workers", "rate"))
+		ceiling := greatest(s.of("two UPDATEs x100, 4 clients", "rate"), s.of("two UPDATEs x1000, 4 clients", "rate"))
+		return []verdict{
+			atLeast("rate with 100 slots / River", s.ratio(ours, "River, 2,000 workers", "rate"), 2.5),
+			atLeast("rate with 100 slots / Asynq's better", ratios(s.of(ours, "rate"), asynq), 4),
+			atLeast("rate with 1,000 slots / the better ceiling", ratios(s.of(most, "rate"), ceiling), 0.7),
+			atLeast("rate of two workers / of one", s.ratio("Millrace, 2 workers of 100 slots", ours, "rate"), 1),
+			atLeast(fmt.Sprintf("rate with %s waiting / with %s", short(float64(o.waiting)), short(float64(o.tasks/10))), s.ratio(many, few, "rate"), 0.8),
+			atLeast(fmt.Sprintf("rate with %s waiting / with %s", short(float64(o.waiting)), short(float64(o.tasks))), s.ratio(many, ours, "rate"), 0.8),
+			atMost("CPU per task, most waiting / few waiting", ratios(s.total(many, "cpu "), s.total(few, "cpu ")), 1/0.8),
+			atLeast("rate with max_running / without", s.ratio("Millrace, 100 slots, max_running 100", ours, "rate"), 0.8),
+		}
+	},
+	charts: []chart{{file: "drain", title: "Tasks drained a second", metric: "rate"}},
+}

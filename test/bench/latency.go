@@ -1,0 +1,133 @@
+package main
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	vegeta "github.com/tsenart/vegeta/v12/lib"
+)
+
+const latencyRate = 200 // tasks a second
+
+// latencyGoal is goal 4.
+var latencyGoal = goal{
+	name: "latency", title: "Latency",
+	about: "200 tasks a second, one by one, at the moments that are due whatever the answers take (vegeta; no coordinated omission), on an idle worker. " +
+		"Of Millrace: from `created_at`, which is before the commit, to `updated_at` of the completed task, which is after the handler has returned; the handler does nothing. " +
+		"Of River and Asynq: from the moment at which the insert was due to the start of the handler. Then the commands and statements that an idle worker costs.",
+	contenders: func(options) []contender {
+		return []contender{
+			{name: "River tuned", measure: riverLatency},
+			{name: "Millrace", measure: func(b *bench) reading { return b.plain().latency(b) }},
+			{name: "Asynq tuned", measure: asynqLatency("1ms")},
+			{name: "Asynq default", measure: asynqLatency("0")},
+			{name: "Millrace, an idle worker", once: true, measure: func(b *bench) reading { return b.plain().idleWorker(b) }},
+		}
+	},
+	judge: func(s series, _ options) []verdict {
+		return []verdict{
+			atMost("p50 / River's", s.ratio("Millrace", "River tuned", "p50"), 1),
+			atMost("p99 / Asynq's, tuned", s.ratio("Millrace", "Asynq tuned", "p99"), 1),
+			below("Redis commands a second, idle", s.of("Millrace, an idle worker", "Redis commands/s"), 5),
+			below("PostgreSQL statements a second, idle", s.of("Millrace, an idle worker", "statements/s"), 5),
+		}
+	},
+	charts: []chart{
+		{file: "latency-p50", title: "Accepted to started, p50 in ms", metric: "p50", names: []string{"River tuned", "Millrace", "Asynq tuned"}},
+		{file: "latency-p99", title: "Accepted to started, p99 in ms", metric: "p99", names: []string{"River tuned", "Millrace", "Asynq tuned"}},
+	},
+}
+
+// openLoop submits tasks at the rate, for that long, and returns how the API
+// answered: a task that is not accepted fails the measurement.
+func (b *bench) openLoop(addr string, perSecond int, d time.Duration) *vegeta.Metrics {
+	target := vegeta.NewStaticTargeter(vegeta.Target{
+		Method: "POST", URL: "http://" + addr + "/tasks", Body: []byte(taskBody()),
+		Header: map[string][]string{"Content-Type": {"application/json"}},
+	})
+	attacker := vegeta.NewAttacker()
+	stop := make(chan struct{})
+	defer close(stop)
+	go func() {
+		select {
+		case <-b.ctx.Done():
+			attacker.Stop()
+		case <-stop:
+		}
+	}()
+	var m vegeta.Metrics
+	for res := range attacker.Attack(target, vegeta.Rate{Freq: perSecond, Per: time.Second}, d, "tasks") {
+		m.Add(res)
+	}
+	m.Close()
+	if m.StatusCodes["201"] != int(m.Requests) {
+		b.Fatalf("of %d tasks %d were accepted: %v", m.Requests, m.StatusCodes["201"], m.Errors)
+	}
+	return &m
+}
+
+func (s *store) latency(b *bench) reading {
+	s.empty(b)
+	api, worker := b.startAPI(s), b.startWorker(s, 100)
+	processes := b.processes("api", api.PID())
+	processes["worker"] = worker.PID()
+	b.openLoop(api.addr, latencyRate, b.warm)
+	s.awaitCompleted(b)
+	b.exec(s.db, "TRUNCATE tasks CASCADE") // those that warmed up
+
+	spent := processes.watch()
+	m := b.openLoop(api.addr, latencyRate, b.measured)
+	s.awaitCompleted(b)
+	r := spent(int(m.Requests))
+	r["accept p99"] = float64(m.Latencies.P99) / float64(time.Millisecond)
+	var p50, p99 float64
+	b.scan(s.db, []any{&p50, &p99}, `SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY ms), percentile_cont(0.99) WITHIN GROUP (ORDER BY ms)
+		FROM (SELECT extract(epoch FROM updated_at - created_at) * 1000 AS ms FROM tasks) AS waited`)
+	r["p50"], r["p99"] = p50, p99
+	return r
+}
+
+// awaitCompleted waits until no task waits or runs.
+func (s *store) awaitCompleted(b *bench) {
+	b.until(time.Minute, 50*time.Millisecond, "all tasks are completed", func() bool {
+		return b.number(s.db, "SELECT count(*) FROM tasks WHERE status = 'pending'")+
+			b.number(s.db, "SELECT count(*) FROM tasks WHERE status = 'processing'") == 0
+	})
+}
+
+// idleWorker counts what an idle worker asks.
+func (s *store) idleWorker(b *bench) reading {
+	s.empty(b)
+	b.exec(b.servers.admin, "ALTER DATABASE millrace SET log_statement = 'all'")
+	defer b.exec(b.servers.admin, "ALTER DATABASE millrace RESET log_statement")
+	worker := b.startWorker(s, 100)
+	b.sleep(2 * time.Second) // what it does at its start is not of interest
+	statements := func() int {
+		log := b.servers.postgres.Log()
+		return strings.Count(log, "LOG:  statement:") + strings.Count(log, "LOG:  execute ")
+	}
+	asked, commands := statements(), b.servers.redisCalls(b.life)
+	spent := watched{"worker": worker.PID()}.watch()
+	b.sleep(b.idle)
+	return reading{
+		"statements/s":     float64(statements()-asked) / b.idle.Seconds(),
+		"Redis commands/s": float64(b.servers.redisCalls(b.life)-commands) / b.idle.Seconds(),
+		"CPU ms/s":         spent(1)["cpu worker"] / b.idle.Seconds(),
+	}
+}
+
+// riverLatency: shorter times than these made it no quicker in the few runs that
+// were tried, and cost more.
+func riverLatency(b *bench) reading {
+	return b.peer(watched{"postgres": b.servers.postgresPID}, "river-latency", "-database", b.river(),
+		"-rate", strconv.Itoa(latencyRate), "-workers", "100", "-cooldown", "1ms", "-poll", "5ms", "-conns", riverConns)
+}
+
+func asynqLatency(poll string) func(b *bench) reading {
+	return func(b *bench) reading {
+		b.emptyRedis()
+		return b.peer(watched{"redis": b.servers.redisPID}, "asynq-latency", "-redis", b.servers.redisAddr(),
+			"-rate", strconv.Itoa(latencyRate), "-workers", "100", "-poll", poll)
+	}
+}

@@ -1,0 +1,53 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+)
+
+func TestLive_CleansUpFromTheLastAndTellsWhatFailed(t *testing.T) {
+	var ended []int
+	broken := errors.New("broken")
+	err := live(t.Context(), func(l *life) {
+		l.Cleanup(func() { ended = append(ended, 1) })
+		l.Cleanup(func() { ended = append(ended, 2) })
+		l.must(nil, "not this")
+		l.must(broken, "do it")
+		t.Error("a life goes on after it has failed")
+	})
+	if err == nil || err.Error() != "do it: broken" {
+		t.Errorf("%v", err)
+	}
+	if !slices.Equal(ended, []int{2, 1}) {
+		t.Errorf("cleaned up %v", ended)
+	}
+	if err := live(t.Context(), func(*life) {}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestLive_ThatIsInterruptedSaysSoWhateverBreaks(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	err := live(ctx, func(l *life) {
+		cancel()
+		l.sleep(1 << 40)
+	})
+	if !errors.Is(err, errInterrupted) {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestLive_OfAPanicCleansUp(t *testing.T) {
+	ended := false
+	defer func() {
+		if recover() != "a mistake" || !ended {
+			t.Errorf("cleaned up: %v", ended)
+		}
+	}()
+	_ = live(t.Context(), func(l *life) {
+		l.Cleanup(func() { ended = true })
+		panic("a mistake")
+	})
+}

@@ -1,0 +1,150 @@
+// Command bench measures Millrace beside what it is compared with: pgbench, an HTTP
+// server that does nothing, River, Asynq, and the statements that are the ceiling.
+// All are measured in turn, in the same run, on the same servers with fsync on.
+//
+// It starts PostgreSQL and Redis, builds the programs, measures the goals, and
+// writes tables, charts and a JSON file. Run it from the top of the repository:
+// `make bench`. It needs Linux, wrk and pgbench.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// goals are those of the issue, in its order.
+var goals = []goal{acceptGoal, batchGoal, drainGoal, latencyGoal, embeddedGoal, costGoal}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:]); err != nil && !errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string) error {
+	var o options
+	var names string
+	var write bool
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	flags.StringVar(&names, "goal", "", "goals to measure, separated by commas; none: all of "+goalNames())
+	flags.IntVar(&o.runs, "runs", 3, "how often each is measured")
+	flags.DurationVar(&o.warm, "warm", time.Second, "how long to warm up before each measurement")
+	flags.DurationVar(&o.measured, "measured", 4*time.Second, "how long a measurement lasts, where time is what ends it; pgbench and wrk know whole seconds only")
+	flags.IntVar(&o.tasks, "tasks", 100_000, "how many tasks to drain, after a tenth as many that warm up")
+	flags.IntVar(&o.waiting, "waiting", 1_000_000, "how many tasks wait at most")
+	flags.IntVar(&o.finished, "finished", 2_000_000, "how many finished tasks a full table has")
+	flags.DurationVar(&o.idle, "idle", 20*time.Second, "how long an idle worker is watched")
+	flags.DurationVar(&o.steady, "slope", 90*time.Second, "how long memory is watched under a steady load")
+	flags.BoolVar(&write, "write", true, "write the results to "+document+", "+chartsDir+" and "+resultFile)
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	chosen, err := choose(names)
+	if err != nil {
+		return err
+	}
+	if o.runs < 1 || o.tasks < 100 {
+		return errors.New("-runs must be 1 or more, -tasks 100 or more")
+	}
+	all, err := readResults(resultFile)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", resultFile, err)
+	}
+	fresh := results{}
+	if err := live(ctx, func(l *life) {
+		buildPrograms(l)
+		measureAll(newBench(l, o), chosen, fresh)
+	}); err != nil {
+		return err
+	}
+	show(chosen, fresh)
+	if write {
+		for name, m := range fresh {
+			all[name] = m
+		}
+		if err := all.write(); err != nil {
+			return fmt.Errorf("write the results: %w", err)
+		}
+	}
+	for _, m := range fresh {
+		if m.Failure != "" {
+			return errors.New("not all could be measured: " + m.Failure)
+		}
+	}
+	return nil
+}
+
+func goalNames() string {
+	names := make([]string, len(goals))
+	for i, g := range goals {
+		names[i] = g.name
+	}
+	return strings.Join(names, ", ")
+}
+
+// choose finds the goals that are named.
+func choose(names string) ([]goal, error) {
+	if names == "" {
+		return goals, nil
+	}
+	var chosen []goal
+	for name := range strings.SplitSeq(names, ",") {
+		i := slices.IndexFunc(goals, func(g goal) bool { return g.name == strings.TrimSpace(name) })
+		if i < 0 {
+			return nil, fmt.Errorf("there is no goal %q: there are %s", name, goalNames())
+		}
+		chosen = append(chosen, goals[i])
+	}
+	return chosen, nil
+}
+
+// measureAll measures the goals. One that fails is told, and the next one tried.
+func measureAll(b *bench, chosen []goal, into results) {
+	b.progress = &progress{w: os.Stderr, start: time.Now()}
+	for _, g := range chosen {
+		b.progress.total += g.measurements(b.options)
+	}
+	m := measured{
+		Machine: describeMachine(b), Commit: commit(b.ctx), At: time.Now().UTC().Format("2006-01-02 15:04 UTC"),
+		Settings: fmt.Sprintf("median of %d runs (least–most) of %s, each after %s of warm-up", b.runs, b.measured, b.warm),
+	}
+	fmt.Fprintln(os.Stderr, m.Machine)
+	due := 0
+	for _, g := range chosen {
+		due += g.measurements(b.options)
+		s, err := g.run(b)
+		if b.ctx.Err() != nil {
+			b.Fatal(errInterrupted)
+		}
+		each := m
+		if err != nil {
+			b.progress.failed(err, due)
+			each.Failure = err.Error()
+		}
+		each.Readings, each.Verdicts = s, g.judge(s, b.options)
+		into[g.name] = each
+	}
+}
+
+// show prints what came out.
+func show(chosen []goal, all results) {
+	for _, g := range chosen {
+		m := all[g.name]
+		fmt.Printf("\n%s\n\n%s\n", g.title, table(m.Readings, g.shown(m)))
+		for _, v := range m.Verdicts {
+			sign := map[bool]string{true: "met    ", false: "NOT MET"}[v.Met]
+			fmt.Printf("%s  %s: %s, wanted %s\n", sign, v.Text, v.Got, v.Want)
+		}
+	}
+}

@@ -1,0 +1,132 @@
+package main
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// insertFor has the clients insert, one call after the other, to warm up and then
+// for the time that is measured. insert returns how many tasks it has inserted.
+func insertFor(ctx context.Context, o options, insert func(ctx context.Context) (int, error)) error {
+	var inserted atomic.Int64
+	var clients sync.WaitGroup
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	done := make(chan struct{})
+	for range o.clients {
+		clients.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				n, err := insert(ctx)
+				if err != nil {
+					cancel(err)
+					return
+				}
+				inserted.Add(int64(n))
+			}
+		})
+	}
+	err := sleep(ctx, o.warm)
+	if err == nil {
+		begin()
+		before, start := inserted.Load(), time.Now()
+		if err = sleep(ctx, o.measured); err == nil {
+			end(int(inserted.Load()-before), time.Since(start))
+		}
+	}
+	close(done)
+	clients.Wait()
+	return err
+}
+
+// fanOut has several goroutines do the work that numbers from 0 to n stand for.
+func fanOut(n, goroutines int, do func(i int) error) error {
+	var next atomic.Int64
+	var failed atomic.Pointer[error]
+	var all sync.WaitGroup
+	for range goroutines {
+		all.Go(func() {
+			for failed.Load() == nil {
+				i := int(next.Add(1)) - 1
+				if i >= n {
+					return
+				}
+				if err := do(i); err != nil {
+					failed.Store(&err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	if err := failed.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// waits collects how long tasks waited, once those that warm up are through.
+type waits struct {
+	mu   sync.Mutex
+	from time.Time
+	all  []time.Duration
+}
+
+// started notes a task that was accepted then and has started now.
+func (w *waits) started(accepted time.Time) {
+	waited := time.Since(accepted)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !accepted.Before(w.from) {
+		w.all = append(w.all, waited)
+	}
+}
+
+// openLoop inserts at the rate, whatever becomes of the tasks before: one that is
+// late is late from the moment at which it was due.
+func openLoop(ctx context.Context, o options, w *waits, insert func(ctx context.Context, due time.Time) error) error {
+	start := time.Now().Add(100 * time.Millisecond)
+	w.from = start.Add(o.warm)
+	total := int((o.warm + o.measured).Seconds() * float64(o.rate))
+	warm := int(o.warm.Seconds() * float64(o.rate))
+	var inserts sync.WaitGroup
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	for i := range total {
+		due := start.Add(time.Duration(i) * time.Second / time.Duration(o.rate))
+		if err := sleep(ctx, time.Until(due)); err != nil {
+			return err
+		}
+		if i == warm {
+			begin()
+		}
+		inserts.Go(func() {
+			if err := insert(ctx, due); err != nil {
+				cancel(err)
+			}
+		})
+	}
+	inserts.Wait()
+	if err := sleep(ctx, 2*time.Second); err != nil { // the last tasks start meanwhile
+		return err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return endWaits(w.all, o.measured)
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

@@ -1,0 +1,44 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"time"
+)
+
+// progress tells whoever waits what is measured, what came out, and how long it
+// will take.
+type progress struct {
+	w           io.Writer
+	start       time.Time
+	done, total int
+}
+
+func (p *progress) begin(goal, contender string, run, runs int) {
+	left := "?"
+	passed := time.Since(p.start)
+	if p.done > 0 {
+		left = (passed / time.Duration(p.done) * time.Duration(p.total-p.done)).Round(time.Second).String()
+	}
+	fmt.Fprintf(p.w, "%3d/%d  %s so far, about %s left  %s, run %d of %d: %s … ",
+		p.done+1, p.total, passed.Round(time.Second), left, goal, run, runs, contender)
+}
+
+func (p *progress) end(r reading) {
+	p.done++
+	switch {
+	case r["p99"] > 0 && r["rate"] == 0:
+		fmt.Fprintf(p.w, "p50 %s ms, p99 %s ms\n", short(r["p50"]), short(r["p99"]))
+	case r["rate"] > 0:
+		fmt.Fprintf(p.w, "%s/s\n", short(r["rate"]))
+	default:
+		fmt.Fprintln(p.w, "done")
+	}
+}
+
+// failed tells why a goal could not be measured; those of its measurements that are
+// not made count as done.
+func (p *progress) failed(err error, done int) {
+	p.done = done
+	fmt.Fprintln(p.w, "failed:", err)
+}
