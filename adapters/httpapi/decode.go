@@ -85,9 +85,9 @@ func (h *handlers) read(limit int64, w http.ResponseWriter, r *http.Request, typ
 	if r.ContentLength > 0 { // what it says is not believed beyond a little memory
 		body.Grow(int(min(r.ContentLength, maxGrown)) + bytes.MinRead)
 	}
-	arrived := h.uploads.begin(w)
+	h.uploads.begin(w)
 	_, err := body.ReadFrom(http.MaxBytesReader(w, r.Body, limit))
-	arrived()
+	h.uploads.end(w)
 	if err != nil {
 		return nil, unreadable(err)
 	}

@@ -57,7 +57,7 @@ func writeText(w http.ResponseWriter, status int, appendTo func([]byte) []byte) 
 
 // writeTask sends the task with its entity tag.
 func writeTask(w http.ResponseWriter, status int, t *domain.Task) {
-	w.Header().Set("ETag", etag(t))
+	w.Header().Set(headerETag, etag(t))
 	writeText(w, status, func(b []byte) []byte { return appendTask(b, t) })
 }
 

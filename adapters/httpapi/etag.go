@@ -7,6 +7,9 @@ import (
 	"github.com/millrace/millrace/domain"
 )
 
+// headerETag is spelled as net/http sends it, which is quick.
+const headerETag = "Etag"
+
 // etag is the task's version as an entity tag.
 func etag(t *domain.Task) string { return `"` + strconv.FormatInt(t.Version(), 10) + `"` }
 

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/elnormous/contenttype"
@@ -45,7 +46,7 @@ func (h *handlers) negotiate(next http.Handler) http.Handler {
 // one that Java has sent for decades does ("*; q=.2").
 func accepted(r *http.Request, types ...string) string {
 	header := strings.Join(r.Header.Values("Accept"), ",")
-	if strings.TrimSpace(header) == "" {
+	if header == "*/*" || strings.TrimSpace(header) == "" { // as most have it
 		return types[0]
 	}
 	var offers []contenttype.MediaType
@@ -70,26 +71,23 @@ func checkContentType(r *http.Request, types ...string) error {
 		return unsupportedMediaType.because("the body must not be encoded, %.40q is", coding)
 	}
 	values := r.Header.Values("Content-Type")
-	if len(values) == 0 {
+	if len(values) == 0 || len(values) == 1 && isType(values[0], types) {
 		return nil
 	}
-	refused := unsupportedMediaType.because("the body must be %s, not %.80q",
+	return unsupportedMediaType.because("the body must be %s, not %.80q",
 		strings.Join(types, " or "), strings.Join(values, ", "))
-	if len(values) > 1 {
-		return refused
+}
+
+// isType reports whether the value of Content-Type is one of the types, in UTF-8.
+func isType(value string, types []string) bool {
+	if value == types[0] { // as most have it
+		return true
 	}
-	got, err := contenttype.ParseMediaType(values[0])
+	got, err := contenttype.ParseMediaType(value)
 	if err != nil {
-		return refused
+		return false
 	}
 	charset := got.Parameters["charset"]
-	if charset != "" && !strings.EqualFold(charset, "utf-8") {
-		return refused
-	}
-	for _, t := range types {
-		if strings.EqualFold(got.Type+"/"+got.Subtype, t) {
-			return nil
-		}
-	}
-	return refused
+	return (charset == "" || strings.EqualFold(charset, "utf-8")) &&
+		slices.ContainsFunc(types, func(t string) bool { return strings.EqualFold(got.Type+"/"+got.Subtype, t) })
 }

@@ -59,44 +59,42 @@ func (h *handlers) admit(next http.Handler) http.Handler {
 			h.fail(w, r, overloaded.because("too many requests are under way; nothing was done"))
 			return
 		}
-		leave := sync.OnceFunc(h.requests.leave)
-		defer leave()
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), placeKey{}, leave)))
+		watched(w).place = h.requests
+		defer leavePlace(w)
+		next.ServeHTTP(w, r)
 	})
 }
 
-// placeKey is where a request keeps the function that gives its place back.
-type placeKey struct{}
-
 // leavePlace gives the request's place among those under way to another, before
-// its end.
-func leavePlace(r *http.Request) {
-	if leave, ok := r.Context().Value(placeKey{}).(func()); ok {
-		leave()
+// its end maybe.
+func leavePlace(w http.ResponseWriter) {
+	if held := watched(w); held.place != nil {
+		held.place.leave()
+		held.place = nil
 	}
 }
 
 // uploads are the requests whose body is still to arrive.
 type uploads struct {
 	mu    sync.Mutex
-	since map[*http.ResponseController]time.Time
+	since map[http.ResponseWriter]time.Time
 }
 
-// begin notes that a body is being read; the function that it returns, that the
-// body is there.
-func (u *uploads) begin(w http.ResponseWriter) (done func()) {
-	c := http.NewResponseController(w)
+// begin notes that a body is being read.
+func (u *uploads) begin(w http.ResponseWriter) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.since == nil {
-		u.since = map[*http.ResponseController]time.Time{}
+		u.since = map[http.ResponseWriter]time.Time{}
 	}
-	u.since[c] = time.Now()
-	return func() {
-		u.mu.Lock()
-		defer u.mu.Unlock()
-		delete(u.since, c)
-	}
+	u.since[w] = time.Now()
+}
+
+// end notes that the body is there.
+func (u *uploads) end(w http.ResponseWriter) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	delete(u.since, w)
 }
 
 // cutLongest ends the wait for the body that is the longest under way, if it has
@@ -104,10 +102,10 @@ func (u *uploads) begin(w http.ResponseWriter) (done func()) {
 func (u *uploads) cutLongest() bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	var longest *http.ResponseController
-	for c, since := range u.since {
+	var longest http.ResponseWriter
+	for w, since := range u.since {
 		if longest == nil || since.Before(u.since[longest]) {
-			longest = c
+			longest = w
 		}
 	}
 	if longest == nil || time.Since(u.since[longest]) < uploadPatience {
@@ -115,7 +113,7 @@ func (u *uploads) cutLongest() bool {
 	}
 	delete(u.since, longest)
 	// The request has not ended: it is done with its upload only under the lock.
-	return longest.SetReadDeadline(time.Now()) == nil
+	return http.NewResponseController(longest).SetReadDeadline(time.Now()) == nil
 }
 
 // stored runs a use case, unless too many wait for the store already: a store

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/url"
 	"runtime/debug"
@@ -65,13 +66,18 @@ func bareRouter(h *handlers) *mux.Router {
 	return r
 }
 
+// always is in the header of every answer.
+var always = http.Header{
+	"X-Content-Type-Options":  {"nosniff"},
+	"Content-Security-Policy": {"default-src 'none'; frame-ancestors 'none'"},
+	"Cache-Control":           {"no-cache"},
+}
+
 // outermost is around everything: what holds for every answer.
 func (h *handlers) outermost(next http.Handler) http.Handler {
 	next = h.sameOrigin(h.authenticate(h.admit(next)))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("X-Content-Type-Options", "nosniff")
-		w.Header().Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
-		w.Header().Set("Cache-Control", "no-cache")
+		maps.Copy(w.Header(), always)
 		if r.Method == http.MethodHead { // net/http sends no body, as it still knows the method
 			get := *r
 			get.Method = http.MethodGet
@@ -82,9 +88,9 @@ func (h *handlers) outermost(next http.Handler) http.Handler {
 				r.Header.Set(name, strings.Join(lines, ", "))
 			}
 		}
-		watched := &watchedWriter{ResponseWriter: w}
-		defer h.recover(watched, r)
-		next.ServeHTTP(watched, r)
+		answer := &watchedWriter{ResponseWriter: w}
+		defer h.recover(answer, r)
+		next.ServeHTTP(answer, r)
 	})
 }
 
@@ -105,10 +111,20 @@ func (h *handlers) recover(w *watchedWriter, r *http.Request) {
 	h.writeProblem(w, internal.because("internal error"))
 }
 
-// watchedWriter knows whether an answer has begun.
+// watchedWriter knows whether an answer has begun, and what its request holds.
 type watchedWriter struct {
 	http.ResponseWriter
 	begun bool
+	place places // the request has one of them; nil: it has none
+}
+
+// watched is the writer that outermost has made.
+func watched(w http.ResponseWriter) *watchedWriter {
+	made, ok := w.(*watchedWriter)
+	if !ok {
+		panic("httpapi: a handler without outermost around it")
+	}
+	return made
 }
 
 // WriteHeader begins the answer.
@@ -176,7 +192,7 @@ var repeatable = []string{"status", "queue", "metadata"}
 func (h *handlers) checkQuery(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		known, listed := queries[r.Method+" "+route(r)]
-		if !listed {
+		if !listed || r.URL.RawQuery == "" {
 			next.ServeHTTP(w, r)
 			return
 		}

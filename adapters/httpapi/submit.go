@@ -53,9 +53,9 @@ func (h *handlers) SubmitBatch(w http.ResponseWriter, r *http.Request, _ api.Sub
 		h.fail(w, r, err)
 		return
 	}
-	arrived := h.batchUploads.begin(w)
+	h.batchUploads.begin(w)
 	body, err := h.read(h.batchLimit, w, r, typeJSON)
-	arrived()
+	h.batchUploads.end(w)
 	if err != nil {
 		h.fail(w, r, err)
 		return

@@ -27,7 +27,7 @@ func (h *handlers) GetTask(w http.ResponseWriter, r *http.Request, id string, pa
 	if wait == 0 {
 		t, err = stored(r.Context(), h, h.uc.Get.Run, taskID)
 	} else {
-		leavePlace(r) // who waits does nothing
+		leavePlace(w) // who waits does nothing
 		t, err = h.uc.Wait.Run(r.Context(), application.WaitTaskInput{ID: taskID, For: wait, Until: func(t *domain.Task) bool {
 			if params.IfNoneMatch != nil {
 				return !known(t)
@@ -39,7 +39,7 @@ func (h *handlers) GetTask(w http.ResponseWriter, r *http.Request, id string, pa
 	case err != nil:
 		h.fail(w, r, err)
 	case known(t):
-		w.Header().Set("ETag", etag(t))
+		w.Header().Set(headerETag, etag(t))
 		w.WriteHeader(http.StatusNotModified)
 	default:
 		writeTask(w, http.StatusOK, t)
