@@ -82,7 +82,7 @@ func submission(r *http.Request) (application.SubmitTasksInput, error) {
 
 // traceParent is the trace that the request belongs to. Two of them say nothing.
 func traceParent(r *http.Request) string {
-	if values := r.Header.Values("traceparent"); len(values) == 1 {
+	if values := r.Header.Values("Traceparent"); len(values) == 1 {
 		return values[0]
 	}
 	return ""
