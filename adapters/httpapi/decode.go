@@ -81,21 +81,27 @@ func (h *handlers) read(limit int64, w http.ResponseWriter, r *http.Request, typ
 	if err := checkContentType(r, types...); err != nil {
 		return nil, err
 	}
-	var body bytes.Buffer
-	if r.ContentLength > 0 { // what it says is not believed beyond a little memory
-		body.Grow(int(min(r.ContentLength, maxGrown)) + bytes.MinRead)
-	}
 	h.uploads.begin(w)
-	_, err := body.ReadFrom(http.MaxBytesReader(w, r.Body, limit))
+	body, err := readAll(http.MaxBytesReader(w, r.Body, limit), r.ContentLength)
 	h.uploads.end(w)
 	if err != nil {
 		return nil, unreadable(err)
 	}
-	return body.Bytes(), nil
+	return body, nil
 }
 
-// maxGrown is how much memory a body gets before it has arrived.
-const maxGrown = 64 << 10
+// maxPromised is how much memory a body gets before it has arrived.
+const maxPromised = 64 << 10
+
+// readAll reads a body that is said to be so long; -1: it is not said.
+func readAll(body io.Reader, length int64) ([]byte, error) {
+	if length < 0 || length > maxPromised {
+		return io.ReadAll(body)
+	}
+	text := make([]byte, length)
+	_, err := io.ReadFull(body, text)
+	return text, err
+}
 
 // decodePlain reads a body that has nothing wrong with it, in one pass, and says
 // whether it could. What it leaves is for decodeObject, which reads the same, looks
