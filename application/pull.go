@@ -3,7 +3,6 @@ package application
 import (
 	"context"
 	"maps"
-	"runtime"
 	"slices"
 	"time"
 
@@ -15,7 +14,6 @@ func (w *Worker) pull(ctx context.Context) {
 	defer close(w.local)
 	wait := newBackoff()
 	for {
-		runtime.Gosched() // handlers that return at once give their slots back first
 		free, err := w.slots.takeAll(ctx)
 		if err != nil {
 			return
@@ -35,9 +33,11 @@ func (w *Worker) pull(ctx context.Context) {
 		wait.Reset()
 		claimed := w.claim(ctx, entries)
 		w.slots.release(len(entries) - len(claimed))
+		w.starting.Add(len(claimed))
 		for _, t := range claimed {
 			w.local <- t
 		}
+		w.starting.Wait()      // the slots of handlers that return at once are free for the next pull
 		w.pulse.rest(loopPull) // a worker that is busy makes progress
 	}
 }

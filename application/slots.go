@@ -8,15 +8,19 @@ import (
 // slots counts how many more tasks a worker may take. Each takes a slot, until its
 // handler has returned, and a place, until its outcome is stored. There are twice as
 // many places as slots: outcomes are stored while the next tasks run, and when the
-// store is away the worker soon takes no more.
+// store is away the worker soon takes no more. When places have run short it
+// waits for some, so as not to go on task by task.
 type slots struct {
 	mu     sync.Mutex
 	free   int
 	places int
+	some   int           // a quarter of the slots
 	freed  chan struct{} // holds a token after more may be taken
 }
 
-func newSlots(n int) *slots { return &slots{free: n, places: 2 * n, freed: make(chan struct{}, 1)} }
+func newSlots(n int) *slots {
+	return &slots{free: n, places: 2 * n, some: (n + 3) / 4, freed: make(chan struct{}, 1)}
+}
 
 // takeAll waits until a task may be taken, and takes slots and places for as many
 // as may be.
@@ -26,7 +30,7 @@ func (s *slots) takeAll(ctx context.Context) (int, error) {
 			return 0, err
 		}
 		s.mu.Lock()
-		n := min(s.free, s.places)
+		n := s.most()
 		s.free -= n
 		s.places -= n
 		s.mu.Unlock()
@@ -53,7 +57,7 @@ func (s *slots) give(free, places int) {
 	s.mu.Lock()
 	s.free += free
 	s.places += places
-	more := min(s.free, s.places) > 0
+	more := s.most() > 0
 	s.mu.Unlock()
 	if !more {
 		return
@@ -62,4 +66,12 @@ func (s *slots) give(free, places int) {
 	case s.freed <- struct{}{}:
 	default:
 	}
+}
+
+// most is how many tasks may be taken, while the caller has the lock.
+func (s *slots) most() int {
+	if s.places < s.some {
+		return 0
+	}
+	return min(s.free, s.places)
 }

@@ -63,24 +63,28 @@ func TestSlots_TakeAllEndsWithItsContext(t *testing.T) {
 	}
 }
 
-func TestSlots_AreFreeOnceTheHandlerHasReturnedAsLongAsThereArePlaces(t *testing.T) {
+func TestSlots_AreFreeOnceTheHandlerHasReturnedAsLongAsThereAreSomePlaces(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newSlots(2)
-		for range 2 { // to all four places
-			if n, err := s.takeAll(t.Context()); n != 2 || err != nil {
-				t.Fatalf("got %d and %v, want 2", n, err)
+		const capacity = 8
+		s := newSlots(capacity)
+		for range 2 { // to all sixteen places
+			if n, err := s.takeAll(t.Context()); n != capacity || err != nil {
+				t.Fatalf("got %d and %v, want %d", n, err, capacity)
 			}
-			s.returned()
-			s.returned()
+			for range capacity {
+				s.returned()
+			}
 		}
-		ctx, end := context.WithTimeout(t.Context(), time.Hour)
-		defer end()
-		if n, err := s.takeAll(ctx); !errors.Is(err, context.DeadlineExceeded) {
-			t.Fatalf("got %d and %v while nothing was stored, want none", n, err)
+		for _, places := range []int{0, 1} {
+			ctx, end := context.WithTimeout(t.Context(), time.Hour)
+			if n, err := s.takeAll(ctx); !errors.Is(err, context.DeadlineExceeded) {
+				t.Fatalf("got %d and %v with %d places, want none", n, err, places)
+			}
+			end()
+			s.stored()
 		}
-		s.stored()
-		if n, err := s.takeAll(t.Context()); n != 1 || err != nil {
-			t.Errorf("got %d and %v, want the one that there is a place for", n, err)
+		if n, err := s.takeAll(t.Context()); n != 2 || err != nil {
+			t.Errorf("got %d and %v, want the two that there are places for", n, err)
 		}
 	})
 }

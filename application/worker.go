@@ -57,6 +57,7 @@ type Worker struct {
 	turns    *turns
 	holdings *holdings
 	local    chan *domain.Task // claimed, to be started
+	starting sync.WaitGroup    // what is claimed, until it is started
 	attempts sync.WaitGroup
 	pulse    pulse
 	nudged   chan struct{} // holds a token after a hint that a beat has something to hear
@@ -128,6 +129,7 @@ func (w *Worker) schedule(ctx, saving context.Context) {
 	for t := range w.local {
 		w.attempts.Add(1)
 		go func() {
+			w.starting.Done()
 			if ctx.Err() != nil {
 				w.slots.returned()
 				w.store(saving, t, w.release, nil, 0)
