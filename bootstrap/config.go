@@ -60,7 +60,7 @@ type (
 		Queues        string        `env:"QUEUES" envDefault:"default" help:"queues that the worker takes, separated by commas; with weights: default=3,mail" allowed:"names of queues with weights"`
 		Handlers      string        `env:"HANDLERS" help:"handlers of single queues: queue=handler, one a line; HANDLER is for the rest" secret:"true"`
 		WebhookSecret string        `env:"WEBHOOK_SECRET" help:"signs what is posted to a URL: whsec_…; two, separated by a comma, while one replaces the other" secret:"true"`
-		Capacity      int           `env:"WORKER_QUEUE_MAXSIZE" envDefault:"100" help:"most tasks that a worker has at once" min:"1" max:"100000"`
+		Capacity      int           `env:"WORKER_QUEUE_MAXSIZE" envDefault:"100" help:"most tasks that a worker runs at once; while outcomes are saved it may hold as many again" min:"1" max:"100000"`
 		Lease         time.Duration `env:"LEASE_TIMEOUT" envDefault:"30s" help:"a worker silent for this long is lost, and its tasks go to others; it beats every tenth of it" min:"1s" max:"1h"`
 		TaskTimeout   time.Duration `env:"TASK_TIMEOUT" envDefault:"30m" help:"how long one attempt may run" min:"100ms" max:"168h"`
 		RetryBase     time.Duration `env:"RETRY_BASE" envDefault:"1s" help:"longest wait before the first retry; it doubles from retry to retry" min:"1ms" max:"24h"`
