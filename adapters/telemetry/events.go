@@ -28,22 +28,33 @@ func (e *Events) EntryDropped(id domain.TaskID) {
 
 // AttemptStarted logs that a handler was called.
 func (e *Events) AttemptStarted(t *domain.Task) {
-	e.log.Debug("attempt started", "task", t.ID().String(), "attempt", t.Attempt())
+	if e.tells(slog.LevelDebug) {
+		e.log.Debug("attempt started", "task", t.ID().String(), "attempt", t.Attempt())
+	}
 }
 
 // AttemptEnded logs the outcome of an attempt.
 func (e *Events) AttemptEnded(t *domain.Task, took time.Duration, err error) {
-	level, args := slog.LevelDebug, []any{
-		"task", t.ID().String(), "attempt", t.Attempt(), "status", string(t.Status()), "took", took.String(),
-	}
-	if err != nil {
-		level, args = slog.LevelInfo, append(args, "error", err)
-	}
-	if t.Status() == domain.StatusFailed {
+	level := slog.LevelDebug
+	switch {
+	case t.Status() == domain.StatusFailed:
 		level = slog.LevelWarn
+	case err != nil:
+		level = slog.LevelInfo
+	}
+	if !e.tells(level) {
+		return
+	}
+	args := []any{"task", t.ID().String(), "attempt", t.Attempt(), "status", string(t.Status()), "took", took.String()}
+	if err != nil {
+		args = append(args, "error", err)
 	}
 	e.log.Log(context.Background(), level, "attempt ended", args...)
 }
+
+// tells reports whether the log takes that level: what every task calls must not
+// write texts that nobody reads.
+func (e *Events) tells(level slog.Level) bool { return e.log.Enabled(context.Background(), level) }
 
 // AttemptLost logs that the outcome of an attempt came too late.
 func (e *Events) AttemptLost(ref application.AttemptRef) {

@@ -1,0 +1,67 @@
+package telemetry_test
+
+import (
+	"bytes"
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/millrace/millrace/adapters/telemetry"
+	"github.com/millrace/millrace/domain"
+)
+
+func TestEvents_TellOfAnAttemptAtTheLevelThatItDeserves(t *testing.T) {
+	completed := func(task *domain.Task) error { return task.Complete(1, "", time.Now()) }
+	failed := func(permanent bool) func(task *domain.Task) error {
+		return func(task *domain.Task) error {
+			return task.Fail(1, domain.Failure{Reason: "no", Permanent: permanent}, domain.RetryPolicy{}, 0, time.Now())
+		}
+	}
+	for name, c := range map[string]struct {
+		end   func(*domain.Task) error
+		err   error
+		level slog.Level
+	}{
+		"Completed":  {completed, nil, slog.LevelDebug},
+		"TriedAgain": {failed(false), errors.New("no"), slog.LevelInfo},
+		"Failed":     {failed(true), errors.New("no"), slog.LevelWarn},
+	} {
+		t.Run(name, func(t *testing.T) {
+			task := claimed(t)
+			if err := c.end(task); err != nil {
+				t.Fatal(err)
+			}
+			for _, least := range []slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError} {
+				var out bytes.Buffer
+				events := telemetry.NewEvents(slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: least})))
+				events.AttemptStarted(task)
+				events.AttemptEnded(task, time.Second, c.err)
+
+				if got, want := strings.Contains(out.String(), "attempt started"), least == slog.LevelDebug; got != want {
+					t.Errorf("at level %s the start is told: %t, want %t", least, got, want)
+				}
+				if got, want := strings.Contains(out.String(), "level="+c.level.String()+` msg="attempt ended" task=`+task.ID().String()), least <= c.level; got != want {
+					t.Errorf("at level %s the end is told: %t, want %t\n%s", least, got, want, out.String())
+				}
+				if got, want := strings.Contains(out.String(), "error=no"), c.err != nil && least <= c.level; got != want {
+					t.Errorf("at level %s the error is told: %t, want %t", least, got, want)
+				}
+			}
+		})
+	}
+}
+
+// claimed makes a task in its first attempt.
+func claimed(t *testing.T) *domain.Task {
+	t.Helper()
+	task, err := domain.NewTask(domain.TaskSpec{Message: "m", MaxAttempts: 3}, time.Now())
+	if err == nil {
+		err = task.Claim(domain.Claim{Worker: "w", Timeout: time.Minute}, time.Now())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return task
+}
