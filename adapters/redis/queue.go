@@ -74,13 +74,13 @@ func (q *Queue) key(l application.List) string { return q.pool.key(encodeList(l)
 // at a time, so that after an error some may be there.
 func (q *Queue) Push(ctx context.Context, entries ...application.Entry) error {
 	err := q.pushes.Do(ctx, entries)
-	if err != nil && err == ctx.Err() {
-		err = translate(err)
+	if err == nil {
+		return nil
 	}
-	if err != nil {
-		return fmt.Errorf("push %d entries: %w", len(entries), err)
+	if ended := ctx.Err(); ended != nil { // the push may go on without its caller
+		err = translate(ended)
 	}
-	return nil
+	return fmt.Errorf("push %d entries: %w", len(entries), err)
 }
 
 // pushAll appends the entries of many callers, in the order in which they came.

@@ -32,8 +32,8 @@ func recordOf(id domain.TaskID, a domain.Attempt) recordRow {
 // Attempts returns the recorded attempts of the task, by number.
 func (r *TaskRepository) Attempts(ctx context.Context, id domain.TaskID) ([]domain.Attempt, error) {
 	var rows []recordRow
-	if err := r.db.reader.SelectContext(ctx, &rows, selectAttempts, taskID(id), application.MaxAttemptRecords); err != nil {
-		return nil, r.db.translate(err)
+	if err := r.db.read(ctx, &rows, selectAttempts, taskID(id), application.MaxAttemptRecords); err != nil {
+		return nil, err
 	}
 	slices.Reverse(rows) // the query has found the latest
 	attempts := make([]domain.Attempt, len(rows))

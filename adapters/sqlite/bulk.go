@@ -85,8 +85,8 @@ func (r *BulkRepository) Add(ctx context.Context, b application.Bulk) error {
 // Get returns it, or domain.ErrBulkNotFound.
 func (r *BulkRepository) Get(ctx context.Context, id application.BulkID) (application.Bulk, error) {
 	var rows []bulkRow
-	if err := r.db.reader.SelectContext(ctx, &rows, selectBulk, taskID(id)); err != nil {
-		return application.Bulk{}, r.db.translate(err)
+	if err := r.db.read(ctx, &rows, selectBulk, taskID(id)); err != nil {
+		return application.Bulk{}, err
 	}
 	if len(rows) == 0 {
 		return application.Bulk{}, domain.ErrBulkNotFound

@@ -33,7 +33,8 @@ type DB struct {
 	lock   *flock.Flock
 	closed atomic.Bool
 
-	statements statements            // of writer; they last as long as it does
+	reads      reads                 // of reader
+	statements statements            // of writer; both last as long as their connections do
 	together   *group.Group[*change] // what writeTogether was asked for
 }
 
@@ -58,7 +59,10 @@ func Open(path string) (*DB, func(), error) {
 	case !locked:
 		return nil, nil, fmt.Errorf("open database %s: %w", path, ErrInUse)
 	}
-	db := &DB{lock: lock, statements: statements{plain: map[string]*sqlx.Stmt{}, named: map[string]*sqlx.NamedStmt{}}}
+	db := &DB{
+		lock: lock, reads: reads{stmts: map[string]*sqlx.Stmt{}},
+		statements: statements{plain: map[string]*sqlx.Stmt{}, named: map[string]*sqlx.NamedStmt{}},
+	}
 	db.together = group.New(group.Config[*change]{
 		Commit: db.commit, Size: (*change).size, MaxCount: sharedTasks, MaxWeight: sharedBytes, Patience: sharedPatience,
 	})

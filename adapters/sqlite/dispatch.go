@@ -28,8 +28,8 @@ func (r *DispatchRepository) Due(ctx context.Context, now time.Time, b applicati
 // NextDue returns when the first of those tasks is to run that are not marked.
 func (r *DispatchRepository) NextDue(ctx context.Context) (time.Time, bool, error) {
 	var next []instant
-	if err := r.db.reader.SelectContext(ctx, &next, selectNextDue); err != nil || len(next) == 0 {
-		return time.Time{}, false, r.db.translate(err)
+	if err := r.db.read(ctx, &next, selectNextDue); err != nil || len(next) == 0 {
+		return time.Time{}, false, err
 	}
 	return next[0].Time, true, nil
 }
@@ -42,8 +42,8 @@ func (r *DispatchRepository) Stranded(ctx context.Context, l application.List, b
 // QueuedBefore returns the lists for which Stranded would find any.
 func (r *DispatchRepository) QueuedBefore(ctx context.Context, before time.Time) ([]application.List, error) {
 	var lists []application.List
-	err := r.db.reader.SelectContext(ctx, &lists, selectLists, instant{before})
-	return lists, r.db.translate(err)
+	err := r.db.read(ctx, &lists, selectLists, instant{before})
+	return lists, err
 }
 
 // Abandoned sweeps the tasks of workers that are unknown or whose leases have

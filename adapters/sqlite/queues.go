@@ -78,8 +78,8 @@ func (row queueInfoRow) info() application.QueueInfo {
 // List returns the queues that there are, by name.
 func (r *QueueRepository) List(ctx context.Context, seenSince time.Time) ([]application.QueueInfo, error) {
 	var rows []queueInfoRow
-	if err := r.db.reader.SelectContext(ctx, &rows, selectQueueInfos, instant{seenSince}, application.MaxQueues, instant{time.Now()}); err != nil {
-		return nil, r.db.translate(err)
+	if err := r.db.read(ctx, &rows, selectQueueInfos, instant{seenSince}, application.MaxQueues, instant{time.Now()}); err != nil {
+		return nil, err
 	}
 	infos := make([]application.QueueInfo, len(rows))
 	for i, row := range rows {
@@ -91,8 +91,8 @@ func (r *QueueRepository) List(ctx context.Context, seenSince time.Time) ([]appl
 // Get returns one queue, or domain.ErrQueueNotFound.
 func (r *QueueRepository) Get(ctx context.Context, name domain.QueueName, seenSince time.Time) (application.QueueInfo, error) {
 	var rows []queueInfoRow
-	if err := r.db.reader.SelectContext(ctx, &rows, selectQueueInfo, instant{seenSince}, name, instant{time.Now()}); err != nil {
-		return application.QueueInfo{}, r.db.translate(err)
+	if err := r.db.read(ctx, &rows, selectQueueInfo, instant{seenSince}, name, instant{time.Now()}); err != nil {
+		return application.QueueInfo{}, err
 	}
 	if len(rows) == 0 {
 		return application.QueueInfo{}, domain.ErrQueueNotFound

@@ -49,11 +49,14 @@ func (tx *tx) insert(tasks []*domain.Task) error {
 
 // Get returns the task, or domain.ErrTaskNotFound.
 func (r *TaskRepository) Get(ctx context.Context, id domain.TaskID) (*domain.Task, error) {
-	var row taskRow
-	if err := r.db.reader.GetContext(ctx, &row, selectTask, taskID(id)); err != nil {
-		return nil, r.db.translate(err)
+	var rows []taskRow
+	if err := r.db.read(ctx, &rows, selectTask, taskID(id)); err != nil {
+		return nil, err
 	}
-	return row.task()
+	if len(rows) == 0 {
+		return nil, domain.ErrTaskNotFound
+	}
+	return rows[0].task()
 }
 
 // listOf is how many ids are one argument: a JSON array of hexadecimal digits.
@@ -78,8 +81,8 @@ func (r *TaskRepository) Versions(ctx context.Context, ids ...domain.TaskID) (ma
 		ID      taskID
 		Version int64
 	}
-	if err := r.db.reader.SelectContext(ctx, &rows, selectVersions, list); err != nil {
-		return nil, r.db.translate(err)
+	if err := r.db.read(ctx, &rows, selectVersions, list); err != nil {
+		return nil, err
 	}
 	versions := make(map[domain.TaskID]int64, len(rows))
 	for _, row := range rows {
@@ -99,8 +102,8 @@ func (r *TaskRepository) GetMany(ctx context.Context, ids ...domain.TaskID) ([]*
 		return nil, err
 	}
 	var rows []*taskRow
-	if err := r.db.reader.SelectContext(ctx, &rows, selectMany, list); err != nil {
-		return nil, r.db.translate(err)
+	if err := r.db.read(ctx, &rows, selectMany, list); err != nil {
+		return nil, err
 	}
 	tasks := make([]*domain.Task, 0, len(rows))
 	for _, row := range rows {

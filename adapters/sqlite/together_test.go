@@ -148,7 +148,7 @@ func TestWrites_OneThatFailsFailsAlone(t *testing.T) {
 }
 
 func TestWrites_AFullDiskFailsAllThatShareACommit(t *testing.T) {
-	inRush(t, func(t *testing.T, store contract.Store, task *domain.Task, db *sqlite.DB, r *rush) {
+	inRush(t, func(t *testing.T, store contract.Store, _ *domain.Task, db *sqlite.DB, r *rush) {
 		writer, _ := sqlite.Pools(db)
 		writer.MustExec("PRAGMA max_page_count = 40")
 		small, large := newTask(t, "small"), newTask(t, strings.Repeat("x", 256<<10))

@@ -1,0 +1,46 @@
+package sqlite
+
+import (
+	"context"
+	"sync"
+
+	"github.com/jmoiron/sqlx"
+)
+
+// reads are what is read outside of any transaction, prepared once: to parse such a
+// query takes longer than to run it.
+type reads struct {
+	mu    sync.Mutex
+	stmts map[string]*sqlx.Stmt // by query
+}
+
+// read runs a query whose text never changes, and reads every row into dest, a
+// pointer to a slice.
+func (db *DB) read(ctx context.Context, dest any, query string, args ...any) error {
+	stmt, err := db.reading(ctx, query)
+	if err != nil {
+		return db.translate(err)
+	}
+	return db.translate(stmt.SelectContext(ctx, dest, args...))
+}
+
+// reading is the prepared query; it lasts as long as the reading connections do.
+func (db *DB) reading(ctx context.Context, query string) (*sqlx.Stmt, error) {
+	db.reads.mu.Lock()
+	stmt := db.reads.stmts[query]
+	db.reads.mu.Unlock()
+	if stmt != nil {
+		return stmt, nil
+	}
+	stmt, err := db.reader.PreparexContext(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	db.reads.mu.Lock()
+	defer db.reads.mu.Unlock()
+	if other := db.reads.stmts[query]; other != nil {
+		return other, stmt.Close()
+	}
+	db.reads.stmts[query] = stmt
+	return stmt, nil
+}
