@@ -20,7 +20,7 @@ const (
 // A Task is not safe for concurrent use.
 type Task struct {
 	s      TaskState
-	stored int64     // the version that the store is known to have; 0 for a new task
+	stored TaskState // what the store is known to have; zero for a new task
 	marked bool      // as queued, since it was loaded or saved last
 	ended  []Attempt // without success, since then
 }
@@ -94,7 +94,7 @@ func Restore(s TaskState) (*Task, error) {
 	if wrong != "" {
 		return nil, Errorf(CodeInternal, "task %s cannot be: %s", s.ID, wrong)
 	}
-	return &Task{s: s, stored: s.Version}, nil
+	return &Task{s: s, stored: s}, nil
 }
 
 // State returns a copy of all that the task consists of, but for the metadata,
@@ -128,14 +128,19 @@ func (t *Task) Version() int64 { return t.s.Version }
 
 // StoredVersion is the version that the store had when the task was loaded or
 // saved last: what a save compares with. 0: the task was never stored.
-func (t *Task) StoredVersion() int64 { return t.stored }
+func (t *Task) StoredVersion() int64 { return t.stored.Version }
+
+// Stored returns a copy of the task as the store had it then: a save need not
+// store what is the same. The store's mark may be another by now, as it comes and
+// goes without a change of the version.
+func (t *Task) Stored() TaskState { return t.stored }
 
 // MarkStored notes that the store has the task as it is now. Adapters call it
 // after the commit.
-func (t *Task) MarkStored() { t.stored, t.marked, t.ended = t.s.Version, false, nil }
+func (t *Task) MarkStored() { t.stored, t.marked, t.ended = t.s, false, nil }
 
 // Dirty reports whether there is anything for the store to save.
-func (t *Task) Dirty() bool { return t.marked || t.stored != t.s.Version }
+func (t *Task) Dirty() bool { return t.marked || t.stored.Version != t.s.Version }
 
 // FinishedAt is when the task ended, false if it has not: a task that has ended
 // does not change any more.

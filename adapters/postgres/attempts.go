@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jmoiron/sqlx"
 
 	"github.com/millrace/millrace/application"
@@ -18,13 +19,13 @@ type record struct {
 }
 
 var recordColumns = []column[record]{
-	columnOf("task_id", "uuid", func(r record) string { return r.task.String() }),
-	columnOf("number", "bigint", func(r record) int64 { return int64(r.Number) }),
-	columnOf("worker", "text", func(r record) string { return string(r.Worker) }),
-	columnOf("started_at", "timestamptz", func(r record) time.Time { return r.StartedAt }),
-	columnOf("ended_at", "timestamptz", func(r record) time.Time { return r.EndedAt }),
-	columnOf("outcome", "text", func(r record) string { return string(r.Outcome) }),
-	columnOf("error", "text", func(r record) string { return r.Error }),
+	differing(columnOf("task_id", typeUUID, func(r *record) uuid.UUID { return uuid.UUID(r.task) })),
+	columnOf("number", typeInt, func(r *record) int64 { return int64(r.Number) }),
+	columnOf("worker", typeText, func(r *record) string { return string(r.Worker) }),
+	columnOf("started_at", typeTime, func(r *record) time.Time { return r.StartedAt }),
+	columnOf("ended_at", typeTime, func(r *record) time.Time { return r.EndedAt }),
+	columnOf("outcome", typeText, func(r *record) string { return string(r.Outcome) }),
+	columnOf("error", typeText, func(r *record) string { return r.Error }),
 }
 
 func recordsOf(tasks []*domain.Task) []record {

@@ -2,7 +2,10 @@ package postgres
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
+	"slices"
+	"time"
 
 	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
@@ -17,8 +20,8 @@ import (
 const claimable = "t.id = ANY($1::uuid[]) AND CASE WHEN t.status = ANY($2::text[]) THEN t.queued_at IS NOT NULL ELSE false END "
 
 // unlimited is true of a task whose queue has no limit.
-const unlimited = `AND NOT EXISTS (
-	SELECT FROM queues AS q WHERE q.name = t.queue AND (q.paused OR q.max_running IS NOT NULL OR q.rate_count IS NOT NULL)
+const unlimited = `AND t.queue NOT IN (
+	SELECT q.name FROM queues AS q WHERE q.paused OR q.max_running IS NOT NULL OR q.rate_count IS NOT NULL
 ) `
 
 var (
@@ -26,33 +29,53 @@ var (
 	claimSQL = claimWhere(claimable + unlimited)
 	// claimAllSQL claims whatever is claimable: a claim that holds the limited queues uses it.
 	claimAllSQL = claimWhere(claimable)
+
+	// returnedColumns are what a claim has to be told of a task: see claimedRow.
+	returnedColumns = slices.DeleteFunc(slices.Clone(insertColumns), func(c column[written]) bool {
+		return slices.Contains([]string{
+			"status", "queued_at", "worker", "claim_beat", "deadline", "started_at", "stop_requested_at", "result", "result_truncated",
+		}, c.name)
+	})
 )
 
 // claimWhere does to the rows of that condition what domain.Task.Claim does to a
 // task. The rows are locked in the order of their ids, so that two claims of the
-// same batch do not deadlock; the waits are over when the outer statement asks for
-// the worker.
+// same batch do not deadlock; the waits are over when all are counted, and then the
+// worker is asked for. (Of ANY see updateOf.)
 func claimWhere(condition string) string {
 	return `
 WITH locked AS MATERIALIZED (
 	SELECT t.id FROM tasks AS t WHERE ` + condition + ` ORDER BY t.id FOR UPDATE
+), fresh AS MATERIALIZED (
+	SELECT FROM workers AS w WHERE w.id = $5::text AND CASE WHEN (SELECT count(*) FROM locked) > 0 THEN ` + isFresh + `END
 )
 UPDATE tasks AS t SET
 	status = $3, version = t.version + 1, updated_at = greatest(t.updated_at, $4::timestamptz),
 	attempt = t.attempt + 1, worker = $5::text, claim_beat = $6,
 	deadline = greatest(t.updated_at, $4::timestamptz) + coalesce(t.timeout + $8, $7::bigint) * interval '1 microsecond',
 	started_at = greatest(t.updated_at, $4::timestamptz), queued_at = NULL, stop_requested_at = NULL
-FROM locked
-WHERE t.id = locked.id AND EXISTS (` + freshSQL + `AND w.id = $5::text AND locked.id IS NOT NULL)
-RETURNING ` + selectColumns
+FROM locked, fresh
+WHERE t.id = ANY(ARRAY[locked.id])
+RETURNING ` + qualified(returnedColumns)
 }
 
-// freshSQL finds the workers whose heartbeat is younger than two of their beats.
-const freshSQL = `SELECT FROM workers AS w WHERE w.seen_at > clock_timestamp() - 2 * w.beat_interval `
+// claimedRow adds to what the claim returned what it has set.
+func claimedRow(r row, c application.ClaimRequest) row {
+	limit := c.Timeout
+	if r.Timeout.Valid {
+		limit = time.Duration(r.Timeout.Int64) * time.Microsecond
+	}
+	r.Status, r.Worker, r.ClaimBeat = string(domain.StatusProcessing), sql.NullString{String: string(c.Worker), Valid: true}, c.Beat
+	r.Deadline, r.StartedAt = orNull(moment(r.UpdatedAt.Add(limit+c.Grace))), orNull(r.UpdatedAt)
+	return r
+}
+
+// isFresh is true of a worker whose heartbeat is younger than two of its beats.
+const isFresh = "w.seen_at > clock_timestamp() - 2 * w.beat_interval "
 
 // leftSQL asks why a claim left some out: whether the worker ($3) may claim, and
 // which queues the tasks are in that are claimable all the same.
-const leftSQL = "SELECT EXISTS (" + freshSQL + "AND w.id = $3) AS fresh, " +
+const leftSQL = "SELECT EXISTS (SELECT FROM workers AS w WHERE w.id = $3 AND " + isFresh + ") AS fresh, " +
 	"array(SELECT DISTINCT t.queue FROM tasks AS t WHERE " + claimable + ") AS queues"
 
 // Claim makes tasks the worker's: with one statement, as long as no limit is set
@@ -63,7 +86,7 @@ func (r *TaskRepository) Claim(ctx context.Context, c application.ClaimRequest) 
 	var left left
 	err := r.db.write(ctx, func(ctx context.Context, x *sqlx.Conn) error {
 		rows = nil
-		err := x.SelectContext(ctx, &rows, claimSQL, claimArgs(c, c.IDs)...)
+		err := x.SelectContext(prepared(ctx), &rows, claimSQL, claimArgs(c, c.IDs)...)
 		if err != nil {
 			return err
 		}
@@ -82,12 +105,12 @@ func (r *TaskRepository) Claim(ctx context.Context, c application.ClaimRequest) 
 		}
 		rows = append(rows, more...)
 	}
-	return application.Claimed{Tasks: inOrder(rows, c.IDs), Limited: limited}, nil
+	return application.Claimed{Tasks: inOrder(rows, c), Limited: limited}, nil
 }
 
 func claimArgs(c application.ClaimRequest, ids []domain.TaskID) []any {
 	return []any{
-		uuidsOf(ids), statusesOf(domain.Before(domain.StatusProcessing)), string(domain.StatusProcessing),
+		uuidsOf(ids), textsOf(domain.Before(domain.StatusProcessing)), string(domain.StatusProcessing),
 		moment(c.Now), string(c.Worker), c.Beat, (c.Timeout + c.Grace).Microseconds(), c.Grace.Microseconds(),
 	}
 }
@@ -120,7 +143,7 @@ func whyLeft(ctx context.Context, x *sqlx.Conn, c application.ClaimRequest, got 
 		Fresh  bool
 		Queues pq.StringArray
 	}
-	err := x.GetContext(ctx, &answer, leftSQL, uuidsOf(l.ids), statusesOf(domain.Before(domain.StatusProcessing)), string(c.Worker))
+	err := x.GetContext(prepared(ctx), &answer, leftSQL, uuidsOf(l.ids), textsOf(domain.Before(domain.StatusProcessing)), string(c.Worker))
 	if err == nil && !answer.Fresh && len(got) == 0 {
 		err = domain.ErrWorkerStale
 	}
@@ -128,22 +151,22 @@ func whyLeft(ctx context.Context, x *sqlx.Conn, c application.ClaimRequest, got 
 	return l, err
 }
 
-// inOrder sorts what was claimed as the ids were given. A row that cannot be
+// inOrder makes the tasks that were claimed, in the order of the request. A row that cannot be
 // read is left out, as an error would lose sight of all the others: the next
 // beat finds it held by the worker and not listed.
-func inOrder(rows []row, ids []domain.TaskID) []*domain.Task {
+func inOrder(rows []row, c application.ClaimRequest) []*domain.Task {
 	byID := make(map[domain.TaskID]row, len(rows))
 	for _, r := range rows {
 		byID[domain.TaskID(r.ID)] = r
 	}
 	tasks := make([]*domain.Task, 0, len(rows))
-	for _, id := range ids {
+	for _, id := range c.IDs {
 		r, ok := byID[id]
 		if !ok {
 			continue
 		}
 		delete(byID, id) // an id that is given twice was claimed once
-		if t, err := r.task(); err == nil {
+		if t, err := claimedRow(r, c).task(); err == nil {
 			tasks = append(tasks, t)
 		}
 	}

@@ -80,6 +80,9 @@ func (c Config) driverConfig() (pq.Config, error) {
 	cfg.Runtime["idle_in_transaction_session_timeout"] = "5s"
 	// It would cancel a wait for a synchronous standby, and report success.
 	cfg.Runtime["statement_timeout"] = "0"
+	// No statement is to read a whole table, least of all by a plan that was made
+	// when the table was small. What has no index is small enough without jit.
+	cfg.Runtime["enable_seqscan"], cfg.Runtime["jit"] = "off", "off"
 	return cfg, nil
 }
 

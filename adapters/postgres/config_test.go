@@ -76,6 +76,7 @@ func TestOpen_EveryConnectionHasItsSession(t *testing.T) {
 	db := migrated(t, Config{})
 	for setting, want := range map[string]string{
 		"idle_in_transaction_session_timeout": "5s", "timezone": "UTC", "application_name": "millrace", "statement_timeout": "0",
+		"enable_seqscan": "off", "jit": "off",
 	} {
 		var got string
 		if err := db.x.Get(&got, "SELECT current_setting($1)", setting); err != nil || got != want {

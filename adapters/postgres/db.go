@@ -24,7 +24,8 @@ const beatConns = 2
 // concurrent use.
 type DB struct {
 	pool
-	beats pool
+	beats  pool
+	shared shared
 }
 
 // pool is at most max connections.
@@ -36,7 +37,8 @@ type pool struct {
 }
 
 // Open checks cfg and makes the pools. It does not connect: that happens with the
-// first call, and again whenever the server was away. The cleanup closes the pools.
+// first call, and again whenever the server was away. The cleanup waits
+// for the writes that are under way and closes the pools.
 func Open(cfg Config) (*DB, func(), error) {
 	cfg = cfg.withDefaults()
 	dc, err := cfg.driverConfig()
@@ -48,7 +50,7 @@ func Open(cfg Config) (*DB, func(), error) {
 		return nil, nil, fmt.Errorf("postgres: %w", err)
 	}
 	connector.Dialer(dialer{timeout: cfg.CallTimeout})
-	db := &DB{pool: newPool(connector, cfg, cfg.MaxConns), beats: newPool(connector, cfg, beatConns)}
+	db := &DB{pool: newPool(preparing{connector}, cfg, cfg.MaxConns), beats: newPool(preparing{connector}, cfg, beatConns)}
 	db.dropIdle = func() {
 		for _, p := range []*pool{&db.pool, &db.beats} {
 			p.x.SetMaxIdleConns(0)
@@ -56,7 +58,11 @@ func Open(cfg Config) (*DB, func(), error) {
 		}
 	}
 	db.beats.dropIdle = db.dropIdle
-	return db, func() { _, _ = db.x.Close(), db.beats.x.Close() }, nil
+	db.shared = newShared(&db.pool)
+	return db, func() {
+		db.shared.close()
+		_, _ = db.x.Close(), db.beats.x.Close()
+	}, nil
 }
 
 func newPool(connector driver.Connector, cfg Config, size int) pool {

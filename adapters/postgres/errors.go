@@ -13,20 +13,25 @@ import (
 
 	"github.com/lib/pq"
 
+	"github.com/millrace/millrace/adapters/internal/group"
 	"github.com/millrace/millrace/domain"
 )
 
 // The SQLSTATEs that mean something to us. Classes are their first two letters.
 const (
 	classConnection   = "08"
+	classData         = "22"
+	classIntegrity    = "23"
 	classAuth         = "28"
 	classResources    = "53"
+	classLimits       = "54"
 	classIntervention = "57"
 
 	codeReadOnly       = "25006" // this server has become a standby
 	codeNotSupported   = "0A000" // a standby's answer to BEGIN READ WRITE, which is how lib/pq begins
 	codeIdleInTx       = "25P03"
 	codeNoDatabase     = "3D000"
+	codeNoStatement    = "26000"
 	codeUndefinedTable = "42P01"
 	codeSerialization  = "40001"
 	codeDeadlock       = "40P01"
@@ -63,13 +68,13 @@ func unavailable(err error) bool {
 		case classConnection, classResources, classIntervention:
 			return true
 		}
-		return slices.Contains([]string{codeReadOnly, codeNotSupported, codeIdleInTx}, state)
+		return slices.Contains([]string{codeReadOnly, codeNotSupported, codeIdleInTx}, state) && !outlived(err)
 	}
 	if _, ok := errors.AsType[net.Error](err); ok {
 		return true
 	}
 	for _, lost := range []error{
-		domain.ErrUnavailable, driver.ErrBadConn, sql.ErrConnDone, sql.ErrTxDone, io.EOF, io.ErrUnexpectedEOF,
+		domain.ErrUnavailable, group.ErrClosed, driver.ErrBadConn, sql.ErrConnDone, sql.ErrTxDone, io.EOF, io.ErrUnexpectedEOF,
 		net.ErrClosed, os.ErrDeadlineExceeded, context.DeadlineExceeded,
 	} {
 		if errors.Is(err, lost) {
@@ -80,10 +85,17 @@ func unavailable(err error) bool {
 }
 
 // retryable reports whether the server undid everything for the sake of another
-// transaction, so that trying again is safe.
+// transaction, or for want of a prepared statement, so that trying again is safe.
 func retryable(err error) bool {
 	state := sqlState(err)
-	return state == codeSerialization || state == codeDeadlock
+	return state == codeSerialization || state == codeDeadlock || outlived(err)
+}
+
+// aboutData reports whether the server refused a statement, and did nothing of it,
+// because of what it was to store.
+func aboutData(err error) bool {
+	state := sqlState(err)
+	return state != "" && slices.Contains([]string{classData, classIntegrity, classLimits}, state[:2])
 }
 
 // refused reports whether the server is there and does not want us.

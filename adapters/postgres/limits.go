@@ -9,7 +9,6 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jmoiron/sqlx"
-	"github.com/lib/pq"
 
 	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/domain"
@@ -98,7 +97,7 @@ type claimPlan struct {
 // say how much of that may start.
 func planClaim(ctx context.Context, tx *sqlx.Tx, c application.ClaimRequest, l left) (claimPlan, error) {
 	var queues []settings
-	if err := tx.SelectContext(ctx, &queues, lockQueuesSQL, pq.Array(l.queues)); err != nil {
+	if err := tx.SelectContext(ctx, &queues, lockQueuesSQL, textsOf(l.queues)); err != nil {
 		return claimPlan{}, err
 	}
 	var found []struct {
@@ -107,7 +106,7 @@ func planClaim(ctx context.Context, tx *sqlx.Tx, c application.ClaimRequest, l l
 		Running int
 	}
 	if err := tx.SelectContext(ctx, &found, lockClaimableSQL, uuidsOf(l.ids),
-		statusesOf(domain.Before(domain.StatusProcessing)), pq.Array(l.queues)); err != nil {
+		textsOf(domain.Before(domain.StatusProcessing)), textsOf(l.queues)); err != nil {
 		return claimPlan{}, err
 	}
 	wanted, running := map[string][]domain.TaskID{}, map[string]int{}
@@ -153,6 +152,6 @@ func (p *claimPlan) spend(ctx context.Context, tx *sqlx.Tx) error {
 	if len(p.spent) == 0 {
 		return nil
 	}
-	_, err := tx.ExecContext(ctx, spendSQL, pq.Array(p.spent), pq.Array(p.fullAt))
+	_, err := tx.ExecContext(ctx, spendSQL, textsOf(p.spent), typeTime.array(p.fullAt))
 	return err
 }

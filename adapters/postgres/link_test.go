@@ -77,7 +77,7 @@ func TestStalledLink_AWriteWhoseAnswerIsLostIsNotASuccess(t *testing.T) {
 	there := NewTaskRepository(migrated(t, Config{URL: direct}))
 	p := newProxy(t, direct)
 	db := open(t, Config{URL: p.url, CallTimeout: shortCall})
-	if err := db.Probe(t.Context()); err != nil {
+	if err := NewTaskRepository(db).Add(t.Context(), newTask(t)); err != nil { // with a statement that is prepared by now
 		t.Fatal(err)
 	}
 

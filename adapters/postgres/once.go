@@ -26,14 +26,16 @@ const onceTries = 5
 type keyed struct {
 	application.IdempotencyKey
 	tasks []*domain.Task
+	n     int64 // counts the keys of a statement, from 1
 }
 
 var keyColumns = []column[keyed]{
-	columnOf("owner", "text", func(k keyed) string { return k.Owner }),
-	columnOf("key", "text", func(k keyed) string { return k.Key }),
-	columnOf("fingerprint", "bytea", func(k keyed) []byte { return k.Fingerprint[:] }),
-	columnOf("task_ids", "text", func(k keyed) string { return idArray(k.tasks) }), // arrays in an array would have to be of one length
-	columnOf("expires_at", "timestamptz", func(k keyed) time.Time { return moment(k.Expires) }),
+	differing(columnOf("n", typeInt, func(k *keyed) int64 { return k.n })),
+	differing(columnOf("owner", typeText, func(k *keyed) string { return k.Owner })),
+	differing(columnOf("key", typeText, func(k *keyed) string { return k.Key })),
+	differing(columnOf("fingerprint", typeBytes, func(k *keyed) []byte { return k.Fingerprint[:] })),
+	differing(columnOf("task_ids", typeText, func(k *keyed) string { return idArray(k.tasks) })), // arrays in an array would have to be of one length
+	differing(columnOf("expires_at", typeTime, func(k *keyed) time.Time { return k.Expires })),
 }
 
 // idArray spells a uuid[].
@@ -45,44 +47,52 @@ func idArray(tasks []*domain.Task) string {
 	return "{" + strings.Join(texts, ",") + "}"
 }
 
-// insertOnceSQL remembers those of the keys that are not remembered by $1, stores
-// the tasks of these and no others, and says which keys they are, counted from 1.
-// A key of another transaction that is under way is waited for: in the order of
-// the arrays, so whoever sends several sorts them.
-var insertOnceSQL = fmt.Sprintf(`
+// insertOnceOf is the statement that remembers those of the keys that are not
+// remembered by now, stores the tasks of these and no others, and says which keys
+// they are, counted from 1; and its arguments. A key of another transaction that is
+// under way is waited for: in the order of the arrays, so whoever sends several
+// sorts them.
+func insertOnceOf(now time.Time, keys []keyed) (query string, args []any) {
+	var p parameters
+	var all []written
+	for i := range keys {
+		keys[i].n = int64(i) + 1
+		for _, s := range writtenOf(keys[i].tasks) {
+			s.key = keys[i].n
+			all = append(all, s)
+		}
+	}
+	at := p.add(moment(now), "timestamptz")
+	asked, _ := spread(&p, "k", keyColumns, keys)
+	tasks, values := spread(&p, "t", slices.Concat([]column[written]{keyColumn}, insertColumns), all)
+	return fmt.Sprintf(`
 WITH asked AS (
-	SELECT * FROM unnest(%[1]s) WITH ORDINALITY AS k(%[2]s, n)
+	SELECT * FROM %s
 ), remembered AS (
 	INSERT INTO idempotency_keys AS k (owner, key, fingerprint, task_ids, expires_at)
 	SELECT owner, key, fingerprint, task_ids::uuid[], expires_at FROM asked ORDER BY n
 	ON CONFLICT (owner, key) DO UPDATE
 	SET fingerprint = excluded.fingerprint, task_ids = excluded.task_ids, expires_at = excluded.expires_at
-	WHERE k.expires_at <= $1::timestamptz
+	WHERE k.expires_at <= %s
 	RETURNING k.owner, k.key
 ), fresh AS (
 	SELECT n FROM asked JOIN remembered USING (owner, key)
 ), added AS (
-	INSERT INTO tasks (%[4]s)
-	SELECT %[4]s FROM unnest($2::bigint[], %[3]s) AS t(n, %[4]s) WHERE n IN (SELECT n FROM fresh)
+	INSERT INTO tasks (%s)
+	SELECT %s FROM %s WHERE t.n IN (SELECT n FROM fresh)
 	RETURNING id, metadata
-), indexed AS (%[5]s)
+), indexed AS (%s)
 SELECT n FROM fresh`,
-	arrayParameters(keyColumns, 3), listOf(keyColumns, nameOf),
-	arrayParameters(insertColumns, 3+len(keyColumns)), listOf(insertColumns, nameOf), indexMetadataSQL)
+		asked, at, namesOf(insertColumns), strings.Join(values[1:], ", "), tasks, indexMetadataSQL), p
+}
 
 // insertOnce stores the tasks of those keys that are not remembered by now, and
 // reports of each key whether it was one. The keys differ and are sorted by owner
 // and key.
 func insertOnce(ctx context.Context, x sqlx.QueryerContext, now time.Time, keys ...keyed) ([]bool, error) {
-	var tasks []*domain.Task
-	var keyOf []int64
-	for i, k := range keys {
-		tasks = append(tasks, k.tasks...)
-		keyOf = append(keyOf, slices.Repeat([]int64{int64(i) + 1}, len(k.tasks))...)
-	}
-	args := slices.Concat([]any{moment(now), pq.Array(keyOf)}, arraysOf(keyColumns, keys), arraysOf(insertColumns, statesOf(tasks)))
+	query, args := insertOnceOf(now, keys)
 	var fresh []int
-	if err := sqlx.SelectContext(ctx, x, &fresh, insertOnceSQL, args...); err != nil {
+	if err := sqlx.SelectContext(prepared(ctx), x, &fresh, query, args...); err != nil {
 		return nil, err
 	}
 	stored := make([]bool, len(keys))
@@ -93,32 +103,35 @@ func insertOnce(ctx context.Context, x sqlx.QueryerContext, now time.Time, keys 
 }
 
 // AddOnce stores the key and the tasks with one statement, which waits for a twin
-// and takes over a key that has expired. Whatever was stored before is read with
-// another one, as the first does not see what it has waited for.
+// and takes over a key that has expired, together with those of other callers.
+// Whatever was stored before is read with another one, as the first does not see
+// what it has waited for.
 func (r *TaskRepository) AddOnce(ctx context.Context, k application.IdempotencyKey, tasks ...*domain.Task) ([]*domain.Task, error) {
-	var first []*domain.Task
-	err := r.db.write(ctx, func(ctx context.Context, c *sqlx.Conn) error {
-		first = nil
-		for range onceTries {
-			stored, err := insertOnce(ctx, c, k.Now, keyed{k, tasks})
-			if err != nil || stored[0] {
-				return err
+	for range onceTries {
+		item := &onceItem{keyed: keyed{IdempotencyKey: k, tasks: tasks}, again: true}
+		for item.again {
+			if err := share(ctx, r.db.shared.onces, item); err != nil {
+				return nil, err
 			}
-			if first, err = storedWith(ctx, c, k); !errors.Is(err, sql.ErrNoRows) {
-				return err
-			} // forgotten meanwhile
 		}
-		return outage(fmt.Errorf("the idempotency key was forgotten %d times in a row", onceTries))
-	})
-	if err != nil {
-		return nil, err
-	}
-	if first == nil {
-		for _, t := range tasks {
-			t.MarkStored()
+		if item.stored {
+			for _, t := range tasks {
+				t.MarkStored()
+			}
+			return nil, nil
+		}
+		var first []*domain.Task
+		var forgotten bool // meanwhile
+		err := r.db.read(ctx, func(ctx context.Context, q sqlx.QueryerContext) (err error) {
+			first, err = storedWith(ctx, q, k)
+			forgotten = errors.Is(err, sql.ErrNoRows)
+			return err
+		})
+		if !forgotten {
+			return first, err
 		}
 	}
-	return first, nil
+	return nil, outage(fmt.Errorf("the idempotency key was forgotten %d times in a row", onceTries))
 }
 
 // storedWith returns the tasks that were stored with the key, domain.ErrKeyReused

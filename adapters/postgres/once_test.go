@@ -42,8 +42,8 @@ func TestInsertOnce_StoresTheTasksOfFreshKeysAndNoOthers(t *testing.T) {
 	}
 	pairs := map[string]string{"k": "v"}
 	keys := []keyed{
-		{keyOf("a", now), tasksWith(t, 3, pairs)}, {keyOf("b", now), tasksWith(t, 2, pairs)},
-		{keyOf("c", now), tasksWith(t, 1, pairs)}, {keyOf("d", now), tasksWith(t, 2, nil)},
+		{IdempotencyKey: keyOf("a", now), tasks: tasksWith(t, 3, pairs)}, {IdempotencyKey: keyOf("b", now), tasks: tasksWith(t, 2, pairs)},
+		{IdempotencyKey: keyOf("c", now), tasks: tasksWith(t, 1, pairs)}, {IdempotencyKey: keyOf("d", now), tasks: tasksWith(t, 2, nil)},
 	}
 
 	stored, err := insertOnce(t.Context(), db.x, now, keys...)

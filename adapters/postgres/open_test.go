@@ -12,7 +12,7 @@ import (
 )
 
 // open opens a pool on the database of cfg, or on a new one.
-func open(t *testing.T, cfg Config) *DB {
+func open(t testing.TB, cfg Config) *DB {
 	t.Helper()
 	if cfg.URL == "" {
 		cfg.URL = services.PostgreSQL(t)
@@ -26,7 +26,7 @@ func open(t *testing.T, cfg Config) *DB {
 }
 
 // migrated is open, with the schema made.
-func migrated(t *testing.T, cfg Config) *DB {
+func migrated(t testing.TB, cfg Config) *DB {
 	t.Helper()
 	db := open(t, cfg)
 	if err := Migrate(t.Context(), db, slog.New(slog.DiscardHandler)); err != nil {
@@ -35,7 +35,7 @@ func migrated(t *testing.T, cfg Config) *DB {
 	return db
 }
 
-func newTasks(t *testing.T, n int) ([]*domain.Task, []domain.TaskID) {
+func newTasks(t testing.TB, n int) ([]*domain.Task, []domain.TaskID) {
 	t.Helper()
 	tasks, ids := make([]*domain.Task, n), make([]domain.TaskID, n)
 	for i := range tasks {
@@ -56,7 +56,7 @@ func idsOf(tasks []*domain.Task) []domain.TaskID {
 	return ids
 }
 
-func newTask(t *testing.T) *domain.Task {
+func newTask(t testing.TB) *domain.Task {
 	t.Helper()
 	tasks, _ := newTasks(t, 1)
 	return tasks[0]

@@ -12,7 +12,7 @@ import (
 // life, nearly all tasks have ended.
 func TestSweeps_UseTheirIndexes(t *testing.T) {
 	db := migrated(t, Config{CallTimeout: time.Minute})
-	fill(t, db)
+	fill(t, db, 20_000)
 
 	now, none := time.Now(), pq.Array([]string{})
 	noNumbers, noBools := pq.Array([]int64{}), pq.Array([]bool{})
@@ -64,18 +64,74 @@ func TestSweeps_UseTheirIndexes(t *testing.T) {
 	}
 }
 
-// fill makes 20,000 tasks of five queues, a few of which wait, are due or run, and
+// fill makes n tasks of five queues, a few of which wait, are due or run, and
 // what goes with them.
-func fill(t *testing.T, db *DB) {
+func fill(t *testing.T, db *DB, n int) {
 	t.Helper()
 	db.x.MustExec(`INSERT INTO tasks (id, message, queue, priority, status, created_at, updated_at, version, run_at, queued_at,
 			max_attempts, attempt, failures, rescues, worker, claim_beat, deadline, started_at, last_error, result, result_truncated)
 		SELECT gen_random_uuid(), 'm', 'q' || n % 5, n % 3, s, now(), now(), 1, now(), CASE WHEN s = 'pending' AND n % 2 = 0 THEN now() END,
 			3, 1, 0, 0, CASE WHEN s <> 'pending' THEN 'w' || n % 5 END, 0, CASE WHEN s = 'processing' THEN now() END, now(), '', '', false
 		FROM (SELECT n, CASE WHEN n % 100 < 4 THEN 'pending' WHEN n % 100 < 6 THEN 'processing' ELSE 'completed' END AS s
-			FROM generate_series(1, 20000) AS n) AS made`)
+			FROM generate_series(1, $1::bigint) AS n) AS made`, n)
 	db.x.MustExec("INSERT INTO attempts SELECT id, 1, 'w', now(), now(), 'released', '' FROM tasks LIMIT 2000")
 	db.x.MustExec("INSERT INTO queues (name, paused, max_running) SELECT 'q' || n, false, 1 FROM generate_series(1, 1000) AS n")
 	db.x.MustExec(`INSERT INTO idempotency_keys SELECT 'o', n::text, '', '{}', now() + n * interval '1 second' FROM generate_series(1, 2000) AS n`)
 	db.x.MustExec("ANALYZE tasks, attempts, queues, idempotency_keys")
+}
+
+// A statement that is prepared keeps its plan while the table grows, so the plan must
+// not depend on the size that the table had. EXPLAIN EXECUTE shows it without the
+// arguments.
+func TestPrepared_PlansDoNotDependOnTheSizeOfTheTable(t *testing.T) {
+	tasks, _ := newTasks(t, 3)
+	for _, task := range tasks {
+		task.MarkStored()
+		if err := task.Cancel(time.Now()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	update, _ := updateOf(tasks)
+	for size, prepare := range map[string]func(db *DB){
+		"empty":             func(*DB) {},
+		"empty and known":   func(db *DB) { db.x.MustExec("VACUUM ANALYZE tasks") },
+		"a row":             func(db *DB) { fill(t, db, 1) },
+		"fifty rows":        func(db *DB) { fill(t, db, 50) },
+		"a thousand rows":   func(db *DB) { fill(t, db, 1000) },
+		"thousands of rows": func(db *DB) { fill(t, db, 20_000) },
+	} {
+		db := migrated(t, Config{CallTimeout: time.Minute})
+		prepare(db)
+		c, err := db.x.Connx(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, query := range map[string]string{"claim": claimSQL, "claim limited": claimAllSQL, "left": leftSQL, "save": update} {
+			var lines []string
+			if _, err := c.ExecContext(t.Context(), "SET plan_cache_mode = force_generic_plan; PREPARE p AS "+query); err != nil {
+				t.Fatal(err)
+			}
+			var n int
+			if err := c.GetContext(t.Context(), &n, "SELECT cardinality(parameter_types) FROM pg_prepared_statements WHERE name = 'p'"); err != nil {
+				t.Fatal(err)
+			}
+			if err := c.SelectContext(t.Context(), &lines, "EXPLAIN EXECUTE p("+strings.TrimSuffix(strings.Repeat("NULL, ", n), ", ")+")"); err != nil {
+				t.Fatal(err)
+			}
+			plan := strings.Join(lines, "\n")
+			found := strings.Contains(plan, "tasks_pkey") && !strings.Contains(plan, "Seq Scan on tasks")
+			for i, line := range lines {
+				if strings.Contains(line, "tasks_pkey") && !strings.Contains(lines[i+1], "Index Cond: (id = ") {
+					found = false // it walks along the whole index
+				}
+			}
+			if !found {
+				t.Errorf("%s, the table has %s:\n%s", name, size, plan)
+			}
+			if _, err := c.ExecContext(t.Context(), "DEALLOCATE p"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_ = c.Close()
+	}
 }

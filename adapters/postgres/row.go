@@ -4,11 +4,9 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/lib/pq"
 
 	"github.com/millrace/millrace/domain"
 )
@@ -100,100 +98,3 @@ func orZero(t sql.NullTime) time.Time {
 func moment(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
 
 func orNull(t time.Time) sql.NullTime { return sql.NullTime{Time: t, Valid: !t.IsZero()} }
-
-func textOrNull(s string) sql.NullString { return sql.NullString{String: s, Valid: s != ""} }
-
-// column is how one column of many things is sent: as one array.
-type column[S any] struct {
-	name, sqlType string
-	array         func(all []S) any
-}
-
-func columnOf[S, T any](name, sqlType string, value func(s S) T) column[S] {
-	return column[S]{name, sqlType, func(all []S) any {
-		values := make([]T, len(all))
-		for i, s := range all {
-			values[i] = value(s)
-		}
-		return pq.Array(values)
-	}}
-}
-
-// born are the columns that never change after the insert, changing are the others.
-var (
-	idColumn = columnOf("id", "uuid", func(s domain.TaskState) string { return s.ID.String() })
-	born     = []column[domain.TaskState]{
-		idColumn,
-		columnOf("message", "text", func(s domain.TaskState) string { return s.Message }),
-		columnOf("queue", "text", func(s domain.TaskState) string { return string(s.Queue) }),
-		columnOf("priority", "bigint", func(s domain.TaskState) int64 { return int64(s.Priority) }),
-		columnOf("timeout", "bigint", func(s domain.TaskState) sql.NullInt64 {
-			return sql.NullInt64{Int64: s.Timeout.Microseconds(), Valid: s.Timeout > 0}
-		}),
-		columnOf("metadata", "jsonb", func(s domain.TaskState) sql.NullString { return metadataText(s.Metadata) }),
-		columnOf("trace_parent", "text", func(s domain.TaskState) sql.NullString { return textOrNull(s.TraceParent) }),
-		columnOf("created_at", "timestamptz", func(s domain.TaskState) sql.NullTime { return orNull(s.CreatedAt) }),
-	}
-	changing = []column[domain.TaskState]{
-		columnOf("status", "text", func(s domain.TaskState) string { return string(s.Status) }),
-		columnOf("updated_at", "timestamptz", func(s domain.TaskState) sql.NullTime { return orNull(s.UpdatedAt) }),
-		columnOf("version", "bigint", func(s domain.TaskState) int64 { return s.Version }),
-		columnOf("run_at", "timestamptz", func(s domain.TaskState) sql.NullTime { return orNull(s.RunAt) }),
-		columnOf("queued_at", "timestamptz", func(s domain.TaskState) sql.NullTime { return orNull(s.QueuedAt) }),
-		columnOf("max_attempts", "bigint", func(s domain.TaskState) int64 { return int64(s.MaxAttempts) }),
-		columnOf("attempt", "bigint", func(s domain.TaskState) int64 { return int64(s.Attempt) }),
-		columnOf("failures", "bigint", func(s domain.TaskState) int64 { return int64(s.Failures) }),
-		columnOf("rescues", "bigint", func(s domain.TaskState) int64 { return int64(s.Rescues) }),
-		columnOf("worker", "text", func(s domain.TaskState) sql.NullString { return textOrNull(string(s.Worker)) }),
-		columnOf("claim_beat", "bigint", func(s domain.TaskState) int64 { return s.ClaimBeat }),
-		columnOf("deadline", "timestamptz", func(s domain.TaskState) sql.NullTime { return orNull(s.Deadline) }),
-		columnOf("started_at", "timestamptz", func(s domain.TaskState) sql.NullTime { return orNull(s.StartedAt) }),
-		columnOf("last_error", "text", func(s domain.TaskState) string { return s.LastError }),
-		columnOf("stop_requested_at", "timestamptz", func(s domain.TaskState) sql.NullTime { return orNull(s.StopRequestedAt) }),
-		columnOf("result", "text", func(s domain.TaskState) string { return s.Result }),
-		columnOf("result_truncated", "bool", func(s domain.TaskState) bool { return s.ResultTruncated }),
-	}
-)
-
-// listOf joins what each column contributes to a statement.
-func listOf[S any](columns []column[S], part func(i int, c column[S]) string) string {
-	parts := make([]string, len(columns))
-	for i, c := range columns {
-		parts[i] = part(i, c)
-	}
-	return strings.Join(parts, ", ")
-}
-
-func nameOf[S any](_ int, c column[S]) string { return c.name }
-
-func statesOf(tasks []*domain.Task) []domain.TaskState {
-	states := make([]domain.TaskState, len(tasks))
-	for i, t := range tasks {
-		states[i] = t.State()
-	}
-	return states
-}
-
-func arraysOf[S any](columns []column[S], all []S) []any {
-	args := make([]any, len(columns))
-	for i, c := range columns {
-		args[i] = c.array(all)
-	}
-	return args
-}
-
-func namesOf(names []domain.QueueName) any {
-	texts := make([]string, len(names)) // no nil, which would be NULL
-	for i, n := range names {
-		texts[i] = string(n)
-	}
-	return pq.Array(texts)
-}
-
-func uuidsOf(ids []domain.TaskID) any {
-	texts := make([]string, len(ids))
-	for i, id := range ids {
-		texts[i] = id.String()
-	}
-	return pq.Array(texts)
-}

@@ -191,10 +191,10 @@ func matchesSQL(f application.TaskFilter, p *parameters) string {
 		conditions = append(conditions, fmt.Sprintf(condition, p.add(value, sqlType)))
 	}
 	if len(f.Statuses) > 0 {
-		and("t.status = ANY(%s)", statusesOf(f.Statuses), "text[]")
+		and("t.status = ANY(%s)", textsOf(f.Statuses), "text[]")
 	}
 	if len(f.Queues) > 0 {
-		and("t.queue = ANY(%s)", namesOf(f.Queues), "text[]")
+		and("t.queue = ANY(%s)", textsOf(f.Queues), "text[]")
 	}
 	for _, bound := range []struct {
 		condition string

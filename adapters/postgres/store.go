@@ -4,88 +4,99 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/google/uuid"
 	"github.com/jmoiron/sqlx"
-	"github.com/lib/pq"
 
 	"github.com/millrace/millrace/domain"
 )
 
 var (
 	insertColumns = slices.Concat(born, changing)
-	updateColumns = slices.Concat([]column[domain.TaskState]{idColumn}, changing)
 
 	// selectColumns names all of a task's columns, in a statement that calls tasks t.
-	selectColumns = listOf(insertColumns, func(_ int, c column[domain.TaskState]) string { return "t." + c.name })
-
-	insertSQL = fmt.Sprintf("INSERT INTO tasks (%s) SELECT * FROM unnest(%s)",
-		listOf(insertColumns, nameOf), arrayParameters(insertColumns, 1))
-
-	// insertAndIndexSQL does that, and writes what finds the tasks by their metadata.
-	insertAndIndexSQL = "WITH added AS (" + insertSQL + " RETURNING id, metadata)" + indexMetadataSQL
-
-	// updateSQL stores what is newer than what the task was loaded at, and tells
-	// which rows that was true of.
-	updateSQL = fmt.Sprintf(`UPDATE tasks AS t SET %s
-		FROM unnest(%s, $%d::bigint[]) AS n(%s, loaded_at)
-		WHERE t.id = n.id AND t.version = n.loaded_at
-		RETURNING t.id`,
-		listOf(changing, func(_ int, c column[domain.TaskState]) string { return c.name + " = n." + c.name }),
-		arrayParameters(updateColumns, 1), len(updateColumns)+1, listOf(updateColumns, nameOf))
-
-	// updateAndRecordSQL does that, and stores the attempts of those rows. One that
-	// has a record keeps it: a doubled one must not cost the task its change.
-	updateAndRecordSQL = fmt.Sprintf(`WITH changed AS (%[1]s), recorded AS (
-			INSERT INTO attempts (%[2]s)
-			SELECT %[2]s FROM unnest(%[3]s) AS a(%[2]s) WHERE task_id IN (SELECT id FROM changed)
-			ON CONFLICT DO NOTHING
-		)
-		SELECT id FROM changed`,
-		updateSQL, listOf(recordColumns, nameOf), arrayParameters(recordColumns, len(updateColumns)+2))
+	selectColumns = qualified(insertColumns)
 )
+
+func qualified(columns []column[written]) string {
+	return "t." + strings.ReplaceAll(namesOf(columns), ", ", ", t.")
+}
 
 // indexMetadataSQL writes the metadata of the tasks added, pair by pair.
 const indexMetadataSQL = `
 INSERT INTO task_metadata (key, value, task_id)
 SELECT pair.key, pair.value, added.id FROM added, jsonb_each_text(added.metadata) AS pair`
 
-// arrayParameters are the columns as parameters, the first of which is $from.
-func arrayParameters[S any](columns []column[S], from int) string {
-	return listOf(columns, func(i int, c column[S]) string { return fmt.Sprintf("$%d::%s[]", from+i, c.sqlType) })
-}
-
-// insertOf is the statement that stores new tasks, and its arguments.
+// insertOf is the statement that stores new tasks, with what finds them by their
+// metadata, and its arguments.
 func insertOf(tasks []*domain.Task) (query string, args []any) {
-	states := statesOf(tasks)
-	query = insertSQL
-	if slices.ContainsFunc(states, func(s domain.TaskState) bool { return len(s.Metadata) > 0 }) {
-		query = insertAndIndexSQL
+	var p parameters
+	all := writtenOf(tasks)
+	source, values := spread(&p, "n", insertColumns, all)
+	query = fmt.Sprintf("INSERT INTO tasks (%s) SELECT %s FROM %s", namesOf(insertColumns), strings.Join(values, ", "), source)
+	if slices.ContainsFunc(all, func(s written) bool { return len(s.Metadata) > 0 }) {
+		query = "WITH added AS (" + query + " RETURNING id, metadata)" + indexMetadataSQL
 	}
-	return query, arraysOf(insertColumns, states)
+	return query, p
 }
 
 // storeChanged stores all the tasks and their ended attempts with one statement,
 // each if its stored version is the one that it was loaded at, and returns the
-// ids of those.
+// ids of those. The tasks differ, and are sorted by their ids if they are not locked.
 func storeChanged(ctx context.Context, x sqlx.QueryerContext, tasks []*domain.Task) ([]uuid.UUID, error) {
 	var ids []uuid.UUID
 	query, args := updateOf(tasks)
-	err := sqlx.SelectContext(ctx, x, &ids, query, args...)
+	err := sqlx.SelectContext(prepared(ctx), x, &ids, query, args...)
 	return ids, err
 }
 
-// updateOf is the statement of storeChanged, and its arguments.
+// updateOf is the statement of storeChanged, and its arguments. It sets the columns
+// that are changed in any of the tasks.
+//
+// With = in place of ANY it could be planned as a join of the whole table, which a
+// prepared statement would go on with when the table has grown.
 func updateOf(tasks []*domain.Task) (query string, args []any) {
-	loadedAt := make([]int64, len(tasks))
-	for i, t := range tasks {
-		loadedAt[i] = t.StoredVersion()
+	var p parameters
+	all := writtenOf(tasks)
+	columns := slices.Concat([]column[written]{idColumn, loadedAtColumn}, changedColumns(tasks, all))
+	source, values := spread(&p, "n", columns, all)
+	set := make([]string, 0, len(columns))
+	for i, c := range columns[2:] {
+		set = append(set, c.name+" = "+values[i+2])
 	}
-	query, args = updateSQL, append(arraysOf(updateColumns, statesOf(tasks)), pq.Array(loadedAt))
+	query = fmt.Sprintf("UPDATE tasks AS t SET %s FROM %s WHERE t.id = ANY(ARRAY[n.id]) AND t.version = n.loaded_at RETURNING t.id",
+		strings.Join(set, ", "), source)
 	if records := recordsOf(tasks); len(records) > 0 {
-		query, args = updateAndRecordSQL, append(args, arraysOf(recordColumns, records)...)
+		query = "WITH changed AS (" + query + "), recorded AS (" + recordOf(&p, records) + ") SELECT id FROM changed"
 	}
-	return query, args
+	return query, p
+}
+
+// recordOf stores the records of those tasks that are changed. An attempt that has
+// a record keeps it: a doubled one must not cost the task its change.
+func recordOf(p *parameters, records []record) string {
+	source, values := spread(p, "a", recordColumns, records)
+	return fmt.Sprintf("INSERT INTO attempts (%s) SELECT %s FROM %s WHERE a.task_id IN (SELECT id FROM changed) ON CONFLICT DO NOTHING",
+		namesOf(recordColumns), strings.Join(values, ", "), source)
+}
+
+// changedColumns are those that a save of the tasks has to store.
+func changedColumns(tasks []*domain.Task, now []written) []column[written] {
+	before := make([]written, len(tasks))
+	for i, t := range tasks {
+		before[i].TaskState = t.Stored()
+	}
+	columns := slices.Clone(always)
+	for _, c := range changing[len(always):] {
+		for i := range tasks {
+			if !c.equal(&before[i], &now[i]) {
+				columns = append(columns, c)
+				break
+			}
+		}
+	}
+	return columns
 }
 
 // storeLocked is storeChanged for tasks that are locked, so that all are stored.

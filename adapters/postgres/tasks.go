@@ -5,7 +5,6 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jmoiron/sqlx"
-	"github.com/lib/pq"
 
 	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/domain"
@@ -23,17 +22,13 @@ type TaskRepository struct {
 // NewTaskRepository makes a repository on db, whose schema Migrate has made.
 func NewTaskRepository(db *DB) *TaskRepository { return &TaskRepository{db: db} }
 
-// Add stores new tasks with one statement, so all or none.
+// Add stores new tasks with one statement, so all or none, together with those of
+// other callers.
 func (r *TaskRepository) Add(ctx context.Context, tasks ...*domain.Task) error {
 	if len(tasks) == 0 {
 		return nil
 	}
-	err := r.db.write(ctx, func(ctx context.Context, c *sqlx.Conn) error {
-		query, args := insertOf(tasks)
-		_, err := c.ExecContext(ctx, query, args...)
-		return err
-	})
-	if err != nil {
+	if err := share(ctx, r.db.shared.adds, tasks); err != nil {
 		return err
 	}
 	for _, t := range tasks {
@@ -98,31 +93,24 @@ func (r *TaskRepository) Versions(ctx context.Context, ids ...domain.TaskID) (ma
 	return versions, nil
 }
 
-// Save stores t, and how its attempts ended, with one statement if the stored
-// version is the one that t was loaded at.
+// Save stores t, and how its attempts ended, if the stored version is the one that
+// t was loaded at: with one statement for it and the tasks of other callers.
 func (r *TaskRepository) Save(ctx context.Context, t *domain.Task) error {
-	err := r.db.write(ctx, func(ctx context.Context, c *sqlx.Conn) error {
-		stored, err := storeChanged(ctx, c, []*domain.Task{t})
-		if err != nil || len(stored) == 1 {
+	item := &saveItem{task: t, again: true}
+	for item.again {
+		if err := share(ctx, r.db.shared.saves, item); err != nil {
 			return err
 		}
-		var one int
-		if err := c.GetContext(ctx, &one, "SELECT 1 FROM tasks WHERE id = $1", t.ID().String()); err != nil {
-			return err // sql.ErrNoRows: there is no such task
-		}
-		return domain.ErrConflict
-	})
-	if err != nil {
-		return err
 	}
-	t.MarkStored()
-	return nil
-}
-
-func statusesOf(statuses []domain.Status) any {
-	texts := make([]string, len(statuses))
-	for i, s := range statuses {
-		texts[i] = string(s)
+	if item.stored {
+		t.MarkStored()
+		return nil
 	}
-	return pq.Array(texts)
+	var one int
+	if err := r.db.read(ctx, func(ctx context.Context, q sqlx.QueryerContext) error {
+		return sqlx.GetContext(ctx, q, &one, "SELECT 1 FROM tasks WHERE id = $1", t.ID().String())
+	}); err != nil {
+		return err // domain.ErrTaskNotFound, if there is no such task
+	}
+	return domain.ErrConflict
 }

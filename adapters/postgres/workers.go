@@ -6,7 +6,6 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jmoiron/sqlx"
-	"github.com/lib/pq"
 
 	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/domain"
@@ -77,7 +76,7 @@ func (r *WorkerRepository) Beat(ctx context.Context, b application.Beat) (applic
 	w := b.Worker
 	if err := r.db.beats.write(ctx, func(ctx context.Context, c *sqlx.Conn) error {
 		_, err := c.ExecContext(ctx, renewSQL, string(w.ID), w.Host, w.PID, w.Version, w.Started,
-			b.Number, b.Interval.Microseconds(), w.Capacity, w.Running, namesOf(w.Queues))
+			b.Number, b.Interval.Microseconds(), w.Capacity, w.Running, textsOf(w.Queues))
 		return err
 	}); err != nil {
 		return application.BeatAnswer{}, err
@@ -91,7 +90,7 @@ func (r *WorkerRepository) Beat(ctx context.Context, b application.Beat) (applic
 		return b.Release(t)
 	}
 	if _, err := r.db.beats.sweepIfAny(ctx, decide, giveBackSQL, string(w.ID), uuidsOf(b.Claiming),
-		pq.Array(held.ids), pq.Array(held.attempts), pq.Array(held.running), b.Number); err != nil {
+		uuidsOf(held.ids), typeInt.array(held.attempts), typeBool.array(held.running), b.Number); err != nil {
 		return application.BeatAnswer{}, err
 	}
 	return r.answer(ctx, w.ID, held)
@@ -107,7 +106,7 @@ func (r *WorkerRepository) answer(ctx context.Context, id domain.WorkerID, held 
 		Lost    bool      `db:"lost"`
 	}
 	if err := r.db.beats.read(ctx, func(ctx context.Context, q sqlx.QueryerContext) error {
-		return sqlx.SelectContext(ctx, q, &found, answerSQL, string(id), pq.Array(held.ids), pq.Array(held.attempts))
+		return sqlx.SelectContext(ctx, q, &found, answerSQL, string(id), uuidsOf(held.ids), typeInt.array(held.attempts))
 	}); err != nil {
 		return application.BeatAnswer{}, err
 	}
@@ -138,7 +137,7 @@ func (r *WorkerRepository) Forget(ctx context.Context, silentFor time.Duration) 
 
 // held is a beat's list of attempts, each once, as the columns of a statement.
 type held struct {
-	ids      []string
+	ids      []domain.TaskID
 	attempts []int64
 	running  []bool
 	index    map[application.AttemptRef]int
@@ -152,7 +151,7 @@ func heldOf(list []application.HeldAttempt) held {
 			continue
 		}
 		h.index[a.AttemptRef] = len(h.ids)
-		h.ids = append(h.ids, a.Task.String())
+		h.ids = append(h.ids, a.Task)
 		h.attempts = append(h.attempts, int64(a.Attempt))
 		h.running = append(h.running, a.Running)
 	}

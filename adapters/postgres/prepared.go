@@ -1,0 +1,127 @@
+package postgres
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+
+	"github.com/lib/pq"
+)
+
+// maxPrepared bounds the statements that a connection keeps prepared.
+const maxPrepared = 100
+
+type preparedKey struct{}
+
+// prepared has a statement that runs under this context prepared once for each
+// connection: for those that run often, and that are to be planned the same way
+// whatever their arguments. It does nothing for a context that may be canceled: the
+// driver would go on with the connection, and its cancel request could hit the
+// statement after, which may be a write.
+func prepared(ctx context.Context) context.Context {
+	return context.WithValue(ctx, preparedKey{}, true)
+}
+
+func wantsPrepared(ctx context.Context) bool {
+	return ctx.Value(preparedKey{}) != nil && ctx.Done() == nil
+}
+
+// preparing makes the connections of a pool.
+type preparing struct{ *pq.Connector }
+
+func (p preparing) Connect(ctx context.Context) (driver.Conn, error) {
+	c, err := p.Connector.Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &preparingConn{pqConn: c.(pqConn), statements: map[string]pqStmt{}}, nil
+}
+
+// pqConn and pqStmt are what lib/pq makes, as far as database/sql asks for it.
+type (
+	pqConn interface {
+		driver.Conn
+		driver.ConnPrepareContext
+		driver.ConnBeginTx
+		driver.ExecerContext
+		driver.QueryerContext
+		driver.Pinger
+		driver.NamedValueChecker
+		driver.SessionResetter
+		driver.Validator
+	}
+	pqStmt interface {
+		driver.Stmt
+		driver.StmtExecContext
+		driver.StmtQueryContext
+	}
+)
+
+// preparingConn is a connection with the statements that it has prepared.
+type preparingConn struct {
+	pqConn
+	statements map[string]pqStmt // by their text
+}
+
+func (c *preparingConn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
+	if !wantsPrepared(ctx) {
+		return c.pqConn.ExecContext(ctx, query, args)
+	}
+	s, err := c.statement(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	res, err := s.ExecContext(ctx, args)
+	c.forgetIf(outlived(err))
+	return res, err
+}
+
+func (c *preparingConn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
+	if !wantsPrepared(ctx) {
+		return c.pqConn.QueryContext(ctx, query, args)
+	}
+	s, err := c.statement(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := s.QueryContext(ctx, args)
+	c.forgetIf(outlived(err))
+	return rows, err
+}
+
+func (c *preparingConn) statement(ctx context.Context, query string) (pqStmt, error) {
+	if s, ok := c.statements[query]; ok {
+		return s, nil
+	}
+	for text, s := range c.statements { // any of them: that many are not in use at once
+		if len(c.statements) < maxPrepared {
+			break
+		}
+		delete(c.statements, text)
+		if err := s.Close(); err != nil {
+			return nil, err
+		}
+	}
+	s, err := c.PrepareContext(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	c.statements[query] = s.(pqStmt)
+	return c.statements[query], nil
+}
+
+// forgetIf has all statements prepared anew. The old ones stay with the server, for
+// as long as the connection: the transaction may be in no state to remove them.
+func (c *preparingConn) forgetIf(outlived bool) {
+	if outlived {
+		clear(c.statements)
+	}
+}
+
+// outlived reports whether a prepared statement is of no more use: the schema has
+// changed what it returns, or the server does not have it, as behind a pool that
+// shares out its connections. Nothing was done.
+func outlived(err error) bool {
+	e, ok := errors.AsType[*pq.Error](err)
+	return ok && (e.Code == codeNoStatement || e.Code == codeNotSupported && e.Routine == "RevalidateCachedQuery")
+}

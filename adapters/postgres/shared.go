@@ -1,0 +1,166 @@
+package postgres
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/google/uuid"
+	"github.com/jmoiron/sqlx"
+
+	"github.com/millrace/millrace/adapters/internal/group"
+	"github.com/millrace/millrace/domain"
+)
+
+// The bounds of what concurrent callers write with one statement.
+const (
+	maxShared      = 500     // tasks
+	maxSharedBytes = 4 << 20 // of messages or results
+)
+
+// shared are the writes that concurrent callers do together: one statement and one
+// commit for all that came while the one before was under way.
+type shared struct {
+	adds  *group.Group[[]*domain.Task]
+	onces *group.Group[*onceItem]
+	saves *group.Group[*saveItem]
+}
+
+// onceItem is what a caller of AddOnce wants, and what came of it.
+type onceItem struct {
+	keyed
+	stored bool
+	again  bool // another of the same key came before it: it has yet to be done
+}
+
+// saveItem is what a caller of Save wants, and what came of it.
+type saveItem struct {
+	task   *domain.Task
+	stored bool
+	again  bool // another of the same task came before it: it has yet to be done
+}
+
+func newShared(p *pool) shared {
+	return shared{
+		adds: newGroup(p, p.addAll, func(tasks []*domain.Task) (count, weight int) {
+			for _, t := range tasks {
+				weight += len(t.Message())
+			}
+			return len(tasks), weight
+		}),
+		onces: newGroup(p, p.addAllOnce, func(i *onceItem) (count, weight int) {
+			for _, t := range i.tasks {
+				weight += len(t.Message())
+			}
+			return len(i.tasks), weight
+		}),
+		saves: newGroup(p, p.saveAll, func(i *saveItem) (count, weight int) {
+			return 1, len(i.task.State().Result)
+		}),
+	}
+}
+
+func newGroup[T any](p *pool, commit func(items []T) error, size func(item T) (count, weight int)) *group.Group[T] {
+	return group.New(group.Config[T]{
+		Commit: commit, Divides: aboutData, Size: size, MaxCount: maxShared, MaxWeight: maxSharedBytes,
+		Patience: p.cfg.CallTimeout / 5, // a stalled link is to hold a caller for little more than the call timeout
+	})
+}
+
+// close waits until all that is under way is done.
+func (s shared) close() {
+	s.adds.Close()
+	s.onces.Close()
+	s.saves.Close()
+}
+
+// share does the item with those of others. ctx ends the wait until it is begun.
+func share[T any](ctx context.Context, g *group.Group[T], item T) error {
+	err := g.Do(ctx, item)
+	if err != nil && (err == ctx.Err() || errors.Is(err, group.ErrClosed)) { // and not the server's
+		return translate(err)
+	}
+	return err
+}
+
+// addAll stores the tasks of many callers, all or none.
+func (p *pool) addAll(units [][]*domain.Task) error {
+	query, args := insertOf(slices.Concat(units...))
+	return p.write(context.Background(), func(ctx context.Context, c *sqlx.Conn) error {
+		_, err := c.ExecContext(prepared(ctx), query, args...)
+		return err
+	})
+}
+
+// addAllOnce stores the keys of many callers, and the tasks of those that are not
+// remembered. The earliest of their times decides what has expired: a key that is
+// taken to be remembered is looked for, and tried again.
+func (p *pool) addAllOnce(items []*onceItem) error {
+	todo := firstOfEach(items, func(a, b *onceItem) int {
+		return cmp.Or(cmp.Compare(a.Owner, b.Owner), cmp.Compare(a.Key, b.Key))
+	}, func(i *onceItem, again bool) { i.again = again })
+	now, keys := todo[0].Now, make([]keyed, len(todo))
+	for i, item := range todo {
+		keys[i] = item.keyed
+		if item.Now.Before(now) {
+			now = item.Now
+		}
+	}
+	var stored []bool
+	if err := p.write(context.Background(), func(ctx context.Context, c *sqlx.Conn) (err error) {
+		stored, err = insertOnce(ctx, c, now, keys...)
+		return err
+	}); err != nil {
+		return err
+	}
+	for i, item := range todo {
+		item.stored = stored[i]
+	}
+	return nil
+}
+
+// saveAll stores the tasks of many callers, each if its stored version is the one
+// that it was loaded at.
+func (p *pool) saveAll(items []*saveItem) error {
+	todo := firstOfEach(items, func(a, b *saveItem) int {
+		x, y := a.task.ID(), b.task.ID()
+		return slices.Compare(x[:], y[:])
+	}, func(i *saveItem, again bool) { i.again = again })
+	tasks := make([]*domain.Task, len(todo))
+	for i, item := range todo {
+		tasks[i] = item.task
+	}
+	var stored []uuid.UUID
+	if err := p.write(context.Background(), func(ctx context.Context, c *sqlx.Conn) (err error) {
+		stored, err = storeChanged(ctx, c, tasks)
+		return err
+	}); err != nil {
+		return err
+	}
+	ids := make(map[domain.TaskID]bool, len(stored))
+	for _, id := range stored {
+		ids[domain.TaskID(id)] = true
+	}
+	for _, item := range todo {
+		item.stored = ids[item.task.ID()]
+	}
+	return nil
+}
+
+// firstOfEach sorts items, so that statements lock what they name in the same order
+// everywhere, and keeps the first of those that are equal: a statement cannot have
+// both. It marks which are left for another turn.
+func firstOfEach[T any](items []T, compare func(a, b T) int, mark func(item T, again bool)) []T {
+	sorted := slices.Clone(items)
+	slices.SortStableFunc(sorted, compare)
+	first := sorted[:0]
+	for i, item := range sorted {
+		again := i > 0 && compare(first[len(first)-1], item) == 0
+		mark(item, again)
+		if !again {
+			first = append(first, item)
+		}
+	}
+	return first
+}
