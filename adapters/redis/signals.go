@@ -35,6 +35,7 @@ type Signals struct {
 	pool                *Pool
 	log                 *slog.Logger
 	channel             string
+	pause               time.Duration // publishPause
 	pingEvery, maxQuiet time.Duration
 
 	mu     sync.Mutex
@@ -48,7 +49,7 @@ type Signals struct {
 // within a second. A call of Listen ends with its own context.
 func NewSignals(pool *Pool, log *slog.Logger) (*Signals, func()) {
 	s := &Signals{
-		pool: pool, log: log, channel: pool.key(signalChannel), pingEvery: pingEvery, maxQuiet: maxSilence,
+		pool: pool, log: log, channel: pool.key(signalChannel), pause: publishPause, pingEvery: pingEvery, maxQuiet: maxSilence,
 		unsent: map[application.SignalKind][]domain.TaskID{}, news: make(chan struct{}, 1),
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -117,7 +118,7 @@ func (s *Signals) publishAll(ctx context.Context, closing <-chan struct{}) {
 		}
 		if open {
 			select {
-			case <-time.After(publishPause):
+			case <-time.After(s.pause):
 			case <-closing:
 			}
 		}
