@@ -92,7 +92,7 @@ func (uc *ExplainTask) explain(ctx context.Context, t *domain.Task) ([]Explanati
 	case s.Status == domain.StatusProcessing:
 		return []Explanation{{Reason: ReasonRunning, At: s.Deadline}}, nil
 	}
-	info, err := uc.queues.Get(ctx, s.Queue, now.Add(-workerSilence))
+	info, err := uc.queues.Get(ctx, s.Queue)
 	if err != nil {
 		return nil, err
 	}

@@ -12,9 +12,6 @@ import (
 	"github.com/millrace/millrace/domain"
 )
 
-// silence is how long a worker that was not heard of counts as alive.
-const silence = 40 * time.Second
-
 // scene is what an explanation looks at.
 type scene struct {
 	task  func(t *testing.T) *domain.Task
@@ -33,7 +30,7 @@ func explained(t *testing.T, s scene) []application.Explanation {
 		p, task := newPorts(t), s.task(t)
 		time.Sleep(s.after)
 		p.tasks.EXPECT().Get(anyArg, task.ID()).Return(task, nil)
-		p.queues.EXPECT().Get(anyArg, domain.DefaultQueue, now().Add(-silence)).Return(s.queue, nil).AnyTimes()
+		p.queues.EXPECT().Get(anyArg, domain.DefaultQueue).Return(s.queue, nil).AnyTimes()
 		p.queues.EXPECT().Ahead(anyArg, task, application.MaxAhead).Return(s.ahead, nil).AnyTimes()
 		oldest := map[application.List]time.Time{}
 		if s.head != 0 {
@@ -179,7 +176,7 @@ func TestExplainTask_WaitsASecondForAQueueThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, task := newPorts(t), newTask(t)
 		p.tasks.EXPECT().Get(anyArg, anyArg).Return(task, nil)
-		p.queues.EXPECT().Get(anyArg, anyArg, anyArg).Return(application.QueueInfo{Workers: 1}, nil)
+		p.queues.EXPECT().Get(anyArg, anyArg).Return(application.QueueInfo{Workers: 1}, nil)
 		p.queue.EXPECT().Oldest(anyArg, anyArg).DoAndReturn(
 			func(ctx context.Context, _ ...application.List) (map[application.List]time.Time, error) {
 				<-ctx.Done()
@@ -212,7 +209,7 @@ func TestExplainTask_LooksAgainWhenTheQueueIsGone(t *testing.T) {
 	done := changed(t, task, func(task *domain.Task) error { return task.Cancel(now()) })
 	gomock.InOrder(
 		p.tasks.EXPECT().Get(anyArg, task.ID()).Return(task, nil),
-		p.queues.EXPECT().Get(anyArg, anyArg, anyArg).Return(application.QueueInfo{}, domain.ErrQueueNotFound),
+		p.queues.EXPECT().Get(anyArg, anyArg).Return(application.QueueInfo{}, domain.ErrQueueNotFound),
 		p.tasks.EXPECT().Get(anyArg, task.ID()).Return(done, nil),
 	)
 
@@ -225,10 +222,10 @@ func TestExplainTask_LooksAgainWhenTheQueueIsGone(t *testing.T) {
 func TestExplainTask_SaysThatTheStoreIsAway(t *testing.T) {
 	for name, expect := range map[string]func(*ports){
 		"TheQueues": func(p *ports) {
-			p.queues.EXPECT().Get(anyArg, anyArg, anyArg).Return(application.QueueInfo{}, domain.ErrUnavailable)
+			p.queues.EXPECT().Get(anyArg, anyArg).Return(application.QueueInfo{}, domain.ErrUnavailable)
 		},
 		"WhatIsAhead": func(p *ports) {
-			p.queues.EXPECT().Get(anyArg, anyArg, anyArg).Return(application.QueueInfo{}, nil)
+			p.queues.EXPECT().Get(anyArg, anyArg).Return(application.QueueInfo{}, nil)
 			p.queue.EXPECT().Oldest(anyArg, anyArg).Return(nil, nil)
 			p.queues.EXPECT().Ahead(anyArg, anyArg, anyArg).Return(0, domain.ErrUnavailable)
 		},

@@ -3,29 +3,19 @@ package application
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/millrace/millrace/domain"
 )
 
-// workerSilence is how long a worker that was not heard of counts as one that
-// takes a queue: the longest default lease, and a little.
-const workerSilence = 40 * time.Second
-
 // ManageQueues shows the queues, and changes what is set of them.
-type ManageQueues struct {
-	queues QueueRepository
-	clock  Clock
-}
+type ManageQueues struct{ queues QueueRepository }
 
 // NewManageQueues makes the use case.
-func NewManageQueues(queues QueueRepository, clock Clock) *ManageQueues {
-	return &ManageQueues{queues: queues, clock: clock}
-}
+func NewManageQueues(queues QueueRepository) *ManageQueues { return &ManageQueues{queues: queues} }
 
 // List returns the queues by name, at most MaxQueues of them.
 func (uc *ManageQueues) List(ctx context.Context) ([]QueueInfo, error) {
-	infos, err := uc.queues.List(ctx, uc.clock.Now().Add(-workerSilence))
+	infos, err := uc.queues.List(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("list queues: %w", err)
 	}
@@ -34,7 +24,7 @@ func (uc *ManageQueues) List(ctx context.Context) ([]QueueInfo, error) {
 
 // Get returns a queue, or domain.ErrQueueNotFound.
 func (uc *ManageQueues) Get(ctx context.Context, name domain.QueueName) (QueueInfo, error) {
-	info, err := uc.queues.Get(ctx, name, uc.clock.Now().Add(-workerSilence))
+	info, err := uc.queues.Get(ctx, name)
 	if err != nil {
 		return QueueInfo{}, fmt.Errorf("get queue %s: %w", name, err)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"testing"
 	"testing/synctest"
-	"time"
 
 	"go.uber.org/mock/gomock"
 
@@ -13,15 +12,14 @@ import (
 )
 
 func manageQueues(p *ports) *application.ManageQueues {
-	return application.NewManageQueues(p.queues, p.clock)
+	return application.NewManageQueues(p.queues)
 }
 
-func TestManageQueues_CountsTheWorkersThatWereSeenLately(t *testing.T) {
+func TestManageQueues_ShowsTheQueues(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, mail := newPorts(t), application.QueueInfo{QueueState: domain.QueueState{Name: "mail"}, Pending: 7}
-		seenSince := now().Add(-silence)
-		p.queues.EXPECT().List(anyArg, seenSince).Return([]application.QueueInfo{mail}, nil)
-		p.queues.EXPECT().Get(anyArg, domain.QueueName("mail"), seenSince).Return(mail, nil)
+		p.queues.EXPECT().List(anyArg).Return([]application.QueueInfo{mail}, nil)
+		p.queues.EXPECT().Get(anyArg, domain.QueueName("mail")).Return(mail, nil)
 
 		all, err := manageQueues(p).List(t.Context())
 		must(t, err)
@@ -40,8 +38,8 @@ func TestManageQueues_SetsWhatIsNamedAndAnswersTheQueueAsItIsThen(t *testing.T) 
 			func(_ context.Context, _ domain.QueueName, decide func(*domain.QueueState) error) error {
 				return decide(&stored)
 			}),
-		p.queues.EXPECT().Get(anyArg, domain.QueueName("mail"), anyArg).DoAndReturn(
-			func(context.Context, domain.QueueName, time.Time) (application.QueueInfo, error) {
+		p.queues.EXPECT().Get(anyArg, domain.QueueName("mail")).DoAndReturn(
+			func(context.Context, domain.QueueName) (application.QueueInfo, error) {
 				return application.QueueInfo{QueueState: stored}, nil
 			}),
 	)
@@ -66,8 +64,8 @@ func TestManageQueues_RefusesALimitOutOfRange(t *testing.T) {
 
 func TestManageQueues_SaysWhatTheStoreSays(t *testing.T) {
 	p := newPorts(t)
-	p.queues.EXPECT().List(anyArg, anyArg).Return(nil, domain.ErrUnavailable)
-	p.queues.EXPECT().Get(anyArg, anyArg, anyArg).Return(application.QueueInfo{}, domain.ErrQueueNotFound)
+	p.queues.EXPECT().List(anyArg).Return(nil, domain.ErrUnavailable)
+	p.queues.EXPECT().Get(anyArg, anyArg).Return(application.QueueInfo{}, domain.ErrQueueNotFound)
 	p.queues.EXPECT().Change(anyArg, anyArg, anyArg).Return(domain.ErrUnavailable)
 
 	_, err := manageQueues(p).List(t.Context())

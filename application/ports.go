@@ -224,12 +224,12 @@ type DispatchRepository interface {
 // tasks wait.
 type QueueRepository interface {
 	// List returns the queues, by name, that were ever set up, that have a task
-	// which waits or runs, or that a worker takes: at most MaxQueues of them.
-	// Workers that were not seen since the given time do not count. Its cost does
-	// not grow with the tasks that have ended.
-	List(ctx context.Context, seenSince time.Time) ([]QueueInfo, error)
+	// which waits or runs, or that a live worker takes: at most MaxQueues of them.
+	// A worker lives on for BeatsPerLease of its own intervals after its last beat.
+	// The cost does not grow with the tasks that have ended.
+	List(ctx context.Context) ([]QueueInfo, error)
 	// Get does so for one queue, or returns domain.ErrQueueNotFound.
-	Get(ctx context.Context, name domain.QueueName, seenSince time.Time) (QueueInfo, error)
+	Get(ctx context.Context, name domain.QueueName) (QueueInfo, error)
 	// Change lets decide change what is set of a queue, of which nothing need be
 	// set yet, and stores it. It waits for a claim that holds the queue.
 	Change(ctx context.Context, name domain.QueueName, decide func(q *domain.QueueState) error) error

@@ -22,12 +22,12 @@ type WorkerConfig struct {
 	Retry           domain.RetryPolicy
 }
 
-// beatsPerLease: a worker beats every tenth of its lease. The proportion is one
-// of those that the model of the protocol was checked with; never under five.
-const beatsPerLease = 10
+// BeatsPerLease is how often a worker beats within its lease. The proportion is
+// one of those that the model of the protocol was checked with; never under five.
+const BeatsPerLease = 10
 
 // interval is how often the worker beats.
-func (c WorkerConfig) interval() time.Duration { return c.Lease / beatsPerLease }
+func (c WorkerConfig) interval() time.Duration { return c.Lease / BeatsPerLease }
 
 // saveTimeout bounds how long a worker that ends tries to store outcomes.
 const saveTimeout = 5 * time.Second

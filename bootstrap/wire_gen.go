@@ -60,7 +60,7 @@ func newAPI(cfg APIConfig, log *slog.Logger, local postgres.LocalTime) (*API, fu
 	bulkRepository := postgres.NewBulkRepository(db)
 	bulkTasks := application.NewBulkTasks(taskSearch, bulkRepository, clock)
 	queueRepository := postgres.NewQueueRepository(db)
-	manageQueues := application.NewManageQueues(queueRepository, clock)
+	manageQueues := application.NewManageQueues(queueRepository)
 	explainTask := application.NewExplainTask(applicationTaskRepository, queueRepository, applicationQueue, clock)
 	checkReadiness := provideAPIReadiness(db, pool)
 	useCases := httpapi.UseCases{
@@ -160,7 +160,7 @@ func newEmbedded(cfg EmbeddedConfig, handler application.Handler, log *slog.Logg
 	bulkRepository := sqlite.NewBulkRepository(db)
 	bulkTasks := application.NewBulkTasks(taskSearch, bulkRepository, bootstrapSystemClock)
 	queueRepository := sqlite.NewQueueRepository(db)
-	manageQueues := application.NewManageQueues(queueRepository, bootstrapSystemClock)
+	manageQueues := application.NewManageQueues(queueRepository)
 	explainTask := application.NewExplainTask(taskRepository, queueRepository, queue, bootstrapSystemClock)
 	workConfig := cfg.WorkConfig
 	workerInfo := provideWorkerInfo(workConfig)

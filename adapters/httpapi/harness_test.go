@@ -98,7 +98,7 @@ func newServiceOn(t *testing.T, on stores, change ...func(*httpapi.Config)) *ser
 		Wait:      wait,
 		Attempts:  application.NewListAttempts(s.store),
 		Bulk:      application.NewBulkTasks(searchTap{s.store}, bulksTap{s.store}, on.clock),
-		Queues:    application.NewManageQueues(queuesTap{s.store}, on.clock),
+		Queues:    application.NewManageQueues(queuesTap{s.store}),
 		Explain:   application.NewExplainTask(s.store, queuesTap{s.store}, on.queue, on.clock),
 		Readiness: s.readiness,
 	}, log)

@@ -3,7 +3,6 @@ package httpapi_test
 import (
 	"context"
 	"sync"
-	"time"
 
 	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/domain"
@@ -82,18 +81,18 @@ func (s searchTap) Count(ctx context.Context, q application.TaskQuery) (int, boo
 	return s.search.Count(ctx, q)
 }
 
-func (s queuesTap) List(ctx context.Context, seenSince time.Time) ([]application.QueueInfo, error) {
+func (s queuesTap) List(ctx context.Context) ([]application.QueueInfo, error) {
 	if err := s.pass(ctx); err != nil {
 		return nil, err
 	}
-	return s.queues.List(ctx, seenSince)
+	return s.queues.List(ctx)
 }
 
-func (s queuesTap) Get(ctx context.Context, name domain.QueueName, seenSince time.Time) (application.QueueInfo, error) {
+func (s queuesTap) Get(ctx context.Context, name domain.QueueName) (application.QueueInfo, error) {
 	if err := s.pass(ctx); err != nil {
 		return application.QueueInfo{}, err
 	}
-	return s.queues.Get(ctx, name, seenSince)
+	return s.queues.Get(ctx, name)
 }
 
 func (s queuesTap) Change(ctx context.Context, name domain.QueueName, decide func(*domain.QueueState) error) error {

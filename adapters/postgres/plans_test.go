@@ -43,8 +43,8 @@ func TestSweeps_UseTheirIndexes(t *testing.T) {
 		{"claim", claimSQL, false, "tasks_pkey", []any{uuidsOf(ids), pending, "processing", now, "w1", 1, 1, 1}},
 		{"left of a claim", leftSQL, false, "tasks_pkey", []any{uuidsOf(ids), pending, "w1"}},
 		{"limited claim", lockClaimableSQL, false, "tasks_claimed tasks_pkey", []any{uuidsOf(ids), pending, pq.Array([]string{"q1", "q2"})}},
-		{"queues", infosSQL + "10", true, "tasks_queued tasks_due tasks_claimed", []any{now}},
-		{"queue", infoSQL + "1", false, "tasks_queued tasks_due tasks_claimed queues_pkey", []any{now, "q1"}},
+		{"queues", infosSQL, true, "tasks_queued tasks_due tasks_claimed", []any{10}},
+		{"queue", infoSQL, false, "tasks_queued tasks_due tasks_claimed queues_pkey", []any{"q1"}},
 		{"ahead", aheadSQL, false, "tasks_queued", []any{"q1", 0, now, 10}},
 	} {
 		var lines []string

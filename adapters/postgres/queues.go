@@ -3,7 +3,7 @@ package postgres
 import (
 	"context"
 	"database/sql"
-	"time"
+	"fmt"
 
 	"github.com/jmoiron/sqlx"
 
@@ -23,11 +23,13 @@ type QueueRepository struct {
 // NewQueueRepository makes a repository on db, whose schema Migrate has made.
 func NewQueueRepository(db *DB) *QueueRepository { return &QueueRepository{db: db} }
 
-// infosSQL looks at all queues, infoSQL at the one that is called $2. $1: since
-// when a worker must have been seen.
+// infosSQL looks at as many queues as $1 says, infoSQL at the one that is called $1.
 var (
-	infosSQL = infosWhere("", "", "")
-	infoSQL  = infosWhere(" AND t.queue = $2", "AND name = $2", "WHERE name = $2")
+	infosSQL = infosWhere("", "", "") + "$1"
+	infoSQL  = infosWhere(" AND t.queue = $1", "AND name = $1", "WHERE name = $1") + "1"
+
+	// livesSQL is true of a worker whose lease has not lapsed.
+	livesSQL = fmt.Sprintf("w.seen_at > clock_timestamp() - %d * w.beat_interval ", application.BeatsPerLease)
 )
 
 func infosWhere(ofTask, ofWorker, ofQueue string) string {
@@ -41,7 +43,7 @@ WITH queued AS (
 ), running AS (
 	SELECT t.queue AS name, count(*) AS n FROM tasks AS t WHERE ` + processing + ofTask + ` GROUP BY t.queue
 ), taken AS (
-	SELECT name, count(DISTINCT w.id) AS n FROM workers AS w, unnest(w.queues) AS name WHERE w.seen_at >= $1 ` + ofWorker + ` GROUP BY name
+	SELECT name, count(DISTINCT w.id) AS n FROM workers AS w, unnest(w.queues) AS name WHERE ` + livesSQL + ofWorker + ` GROUP BY name
 ), names AS (
 	SELECT name FROM queues ` + ofQueue + ` UNION SELECT name FROM queued UNION SELECT name FROM unqueued
 	UNION SELECT name FROM running UNION SELECT name FROM taken
@@ -55,13 +57,13 @@ ORDER BY name COLLATE "C" LIMIT `
 }
 
 // List returns the queues by name.
-func (r *QueueRepository) List(ctx context.Context, seenSince time.Time) ([]application.QueueInfo, error) {
-	return r.infos(ctx, infosSQL+"$2", moment(seenSince), application.MaxQueues)
+func (r *QueueRepository) List(ctx context.Context) ([]application.QueueInfo, error) {
+	return r.infos(ctx, infosSQL, application.MaxQueues)
 }
 
 // Get returns a queue, or domain.ErrQueueNotFound.
-func (r *QueueRepository) Get(ctx context.Context, name domain.QueueName, seenSince time.Time) (application.QueueInfo, error) {
-	infos, err := r.infos(ctx, infoSQL+"1", moment(seenSince), string(name))
+func (r *QueueRepository) Get(ctx context.Context, name domain.QueueName) (application.QueueInfo, error) {
+	infos, err := r.infos(ctx, infoSQL, string(name))
 	switch {
 	case err != nil:
 		return application.QueueInfo{}, err

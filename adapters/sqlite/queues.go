@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"strconv"
 	"time"
 
 	"github.com/millrace/millrace/application"
@@ -76,9 +77,9 @@ func (row queueInfoRow) info() application.QueueInfo {
 }
 
 // List returns the queues that there are, by name.
-func (r *QueueRepository) List(ctx context.Context, seenSince time.Time) ([]application.QueueInfo, error) {
+func (r *QueueRepository) List(ctx context.Context) ([]application.QueueInfo, error) {
 	var rows []queueInfoRow
-	if err := r.db.read(ctx, &rows, selectQueueInfos, instant{seenSince}, application.MaxQueues, instant{time.Now()}); err != nil {
+	if err := r.db.read(ctx, &rows, selectQueueInfos, instant{time.Now()}, application.MaxQueues); err != nil {
 		return nil, err
 	}
 	infos := make([]application.QueueInfo, len(rows))
@@ -89,9 +90,9 @@ func (r *QueueRepository) List(ctx context.Context, seenSince time.Time) ([]appl
 }
 
 // Get returns one queue, or domain.ErrQueueNotFound.
-func (r *QueueRepository) Get(ctx context.Context, name domain.QueueName, seenSince time.Time) (application.QueueInfo, error) {
+func (r *QueueRepository) Get(ctx context.Context, name domain.QueueName) (application.QueueInfo, error) {
 	var rows []queueInfoRow
-	if err := r.db.read(ctx, &rows, selectQueueInfo, instant{seenSince}, name, instant{time.Now()}); err != nil {
+	if err := r.db.read(ctx, &rows, selectQueueInfo, instant{time.Now()}, name); err != nil {
 		return application.QueueInfo{}, err
 	}
 	if len(rows) == 0 {
@@ -131,8 +132,8 @@ var (
 )
 
 // queueInfos is the query for queues: those of which settings, tasks and what a
-// worker takes meet the conditions. ?1 is since when a worker was seen, ?3 is the time: what is due by
-// then may run, though nobody has marked it yet.
+// worker takes meet the conditions. ?1 is the time: what is due by then may run, though
+// nobody has marked it yet, and a worker whose lease has lapsed by then does not count.
 func queueInfos(settings, tasks, taken string) string {
 	return `WITH counted (name, pending, scheduled, processing, oldest, workers) AS (
 		SELECT name, 0, 0, 0, NULL, 0 FROM queues WHERE ` + settings + `
@@ -140,14 +141,14 @@ func queueInfos(settings, tasks, taken string) string {
 		SELECT queue, count(*), 0, 0, min(run_at), 0 FROM tasks
 			WHERE status = 'pending' AND queued_at IS NOT NULL AND ` + tasks + ` GROUP BY queue
 		UNION ALL
-		SELECT queue, count(*) FILTER (WHERE run_at <= ?3), count(*) FILTER (WHERE run_at > ?3), 0,
-			min(run_at) FILTER (WHERE run_at <= ?3), 0
+		SELECT queue, count(*) FILTER (WHERE run_at <= ?1), count(*) FILTER (WHERE run_at > ?1), 0,
+			min(run_at) FILTER (WHERE run_at <= ?1), 0
 			FROM tasks WHERE status = 'pending' AND queued_at IS NULL AND ` + tasks + ` GROUP BY queue
 		UNION ALL
 		SELECT queue, 0, 0, count(*), NULL, 0 FROM tasks WHERE status = 'processing' AND ` + tasks + ` GROUP BY queue
 		UNION ALL
 		SELECT q.value, 0, 0, 0, NULL, count(DISTINCT w.id) FROM workers AS w, json_each(w.queues) AS q
-			WHERE w.seen_at >= ?1 AND ` + taken + ` GROUP BY q.value
+			WHERE w.seen_at > ?1 - ` + strconv.Itoa(application.BeatsPerLease) + ` * w.beat_interval AND ` + taken + ` GROUP BY q.value
 	)
 	SELECT c.name, coalesce(s.paused, 0) AS paused, s.max_running, s.rate_count, s.rate_per, s.full_at,
 		sum(c.pending) AS pending, sum(c.scheduled) AS scheduled, sum(c.processing) AS processing,

@@ -977,18 +977,18 @@ func (c *MockQueueRepositoryChangeCall) DoAndReturn(f func(context.Context, doma
 }
 
 // Get mocks base method.
-func (m *MockQueueRepository) Get(ctx context.Context, name domain.QueueName, seenSince time.Time) (application.QueueInfo, error) {
+func (m *MockQueueRepository) Get(ctx context.Context, name domain.QueueName) (application.QueueInfo, error) {
 	m.ctrl.T.Helper()
-	ret := m.ctrl.Call(m, "Get", ctx, name, seenSince)
+	ret := m.ctrl.Call(m, "Get", ctx, name)
 	ret0, _ := ret[0].(application.QueueInfo)
 	ret1, _ := ret[1].(error)
 	return ret0, ret1
 }
 
 // Get indicates an expected call of Get.
-func (mr *MockQueueRepositoryMockRecorder) Get(ctx, name, seenSince any) *MockQueueRepositoryGetCall {
+func (mr *MockQueueRepositoryMockRecorder) Get(ctx, name any) *MockQueueRepositoryGetCall {
 	mr.mock.ctrl.T.Helper()
-	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Get", reflect.TypeOf((*MockQueueRepository)(nil).Get), ctx, name, seenSince)
+	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Get", reflect.TypeOf((*MockQueueRepository)(nil).Get), ctx, name)
 	return &MockQueueRepositoryGetCall{Call: call}
 }
 
@@ -1004,30 +1004,30 @@ func (c *MockQueueRepositoryGetCall) Return(arg0 application.QueueInfo, arg1 err
 }
 
 // Do rewrite *gomock.Call.Do
-func (c *MockQueueRepositoryGetCall) Do(f func(context.Context, domain.QueueName, time.Time) (application.QueueInfo, error)) *MockQueueRepositoryGetCall {
+func (c *MockQueueRepositoryGetCall) Do(f func(context.Context, domain.QueueName) (application.QueueInfo, error)) *MockQueueRepositoryGetCall {
 	c.Call = c.Call.Do(f)
 	return c
 }
 
 // DoAndReturn rewrite *gomock.Call.DoAndReturn
-func (c *MockQueueRepositoryGetCall) DoAndReturn(f func(context.Context, domain.QueueName, time.Time) (application.QueueInfo, error)) *MockQueueRepositoryGetCall {
+func (c *MockQueueRepositoryGetCall) DoAndReturn(f func(context.Context, domain.QueueName) (application.QueueInfo, error)) *MockQueueRepositoryGetCall {
 	c.Call = c.Call.DoAndReturn(f)
 	return c
 }
 
 // List mocks base method.
-func (m *MockQueueRepository) List(ctx context.Context, seenSince time.Time) ([]application.QueueInfo, error) {
+func (m *MockQueueRepository) List(ctx context.Context) ([]application.QueueInfo, error) {
 	m.ctrl.T.Helper()
-	ret := m.ctrl.Call(m, "List", ctx, seenSince)
+	ret := m.ctrl.Call(m, "List", ctx)
 	ret0, _ := ret[0].([]application.QueueInfo)
 	ret1, _ := ret[1].(error)
 	return ret0, ret1
 }
 
 // List indicates an expected call of List.
-func (mr *MockQueueRepositoryMockRecorder) List(ctx, seenSince any) *MockQueueRepositoryListCall {
+func (mr *MockQueueRepositoryMockRecorder) List(ctx any) *MockQueueRepositoryListCall {
 	mr.mock.ctrl.T.Helper()
-	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "List", reflect.TypeOf((*MockQueueRepository)(nil).List), ctx, seenSince)
+	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "List", reflect.TypeOf((*MockQueueRepository)(nil).List), ctx)
 	return &MockQueueRepositoryListCall{Call: call}
 }
 
@@ -1043,13 +1043,13 @@ func (c *MockQueueRepositoryListCall) Return(arg0 []application.QueueInfo, arg1 
 }
 
 // Do rewrite *gomock.Call.Do
-func (c *MockQueueRepositoryListCall) Do(f func(context.Context, time.Time) ([]application.QueueInfo, error)) *MockQueueRepositoryListCall {
+func (c *MockQueueRepositoryListCall) Do(f func(context.Context) ([]application.QueueInfo, error)) *MockQueueRepositoryListCall {
 	c.Call = c.Call.Do(f)
 	return c
 }
 
 // DoAndReturn rewrite *gomock.Call.DoAndReturn
-func (c *MockQueueRepositoryListCall) DoAndReturn(f func(context.Context, time.Time) ([]application.QueueInfo, error)) *MockQueueRepositoryListCall {
+func (c *MockQueueRepositoryListCall) DoAndReturn(f func(context.Context) ([]application.QueueInfo, error)) *MockQueueRepositoryListCall {
 	c.Call = c.Call.DoAndReturn(f)
 	return c
 }

@@ -17,6 +17,7 @@ var settingsChecks = map[string]check{
 	"QueuesCountWhatWaitsAndRuns":       infoCounts,
 	"QueuesNameWhateverIsKnownOfThem":   infoNames,
 	"QueuesCountTheWorkersThatTakeThem": infoWorkers,
+	"QueuesCountNoWorkerThatIsLost":     infoSilent,
 	"QueuesAreBounded":                  infoBounded,
 	"GetOfAnUnknownQueueIsNotFound":     infoUnknown,
 	"ChangeStoresWhatIsSetOfAQueue":     changeStores,
@@ -26,13 +27,10 @@ var settingsChecks = map[string]check{
 	"AheadStopsAtItsLimit":              aheadStops,
 }
 
-// longAgo is before any worker was seen.
-var longAgo = time.Unix(0, 0)
-
 // info looks at one queue.
 func info(t *testing.T, s Store, name domain.QueueName) application.QueueInfo {
 	t.Helper()
-	q, err := s.Queues.Get(t.Context(), name, longAgo)
+	q, err := s.Queues.Get(t.Context(), name)
 	if err != nil {
 		t.Fatalf("get queue %s: %v", name, err)
 	}
@@ -40,9 +38,9 @@ func info(t *testing.T, s Store, name domain.QueueName) application.QueueInfo {
 }
 
 // wantInfos checks the list of queues, and what Get says of each.
-func wantInfos(t *testing.T, s Store, seenSince time.Time, want ...application.QueueInfo) {
+func wantInfos(t *testing.T, s Store, want ...application.QueueInfo) {
 	t.Helper()
-	got, err := s.Queues.List(t.Context(), seenSince)
+	got, err := s.Queues.List(t.Context())
 	if err != nil {
 		t.Fatalf("list queues: %v", err)
 	}
@@ -52,7 +50,7 @@ func wantInfos(t *testing.T, s Store, seenSince time.Time, want ...application.Q
 		}
 	}
 	for _, q := range want {
-		got, err := s.Queues.Get(t.Context(), q.Name, seenSince)
+		got, err := s.Queues.Get(t.Context(), q.Name)
 		if err != nil {
 			t.Errorf("get queue %s: %v", q.Name, err)
 		}
@@ -85,7 +83,7 @@ func infoCounts(t *testing.T, s Store) {
 		in("a", ended(status))
 		in("ended", ended(status))
 	}
-	wantInfos(t, s, longAgo,
+	wantInfos(t, s,
 		application.QueueInfo{QueueState: domain.QueueState{Name: "a"}, Pending: 4, Scheduled: 2, Processing: 1, Oldest: at.Add(-2 * time.Minute)},
 		application.QueueInfo{QueueState: domain.QueueState{Name: "b"}, Pending: 1, Oldest: at.Add(-time.Hour)},
 		application.QueueInfo{QueueState: domain.QueueState{Name: "c"}, Scheduled: 1},
@@ -93,7 +91,7 @@ func infoCounts(t *testing.T, s Store) {
 }
 
 func infoNames(t *testing.T, s Store) {
-	wantInfos(t, s, longAgo)
+	wantInfos(t, s)
 	at := now()
 	add(t, s, makeTask(t, inQueue("b.task"), waiting(at)), makeTask(t, inQueue("b"), waiting(at)), makeTask(t, inQueue("0"), waiting(at)))
 	set := setQueue(t, s, "b-set", maxRunning(7))
@@ -103,38 +101,50 @@ func infoNames(t *testing.T, s Store) {
 	one := func(name domain.QueueName) application.QueueInfo {
 		return application.QueueInfo{QueueState: domain.QueueState{Name: name}, Pending: 1, Oldest: at}
 	}
-	wantInfos(t, s, longAgo, one("0"), one("b"), // in the order of their bytes
+	wantInfos(t, s, one("0"), one("b"), // in the order of their bytes
 		application.QueueInfo{QueueState: set, Workers: 1}, one("b.task"),
 		application.QueueInfo{QueueState: domain.QueueState{Name: "b_worker"}, Workers: 1})
 }
 
 func infoWorkers(t *testing.T, s Store) {
 	setQueue(t, s, "q", paused(true))
-	wantWorkers := func(seenSince time.Time, want int) {
+	wantWorkers := func(want int) {
 		t.Helper()
-		if got, err := s.Queues.Get(t.Context(), "q", seenSince); err != nil || got.Workers != want {
+		if got, err := s.Queues.Get(t.Context(), "q"); err != nil || got.Workers != want {
 			t.Errorf("%d workers take the queue, %v; want %d", got.Workers, err, want)
 		}
 	}
-	wantWorkers(longAgo, 0)
+	wantWorkers(0)
 	first, second := beatOf(t, domain.NewWorkerID(), 1, longInterval), beatOf(t, domain.NewWorkerID(), 1, longInterval)
 	first.Worker.Queues = []domain.QueueName{"q", "other"}
 	second.Worker.Queues = []domain.QueueName{"other", "q"}
 	beat(t, s, first)
 	beat(t, s, second)
 	enlist(t, s) // takes none
-	wantWorkers(longAgo, 2)
-	wantWorkers(now().Add(-time.Minute), 2)
-	wantWorkers(now().Add(time.Minute), 0) // not seen since
+	wantWorkers(2)
 	if err := s.Workers.Leave(t.Context(), second.Worker.ID); err != nil {
 		t.Fatal(err)
 	}
-	wantWorkers(longAgo, 1)
+	wantWorkers(1)
 	first.Number, first.Worker.Queues = 2, []domain.QueueName{"other"}
 	beat(t, s, first)
-	wantWorkers(longAgo, 0)
-	if got, err := s.Queues.Get(t.Context(), "other", now().Add(time.Minute)); !errors.Is(err, domain.ErrQueueNotFound) {
-		t.Errorf("a queue that only a worker long silent takes: %+v, %v; want ErrQueueNotFound", got, err)
+	wantWorkers(0)
+}
+
+// Each worker is judged by its own beats: one that beats once in an hour lives
+// while one that beats a thousand times a second is lost.
+func infoSilent(t *testing.T, s Store) {
+	slow, quick := beatOf(t, domain.NewWorkerID(), 1, time.Hour), beatOf(t, domain.NewWorkerID(), 1, time.Millisecond)
+	slow.Worker.Queues = []domain.QueueName{"both"}
+	quick.Worker.Queues = []domain.QueueName{"both", "quick"}
+	beat(t, s, slow)
+	beat(t, s, quick)
+	time.Sleep(application.BeatsPerLease * 2 * time.Millisecond)
+	if got := info(t, s, "both"); got.Workers != 1 {
+		t.Errorf("%d workers take the queue; want the one that lives", got.Workers)
+	}
+	if got, err := s.Queues.Get(t.Context(), "quick"); !errors.Is(err, domain.ErrQueueNotFound) {
+		t.Errorf("a queue that only a lost worker takes: %+v, %v; want ErrQueueNotFound", got, err)
 	}
 }
 
@@ -144,7 +154,7 @@ func infoBounded(t *testing.T, s Store) {
 		tasks[i] = makeTask(t, inQueue(domain.QueueName(fmt.Sprintf("q%04d", i))))
 	}
 	add(t, s, tasks...)
-	got, err := s.Queues.List(t.Context(), longAgo)
+	got, err := s.Queues.List(t.Context())
 	if err != nil || len(got) != application.MaxQueues {
 		t.Fatalf("list: %d queues, %v; want %d", len(got), err, application.MaxQueues)
 	}
@@ -157,7 +167,7 @@ func infoUnknown(t *testing.T, s Store) {
 	addMade(t, s, inQueue("ended"), ended(domain.StatusFailed))
 	addMade(t, s, inQueue("q"))
 	for _, name := range []domain.QueueName{"ended", "never", "q.", "Q"} {
-		if got, err := s.Queues.Get(t.Context(), name, longAgo); !errors.Is(err, domain.ErrQueueNotFound) {
+		if got, err := s.Queues.Get(t.Context(), name); !errors.Is(err, domain.ErrQueueNotFound) {
 			t.Errorf("get queue %s: %+v, %v; want ErrQueueNotFound", name, got, err)
 		}
 	}
@@ -175,14 +185,14 @@ func changeStores(t *testing.T, s Store) {
 		if got := setQueue(t, s, "q", c); got != state {
 			t.Errorf("decide saw %+v, want %+v", got, state)
 		}
-		wantInfos(t, s, longAgo, application.QueueInfo{QueueState: other}, application.QueueInfo{QueueState: state})
+		wantInfos(t, s, application.QueueInfo{QueueState: other}, application.QueueInfo{QueueState: state})
 	}
 	// All that decide has made of it is stored.
 	state = domain.QueueState{Name: "q", Paused: true, MaxRunning: 3, Rate: domain.Rate{Count: 7, Per: time.Minute}, FullAt: now().Add(time.Hour)}
 	if err := s.Queues.Change(t.Context(), "q", func(q *domain.QueueState) error { *q = state; return nil }); err != nil {
 		t.Fatal(err)
 	}
-	wantInfos(t, s, longAgo, application.QueueInfo{QueueState: other}, application.QueueInfo{QueueState: state})
+	wantInfos(t, s, application.QueueInfo{QueueState: other}, application.QueueInfo{QueueState: state})
 }
 
 func changeRefused(t *testing.T, s Store) {
@@ -197,7 +207,7 @@ func changeRefused(t *testing.T, s Store) {
 			t.Errorf("change of %s: %v, want what decide says", name, err)
 		}
 	}
-	wantInfos(t, s, longAgo, application.QueueInfo{QueueState: state})
+	wantInfos(t, s, application.QueueInfo{QueueState: state})
 }
 
 func changeConcurrently(t *testing.T, s Store) {
