@@ -47,6 +47,7 @@ scale: ## the tests of queues and schedules at full size: a million tasks, a min
 	go test -count=1 -v -timeout 20m -parallel 1 -run '^(TestQueues|TestSchedule)_' ./test/e2e -e2e.full
 
 # One goal or several of accept, batch, drain, latency, embedded and cost; none: all.
+# tune tries settings of River and Asynq.
 # Other flags are listed by: make bench BENCHFLAGS=-help
 GOAL ?=
 RUNS ?= 3

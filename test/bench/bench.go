@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"os/exec"
 	"path/filepath"
@@ -63,7 +64,7 @@ func (b *bench) within(l *life) *bench { return &bench{l, b.options, b.shared} }
 
 // buildPrograms builds Millrace's programs, and those that it is measured against.
 func buildPrograms(l *life) {
-	remove, err := programs.Build("cmd/api", "cmd/worker", "cmd/millrace", "test/bench/echo")
+	remove, err := programs.Build(l.ctx, "cmd/api", "cmd/worker", "cmd/millrace", "test/bench/echo")
 	l.must(err, "build")
 	l.Cleanup(remove)
 	peers := exec.CommandContext(l.ctx, "go", "build", "-o", programs.Path("peers"), ".")
@@ -168,9 +169,7 @@ func (b *bench) peer(others watched, command string, args ...string) reading {
 	b.must(err, "run the peers")
 	b.must(cmd.Start(), "run the peers")
 	processes := watched{"peer": cmd.Process.Pid}
-	for name, pid := range others {
-		processes[name] = pid
-	}
+	maps.Copy(processes, others)
 	spent := processes.watch()
 	var r reading
 	for lines := json.NewDecoder(out); r == nil; {
@@ -184,6 +183,7 @@ func (b *bench) peer(others watched, command string, args ...string) reading {
 		case "end":
 			r = rated(line.Tasks, time.Duration(line.Seconds*float64(time.Second)), spent(line.Tasks))
 			if line.P99 > 0 {
+				delete(r, "rate") // which was given
 				r["p50"], r["p99"] = line.P50, line.P99
 			}
 		}

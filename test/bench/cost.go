@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"time"
 )
 
@@ -50,7 +51,7 @@ func (s *store) steadily(b *bench) reading {
 	s.empty(b)
 	api, worker := b.startAPI(s), b.startWorker(s, 100)
 	processes := b.processes("api", api.PID())
-	processes["worker"] = worker.PID()
+	processes["worker"], processes["load"] = worker.PID(), os.Getpid()
 	done := make(chan struct{})
 	seconds, sizes := []float64{}, map[string][]float64{}
 	go func() { // the load runs where a failure can be told

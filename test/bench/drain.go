@@ -142,17 +142,3 @@ func (s *store) updates(b *bench, tasks, clients, size int) reading {
 	took := through(ids[warm:])
 	return rated(tasks, took, spent(tasks))
 }
-
-func riverDrain(b *bench) reading {
-	return b.peer(watched{"postgres": b.servers.postgresPID}, "river-drain", "-database", b.river(),
-		"-tasks", strconv.Itoa(b.tasks), "-warm-tasks", strconv.Itoa(b.tasks/10), "-workers", "2000",
-		"-cooldown", "2ms", "-poll", "5ms", "-conns", riverConns)
-}
-
-func asynqDrain(workers int) func(b *bench) reading {
-	return func(b *bench) reading {
-		b.emptyRedis()
-		return b.peer(watched{"redis": b.servers.redisPID}, "asynq-drain", "-redis", b.servers.redisAddr(),
-			"-tasks", strconv.Itoa(b.tasks), "-warm-tasks", strconv.Itoa(b.tasks/10), "-workers", strconv.Itoa(workers))
-	}
-}

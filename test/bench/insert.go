@@ -43,10 +43,11 @@ func (s *store) pgbench(b *bench, clients int) reading {
 	insert := fmt.Sprintf("INSERT INTO tasks (%s) VALUES (%s);\n", strings.Join(names, ", "), strings.Join(values, ", "))
 	b.must(os.WriteFile(script, []byte(insert), 0o600), "write a script for pgbench")
 
-	args := append(defined, "--client="+strconv.Itoa(clients), "--jobs=2", "--protocol=prepared", "--no-vacuum", "--file="+script)
-	b.runPgbench(b.warm, append(args, s.url))
+	args := append([]string{"--client=" + strconv.Itoa(clients), "--jobs=2", "--protocol=prepared", "--no-vacuum", "--file=" + script}, defined...)
+	args = append(args, s.url)
+	b.runPgbench(b.warm, args)
 	spent := watched{"postgres": b.servers.postgresPID}.watch()
-	tasks, rate, cpu := b.runPgbench(b.measured, append(args, s.url))
+	tasks, rate, cpu := b.runPgbench(b.measured, args)
 	r := spent(tasks)
 	r["rate"], r["cpu load"] = rate, cpu.Seconds()*1000/float64(max(1, tasks))
 	return r

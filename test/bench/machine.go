@@ -78,8 +78,7 @@ func fileSystem(dir string) string {
 func (b *bench) fsyncs(d time.Duration) float64 {
 	file, err := os.CreateTemp(filepath.Dir(b.dataDir()), "fsync-")
 	b.must(err, "make a file beside the servers'")
-	defer os.Remove(file.Name())
-	defer file.Close()
+	defer func() { _, _ = file.Close(), os.Remove(file.Name()) }()
 	page := make([]byte, 8192)
 	var times []time.Duration
 	for start := time.Now(); time.Since(start) < d; {

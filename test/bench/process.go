@@ -38,19 +38,23 @@ func statOf(pid int) stat {
 // run and those that have ended. Of this program it is its own alone, for all that
 // is measured are children of it.
 func cpuOf(pid int) float64 {
-	s := statOf(pid)
-	if pid == os.Getpid() {
-		return s.own
-	}
-	sum := s.own + s.children
-	all, _ := filepath.Glob("/proc/[0-9]*") // the pattern is right
-	for _, dir := range all {
-		child, _ := strconv.Atoi(filepath.Base(dir))
-		if s := statOf(child); s.parent == pid {
-			sum += s.own
+	for {
+		s := statOf(pid)
+		if pid == os.Getpid() {
+			return s.own
+		}
+		sum := s.own + s.children
+		all, _ := filepath.Glob("/proc/[0-9]*") // the pattern is right
+		for _, dir := range all {
+			child, _ := strconv.Atoi(filepath.Base(dir))
+			if s := statOf(child); s.parent == pid {
+				sum += s.own
+			}
+		}
+		if statOf(pid).children == s.children { // none has moved from the one kind to the other meanwhile
+			return sum
 		}
 	}
-	return sum
 }
 
 // memory reads a line of /proc/PID/status, such as VmRSS or VmHWM, in megabytes.

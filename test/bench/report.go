@@ -111,7 +111,9 @@ func (all results) markdown() string {
 			fmt.Fprintf(&out, "![%s](performance/%s.svg)\n\n", c.title, c.file)
 		}
 		out.WriteString(table(m.Readings, g.shown(m)))
-		out.WriteString("\n" + verdictTable(m.Verdicts))
+		if len(m.Verdicts) > 0 {
+			out.WriteString("\n" + verdictTable(m.Verdicts))
+		}
 		if m.Failure != "" {
 			fmt.Fprintf(&out, "\nNot all was measured: %s.\n", m.Failure)
 		}

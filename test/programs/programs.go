@@ -34,7 +34,7 @@ func Main(m *testing.M) int {
 }
 
 func buildAndRun(m *testing.M) (int, error) {
-	remove, err := Build("cmd/api", "cmd/worker", "cmd/millrace", "examples/count")
+	remove, err := Build(context.Background(), "cmd/api", "cmd/worker", "cmd/millrace", "examples/count")
 	if err != nil {
 		return 0, err
 	}
@@ -44,7 +44,7 @@ func buildAndRun(m *testing.M) (int, error) {
 
 // Build builds the packages, which are named by their folders, for Path and Start.
 // The returned function removes the programs again.
-func Build(folders ...string) (remove func(), err error) {
+func Build(ctx context.Context, folders ...string) (remove func(), err error) {
 	into, err := os.MkdirTemp("", "millrace-programs-")
 	if err != nil {
 		return nil, fmt.Errorf("make a folder for the programs: %w", err)
@@ -54,7 +54,7 @@ func Build(folders ...string) (remove func(), err error) {
 	for _, folder := range folders {
 		args = append(args, "github.com/millrace/millrace/"+folder)
 	}
-	if out, err := exec.CommandContext(context.Background(), "go", args...).CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(ctx, "go", args...).CombinedOutput(); err != nil {
 		_ = os.RemoveAll(dir)
 		return nil, fmt.Errorf("build the programs: %w\n%s", err, out)
 	}
