@@ -29,7 +29,7 @@ const (
 )
 
 // svg is read on light and on dark pages; the picture's own rules say which.
-var svg = template.Must(template.New("svg").Parse(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 760 {{.Height}}" width="760" height="{{.Height}}" role="img" aria-label="{{html .Title}}">
+var svg = template.Must(template.New("svg").Parse(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 820 {{.Height}}" width="820" height="{{.Height}}" role="img" aria-label="{{html .Title}}">
 <style>
 text { font: 13px system-ui, sans-serif; fill: #24292f }
 .title { font-weight: 600; font-size: 15px }

@@ -188,6 +188,9 @@ func table(s series, contenders []contender) string {
 			cell := ""
 			if values := s.of(c.name, metric); len(values) > 0 {
 				cell = spreadOf(values).String()
+				if strings.HasPrefix(metric, "cpu ") || strings.HasPrefix(metric, "rss ") {
+					cell = short(spreadOf(values).median) // alone, for want of room
+				}
 			}
 			out.WriteString(" " + cell + " |")
 		}

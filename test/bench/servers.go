@@ -101,7 +101,7 @@ func (s *servers) database(l *life, name string) string {
 // start starts one of Millrace's programs with the settings and waits until it is
 // ready on addr, if that is not empty.
 func (l *life) start(addr string, env []string, name string, args ...string) *programs.Process {
-	p := programs.Start(l, os.TempDir(), append(env, "LOG_LEVEL=error"), name, args...)
+	p := programs.Start(l, os.TempDir(), append([]string{"LOG_LEVEL=error"}, env...), name, args...)
 	if addr != "" {
 		programs.WaitReady(l, addr)
 	}

@@ -123,6 +123,8 @@ func short(v float64) string {
 	digits := 0
 	switch size := math.Abs(v); {
 	case size == 0:
+	case size < 0.00995:
+		digits = 4
 	case size < 0.0995:
 		digits = 3
 	case size < 9.995:
@@ -131,6 +133,12 @@ func short(v float64) string {
 		digits = 1
 	}
 	return fmt.Sprintf("%.*f%s", digits, v, unit)
+}
+
+// percentile is the value that this share of the values does not exceed.
+func percentile(values []float64, share float64) float64 {
+	sorted := slices.Sorted(slices.Values(values))
+	return sorted[min(len(sorted)-1, int(share*float64(len(sorted))))]
 }
 
 func mean(values []float64) float64 {

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"fmt"
 	"math"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 func TestSpreadOf_IsTheMedianAndTheEnds(t *testing.T) {
@@ -33,7 +36,7 @@ func TestSpreadOf_IsTheMedianAndTheEnds(t *testing.T) {
 
 func TestShort_HasThreeDigits(t *testing.T) {
 	for v, want := range map[float64]string{
-		0: "0", 0.0123: "0.012", 0.5: "0.50", 9.994: "9.99", 9.996: "10.0", 99.94: "99.9", 99.96: "100", 999: "999",
+		0: "0", 0.0123: "0.012", 0.00031: "0.0003", 0.5: "0.50", 9.994: "9.99", 9.996: "10.0", 99.94: "99.9", 99.96: "100", 999: "999",
 		9994: "9994", 9996: "10.0 k", 123_456: "123 k", 999_499: "999 k", 999_600: "1.00 M", 2e6: "2.00 M", -0.5: "-0.50",
 	} {
 		if got := short(v); got != want {
@@ -104,5 +107,26 @@ func TestReading_MergesProcessesOfOneName(t *testing.T) {
 	r.merge("cpu worker")
 	if want := (reading{"cpu worker": 3, "cpu workers": 4}); !cmp.Equal(r, want) {
 		t.Errorf("%v, want %v", r, want)
+	}
+}
+
+func TestWaited_ReadsTheWorkersLog(t *testing.T) {
+	from := time.Unix(1_800_000_000, 0).UTC()
+	line := func(sent, started time.Time) string {
+		return fmt.Sprintf(`{"time":%q,"level":"INFO","msg":"task","task":"1","message":"%d xxx"}`+"\n", started.Format(time.RFC3339Nano), sent.UnixNano())
+	}
+	log := line(from.Add(-time.Second), from) + "not JSON\n" + `{"msg":"worker started"}` + "\n" +
+		line(from, from.Add(1500*time.Microsecond)) + line(from.Add(time.Second), from.Add(time.Second+4*time.Millisecond))
+	if got, want := waited(log, from), []float64{1.5, 4}; !cmp.Equal(got, want, cmpopts.EquateApprox(0, 1e-6)) {
+		t.Errorf("%v, want %v", got, want)
+	}
+}
+
+func TestPercentile_IsAmongTheValues(t *testing.T) {
+	values := []float64{5, 1, 4, 2, 3}
+	for share, want := range map[float64]float64{0: 1, 0.5: 3, 0.99: 5, 1: 5} {
+		if got := percentile(values, share); got != want {
+			t.Errorf("%v: %v, want %v", share, got, want)
+		}
 	}
 }

@@ -169,10 +169,11 @@ func (b *bench) startAPI(s *store) api {
 	return api{b.start(addr, []string{"LISTEN_ADDR=" + addr, "DATABASE_URL=" + s.url, "QUEUE_URL=" + b.servers.queueURL()}, "api"), addr}
 }
 
-// startWorker starts a cmd/worker and waits until it is ready.
-func (b *bench) startWorker(s *store, slots int) *programs.Process {
+// startWorker starts a cmd/worker, with more settings if there are, and waits until
+// it is ready.
+func (b *bench) startWorker(s *store, slots int, more ...string) *programs.Process {
 	addr := programs.FreeAddr(b.life)
-	return b.start(addr, append(s.workerEnv(b, slots), "ADMIN_ADDR="+addr), "worker")
+	return b.start(addr, append(append(s.workerEnv(b, slots), "ADMIN_ADDR="+addr), more...), "worker")
 }
 
 // workerEnv is for a cmd/worker that does nothing with so many tasks at once.
