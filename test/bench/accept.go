@@ -54,6 +54,9 @@ func (s *store) accept(b *bench, load wrk, perRequest int) reading {
 	if rows := b.number(s.db, "SELECT count(*) FROM tasks") - before; rows < a.Requests*perRequest {
 		b.Fatalf("%d tasks were answered and %d are stored", a.Requests*perRequest, rows)
 	}
+	if keys := b.number(s.db, "SELECT count(*) FROM idempotency_keys"); load.keyed && keys < a.Requests {
+		b.Fatalf("%d requests with keys were answered and %d keys are stored", a.Requests, keys)
+	}
 	return r
 }
 

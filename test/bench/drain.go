@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"os"
@@ -20,14 +21,15 @@ const defaultList = keyPrefix + "queue:default:0" // in Redis
 
 // drain is how tasks are drained.
 type drain struct {
-	tasks   int // that are measured, after a tenth as many that warm up
+	tasks   int // that are measured
+	before  int // that warm up; 0: a tenth as many
 	waiting int // all that wait at first, if they are more
 	slots   int
 	workers int // processes; 0 is 1
 	limit   int // max_running of the queue; 0: none
 }
 
-func (d drain) warm() int { return max(d.tasks/10, 1) }
+func (d drain) warm() int { return max(cmp.Or(d.before, d.tasks/10), 1) }
 
 // drain times from the completion of the last task that warms up to that of the
 // last one that counts, by the table. A worker starts on a line that is there

@@ -41,6 +41,7 @@ func newStore(b *bench, name string) *store {
 	s.db = b.open(s.url)
 	b.must(live(b.ctx, func(l *life) {
 		b := b.within(l)
+		b.emptyRedis() // of another store's tasks
 		api := b.startAPI(s)
 		b.post(api.addr, "/tasks", taskBody())
 		s.pending = s.cells(b, "pending")
