@@ -105,6 +105,17 @@ func TestSchema_RepeatsTheInvariants(t *testing.T) {
 			t.Errorf("%s: %v, want %s", change, err, constraint)
 		}
 	}
+	for _, name := range []string{"", "A", "_a", "a b", "ä", strings.Repeat("a", 65), "a\n", "a\nb"} {
+		_, err := db.x.Exec("UPDATE tasks SET queue = $1 WHERE id = $2", name, task.ID().String())
+		if err == nil || !strings.Contains(err.Error(), "tasks_queue_named") {
+			t.Errorf("%q: %v, want tasks_queue_named", name, err)
+		}
+	}
+	for _, name := range []string{"a", "0._-", strings.Repeat("a", 64)} {
+		if _, err := db.x.Exec("UPDATE tasks SET queue = $1 WHERE id = $2", name, task.ID().String()); err != nil {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
 	const notAsked = "tasks_not_asked_to_stop_while_pending_or_failed"
 	for _, change := range []string{"stop_requested_at = now()", "stop_requested_at = now(), status = 'failed', queued_at = NULL"} {
 		_, err := db.x.Exec("UPDATE tasks SET "+change+" WHERE id = $1", task.ID().String())

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql/driver"
 	"errors"
+	"fmt"
 
 	"github.com/lib/pq"
 )
@@ -34,7 +35,11 @@ func (p preparing) Connect(ctx context.Context) (driver.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &preparingConn{pqConn: c.(pqConn), statements: map[string]pqStmt{}}, nil
+	conn, ok := c.(pqConn)
+	if !ok {
+		return c, nil // of a driver that has become another: it works, unprepared
+	}
+	return &preparingConn{pqConn: conn, statements: map[string]pqStmt{}}, nil
 }
 
 // pqConn and pqStmt are what lib/pq makes, as far as database/sql asks for it.
@@ -102,12 +107,16 @@ func (c *preparingConn) statement(ctx context.Context, query string) (pqStmt, er
 			return nil, err
 		}
 	}
-	s, err := c.PrepareContext(ctx, query)
+	made, err := c.PrepareContext(ctx, query)
 	if err != nil {
 		return nil, err
 	}
-	c.statements[query] = s.(pqStmt)
-	return c.statements[query], nil
+	s, ok := made.(pqStmt)
+	if !ok {
+		return nil, fmt.Errorf("the driver's statement is a %T", made)
+	}
+	c.statements[query] = s
+	return s, nil
 }
 
 // forgetIf has all statements prepared anew. The old ones stay with the server, for

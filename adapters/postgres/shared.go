@@ -3,7 +3,6 @@ package postgres
 import (
 	"cmp"
 	"context"
-	"errors"
 	"slices"
 
 	"github.com/google/uuid"
@@ -43,7 +42,7 @@ type saveItem struct {
 
 func newShared(p *pool) shared {
 	return shared{
-		adds: newGroup(p, p.addAll, func(tasks []*domain.Task) (count, weight int) {
+		adds: newGroup(p, p.addUnits, func(tasks []*domain.Task) (count, weight int) {
 			for _, t := range tasks {
 				weight += len(t.Message())
 			}
@@ -78,16 +77,20 @@ func (s shared) close() {
 // share does the item with those of others. ctx ends the wait until it is begun.
 func share[T any](ctx context.Context, g *group.Group[T], item T) error {
 	err := g.Do(ctx, item)
-	if err != nil && (err == ctx.Err() || errors.Is(err, group.ErrClosed)) { // and not the server's
-		return translate(err)
+	if sqlState(err) != "" {
+		return err // is translated, as all that Commit says
 	}
-	return err
+	return translate(err)
 }
 
-// addAll stores the tasks of many callers, all or none.
-func (p *pool) addAll(units [][]*domain.Task) error {
-	query, args := insertOf(slices.Concat(units...))
-	return p.write(context.Background(), func(ctx context.Context, c *sqlx.Conn) error {
+// addUnits stores the tasks of many callers, all or none.
+func (p *pool) addUnits(units [][]*domain.Task) error {
+	return p.addAll(context.Background(), slices.Concat(units...))
+}
+
+func (p *pool) addAll(ctx context.Context, tasks []*domain.Task) error {
+	query, args := insertOf(tasks)
+	return p.write(ctx, func(ctx context.Context, c *sqlx.Conn) error {
 		_, err := c.ExecContext(prepared(ctx), query, args...)
 		return err
 	})

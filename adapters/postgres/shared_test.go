@@ -138,10 +138,8 @@ func TestAddOnce_OfManyCallersStoresEachKeyOnce(t *testing.T) {
 
 func TestSave_OfManyCallersTellsEachWhatBecameOfItsTask(t *testing.T) {
 	db := migrated(t, Config{CallTimeout: time.Minute})
-	repository, tasks := NewTaskRepository(db), make([]*domain.Task, 100)
-	for i := range tasks {
-		tasks[i] = newTask(t)
-	}
+	repository := NewTaskRepository(db)
+	tasks, _ := newTasks(t, 100)
 	const unknown = 9
 	for i, task := range tasks {
 		if i == unknown {

@@ -23,12 +23,18 @@ type TaskRepository struct {
 func NewTaskRepository(db *DB) *TaskRepository { return &TaskRepository{db: db} }
 
 // Add stores new tasks with one statement, so all or none, together with those of
-// other callers.
+// other callers if there are not enough of them for a statement of their own.
 func (r *TaskRepository) Add(ctx context.Context, tasks ...*domain.Task) error {
 	if len(tasks) == 0 {
 		return nil
 	}
-	if err := share(ctx, r.db.shared.adds, tasks); err != nil {
+	var err error
+	if len(tasks) < maxShared {
+		err = share(ctx, r.db.shared.adds, tasks)
+	} else {
+		err = r.db.addAll(ctx, tasks)
+	}
+	if err != nil {
 		return err
 	}
 	for _, t := range tasks {
