@@ -2,6 +2,7 @@ package application
 
 import (
 	"context"
+	"runtime"
 	"sync"
 )
 
@@ -14,12 +15,12 @@ type slots struct {
 	mu     sync.Mutex
 	free   int
 	places int
-	some   int           // a quarter of the slots
+	some   int           // half as many as slots
 	freed  chan struct{} // holds a token after more may be taken
 }
 
 func newSlots(n int) *slots {
-	return &slots{free: n, places: 2 * n, some: (n + 3) / 4, freed: make(chan struct{}, 1)}
+	return &slots{free: n, places: 2 * n, some: max(1, n/2), freed: make(chan struct{}, 1)}
 }
 
 // takeAll waits until a task may be taken, and takes slots and places for as many
@@ -39,6 +40,7 @@ func (s *slots) takeAll(ctx context.Context) (int, error) {
 		}
 		select {
 		case <-s.freed:
+			runtime.Gosched() // outcomes that were stored together give their places back together
 		case <-ctx.Done():
 		}
 	}

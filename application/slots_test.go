@@ -65,9 +65,9 @@ func TestSlots_TakeAllEndsWithItsContext(t *testing.T) {
 
 func TestSlots_AreFreeOnceTheHandlerHasReturnedAsLongAsThereAreSomePlaces(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const capacity = 8
+		const capacity = 4
 		s := newSlots(capacity)
-		for range 2 { // to all sixteen places
+		for range 2 { // to all eight places
 			if n, err := s.takeAll(t.Context()); n != capacity || err != nil {
 				t.Fatalf("got %d and %v, want %d", n, err, capacity)
 			}
