@@ -115,6 +115,7 @@ func TestWorker_PullsNoMoreUnderALimitBeforeOutcomesAreSaved(t *testing.T) {
 		r.savesAfter(time.Minute)
 		ids := r.enqueueIn("mail", 4)
 		r.start()
+		same(t, "pulls", len(r.pulls.list()), 1)
 		pass(time.Second)
 
 		if got := r.pullsIn(58 * time.Second); got > 300 {
