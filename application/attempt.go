@@ -19,9 +19,9 @@ const maxSaveTries = 5
 // attempt runs the handler and stores what came of it. A handler that does not
 // return within the grace after its context has ended is left behind.
 func (w *Worker) attempt(values, saving context.Context, t *domain.Task) {
-	ref, timeout := refOf(t), t.TimeoutOr(w.cfg.TaskTimeout)
+	ref := refOf(t)
 	ctx, end := context.WithCancelCause(values)
-	ctx, stop := context.WithTimeoutCause(ctx, timeout, errDeadline)
+	ctx, stop := context.WithTimeoutCause(ctx, t.TimeoutOr(w.cfg.TaskTimeout), errDeadline)
 	begun := w.clock.Now()
 	var over atomic.Bool // whichever comes first, the handler's return or the end of the grace, ends the attempt
 	ended := func(t *domain.Task, a answer) {
@@ -32,25 +32,22 @@ func (w *Worker) attempt(values, saving context.Context, t *domain.Task) {
 		w.slots.returned()
 		w.store(saving, t, w.outcome(t, cause, a), a.err, w.clock.Now().Sub(begun))
 	}
-	grace := time.AfterFunc(timeout+w.cfg.HandlerGrace, func() {
-		if over.CompareAndSwap(false, true) {
-			w.events.HandlerAbandoned(ref)
-			// The handler may still read the task.
-			ended(t.Clone(), answer{err: fmt.Errorf("the handler did not return: %w", context.Cause(ctx))})
-		}
+	unwatch := context.AfterFunc(ctx, func() {
+		time.AfterFunc(w.cfg.HandlerGrace, func() {
+			if over.CompareAndSwap(false, true) {
+				w.events.HandlerAbandoned(ref)
+				// The handler may still read the task.
+				ended(t.Clone(), answer{err: fmt.Errorf("the handler did not return: %w", context.Cause(ctx))})
+			}
+		})
 	})
-	w.holdings.start(ref, func(cause error) {
-		if ctx.Err() == nil {
-			end(cause)
-			grace.Reset(w.cfg.HandlerGrace)
-		}
-	})
+	w.holdings.start(ref, end)
 	a := answer{err: context.Cause(ctx)}
 	if a.err == nil { // it may have to end before it has begun
 		w.events.AttemptStarted(t)
 		a = w.handle(ctx, t)
 	}
-	grace.Stop()
+	unwatch()
 	if over.CompareAndSwap(false, true) {
 		ended(t, a)
 	}
