@@ -70,7 +70,7 @@ func (r *TaskRepository) claimLimited(ctx context.Context, c application.ClaimRe
 			if len(plan.ids) == 0 {
 				return nil
 			}
-			if err := tx.SelectContext(ctx, &rows, claimAllSQL, claimArgs(c, plan.ids)...); err != nil {
+			if err := tx.SelectContext(prepared(ctx), &rows, claimAllSQL, claimArgs(c, plan.ids)...); err != nil {
 				return err
 			}
 			switch len(rows) {
