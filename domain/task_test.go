@@ -318,3 +318,20 @@ func TestTask_StoredVersionIsWhatASaveComparesWith(t *testing.T) {
 		t.Errorf("stored %d after the save, want 4", task.StoredVersion())
 	}
 }
+
+func TestTask_StoredIsTheTaskAsTheStoreHasIt(t *testing.T) {
+	loaded := taskIn(t, domain.StatusProcessing).State()
+	task, err := domain.Restore(loaded)
+	must(t, err)
+	must(t, task.Complete(1, "done", at(2)))
+	if !reflect.DeepEqual(task.Stored(), loaded) {
+		t.Errorf("stored %+v, want what was loaded, %+v", task.Stored(), loaded)
+	}
+	if task.MarkStored(); !reflect.DeepEqual(task.Stored(), task.State()) {
+		t.Errorf("stored %+v after the save, want %+v", task.Stored(), task.State())
+	}
+	task, err = domain.NewTask(domain.TaskSpec{Message: "m", MaxAttempts: 1}, at(0))
+	if must(t, err); !reflect.DeepEqual(task.Stored(), domain.TaskState{}) {
+		t.Errorf("a new task is stored as %+v", task.Stored())
+	}
+}

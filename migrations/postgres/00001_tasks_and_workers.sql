@@ -109,6 +109,10 @@ CREATE TABLE queues (
     CONSTRAINT queues_rate_whole CHECK ((rate_count IS NULL) = (rate_per IS NULL))
 ) WITH (fillfactor = 50); -- the row of a queue with a rate changes with every claim
 
+-- What a claim leaves out, which it asks every time.
+CREATE INDEX queues_limited ON queues (name)
+    WHERE paused OR max_running IS NOT NULL OR rate_count IS NOT NULL;
+
 -- Requests that may be repeated, stored with the tasks that they made.
 CREATE TABLE idempotency_keys (
     owner       text        NOT NULL, -- the name of the credential; empty: none was needed
