@@ -81,7 +81,8 @@ func (c Config) driverConfig() (pq.Config, error) {
 	// It would cancel a wait for a synchronous standby, and report success.
 	cfg.Runtime["statement_timeout"] = "0"
 	// No statement is to read a whole table, least of all by a plan that was made
-	// when the table was small. What has no index is small enough without jit.
+	// when the table was small. What the planner then thinks that a small table
+	// without an index costs would set off jit.
 	cfg.Runtime["enable_seqscan"], cfg.Runtime["jit"] = "off", "off"
 	return cfg, nil
 }
