@@ -147,10 +147,10 @@ func (s *store) idleWorker(b *bench) reading {
 	}
 }
 
-// latencyBest are the shortest time between two fetches that River has, and a look
-// every 5 ms for what a notification did not tell of. Short rounds on a machine with
-// other work did not tell it from looks every 1 ms, 20 ms and 1 s: see the goal tune.
-var latencyBest = [2]string{"1ms", "5ms"}
+// latencyBest are how often River may fetch, and how often it looks for what a
+// notification did not tell of: of those that the goal tune tries, the ones with the
+// lowest median in two rounds, by little.
+var latencyBest = [2]string{"2ms", "20ms"}
 
 func riverLatency(times [2]string) func(b *bench) reading {
 	return func(b *bench) reading {
