@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -140,6 +141,7 @@ func (g *Group[T]) withdraw(c *call[T]) bool {
 // work does what is waiting until there is nothing left.
 func (g *Group[T]) work() {
 	for {
+		runtime.Gosched() // who was answered together comes back together: the others first
 		calls := g.take()
 		if len(calls) == 0 {
 			return
