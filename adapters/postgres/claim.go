@@ -87,7 +87,7 @@ func (r *TaskRepository) Claim(ctx context.Context, c application.ClaimRequest) 
 	var rows []row
 	var left left
 	err := r.db.write(ctx, func(ctx context.Context, x *sqlx.Conn) error {
-		rows = nil
+		rows = make([]row, 0, len(c.IDs))
 		err := x.SelectContext(prepared(ctx), &rows, claimSQL, claimArgs(c, c.IDs)...)
 		if err != nil {
 			return err
@@ -127,9 +127,12 @@ type left struct {
 // whyLeft finds out what is left of a claim that got these rows. A worker that may
 // not claim gets domain.ErrWorkerStale.
 func whyLeft(ctx context.Context, x *sqlx.Conn, c application.ClaimRequest, got []row) (left, error) {
+	if len(got) > 0 && len(got) == len(c.IDs) {
+		return left{}, nil
+	}
 	seen := make(map[domain.TaskID]bool, len(c.IDs))
-	for _, r := range got {
-		seen[domain.TaskID(r.ID)] = true
+	for i := range got {
+		seen[domain.TaskID(got[i].ID)] = true
 	}
 	var l left
 	for _, id := range c.IDs {
@@ -157,18 +160,18 @@ func whyLeft(ctx context.Context, x *sqlx.Conn, c application.ClaimRequest, got 
 // read is left out, as an error would lose sight of all the others: the next
 // beat finds it held by the worker and not listed.
 func inOrder(rows []row, c application.ClaimRequest) []*domain.Task {
-	byID := make(map[domain.TaskID]row, len(rows))
-	for _, r := range rows {
-		byID[domain.TaskID(r.ID)] = r
+	byID := make(map[domain.TaskID]int, len(rows))
+	for i := range rows {
+		byID[domain.TaskID(rows[i].ID)] = i
 	}
 	tasks := make([]*domain.Task, 0, len(rows))
 	for _, id := range c.IDs {
-		r, ok := byID[id]
+		i, ok := byID[id]
 		if !ok {
 			continue
 		}
 		delete(byID, id) // an id that is given twice was claimed once
-		if t, err := claimedRow(r, c).task(); err == nil {
+		if t, err := claimedRow(rows[i], c).task(); err == nil {
 			tasks = append(tasks, t)
 		}
 	}

@@ -66,11 +66,17 @@ func (c column[S]) same(all []S) (first []byte, ok bool) {
 	return first, true
 }
 
-// equal reports whether two things have the same value.
-func (c column[S]) equal(a, b *S) bool {
-	var roomA, roomB [64]byte
-	x, noX := c.value(a, roomA[:0])
-	y, noY := c.value(b, roomB[:0])
+// equal reports whether two things have the same value. It writes them into room,
+// so as not to make two buffers for each.
+func (c column[S]) equal(a, b *S, room *[2][]byte) bool {
+	x, noX := c.value(a, room[0][:0])
+	y, noY := c.value(b, room[1][:0])
+	if x != nil {
+		room[0] = x
+	}
+	if y != nil {
+		room[1] = y
+	}
 	return noX == noY && bytes.Equal(x, y)
 }
 

@@ -88,9 +88,10 @@ func changedColumns(tasks []*domain.Task, now []written) []column[written] {
 		before[i].TaskState = t.Stored()
 	}
 	columns := slices.Clone(always)
+	var room [2][]byte
 	for _, c := range changing[len(always):] {
 		for i := range tasks {
-			if !c.equal(&before[i], &now[i]) {
+			if !c.equal(&before[i], &now[i], &room) {
 				columns = append(columns, c)
 				break
 			}
