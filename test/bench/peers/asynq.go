@@ -14,8 +14,8 @@ func (o options) connection() asynq.RedisClientOpt {
 	return asynq.RedisClientOpt{Addr: o.redis, PoolSize: o.conns}
 }
 
-func (o options) payload(due time.Time) ([]byte, error) {
-	return json.Marshal(job{Message: o.message, Due: due})
+func (o options) payload(sent time.Time) ([]byte, error) {
+	return json.Marshal(job{Message: o.message, Sent: sent})
 }
 
 // server makes what works on the tasks. An idle one looks every o.poll: by default
@@ -92,15 +92,15 @@ func asynqLatency(ctx context.Context, o options) error {
 		if err := json.Unmarshal(t.Payload(), &j); err != nil {
 			return err
 		}
-		w.started(j.Due)
+		w.started(j.Sent)
 		return nil
 	}))
 	if err != nil {
 		return err
 	}
 	defer server.Shutdown()
-	return openLoop(ctx, o, &w, func(ctx context.Context, due time.Time) error {
-		payload, err := o.payload(due)
+	return openLoop(ctx, o, &w, func(ctx context.Context, sent time.Time) error {
+		payload, err := o.payload(sent)
 		if err != nil {
 			return err
 		}

@@ -77,19 +77,20 @@ type waits struct {
 	all  []time.Duration
 }
 
-// started notes a task that was accepted then and has started now.
-func (w *waits) started(accepted time.Time) {
-	waited := time.Since(accepted)
+// started notes a task that was sent then and has started now.
+func (w *waits) started(sent time.Time) {
+	waited := time.Since(sent)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if !accepted.Before(w.from) {
+	if !sent.Before(w.from) {
 		w.all = append(w.all, waited)
 	}
 }
 
-// openLoop inserts at the rate, whatever becomes of the tasks before: one that is
-// late is late from the moment at which it was due.
-func openLoop(ctx context.Context, o options, w *waits, insert func(ctx context.Context, due time.Time) error) error {
+// openLoop inserts at the rate, whatever becomes of the tasks before. What is waited
+// for begins when a task is sent, as it does with Millrace: how late this program's
+// own timers are is nothing that a queue could help.
+func openLoop(ctx context.Context, o options, w *waits, insert func(ctx context.Context, sent time.Time) error) error {
 	start := time.Now().Add(100 * time.Millisecond)
 	w.from = start.Add(o.warm)
 	total := int((o.warm + o.measured).Seconds() * float64(o.rate))
@@ -106,7 +107,7 @@ func openLoop(ctx context.Context, o options, w *waits, insert func(ctx context.
 			begin()
 		}
 		inserts.Go(func() {
-			if err := insert(ctx, due); err != nil {
+			if err := insert(ctx, time.Now()); err != nil {
 				cancel(err)
 			}
 		})

@@ -16,7 +16,7 @@ import (
 // job is what River works on.
 type job struct {
 	Message string    `json:"message"`
-	Due     time.Time `json:"due,omitzero"`
+	Sent    time.Time `json:"sent,omitzero"`
 }
 
 func (job) Kind() string { return "job" }
@@ -183,15 +183,15 @@ func riverDrain(ctx context.Context, o options) error {
 func riverLatency(ctx context.Context, o options) error {
 	return inserting(ctx, o, func(_ *river.Client[pgx.Tx], pool *pgxpool.Pool) error {
 		var w waits
-		client, err := o.worker(pool, func(j job) { w.started(j.Due) })
+		client, err := o.worker(pool, func(j job) { w.started(j.Sent) })
 		if err != nil {
 			return err
 		}
 		if err := client.Start(ctx); err != nil {
 			return err
 		}
-		err = openLoop(ctx, o, &w, func(ctx context.Context, due time.Time) error {
-			_, err := client.Insert(ctx, job{Message: o.message, Due: due}, nil)
+		err = openLoop(ctx, o, &w, func(ctx context.Context, sent time.Time) error {
+			_, err := client.Insert(ctx, job{Message: o.message, Sent: sent}, nil)
 			return err
 		})
 		if err != nil {
