@@ -123,24 +123,6 @@ func BenchmarkGet(b *testing.B) {
 	})
 }
 
-func BenchmarkGetMany(b *testing.B) {
-	r := NewTaskRepository(migrated(b, Config{}))
-	_, ids := stored(b, r, 1000)
-	together(b, func() error {
-		_, err := r.GetMany(b.Context(), ids[:100]...)
-		return err
-	})
-}
-
-func BenchmarkVersions(b *testing.B) {
-	r := NewTaskRepository(migrated(b, Config{}))
-	_, ids := stored(b, r, 1000)
-	together(b, func() error {
-		_, err := r.Versions(b.Context(), ids[:100]...)
-		return err
-	})
-}
-
 func BenchmarkList(b *testing.B) {
 	db := migrated(b, Config{})
 	stored(b, NewTaskRepository(db), 10_000)

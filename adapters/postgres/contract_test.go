@@ -7,11 +7,18 @@ import (
 )
 
 func TestRepositories(t *testing.T) {
-	contract.Repositories(t, func(t *testing.T) contract.Store {
-		db := migrated(t, Config{})
-		return contract.Store{
-			Tasks: NewTaskRepository(db), Workers: NewWorkerRepository(db), Dispatch: NewDispatchRepository(db),
-			Queues: NewQueueRepository(db), Search: NewTaskSearch(db), Bulks: NewBulkRepository(db),
-		}
-	})
+	contract.Repositories(t, func(t *testing.T) contract.Store { return emptyStore(t) })
+}
+
+func BenchmarkRepositories(b *testing.B) {
+	contract.Benchmarks(b, func(b *testing.B) contract.Store { return emptyStore(b) })
+}
+
+func emptyStore(t testing.TB) contract.Store {
+	t.Helper()
+	db := migrated(t, Config{})
+	return contract.Store{
+		Tasks: NewTaskRepository(db), Workers: NewWorkerRepository(db), Dispatch: NewDispatchRepository(db),
+		Queues: NewQueueRepository(db), Search: NewTaskSearch(db), Bulks: NewBulkRepository(db),
+	}
 }

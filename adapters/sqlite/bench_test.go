@@ -63,6 +63,8 @@ func claim(b *testing.B, store contract.Store, worker domain.WorkerID, ids []dom
 	return claimed.Tasks
 }
 
+func BenchmarkRepositories(b *testing.B) { contract.Benchmarks(b, benchStore) }
+
 func BenchmarkTasks_AddOneAtATime(b *testing.B) {
 	store := benchStore(b)
 	tasks := newTasks(b, b.N)
