@@ -40,7 +40,7 @@ func (s *slots) takeAll(ctx context.Context) (int, error) {
 		}
 		select {
 		case <-s.freed:
-			runtime.Gosched() // outcomes that were stored together give their places back together
+			runtime.Gosched() // others may be about to give theirs back
 		case <-ctx.Done():
 		}
 	}
