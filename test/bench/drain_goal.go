@@ -50,9 +50,8 @@ var drainGoal = goal{
 // riverSettings are what makes River drain fast or slow.
 type riverSettings struct{ workers, conns int }
 
-// riverBest has the workers of `river bench`. Short rounds on a machine with other
-// work did not tell it from 1,000 and 5,000 workers, nor from 4 and 20 connections:
-// the goal tune tries them where it is quiet.
+// riverBest has the workers of `river bench`. The goal tune did not tell it from
+// 1,000 and 5,000 workers, nor from 4 and 20 connections, on a quiet machine.
 var riverBest = riverSettings{workers: 2000, conns: 10}
 
 // asynqBest is a concurrency of Asynq beside the 100 of Millrace's slots. The same

@@ -149,7 +149,7 @@ func (s *store) idleWorker(b *bench) reading {
 
 // latencyBest are how often River may fetch, and how often it looks for what a
 // notification did not tell of: of those that the goal tune tries, the ones with the
-// lowest median in two rounds, by little.
+// lowest median in two rounds, whose ranges overlap.
 var latencyBest = [2]string{"2ms", "20ms"}
 
 func riverLatency(times [2]string) func(b *bench) reading {
