@@ -13,9 +13,9 @@ const (
 	MaxFilterQueues = 100
 )
 
-// check names what of the filter no store can look for, or has to look for too
+// Check names what of the filter no store can look for, or has to look for too
 // long: CodeInvalid.
-func (f TaskFilter) check() error {
+func (f TaskFilter) Check() error {
 	var wrong []domain.FieldError
 	bad := func(err *domain.Error) { wrong = append(wrong, err.Fields...) }
 	if len(f.Queues) > MaxFilterQueues {

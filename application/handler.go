@@ -8,6 +8,17 @@ import (
 	"github.com/millrace/millrace/domain"
 )
 
+// Handler does the work of a task.
+type Handler interface {
+	// Handle processes the task and returns what the task keeps as its result: text,
+	// of which domain.MaxResult bytes are kept. An error is tried again later, unless
+	// it is Permanent; RetryAfter says when. Handle should return soon after ctx has
+	// ended: the deadline has passed, the task is to stop, or the worker ends. What
+	// it did by then may be done again by another attempt, which the task's id and
+	// attempt let it notice. It is safe for concurrent use.
+	Handle(ctx context.Context, t *domain.Task) (result string, err error)
+}
+
 // handlerError is an error of a handler that says more than "try again".
 type handlerError struct {
 	err       error

@@ -7,6 +7,7 @@ import (
 	"go.uber.org/mock/gomock"
 
 	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/application/internal/apptest"
 	"github.com/millrace/millrace/application/mocks"
 	"github.com/millrace/millrace/domain"
 )
@@ -16,15 +17,15 @@ func TestHandlerByQueue_GivesEachTaskToTheHandlerOfItsQueue(t *testing.T) {
 	mail, rest := mocks.NewMockHandler(ctrl), mocks.NewMockHandler(ctrl)
 	handler := application.HandlerByQueue{Queues: map[domain.QueueName]application.Handler{"mail": mail}, Rest: rest}
 	for queue, want := range map[domain.QueueName]*mocks.MockHandler{"mail": mail, "other": rest, "default": rest} {
-		task, err := domain.NewTask(domain.TaskSpec{Message: "m", MaxAttempts: 1, Queue: queue}, now())
-		must(t, err)
+		task, err := domain.NewTask(domain.TaskSpec{Message: "m", MaxAttempts: 1, Queue: queue}, apptest.Now())
+		apptest.Must(t, err)
 		ctx, stop := context.WithCancel(t.Context())
 		defer stop()
-		want.EXPECT().Handle(ctx, task).Return(string(queue), errBroken)
+		want.EXPECT().Handle(ctx, task).Return(string(queue), apptest.ErrBroken)
 
 		result, err := handler.Handle(ctx, task)
 
-		same(t, "result", result, string(queue))
-		wantError(t, err, errBroken)
+		apptest.Same(t, "result", result, string(queue))
+		apptest.WantError(t, err, apptest.ErrBroken)
 	}
 }

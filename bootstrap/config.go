@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/application/worker"
 	"github.com/millrace/millrace/domain"
 )
 
@@ -220,9 +220,9 @@ func (c StoreConfig) path() string { return strings.TrimPrefix(c.DatabaseURL, "s
 const handlerGrace = 3 * time.Second
 
 // worker is what the application wants to know.
-func (c WorkConfig) worker(stop StopConfig) (application.WorkerConfig, error) {
+func (c WorkConfig) worker(stop StopConfig) (worker.Config, error) {
 	queues, err := c.queues()
-	return application.WorkerConfig{
+	return worker.Config{
 		Queues:   queues,
 		Capacity: c.Capacity, Lease: c.Lease, TaskTimeout: c.TaskTimeout,
 		HandlerGrace: handlerGrace, ShutdownTimeout: stop.ShutdownTimeout,

@@ -12,10 +12,10 @@ import (
 
 // Embedded is cmd/millrace, assembled: API and worker in one process.
 type Embedded struct {
-	db   *sqlite.DB
-	door *door
-	crew *crew
-	log  *slog.Logger
+	db     *sqlite.DB
+	server *apiServer
+	group  *workerGroup
+	log    *slog.Logger
 }
 
 // NewEmbedded assembles API and worker on the embedded store, with the handler
@@ -31,8 +31,8 @@ func NewEmbeddedWith(cfg EmbeddedConfig, handler application.Handler, log *slog.
 	return newEmbedded(cfg, handler, log)
 }
 
-func provideEmbedded(db *sqlite.DB, door *door, crew *crew, log *slog.Logger) *Embedded {
-	return &Embedded{db: db, door: door, crew: crew, log: log}
+func provideEmbedded(db *sqlite.DB, server *apiServer, group *workerGroup, log *slog.Logger) *Embedded {
+	return &Embedded{db: db, server: server, group: group, log: log}
 }
 
 // Run brings the store up to date, takes up what an earlier process left, and
@@ -46,26 +46,26 @@ func (e *Embedded) Run(ctx context.Context, ready func(net.Addr)) error {
 	}
 	go func() {
 		select {
-		case addr := <-e.door.server.Listening():
+		case addr := <-e.server.Server.Listening():
 			ready(addr)
 		case <-ctx.Done():
 		}
 	}()
-	return together(ctx, e.door.run, e.crew.run)
+	return runAll(ctx, e.server.run, e.group.run)
 }
 
 // recover makes what was processing when an earlier process died pending again,
 // and fills the queue, which is empty. The lock on the file says that nobody
 // else holds a task.
 func (e *Embedded) recover(ctx context.Context) error {
-	taken, err := sqlite.Recover(ctx, e.db, e.crew.dispatcher.Rescue)
+	taken, err := sqlite.Recover(ctx, e.db, e.group.Dispatcher.Rescue)
 	if err != nil {
 		return err
 	}
 	if taken > 0 {
 		e.log.Info("took back what was processing when the last process ended", "tasks", taken)
 	}
-	return e.crew.dispatcher.Refill(ctx)
+	return e.group.Dispatcher.Refill(ctx)
 }
 
 var _ application.Clock = systemClock{}

@@ -10,6 +10,9 @@ import (
 	"github.com/millrace/millrace/adapters/sqlite"
 	"github.com/millrace/millrace/adapters/telemetry"
 	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/application/dispatch"
+	"github.com/millrace/millrace/application/usecase"
+	"github.com/millrace/millrace/application/worker"
 )
 
 // callTimeout bounds every call to PostgreSQL and Redis.
@@ -42,8 +45,8 @@ func provideWatchedTasks(tasks *postgres.TaskRepository, log *slog.Logger) appli
 
 func provideSQLite(cfg StoreConfig) (*sqlite.DB, func(), error) { return sqlite.Open(cfg.path()) }
 
-func provideLimits(cfg HTTPConfig, submit SubmitConfig) application.SubmitLimits {
-	return application.SubmitLimits{MessageBytes: cfg.MaxMessageSize, MaxAttempts: submit.MaxAttempts, KeyLife: submit.KeyLife}
+func provideLimits(cfg HTTPConfig, submit SubmitConfig) usecase.SubmitLimits {
+	return usecase.SubmitLimits{MessageBytes: cfg.MaxMessageSize, MaxAttempts: submit.MaxAttempts, KeyLife: submit.KeyLife}
 }
 
 func provideHTTPConfig(cfg HTTPConfig, access AccessConfig, stop StopConfig) (httpapi.Config, error) {
@@ -55,35 +58,39 @@ func provideHTTPConfig(cfg HTTPConfig, access AccessConfig, stop StopConfig) (ht
 	}, err
 }
 
-func provideWorkerConfig(cfg WorkConfig, stop StopConfig) (application.WorkerConfig, error) {
+func provideWorkerConfig(cfg WorkConfig, stop StopConfig) (worker.Config, error) {
 	return cfg.worker(stop)
 }
 
-func provideWaitLimit(cfg HTTPConfig) application.WaitLimit {
-	return application.WaitLimit(cfg.MaxWaiters)
+func provideDispatchConfig(cfg worker.Config, info application.WorkerInfo) dispatch.Config {
+	return dispatch.Config{Observer: cfg.Observer(info.ID), Retry: cfg.Retry}
+}
+
+func provideWaitLimit(cfg HTTPConfig) usecase.WaitLimit {
+	return usecase.WaitLimit(cfg.MaxWaiters)
 }
 
 // What each program needs in order to be ready. Accepting tasks needs the store
 // alone; working needs loops that make progress.
 
-func provideAPIReadiness(db *postgres.DB, pool *redis.Pool) *application.CheckReadiness {
-	return application.NewCheckReadiness(
-		application.NamedProbe{Name: "database", Probe: db, Needs: true},
-		application.NamedProbe{Name: "queue", Probe: pool},
+func provideAPIReadiness(db *postgres.DB, pool *redis.Pool) *usecase.CheckReadiness {
+	return usecase.NewCheckReadiness(
+		usecase.NamedProbe{Name: "database", Probe: db, Needs: true},
+		usecase.NamedProbe{Name: "queue", Probe: pool},
 	)
 }
 
-func provideWorkerReadiness(db *postgres.DB, pool *redis.Pool, worker *application.Worker) *application.CheckReadiness {
-	return application.NewCheckReadiness(
-		application.NamedProbe{Name: "database", Probe: db, Needs: true},
-		application.NamedProbe{Name: "queue", Probe: pool},
-		application.NamedProbe{Name: "worker", Probe: worker, Needs: true},
+func provideWorkerReadiness(db *postgres.DB, pool *redis.Pool, worker *worker.Worker) *usecase.CheckReadiness {
+	return usecase.NewCheckReadiness(
+		usecase.NamedProbe{Name: "database", Probe: db, Needs: true},
+		usecase.NamedProbe{Name: "queue", Probe: pool},
+		usecase.NamedProbe{Name: "worker", Probe: worker, Needs: true},
 	)
 }
 
-func provideEmbeddedReadiness(db *sqlite.DB, worker *application.Worker) *application.CheckReadiness {
-	return application.NewCheckReadiness(
-		application.NamedProbe{Name: "database", Probe: db, Needs: true},
-		application.NamedProbe{Name: "worker", Probe: worker, Needs: true},
+func provideEmbeddedReadiness(db *sqlite.DB, worker *worker.Worker) *usecase.CheckReadiness {
+	return usecase.NewCheckReadiness(
+		usecase.NamedProbe{Name: "database", Probe: db, Needs: true},
+		usecase.NamedProbe{Name: "worker", Probe: worker, Needs: true},
 	)
 }

@@ -4,7 +4,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/application/worker"
 	"github.com/millrace/millrace/domain"
 )
 
@@ -17,17 +17,17 @@ const (
 )
 
 // queues are the queues that a worker takes.
-func (c WorkConfig) queues() ([]application.QueueWeight, error) {
+func (c WorkConfig) queues() ([]worker.QueueWeight, error) {
 	wrong := func(why string) error { return &SettingError{"QUEUES", c.Queues, queuesAllowed + ": " + why} }
 	seen := map[domain.QueueName]bool{}
-	var all []application.QueueWeight
+	var all []worker.QueueWeight
 	for part := range strings.SplitSeq(c.Queues, ",") {
 		text, weight, weighted := strings.Cut(strings.TrimSpace(part), "=")
 		name, err := domain.ParseQueueName(text)
 		if err != nil {
 			return nil, wrong(strconv.Quote(text) + " is not the name of a queue")
 		}
-		q := application.QueueWeight{Name: name, Weight: 1}
+		q := worker.QueueWeight{Name: name, Weight: 1}
 		if weighted {
 			if q.Weight, err = strconv.Atoi(weight); err != nil || q.Weight < 1 || q.Weight > maxWeight {
 				return nil, wrong("the weight of " + text + " is out of range")

@@ -9,10 +9,11 @@ import (
 
 	"github.com/millrace/millrace/adapters/builtin"
 	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/application/worker"
 )
 
 func TestQueues_AreWhatTheSettingNames(t *testing.T) {
-	for setting, want := range map[string][]application.QueueWeight{
+	for setting, want := range map[string][]worker.QueueWeight{
 		"":                              {{Name: "default", Weight: 1}},
 		"mail":                          {{Name: "mail", Weight: 1}},
 		"default=3, mail ,a.b_c-d=1000": {{Name: "default", Weight: 3}, {Name: "mail", Weight: 1}, {Name: "a.b_c-d", Weight: 1000}},

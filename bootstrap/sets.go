@@ -12,6 +12,9 @@ import (
 	"github.com/millrace/millrace/adapters/sqlite"
 	"github.com/millrace/millrace/adapters/telemetry"
 	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/application/dispatch"
+	"github.com/millrace/millrace/application/usecase"
+	"github.com/millrace/millrace/application/worker"
 )
 
 // serverSet is a store and a queue that many processes share.
@@ -44,12 +47,13 @@ var embeddedSet = wire.NewSet(
 
 // apiSet is the API on whichever store.
 var apiSet = wire.NewSet(
-	application.NewSubmitTasks, provideLimits,
-	application.NewGetTask, application.NewListTasks, application.NewListAttempts,
-	application.NewCancelTask, application.NewReopenTask, application.NewWaitTask, provideWaitLimit,
-	application.NewManageQueues, application.NewBulkTasks, application.NewExplainTask,
+	usecase.NewSubmitTasks, provideLimits,
+	usecase.NewGetTask, usecase.NewListTasks, usecase.NewListAttempts,
+	usecase.NewCancelTask, usecase.NewReopenTask, usecase.NewWaitTask, provideWaitLimit,
+	usecase.NewManageQueues, usecase.NewBulkTasks, usecase.NewExplainTask,
 	wire.Struct(new(httpapi.UseCases), "*"),
-	provideHTTPConfig, httpapi.NewServer, provideDoor,
+	provideHTTPConfig, httpapi.NewServer,
+	wire.Struct(new(apiServer), "*"),
 )
 
 // eventsSet logs what happens in loops.
@@ -57,6 +61,8 @@ var eventsSet = wire.NewSet(telemetry.NewEvents, wire.Bind(new(application.Event
 
 // workerSet is a worker and its dispatcher on whichever store.
 var workerSet = wire.NewSet(
-	provideWorkerInfo, provideWorkerConfig,
-	application.NewWorker, application.NewDispatcher, provideCrew,
+	provideWorkerInfo, provideWorkerConfig, provideDispatchConfig,
+	wire.Struct(new(worker.Deps), "*"), worker.New,
+	wire.Struct(new(dispatch.Deps), "*"), dispatch.New,
+	wire.Struct(new(workerGroup), "*"),
 )

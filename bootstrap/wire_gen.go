@@ -14,6 +14,9 @@ import (
 	"github.com/millrace/millrace/adapters/sqlite"
 	"github.com/millrace/millrace/adapters/telemetry"
 	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/application/dispatch"
+	"github.com/millrace/millrace/application/usecase"
+	"github.com/millrace/millrace/application/worker"
 	"log/slog"
 )
 
@@ -46,22 +49,22 @@ func newAPI(cfg APIConfig, log *slog.Logger, local postgres.LocalTime) (*API, fu
 	applicationQueue := provideServerQueue(queue, log)
 	submitConfig := cfg.SubmitConfig
 	submitLimits := provideLimits(httpConfig, submitConfig)
-	submitTasks := application.NewSubmitTasks(applicationTaskRepository, applicationQueue, clock, submitLimits)
-	getTask := application.NewGetTask(applicationTaskRepository)
+	submitTasks := usecase.NewSubmitTasks(applicationTaskRepository, applicationQueue, clock, submitLimits)
+	getTask := usecase.NewGetTask(applicationTaskRepository)
 	taskSearch := postgres.NewTaskSearch(db)
-	listTasks := application.NewListTasks(taskSearch)
+	listTasks := usecase.NewListTasks(taskSearch)
 	signals, cleanup3 := redis.NewSignals(pool, log)
-	cancelTask := application.NewCancelTask(applicationTaskRepository, signals, clock)
-	reopenTask := application.NewReopenTask(applicationTaskRepository, applicationQueue, signals, clock)
+	cancelTask := usecase.NewCancelTask(applicationTaskRepository, signals, clock)
+	reopenTask := usecase.NewReopenTask(applicationTaskRepository, applicationQueue, signals, clock)
 	events := telemetry.NewEvents(log)
 	waitLimit := provideWaitLimit(httpConfig)
-	waitTask := application.NewWaitTask(applicationTaskRepository, signals, events, waitLimit)
-	listAttempts := application.NewListAttempts(applicationTaskRepository)
+	waitTask := usecase.NewWaitTask(applicationTaskRepository, signals, events, waitLimit)
+	listAttempts := usecase.NewListAttempts(applicationTaskRepository)
 	bulkRepository := postgres.NewBulkRepository(db)
-	bulkTasks := application.NewBulkTasks(taskSearch, bulkRepository, clock)
+	bulkTasks := usecase.NewBulkTasks(taskSearch, bulkRepository, clock)
 	queueRepository := postgres.NewQueueRepository(db)
-	manageQueues := application.NewManageQueues(queueRepository)
-	explainTask := application.NewExplainTask(applicationTaskRepository, queueRepository, applicationQueue, clock)
+	manageQueues := usecase.NewManageQueues(queueRepository)
+	explainTask := usecase.NewExplainTask(applicationTaskRepository, queueRepository, applicationQueue, clock)
 	checkReadiness := provideAPIReadiness(db, pool)
 	useCases := httpapi.UseCases{
 		Submit:    submitTasks,
@@ -77,8 +80,11 @@ func newAPI(cfg APIConfig, log *slog.Logger, local postgres.LocalTime) (*API, fu
 		Readiness: checkReadiness,
 	}
 	server := httpapi.NewServer(config, useCases, log)
-	bootstrapDoor := provideDoor(server, waitTask)
-	api := provideAPI(migrateConfig, db, clock, bootstrapDoor, checkReadiness, log)
+	bootstrapApiServer := &apiServer{
+		Server: server,
+		Wait:   waitTask,
+	}
+	api := provideAPI(migrateConfig, db, clock, bootstrapApiServer, checkReadiness, log)
 	return api, func() {
 		cleanup3()
 		cleanup2()
@@ -94,14 +100,6 @@ func newWorker(cfg WorkerConfig, handler application.Handler, log *slog.Logger, 
 		return nil, nil, err
 	}
 	clock := postgres.NewClockOn(db, local)
-	workConfig := cfg.WorkConfig
-	workerInfo := provideWorkerInfo(workConfig)
-	stopConfig := cfg.StopConfig
-	workerConfig, err := provideWorkerConfig(workConfig, stopConfig)
-	if err != nil {
-		cleanup()
-		return nil, nil, err
-	}
 	taskRepository := postgres.NewTaskRepository(db)
 	workerRepository := postgres.NewWorkerRepository(db)
 	pool, cleanup2, err := provideRedis(serverConfig)
@@ -113,13 +111,47 @@ func newWorker(cfg WorkerConfig, handler application.Handler, log *slog.Logger, 
 	applicationQueue := provideServerQueue(queue, log)
 	signals, cleanup3 := redis.NewSignals(pool, log)
 	events := telemetry.NewEvents(log)
-	worker := application.NewWorker(workerInfo, workerConfig, taskRepository, workerRepository, applicationQueue, signals, handler, clock, events)
+	deps := worker.Deps{
+		Tasks:   taskRepository,
+		Workers: workerRepository,
+		Queue:   applicationQueue,
+		Signals: signals,
+		Handler: handler,
+		Clock:   clock,
+		Events:  events,
+	}
+	workConfig := cfg.WorkConfig
+	workerInfo := provideWorkerInfo(workConfig)
+	stopConfig := cfg.StopConfig
+	config, err := provideWorkerConfig(workConfig, stopConfig)
+	if err != nil {
+		cleanup3()
+		cleanup2()
+		cleanup()
+		return nil, nil, err
+	}
+	workerWorker := worker.New(deps, workerInfo, config)
 	dispatchRepository := postgres.NewDispatchRepository(db)
 	bulkRepository := postgres.NewBulkRepository(db)
-	dispatcher := application.NewDispatcher(workerInfo, workerConfig, dispatchRepository, workerRepository, bulkRepository, applicationQueue, signals, clock, events)
-	bootstrapCrew := provideCrew(worker, dispatcher, workerInfo, log)
-	checkReadiness := provideWorkerReadiness(db, pool, worker)
-	bootstrapWorker := provideWorker(adminConfig, db, clock, bootstrapCrew, checkReadiness, log)
+	dispatchDeps := dispatch.Deps{
+		Tasks:   dispatchRepository,
+		Workers: workerRepository,
+		Bulks:   bulkRepository,
+		Queue:   applicationQueue,
+		Signals: signals,
+		Clock:   clock,
+		Events:  events,
+	}
+	dispatchConfig := provideDispatchConfig(config, workerInfo)
+	dispatcher := dispatch.New(dispatchDeps, dispatchConfig)
+	bootstrapWorkerGroup := &workerGroup{
+		Worker:     workerWorker,
+		Dispatcher: dispatcher,
+		Log:        log,
+		Info:       workerInfo,
+	}
+	checkReadiness := provideWorkerReadiness(db, pool, workerWorker)
+	bootstrapWorker := provideWorker(adminConfig, db, clock, bootstrapWorkerGroup, checkReadiness, log)
 	return bootstrapWorker, func() {
 		cleanup3()
 		cleanup2()
@@ -146,22 +178,32 @@ func newEmbedded(cfg EmbeddedConfig, handler application.Handler, log *slog.Logg
 	bootstrapSystemClock := _wireSystemClockValue
 	submitConfig := cfg.SubmitConfig
 	submitLimits := provideLimits(httpConfig, submitConfig)
-	submitTasks := application.NewSubmitTasks(taskRepository, queue, bootstrapSystemClock, submitLimits)
-	getTask := application.NewGetTask(taskRepository)
+	submitTasks := usecase.NewSubmitTasks(taskRepository, queue, bootstrapSystemClock, submitLimits)
+	getTask := usecase.NewGetTask(taskRepository)
 	taskSearch := sqlite.NewTaskSearch(db)
-	listTasks := application.NewListTasks(taskSearch)
+	listTasks := usecase.NewListTasks(taskSearch)
 	signals := memory.NewSignals()
-	cancelTask := application.NewCancelTask(taskRepository, signals, bootstrapSystemClock)
-	reopenTask := application.NewReopenTask(taskRepository, queue, signals, bootstrapSystemClock)
+	cancelTask := usecase.NewCancelTask(taskRepository, signals, bootstrapSystemClock)
+	reopenTask := usecase.NewReopenTask(taskRepository, queue, signals, bootstrapSystemClock)
 	events := telemetry.NewEvents(log)
 	waitLimit := provideWaitLimit(httpConfig)
-	waitTask := application.NewWaitTask(taskRepository, signals, events, waitLimit)
-	listAttempts := application.NewListAttempts(taskRepository)
+	waitTask := usecase.NewWaitTask(taskRepository, signals, events, waitLimit)
+	listAttempts := usecase.NewListAttempts(taskRepository)
 	bulkRepository := sqlite.NewBulkRepository(db)
-	bulkTasks := application.NewBulkTasks(taskSearch, bulkRepository, bootstrapSystemClock)
+	bulkTasks := usecase.NewBulkTasks(taskSearch, bulkRepository, bootstrapSystemClock)
 	queueRepository := sqlite.NewQueueRepository(db)
-	manageQueues := application.NewManageQueues(queueRepository)
-	explainTask := application.NewExplainTask(taskRepository, queueRepository, queue, bootstrapSystemClock)
+	manageQueues := usecase.NewManageQueues(queueRepository)
+	explainTask := usecase.NewExplainTask(taskRepository, queueRepository, queue, bootstrapSystemClock)
+	workerRepository := sqlite.NewWorkerRepository(db)
+	deps := worker.Deps{
+		Tasks:   taskRepository,
+		Workers: workerRepository,
+		Queue:   queue,
+		Signals: signals,
+		Handler: handler,
+		Clock:   bootstrapSystemClock,
+		Events:  events,
+	}
 	workConfig := cfg.WorkConfig
 	workerInfo := provideWorkerInfo(workConfig)
 	workerConfig, err := provideWorkerConfig(workConfig, stopConfig)
@@ -169,9 +211,8 @@ func newEmbedded(cfg EmbeddedConfig, handler application.Handler, log *slog.Logg
 		cleanup()
 		return nil, nil, err
 	}
-	workerRepository := sqlite.NewWorkerRepository(db)
-	worker := application.NewWorker(workerInfo, workerConfig, taskRepository, workerRepository, queue, signals, handler, bootstrapSystemClock, events)
-	checkReadiness := provideEmbeddedReadiness(db, worker)
+	workerWorker := worker.New(deps, workerInfo, workerConfig)
+	checkReadiness := provideEmbeddedReadiness(db, workerWorker)
 	useCases := httpapi.UseCases{
 		Submit:    submitTasks,
 		Get:       getTask,
@@ -186,11 +227,29 @@ func newEmbedded(cfg EmbeddedConfig, handler application.Handler, log *slog.Logg
 		Readiness: checkReadiness,
 	}
 	server := httpapi.NewServer(config, useCases, log)
-	bootstrapDoor := provideDoor(server, waitTask)
+	bootstrapApiServer := &apiServer{
+		Server: server,
+		Wait:   waitTask,
+	}
 	dispatchRepository := sqlite.NewDispatchRepository(db)
-	dispatcher := application.NewDispatcher(workerInfo, workerConfig, dispatchRepository, workerRepository, bulkRepository, queue, signals, bootstrapSystemClock, events)
-	bootstrapCrew := provideCrew(worker, dispatcher, workerInfo, log)
-	embedded := provideEmbedded(db, bootstrapDoor, bootstrapCrew, log)
+	dispatchDeps := dispatch.Deps{
+		Tasks:   dispatchRepository,
+		Workers: workerRepository,
+		Bulks:   bulkRepository,
+		Queue:   queue,
+		Signals: signals,
+		Clock:   bootstrapSystemClock,
+		Events:  events,
+	}
+	dispatchConfig := provideDispatchConfig(workerConfig, workerInfo)
+	dispatcher := dispatch.New(dispatchDeps, dispatchConfig)
+	bootstrapWorkerGroup := &workerGroup{
+		Worker:     workerWorker,
+		Dispatcher: dispatcher,
+		Log:        log,
+		Info:       workerInfo,
+	}
+	embedded := provideEmbedded(db, bootstrapApiServer, bootstrapWorkerGroup, log)
 	return embedded, func() {
 		cleanup()
 	}, nil

@@ -2,15 +2,14 @@ package bootstrap
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"os"
-	"sync"
 	"time"
 
 	"github.com/millrace/millrace/adapters/httpapi"
 	"github.com/millrace/millrace/adapters/postgres"
 	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/application/usecase"
 	"github.com/millrace/millrace/domain"
 )
 
@@ -18,9 +17,9 @@ import (
 type Worker struct {
 	db    *postgres.DB
 	clock *postgres.Clock
-	crew  *crew
+	group *workerGroup
 	admin *httpapi.Server // nil: nobody asks
-	ready *application.CheckReadiness
+	ready *usecase.CheckReadiness
 	log   *slog.Logger
 }
 
@@ -43,8 +42,8 @@ func NewWorkerWith(cfg WorkerConfig, handler application.Handler, log *slog.Logg
 	return newWorker(cfg, handler, log, time.Now)
 }
 
-func provideWorker(cfg AdminConfig, db *postgres.DB, clock *postgres.Clock, crew *crew, ready *application.CheckReadiness, log *slog.Logger) *Worker {
-	w := &Worker{db: db, clock: clock, crew: crew, ready: ready, log: log}
+func provideWorker(cfg AdminConfig, db *postgres.DB, clock *postgres.Clock, group *workerGroup, ready *usecase.CheckReadiness, log *slog.Logger) *Worker {
+	w := &Worker{db: db, clock: clock, group: group, ready: ready, log: log}
 	if cfg.AdminAddr != "" {
 		w.admin = httpapi.NewAdminServer(cfg.AdminAddr, ready, log)
 	}
@@ -63,28 +62,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	}
 	return onceReady(ctx, w.ready, serve, func(ctx context.Context) error {
 		return prepare(ctx, w.log, w.db, w.clock, func(ctx context.Context) error { return postgres.CheckSchema(ctx, w.db) })
-	}, func(ctx context.Context) { beside(ctx, w.clock.Run, w.crew.run) })
-}
-
-// crew is a worker and the dispatcher beside it.
-type crew struct {
-	worker     *application.Worker
-	dispatcher *application.Dispatcher
-	log        *slog.Logger
-	info       application.WorkerInfo
-}
-
-func provideCrew(worker *application.Worker, dispatcher *application.Dispatcher, info application.WorkerInfo, log *slog.Logger) *crew {
-	return &crew{worker: worker, dispatcher: dispatcher, log: log, info: info}
-}
-
-func (c *crew) run(ctx context.Context) {
-	c.log.Info("worker started", "worker", string(c.info.ID), "capacity", c.info.Capacity)
-	var wait sync.WaitGroup
-	wait.Go(func() { c.dispatcher.Run(ctx) })
-	c.worker.Run(ctx)
-	wait.Wait()
-	c.log.Info("worker ended", "worker", string(c.info.ID))
+	}, func(ctx context.Context) { runWithBackground(ctx, w.clock.Run, w.group.run) })
 }
 
 func provideWorkerInfo(cfg WorkConfig) application.WorkerInfo {
@@ -96,19 +74,4 @@ func provideWorkerInfo(cfg WorkConfig) application.WorkerInfo {
 		ID: domain.NewWorkerID(), Host: host, PID: os.Getpid(), Version: Version(),
 		Started: time.Now().UTC().Truncate(time.Microsecond), Capacity: cfg.Capacity,
 	}
-}
-
-// together runs serve and work until ctx ends or serve fails, and waits for both.
-func together(ctx context.Context, serve func(context.Context) error, work func(context.Context)) error {
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
-	var wait sync.WaitGroup
-	wait.Go(func() { work(ctx) })
-	err := serve(ctx)
-	stop()
-	wait.Wait()
-	if err != nil {
-		return fmt.Errorf("serve: %w", err)
-	}
-	return nil
 }

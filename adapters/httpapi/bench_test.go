@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/application/usecase"
 	"github.com/millrace/millrace/domain"
 )
 
@@ -86,12 +87,12 @@ func (*sink) SetReadDeadline(time.Time) error { return nil }
 func BenchmarkHandler(b *testing.B) {
 	task := completedTask(b)
 	clock := benchClock{}
-	limits := application.SubmitLimits{MessageBytes: 256 << 10, MaxAttempts: 5, KeyLife: time.Hour}
+	limits := usecase.SubmitLimits{MessageBytes: 256 << 10, MaxAttempts: 5, KeyLife: time.Hour}
 	store := idleStore{task: task}
 	handler := NewServer(Config{}, UseCases{
-		Submit:    application.NewSubmitTasks(store, idleQueue{}, clock, limits),
-		Get:       application.NewGetTask(store),
-		Readiness: application.NewCheckReadiness(),
+		Submit:    usecase.NewSubmitTasks(store, idleQueue{}, clock, limits),
+		Get:       usecase.NewGetTask(store),
+		Readiness: usecase.NewCheckReadiness(),
 	}, slog.New(slog.DiscardHandler)).Handler()
 	for _, c := range []struct{ name, method, path, body string }{
 		{"Post", http.MethodPost, "/tasks", benchBody},

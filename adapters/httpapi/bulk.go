@@ -6,6 +6,7 @@ import (
 
 	"github.com/millrace/millrace/adapters/httpapi/internal/api"
 	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/application/usecase"
 )
 
 // StartBulk is POST /tasks/bulk.
@@ -16,7 +17,7 @@ func (h *handlers) StartBulk(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	filter, wrong := bodyFilter(body.Filter)
-	in := application.BulkTasksInput{Action: application.BulkAction(body.Action), Filter: filter}
+	in := usecase.BulkTasksInput{Action: application.BulkAction(body.Action), Filter: filter}
 	if len(wrong) > 0 {
 		if err := h.uc.Bulk.Check(in); err != nil {
 			wrong = append(wrong, problemOf(err).errors...)
@@ -37,8 +38,8 @@ func (h *handlers) StartBulk(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusAccepted, typeJSON, bulkToJSON(b))
 }
 
-func (h *handlers) countBulk(w http.ResponseWriter, r *http.Request, in application.BulkTasksInput) {
-	count := func(ctx context.Context, in application.BulkTasksInput) (out api.BulkCount, err error) {
+func (h *handlers) countBulk(w http.ResponseWriter, r *http.Request, in usecase.BulkTasksInput) {
+	count := func(ctx context.Context, in usecase.BulkTasksInput) (out api.BulkCount, err error) {
 		out.Matched, out.Exact, err = h.uc.Bulk.Count(ctx, in)
 		return out, err
 	}

@@ -5,7 +5,7 @@ import (
 	"net/http"
 
 	"github.com/millrace/millrace/adapters/httpapi/internal/api"
-	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/application/usecase"
 )
 
 // ExplainTask is GET /tasks/{id}/explain.
@@ -34,34 +34,34 @@ func (h *handlers) ExplainTask(w http.ResponseWriter, r *http.Request, id string
 }
 
 // sentence is the reason in words.
-func sentence(task api.Explanation, e application.Explanation) string {
+func sentence(task api.Explanation, e usecase.Explanation) string {
 	at := e.At.UTC().Format(timeLayout)
 	switch e.Reason {
-	case application.ReasonEnded:
+	case usecase.ReasonEnded:
 		return fmt.Sprintf("The task is %s, since %s.", task.Status, at)
-	case application.ReasonRunning:
+	case usecase.ReasonRunning:
 		return fmt.Sprintf("A worker processes the task; it may take until %s.", at)
-	case application.ReasonScheduled:
+	case usecase.ReasonScheduled:
 		return fmt.Sprintf("The task is not to run before %s.", at)
-	case application.ReasonRetry:
+	case usecase.ReasonRetry:
 		return fmt.Sprintf("An attempt has failed; the task is tried again at %s.", at)
-	case application.ReasonDue:
+	case usecase.ReasonDue:
 		return "The time of the task has come; it is about to be queued."
-	case application.ReasonNoWorker:
+	case usecase.ReasonNoWorker:
 		return fmt.Sprintf("No live worker takes the queue %s.", task.Queue)
-	case application.ReasonPaused:
+	case usecase.ReasonPaused:
 		return fmt.Sprintf("The queue %s is paused.", task.Queue)
-	case application.ReasonLimit:
+	case usecase.ReasonLimit:
 		return fmt.Sprintf("As many tasks of the queue %s run as may at once: %s.", task.Queue, e.Limit)
-	case application.ReasonRate:
+	case usecase.ReasonRate:
 		return fmt.Sprintf("The queue %s has started as many tasks as its rate of %s allows; the next may start at %s.", task.Queue, e.Limit, at)
-	case application.ReasonQueueAway:
+	case usecase.ReasonQueueAway:
 		return "The queue server does not answer; tasks run once it is back."
-	case application.ReasonBehind:
+	case usecase.ReasonBehind:
 		return before(e.Ahead, task.Queue)
-	case application.ReasonStranded:
+	case usecase.ReasonStranded:
 		return fmt.Sprintf("The entry of the task in the queue %s was lost; it is queued again by %s.", task.Queue, at)
-	case application.ReasonNext:
+	case usecase.ReasonNext:
 		return "Nothing is in the way of the task: the next worker with room takes it."
 	}
 	return fmt.Sprintf("The reason is %s.", e.Reason)
@@ -71,7 +71,7 @@ func before(n int, queue string) string {
 	switch {
 	case n == 1:
 		return fmt.Sprintf("1 task of the queue %s is before it.", queue)
-	case n >= application.MaxAhead:
+	case n >= usecase.MaxAhead:
 		return fmt.Sprintf("At least %d tasks of the queue %s are before it.", n, queue)
 	}
 	return fmt.Sprintf("%d tasks of the queue %s are before it.", n, queue)

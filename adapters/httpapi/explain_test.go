@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/adapters/httpapi/internal/api"
-	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/application/usecase"
 )
 
 // Each reason has a sentence of its own, with the figures that go with it.
@@ -16,24 +16,24 @@ func TestSentence_SaysEveryReasonInWords(t *testing.T) {
 	task := api.Explanation{Status: "failed", Queue: "mail"}
 	seen := map[string]bool{}
 	for _, c := range []struct {
-		e    application.Explanation
+		e    usecase.Explanation
 		want []string
 	}{
-		{application.Explanation{Reason: application.ReasonEnded, At: at}, []string{"failed", stamp}},
-		{application.Explanation{Reason: application.ReasonRunning, At: at}, []string{"until " + stamp}},
-		{application.Explanation{Reason: application.ReasonScheduled, At: at}, []string{"not to run before " + stamp}},
-		{application.Explanation{Reason: application.ReasonRetry, At: at}, []string{"again at " + stamp}},
-		{application.Explanation{Reason: application.ReasonDue, At: at}, []string{"about to be queued"}},
-		{application.Explanation{Reason: application.ReasonNoWorker}, []string{"No live worker", "mail"}},
-		{application.Explanation{Reason: application.ReasonPaused}, []string{"mail is paused"}},
-		{application.Explanation{Reason: application.ReasonLimit, Limit: "7"}, []string{"mail", "7"}},
-		{application.Explanation{Reason: application.ReasonRate, Limit: "100/s", At: at}, []string{"mail", "100/s", stamp}},
-		{application.Explanation{Reason: application.ReasonQueueAway}, []string{"does not answer", "once it is back"}},
-		{application.Explanation{Reason: application.ReasonBehind, Ahead: 1}, []string{"1 task of the queue mail is before it"}},
-		{application.Explanation{Reason: application.ReasonBehind, Ahead: 2}, []string{"2 tasks of the queue mail are before it"}},
-		{application.Explanation{Reason: application.ReasonBehind, Ahead: application.MaxAhead}, []string{"At least 10000 tasks"}},
-		{application.Explanation{Reason: application.ReasonStranded, At: at}, []string{"lost", "by " + stamp}},
-		{application.Explanation{Reason: application.ReasonNext}, []string{"Nothing is in the way"}},
+		{usecase.Explanation{Reason: usecase.ReasonEnded, At: at}, []string{"failed", stamp}},
+		{usecase.Explanation{Reason: usecase.ReasonRunning, At: at}, []string{"until " + stamp}},
+		{usecase.Explanation{Reason: usecase.ReasonScheduled, At: at}, []string{"not to run before " + stamp}},
+		{usecase.Explanation{Reason: usecase.ReasonRetry, At: at}, []string{"again at " + stamp}},
+		{usecase.Explanation{Reason: usecase.ReasonDue, At: at}, []string{"about to be queued"}},
+		{usecase.Explanation{Reason: usecase.ReasonNoWorker}, []string{"No live worker", "mail"}},
+		{usecase.Explanation{Reason: usecase.ReasonPaused}, []string{"mail is paused"}},
+		{usecase.Explanation{Reason: usecase.ReasonLimit, Limit: "7"}, []string{"mail", "7"}},
+		{usecase.Explanation{Reason: usecase.ReasonRate, Limit: "100/s", At: at}, []string{"mail", "100/s", stamp}},
+		{usecase.Explanation{Reason: usecase.ReasonQueueAway}, []string{"does not answer", "once it is back"}},
+		{usecase.Explanation{Reason: usecase.ReasonBehind, Ahead: 1}, []string{"1 task of the queue mail is before it"}},
+		{usecase.Explanation{Reason: usecase.ReasonBehind, Ahead: 2}, []string{"2 tasks of the queue mail are before it"}},
+		{usecase.Explanation{Reason: usecase.ReasonBehind, Ahead: usecase.MaxAhead}, []string{"At least 10000 tasks"}},
+		{usecase.Explanation{Reason: usecase.ReasonStranded, At: at}, []string{"lost", "by " + stamp}},
+		{usecase.Explanation{Reason: usecase.ReasonNext}, []string{"Nothing is in the way"}},
 	} {
 		text := sentence(task, c.e)
 		for _, part := range c.want {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/millrace/millrace/adapters/httpapi/internal/api"
 	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/application/usecase"
 	"github.com/millrace/millrace/domain"
 )
 
@@ -64,7 +65,7 @@ func FuzzDecodeBatch(f *testing.F) {
 		`{"tasks":[{"message":"a"},{"message":"b","priority":9,"run_at":"2026-12-24T18:00:00+01:00","metadata":{"a":"null"}}]}`, `{"tasks":[]}`, `{"tasks":{}}`, `{"tasks":null}`,
 		`{"tasks":[{"message":""}]}`, `{"tasks":[{}]}`, `{"tasks":[null]}`, `{"tasks":[{"message":"a"},1]}`, `{"tasks":[{"message":"a","queue":""}]}`, `{"tasks":[[{"message":"a"}]]}`,
 		`{"tasks":[{"message":"a"}],"tasks":[]}`, `{"tasks":[{"message":"a"}]}x`, `{"tasks":[{"message":"a","message":"b"}]}`, `{"tasks":["a"`, "{\"tasks\":[{\"message\":\"\xff\"}]}", `{"Tasks":[{"message":"a"}]}`,
-		`{"tasks":[` + strings.Repeat(`{"message":"a"},`, application.MaxBatch-1) + `{"message":"a"}]}`, `{"tasks":[` + strings.Repeat(`{"message":"a"},`, application.MaxBatch) + `{"message":"a"}]}`,
+		`{"tasks":[` + strings.Repeat(`{"message":"a"},`, usecase.MaxBatch-1) + `{"message":"a"}]}`, `{"tasks":[` + strings.Repeat(`{"message":"a"},`, usecase.MaxBatch) + `{"message":"a"}]}`,
 	} {
 		f.Add([]byte(seed))
 	}

@@ -24,6 +24,7 @@ import (
 	"github.com/millrace/millrace/adapters/httpapi"
 	"github.com/millrace/millrace/adapters/telemetry"
 	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/application/usecase"
 )
 
 // messageBytes is the limit on messages in these tests.
@@ -51,7 +52,7 @@ type service struct {
 	t         *testing.T
 	store     *tap
 	db, queue *probe
-	readiness *application.CheckReadiness
+	readiness *usecase.CheckReadiness
 	server    *httpapi.Server
 	log       *logBuffer
 	clock     application.Clock
@@ -71,9 +72,9 @@ func newServiceOn(t *testing.T, on stores, change ...func(*httpapi.Config)) *ser
 		t: t, store: newTap(on), db: &probe{next: on.tasksProbe}, queue: &probe{next: on.queueProbe},
 		log: &logBuffer{}, clock: on.clock,
 	}
-	s.readiness = application.NewCheckReadiness(
-		application.NamedProbe{Name: "database", Probe: s.db, Needs: true},
-		application.NamedProbe{Name: "queue", Probe: s.queue})
+	s.readiness = usecase.NewCheckReadiness(
+		usecase.NamedProbe{Name: "database", Probe: s.db, Needs: true},
+		usecase.NamedProbe{Name: "queue", Probe: s.queue})
 	cfg := httpapi.Config{
 		ListenAddr: "127.0.0.1:0", MessageBytes: messageBytes,
 		DrainTime: 100 * time.Millisecond, ShutdownTimeout: 5 * time.Second, ReadTimeout: time.Minute,
@@ -81,25 +82,25 @@ func newServiceOn(t *testing.T, on stores, change ...func(*httpapi.Config)) *ser
 	for _, c := range change {
 		c(&cfg)
 	}
-	limits := application.SubmitLimits{MessageBytes: cfg.MessageBytes, MaxAttempts: 5, KeyLife: time.Hour}
+	limits := usecase.SubmitLimits{MessageBytes: cfg.MessageBytes, MaxAttempts: 5, KeyLife: time.Hour}
 	log := slog.New(slog.NewJSONHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	wait := application.NewWaitTask(s.store, on.signals, telemetry.NewEvents(log), maxWaiters)
+	wait := usecase.NewWaitTask(s.store, on.signals, telemetry.NewEvents(log), maxWaiters)
 	ctx, stop := context.WithCancel(context.Background())
 	var serving sync.WaitGroup
 	serving.Go(func() { wait.Serve(ctx) })
 	s.endWaiting = func() { stop(); serving.Wait() }
 	t.Cleanup(s.endWaiting)
 	s.server = httpapi.NewServer(cfg, httpapi.UseCases{
-		Submit:    application.NewSubmitTasks(s.store, on.queue, on.clock, limits),
-		Get:       application.NewGetTask(s.store),
-		List:      application.NewListTasks(searchTap{s.store}),
-		Cancel:    application.NewCancelTask(s.store, on.signals, on.clock),
-		Reopen:    application.NewReopenTask(s.store, on.queue, on.signals, on.clock),
+		Submit:    usecase.NewSubmitTasks(s.store, on.queue, on.clock, limits),
+		Get:       usecase.NewGetTask(s.store),
+		List:      usecase.NewListTasks(searchTap{s.store}),
+		Cancel:    usecase.NewCancelTask(s.store, on.signals, on.clock),
+		Reopen:    usecase.NewReopenTask(s.store, on.queue, on.signals, on.clock),
 		Wait:      wait,
-		Attempts:  application.NewListAttempts(s.store),
-		Bulk:      application.NewBulkTasks(searchTap{s.store}, bulksTap{s.store}, on.clock),
-		Queues:    application.NewManageQueues(queuesTap{s.store}),
-		Explain:   application.NewExplainTask(s.store, queuesTap{s.store}, on.queue, on.clock),
+		Attempts:  usecase.NewListAttempts(s.store),
+		Bulk:      usecase.NewBulkTasks(searchTap{s.store}, bulksTap{s.store}, on.clock),
+		Queues:    usecase.NewManageQueues(queuesTap{s.store}),
+		Explain:   usecase.NewExplainTask(s.store, queuesTap{s.store}, on.queue, on.clock),
 		Readiness: s.readiness,
 	}, log)
 	s.Server = httptest.NewUnstartedServer(s.server.Handler())

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/adapters/httpapi/internal/api"
-	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/application/usecase"
 	"github.com/millrace/millrace/domain"
 )
 
@@ -30,7 +30,7 @@ func (h *handlers) GetReadiness(w http.ResponseWriter, r *http.Request) {
 		out.Checks[name] = h.check(r.Context(), name, err)
 	}
 	status := http.StatusOK
-	if found.Health != application.HealthReady && found.Health != application.HealthDegraded {
+	if found.Health != usecase.HealthReady && found.Health != usecase.HealthDegraded {
 		status = http.StatusServiceUnavailable
 	}
 	writeJSON(w, status, typeJSON, out)

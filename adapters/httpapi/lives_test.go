@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/application/usecase"
 	"github.com/millrace/millrace/domain"
 )
 
@@ -75,7 +76,7 @@ func (s *service) addMany(n int) {
 		if err != nil {
 			s.t.Fatal(err)
 		}
-		if tasks = append(tasks, t); len(tasks) == application.MaxBatch {
+		if tasks = append(tasks, t); len(tasks) == usecase.MaxBatch {
 			s.addAll(tasks)
 			tasks = nil
 		}

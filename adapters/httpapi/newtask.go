@@ -9,7 +9,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/millrace/millrace/adapters/httpapi/internal/api"
-	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/application/usecase"
 	"github.com/millrace/millrace/domain"
 )
 
@@ -63,7 +63,7 @@ func (b *plainBatch) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 		return err
 	}
 	for dec.PeekKind() != jsontext.KindEndArray {
-		if len(*b) == application.MaxBatch {
+		if len(*b) == usecase.MaxBatch {
 			return errNotPlain
 		}
 		*b = append(*b, api.NewTask{})
@@ -106,7 +106,7 @@ func (b *batch) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 		return err
 	}
 	for dec.PeekKind() != jsontext.KindEndArray {
-		if b.count++; b.count > application.MaxBatch {
+		if b.count++; b.count > usecase.MaxBatch {
 			if err := dec.SkipValue(); err != nil {
 				return err
 			}
@@ -126,8 +126,8 @@ func (*batch) readsNull() {}
 
 // specs reads the tasks, and names what is wrong with each of them.
 func (b *batch) specs(trace string) (specs []domain.TaskSpec, wrong []api.ProblemError, err error) {
-	if b.count > application.MaxBatch {
-		return nil, nil, domain.Invalid("tasks", "must be 1 to %d tasks, not %d", application.MaxBatch, b.count)
+	if b.count > usecase.MaxBatch {
+		return nil, nil, domain.Invalid("tasks", "must be 1 to %d tasks, not %d", usecase.MaxBatch, b.count)
 	}
 	specs = make([]domain.TaskSpec, len(b.tasks))
 	for i, text := range b.tasks {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/millrace/millrace/adapters/httpapi/internal/api"
 	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/application/usecase"
 	"github.com/millrace/millrace/domain"
 )
 
@@ -59,7 +60,7 @@ func (h *handlers) ChangeQueue(w http.ResponseWriter, r *http.Request, name stri
 		h.fail(w, r, err)
 		return
 	}
-	info, err := stored(r.Context(), h, h.uc.Queues.Change, application.ChangeQueueInput{Name: queue, Change: change})
+	info, err := stored(r.Context(), h, h.uc.Queues.Change, usecase.ChangeQueueInput{Name: queue, Change: change})
 	if err != nil {
 		h.fail(w, r, err)
 		return

@@ -9,7 +9,7 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/application/usecase"
 )
 
 // Config is what the API can be told. A zero duration, size or number means its
@@ -68,24 +68,24 @@ func orDefault[T comparable](v *T, otherwise T) {
 
 // UseCases is what the API can do. All are needed.
 type UseCases struct {
-	Submit    *application.SubmitTasks
-	Get       *application.GetTask
-	List      *application.ListTasks
-	Cancel    *application.CancelTask
-	Reopen    *application.ReopenTask
-	Wait      *application.WaitTask
-	Attempts  *application.ListAttempts
-	Bulk      *application.BulkTasks
-	Queues    *application.ManageQueues
-	Explain   *application.ExplainTask
-	Readiness *application.CheckReadiness
+	Submit    *usecase.SubmitTasks
+	Get       *usecase.GetTask
+	List      *usecase.ListTasks
+	Cancel    *usecase.CancelTask
+	Reopen    *usecase.ReopenTask
+	Wait      *usecase.WaitTask
+	Attempts  *usecase.ListAttempts
+	Bulk      *usecase.BulkTasks
+	Queues    *usecase.ManageQueues
+	Explain   *usecase.ExplainTask
+	Readiness *usecase.CheckReadiness
 }
 
 // Server serves HTTP from Run to the end of its context.
 type Server struct {
 	http      *http.Server
 	door      *doorkeeper
-	readiness *application.CheckReadiness
+	readiness *usecase.CheckReadiness
 	drain     time.Duration
 	shutdown  time.Duration
 	listening chan net.Addr
@@ -99,14 +99,14 @@ func NewServer(cfg Config, uc UseCases, log *slog.Logger) *Server {
 
 // NewAdminServer makes a server that tells only how its program is: /healthz and
 // /readyz. It is for programs that have no API.
-func NewAdminServer(addr string, readiness *application.CheckReadiness, log *slog.Logger) *Server {
+func NewAdminServer(addr string, readiness *usecase.CheckReadiness, log *slog.Logger) *Server {
 	cfg := Config{ListenAddr: addr, Connections: 100}.withDefaults()
 	s := newServer(cfg, newAdminRouter(cfg.handlers(UseCases{Readiness: readiness}, log)), readiness, log)
 	s.drain = 0 // its program decides how long it is still asked
 	return s
 }
 
-func newServer(cfg Config, handler http.Handler, readiness *application.CheckReadiness, log *slog.Logger) *Server {
+func newServer(cfg Config, handler http.Handler, readiness *usecase.CheckReadiness, log *slog.Logger) *Server {
 	door := newDoorkeeper(cfg.Connections)
 	return &Server{
 		door: door,

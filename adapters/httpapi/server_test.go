@@ -15,7 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/millrace/millrace/adapters/httpapi"
-	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/application/usecase"
 	"github.com/millrace/millrace/client"
 	"github.com/millrace/millrace/domain"
 )
@@ -244,7 +244,7 @@ func TestRun_CutsOffWhatTakesTooLong(t *testing.T) {
 		return ctx.Err()
 	})
 	server := httpapi.NewServer(httpapi.Config{ListenAddr: "127.0.0.1:0", DrainTime: 1, ShutdownTimeout: 50 * time.Millisecond},
-		httpapi.UseCases{List: application.NewListTasks(searchTap{s.store}), Readiness: s.readiness}, slog.New(slog.NewJSONHandler(s.log, nil)))
+		httpapi.UseCases{List: usecase.NewListTasks(searchTap{s.store}), Readiness: s.readiness}, slog.New(slog.NewJSONHandler(s.log, nil)))
 	base, stop, ended := run(t, server)
 	go status(t, base+"/tasks")
 	<-arrived
@@ -260,14 +260,14 @@ func TestRun_FailsWhenTheAddressIsTaken(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = l.Close() })
-	server := httpapi.NewAdminServer(l.Addr().String(), application.NewCheckReadiness(), slog.New(slog.DiscardHandler))
+	server := httpapi.NewAdminServer(l.Addr().String(), usecase.NewCheckReadiness(), slog.New(slog.DiscardHandler))
 	if err := server.Run(t.Context()); err == nil || !strings.Contains(err.Error(), l.Addr().String()) {
 		t.Errorf("Run: %v", err)
 	}
 }
 
 func TestAdminServer_ServesHealthAlone(t *testing.T) {
-	server := httpapi.NewAdminServer("127.0.0.1:0", application.NewCheckReadiness(), slog.New(slog.DiscardHandler))
+	server := httpapi.NewAdminServer("127.0.0.1:0", usecase.NewCheckReadiness(), slog.New(slog.DiscardHandler))
 	base, stop, ended := run(t, server)
 	for path, want := range map[string]int{"/healthz": 200, "/readyz": 200, "/tasks": 404, "/docs": 404, "/": 404} {
 		if got := status(t, base+path); got != want {

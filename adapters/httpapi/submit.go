@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/adapters/httpapi/internal/api"
-	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/application/usecase"
 	"github.com/millrace/millrace/domain"
 )
 
@@ -75,9 +75,9 @@ func (h *handlers) SubmitBatch(w http.ResponseWriter, r *http.Request, _ api.Sub
 }
 
 // submission is what the header says of a request for new tasks.
-func submission(r *http.Request) (application.SubmitTasksInput, error) {
+func submission(r *http.Request) (usecase.SubmitTasksInput, error) {
 	key, err := idempotencyKey(r.Header)
-	return application.SubmitTasksInput{Owner: CredentialName(r.Context()), Key: key}, err
+	return usecase.SubmitTasksInput{Owner: CredentialName(r.Context()), Key: key}, err
 }
 
 // traceParent is the trace that the request belongs to. Two of them say nothing.
@@ -90,12 +90,12 @@ func traceParent(r *http.Request) string {
 
 // submit stores the tasks, unless something was found to be wrong with them
 // already: then it is told with all that is.
-func (h *handlers) submit(w http.ResponseWriter, r *http.Request, in application.SubmitTasksInput, wrong []api.ProblemError) (application.Submitted, error) {
+func (h *handlers) submit(w http.ResponseWriter, r *http.Request, in usecase.SubmitTasksInput, wrong []api.ProblemError) (usecase.SubmitResult, error) {
 	if len(wrong) > 0 {
 		if err := h.uc.Submit.Check(in); err != nil {
 			wrong = append(wrong, problemOf(err).errors...)
 		}
-		return application.Submitted{}, invalid.with(wrong...)
+		return usecase.SubmitResult{}, invalid.with(wrong...)
 	}
 	done, err := stored(r.Context(), h, h.uc.Submit.Run, in)
 	if done.Replayed {

@@ -15,7 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/millrace/millrace/adapters/httpapi"
-	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/application/usecase"
 	"github.com/millrace/millrace/domain"
 )
 
@@ -192,7 +192,7 @@ func TestSubmit_KeepsTheTraceOfTheRequest(t *testing.T) {
 func TestBatch_StoresAllInOrderOrNone(t *testing.T) {
 	s := newService(t)
 	var items []string
-	for i := range application.MaxBatch {
+	for i := range usecase.MaxBatch {
 		items = append(items, fmt.Sprintf(`{"message":"%d","priority":%d}`, i, i%10))
 	}
 	batch := func(items ...string) string { return `{"tasks":[` + strings.Join(items, ",") + `]}` }
@@ -203,7 +203,7 @@ func TestBatch_StoresAllInOrderOrNone(t *testing.T) {
 			Priority    int
 		}
 	}
-	if err := json.Unmarshal([]byte(a.body), &made); err != nil || a.status != http.StatusCreated || len(made.Tasks) != application.MaxBatch {
+	if err := json.Unmarshal([]byte(a.body), &made); err != nil || a.status != http.StatusCreated || len(made.Tasks) != usecase.MaxBatch {
 		t.Fatalf("%d, %d tasks, %v", a.status, len(made.Tasks), err)
 	}
 	for i, task := range made.Tasks {

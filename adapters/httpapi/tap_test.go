@@ -67,9 +67,9 @@ type (
 	bulksTap  struct{ *tap }
 )
 
-func (s searchTap) List(ctx context.Context, q application.TaskQuery) (application.TaskList, error) {
+func (s searchTap) List(ctx context.Context, q application.TaskQuery) (application.SearchResult, error) {
 	if err := s.pass(ctx); err != nil {
-		return application.TaskList{}, err
+		return application.SearchResult{}, err
 	}
 	return s.search.List(ctx, q)
 }

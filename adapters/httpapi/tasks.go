@@ -4,7 +4,7 @@ import (
 	"net/http"
 
 	"github.com/millrace/millrace/adapters/httpapi/internal/api"
-	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/application/usecase"
 	"github.com/millrace/millrace/domain"
 )
 
@@ -28,7 +28,7 @@ func (h *handlers) GetTask(w http.ResponseWriter, r *http.Request, id string, pa
 		t, err = stored(r.Context(), h, h.uc.Get.Run, taskID)
 	} else {
 		leavePlace(w) // who waits does nothing
-		t, err = h.uc.Wait.Run(r.Context(), application.WaitTaskInput{ID: taskID, For: wait, Until: func(t *domain.Task) bool {
+		t, err = h.uc.Wait.Run(r.Context(), usecase.WaitTaskInput{ID: taskID, For: wait, Until: func(t *domain.Task) bool {
 			if params.IfNoneMatch != nil {
 				return !known(t)
 			}
@@ -77,7 +77,7 @@ func (h *handlers) ChangeTask(w http.ResponseWriter, r *http.Request, id string,
 		h.fail(w, r, err)
 		return
 	}
-	var is application.Precondition
+	var is usecase.Precondition
 	if params.IfMatch != nil {
 		is = func(t *domain.Task) bool { return matches(*params.IfMatch, etag(t), false) }
 	}
@@ -89,12 +89,12 @@ func (h *handlers) ChangeTask(w http.ResponseWriter, r *http.Request, id string,
 	var t *domain.Task
 	switch {
 	case status == domain.StatusCanceled:
-		t, err = stored(r.Context(), h, h.uc.Cancel.Run, application.CancelTaskInput{ID: taskID, Stop: in.Stop, If: is})
+		t, err = stored(r.Context(), h, h.uc.Cancel.Run, usecase.CancelTaskInput{ID: taskID, Stop: in.Stop, If: is})
 	case in.Stop:
 		h.fail(w, r, domain.Invalid("stop", "goes with the status canceled only"))
 		return
 	case status == domain.StatusPending:
-		t, err = stored(r.Context(), h, h.uc.Reopen.Run, application.ReopenTaskInput{ID: taskID, If: is})
+		t, err = stored(r.Context(), h, h.uc.Reopen.Run, usecase.ReopenTaskInput{ID: taskID, If: is})
 	default:
 		h.fail(w, r, domain.Invalid("status", "can be set to canceled, or to pending if the task has failed; not to %s", status))
 		return

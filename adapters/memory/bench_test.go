@@ -13,7 +13,7 @@ func entries(n int) []application.Entry {
 	all := make([]application.Entry, n)
 	for i := range all {
 		now := time.Now()
-		all[i] = application.Entry{List: application.List{Queue: domain.DefaultQueue}, ID: domain.NewTaskID(now), QueuedAt: now}
+		all[i] = application.Entry{Lane: application.Lane{Queue: domain.DefaultQueue}, ID: domain.NewTaskID(now), QueuedAt: now}
 	}
 	return all
 }
@@ -71,7 +71,7 @@ func BenchmarkQueue_Oldest(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		if oldest, err := q.Oldest(b.Context(), all[0].List); err != nil || len(oldest) != 1 {
+		if oldest, err := q.Oldest(b.Context(), all[0].Lane); err != nil || len(oldest) != 1 {
 			b.Fatalf("%d times: %v", len(oldest), err)
 		}
 	}
@@ -84,7 +84,7 @@ func BenchmarkQueue_Length(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		if n, err := q.Length(b.Context(), all[0].List); err != nil || n != 1 {
+		if n, err := q.Length(b.Context(), all[0].Lane); err != nil || n != 1 {
 			b.Fatalf("%d entries: %v", n, err)
 		}
 	}

@@ -22,7 +22,7 @@ const maxWait = 2 * time.Second
 // dispatcher pushes them again. It never fails, and has no bound but memory.
 type Queue struct {
 	mu     sync.Mutex
-	lists  map[application.List]*list // those that have entries
+	lists  map[application.Lane]*list // those that have entries
 	pushed chan struct{}              // closed, and replaced, by a push
 }
 
@@ -35,7 +35,7 @@ type list struct {
 
 // NewQueue makes an empty queue.
 func NewQueue() *Queue {
-	return &Queue{lists: map[application.List]*list{}, pushed: make(chan struct{})}
+	return &Queue{lists: map[application.Lane]*list{}, pushed: make(chan struct{})}
 }
 
 // Push appends the entries as one.
@@ -43,7 +43,7 @@ func (q *Queue) Push(_ context.Context, entries ...application.Entry) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for _, e := range entries {
-		l := q.list(e.List)
+		l := q.list(e.Lane)
 		l.rest = append(l.rest, e)
 	}
 	q.tell(len(entries))
@@ -55,7 +55,7 @@ func (q *Queue) PutBack(_ context.Context, entries ...application.Entry) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for _, e := range slices.Backward(entries) {
-		l := q.list(e.List)
+		l := q.list(e.Lane)
 		l.back = append(l.back, e)
 	}
 	q.tell(len(entries))
@@ -63,7 +63,7 @@ func (q *Queue) PutBack(_ context.Context, entries ...application.Entry) error {
 }
 
 // list returns a list that is to get an entry.
-func (q *Queue) list(name application.List) *list {
+func (q *Queue) list(name application.Lane) *list {
 	l := q.lists[name]
 	if l == nil {
 		l = &list{}
@@ -108,7 +108,7 @@ func (q *Queue) take(p application.PullRequest) ([]application.Entry, <-chan str
 	defer q.mu.Unlock()
 	for _, queue := range p.Queues {
 		for priority := domain.MaxPriority; priority >= 0; priority-- {
-			name := application.List{Queue: queue, Priority: priority}
+			name := application.Lane{Queue: queue, Priority: priority}
 			if l := q.lists[name]; l != nil {
 				taken := l.take(p.Max)
 				if l.length() == 0 {
@@ -148,10 +148,10 @@ func (l *list) head() application.Entry {
 }
 
 // Oldest returns when the entries at the heads were marked.
-func (q *Queue) Oldest(_ context.Context, lists ...application.List) (map[application.List]time.Time, error) {
+func (q *Queue) Oldest(_ context.Context, lists ...application.Lane) (map[application.Lane]time.Time, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	oldest := make(map[application.List]time.Time, len(lists))
+	oldest := make(map[application.Lane]time.Time, len(lists))
 	for _, name := range lists {
 		if l := q.lists[name]; l != nil {
 			oldest[name] = l.head().QueuedAt
@@ -161,7 +161,7 @@ func (q *Queue) Oldest(_ context.Context, lists ...application.List) (map[applic
 }
 
 // Length counts the entries of the list.
-func (q *Queue) Length(_ context.Context, name application.List) (int, error) {
+func (q *Queue) Length(_ context.Context, name application.Lane) (int, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if l := q.lists[name]; l != nil {

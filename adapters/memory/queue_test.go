@@ -34,7 +34,7 @@ func TestQueue_APullWaitsForAsLongAsItIsToButNotForLong(t *testing.T) {
 
 func TestQueue_KeepsNoMemoryOfWhatWasPulled(t *testing.T) {
 	q := NewQueue()
-	name := application.List{Queue: "a", Priority: 3}
+	name := application.Lane{Queue: "a", Priority: 3}
 	pull := func(n int) []application.Entry {
 		got, err := q.Pull(t.Context(), application.PullRequest{Queues: []domain.QueueName{"a"}, Max: n})
 		if err != nil || len(got) != n {
@@ -45,7 +45,7 @@ func TestQueue_KeepsNoMemoryOfWhatWasPulled(t *testing.T) {
 	push := func(n int) {
 		entries := make([]application.Entry, n)
 		for i := range entries {
-			entries[i] = application.Entry{List: name, ID: domain.NewTaskID(time.Now()), QueuedAt: time.Now()}
+			entries[i] = application.Entry{Lane: name, ID: domain.NewTaskID(time.Now()), QueuedAt: time.Now()}
 		}
 		if err := q.Push(t.Context(), entries...); err != nil {
 			t.Fatal(err)

@@ -83,7 +83,7 @@ const leftSQL = "SELECT EXISTS (SELECT FROM workers AS w WHERE w.id = $3 AND " +
 // Claim makes tasks the worker's: with one statement, as long as no limit is set
 // of their queues. What that leaves out because of a limit is claimed in a
 // transaction of its own, which locks the queues.
-func (r *TaskRepository) Claim(ctx context.Context, c application.ClaimRequest) (application.Claimed, error) {
+func (r *TaskRepository) Claim(ctx context.Context, c application.ClaimRequest) (application.ClaimResult, error) {
 	var rows []row
 	var left left
 	err := r.db.write(ctx, func(ctx context.Context, x *sqlx.Conn) error {
@@ -96,18 +96,18 @@ func (r *TaskRepository) Claim(ctx context.Context, c application.ClaimRequest) 
 		return err
 	})
 	if err != nil {
-		return application.Claimed{}, err
+		return application.ClaimResult{}, err
 	}
 	var limited []application.LimitedQueue
 	if len(left.queues) > 0 {
 		var more []row
 		if more, limited, err = r.claimLimited(ctx, c, left); err != nil {
 			// Nobody hears of the tasks that are claimed: the worker's beat gives them back.
-			return application.Claimed{}, fmt.Errorf("claim from limited queues: %w", err)
+			return application.ClaimResult{}, fmt.Errorf("claim from limited queues: %w", err)
 		}
 		rows = append(rows, more...)
 	}
-	return application.Claimed{Tasks: inOrder(rows, c), Limited: limited}, nil
+	return application.ClaimResult{Tasks: inOrder(rows, c), Limited: limited}, nil
 }
 
 func claimArgs(c application.ClaimRequest, ids []domain.TaskID) []any {

@@ -10,7 +10,7 @@ import (
 )
 
 // defaultList is where tasks wait that say nothing else.
-var defaultList = application.List{Queue: domain.DefaultQueue}
+var defaultList = application.Lane{Queue: domain.DefaultQueue}
 
 // damaged is a store with two pending tasks, of which no one can read the first.
 func damaged(t *testing.T) (*DB, []domain.TaskID) {

@@ -79,7 +79,7 @@ const (
 )
 
 // Due finds what is pending, not marked, and to run at or before now.
-func (r *DispatchRepository) Due(ctx context.Context, now time.Time, b application.SweepBatch) (application.Swept, error) {
+func (r *DispatchRepository) Due(ctx context.Context, now time.Time, b application.SweepBatch) (application.SweepResult, error) {
 	return r.db.sweep(ctx, b.Decide, dueSQL, b.Limit, uuidsOf(b.Except), moment(now))
 }
 
@@ -93,12 +93,12 @@ func (r *DispatchRepository) NextDue(ctx context.Context) (time.Time, bool, erro
 }
 
 // Stranded finds what is pending, of the list, and was marked before the given time.
-func (r *DispatchRepository) Stranded(ctx context.Context, l application.List, before time.Time, b application.SweepBatch) (application.Swept, error) {
+func (r *DispatchRepository) Stranded(ctx context.Context, l application.Lane, before time.Time, b application.SweepBatch) (application.SweepResult, error) {
 	return r.db.sweepIfAny(ctx, b.Decide, strandedSQL, b.Limit, uuidsOf(b.Except), moment(before), string(l.Queue), l.Priority)
 }
 
 // QueuedBefore returns the lists for which Stranded would find any.
-func (r *DispatchRepository) QueuedBefore(ctx context.Context, before time.Time) ([]application.List, error) {
+func (r *DispatchRepository) QueuedBefore(ctx context.Context, before time.Time) ([]application.Lane, error) {
 	var rows []struct {
 		Queue    string
 		Priority int
@@ -106,9 +106,9 @@ func (r *DispatchRepository) QueuedBefore(ctx context.Context, before time.Time)
 	err := r.db.read(ctx, func(ctx context.Context, q sqlx.QueryerContext) error {
 		return sqlx.SelectContext(ctx, q, &rows, queuedBeforeSQL, moment(before))
 	})
-	lists := make([]application.List, 0, len(rows))
+	lists := make([]application.Lane, 0, len(rows))
 	for _, r := range rows {
-		lists = append(lists, application.List{Queue: domain.QueueName(r.Queue), Priority: r.Priority})
+		lists = append(lists, application.Lane{Queue: domain.QueueName(r.Queue), Priority: r.Priority})
 	}
 	return lists, err
 }
@@ -120,7 +120,7 @@ func (r *DispatchRepository) ForgetKeys(ctx context.Context, now time.Time, limi
 }
 
 // Abandoned finds what is held by a worker that is unknown or whose lease has lapsed.
-func (r *DispatchRepository) Abandoned(ctx context.Context, j application.Judge, b application.SweepBatch) (application.Swept, error) {
+func (r *DispatchRepository) Abandoned(ctx context.Context, j application.Observer, b application.SweepBatch) (application.SweepResult, error) {
 	return r.db.sweepIfAny(ctx, b.Decide, abandonedSQL, b.Limit, uuidsOf(b.Except),
 		string(j.Worker), j.Interval.Microseconds(), j.Lease.Microseconds())
 }

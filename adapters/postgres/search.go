@@ -24,19 +24,19 @@ type TaskSearch struct {
 func NewTaskSearch(db *DB) *TaskSearch { return &TaskSearch{db: db} }
 
 // List returns tasks that match, newest first.
-func (s *TaskSearch) List(ctx context.Context, q application.TaskQuery) (application.TaskList, error) {
+func (s *TaskSearch) List(ctx context.Context, q application.TaskQuery) (application.SearchResult, error) {
 	var found hits
 	if err := s.look(ctx, func(ctx context.Context, tx *sqlx.Tx) (err error) {
 		found, err = list(ctx, tx, q, selectColumns+", ")
 		return err
 	}); err != nil {
-		return application.TaskList{}, err
+		return application.SearchResult{}, err
 	}
 	tasks, err := restoreAll(found.rows())
 	if err != nil {
-		return application.TaskList{}, err
+		return application.SearchResult{}, err
 	}
-	return application.TaskList{Tasks: tasks, End: found.end(q)}, nil
+	return application.SearchResult{Tasks: tasks, End: found.end(q)}, nil
 }
 
 // Count counts what matches in the window.

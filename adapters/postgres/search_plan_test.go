@@ -12,6 +12,7 @@ import (
 	"github.com/jmoiron/sqlx"
 
 	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/application/usecase"
 	"github.com/millrace/millrace/domain"
 )
 
@@ -178,7 +179,7 @@ func TestSearch_IsBoundedOnAMillionTasks(t *testing.T) {
 func wantBounded(t *testing.T, db *DB) {
 	for _, c := range searchCases {
 		t.Run(c.name, func(t *testing.T) {
-			q := application.TaskQuery{TaskFilter: c.filter, Limit: application.DefaultPageSize + 1, Window: cmp.Or(c.window, window)}
+			q := application.TaskQuery{TaskFilter: c.filter, Limit: usecase.DefaultPageSize + 1, Window: cmp.Or(c.window, window)}
 			inSearch(t, db, q, func(tx *sqlx.Tx, s *search) {
 				for _, columns := range []string{selectColumns + ", ", ""} { // of a page, of a bulk action
 					query, args := s.listSQL(columns)

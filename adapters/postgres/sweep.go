@@ -21,8 +21,8 @@ func lockOf(from string) string {
 // sweep locks the tasks t that it finds, lets decide change each task, stores those
 // that it changed with one statement and commits. As it passes over locked rows,
 // it waits for nobody and deadlocks with nobody.
-func (p *pool) sweep(ctx context.Context, decide application.Decide, from string, args ...any) (application.Swept, error) {
-	var swept application.Swept
+func (p *pool) sweep(ctx context.Context, decide application.Decide, from string, args ...any) (application.SweepResult, error) {
+	var swept application.SweepResult
 	err := p.write(ctx, func(ctx context.Context, c *sqlx.Conn) error {
 		return transact(ctx, c, func(tx *sqlx.Tx) error {
 			var rows []row
@@ -34,7 +34,7 @@ func (p *pool) sweep(ctx context.Context, decide application.Decide, from string
 		})
 	})
 	if err != nil {
-		return application.Swept{}, err
+		return application.SweepResult{}, err
 	}
 	for _, t := range swept.Changed {
 		t.MarkStored()
@@ -44,20 +44,20 @@ func (p *pool) sweep(ctx context.Context, decide application.Decide, from string
 
 // sweepIfAny sweeps after it has asked whether there is anything to find: one
 // statement, and no transaction, for a sweep that nearly always finds nothing.
-func (p *pool) sweepIfAny(ctx context.Context, decide application.Decide, from string, args ...any) (application.Swept, error) {
+func (p *pool) sweepIfAny(ctx context.Context, decide application.Decide, from string, args ...any) (application.SweepResult, error) {
 	var found bool
 	if err := p.read(ctx, func(ctx context.Context, x sqlx.QueryerContext) error {
 		return sqlx.GetContext(ctx, x, &found, anyOf(from), args...)
 	}); err != nil || !found {
-		return application.Swept{}, err
+		return application.SweepResult{}, err
 	}
 	return p.sweep(ctx, decide, from, args...)
 }
 
 // decideAll is the part of a sweep that asks the domain. A row that cannot be
 // read or is refused is passed over.
-func decideAll(rows []row, decide application.Decide) application.Swept {
-	swept := application.Swept{Found: len(rows), Passed: map[domain.TaskID]error{}}
+func decideAll(rows []row, decide application.Decide) application.SweepResult {
+	swept := application.SweepResult{Found: len(rows), Passed: map[domain.TaskID]error{}}
 	for _, r := range rows {
 		t, err := r.task()
 		if err != nil {

@@ -35,7 +35,7 @@ func TestSweeps_DoNotWaitForALockedRow(t *testing.T) {
 			return err
 		}},
 		"abandoned": {hold + "'nobody'", func(db *DB, beat application.Beat) error {
-			judge := application.Judge{Worker: beat.Worker.ID, Interval: interval, Lease: time.Hour}
+			judge := application.Observer{Worker: beat.Worker.ID, Interval: interval, Lease: time.Hour}
 			_, err := NewDispatchRepository(db).Abandoned(t.Context(), judge, rescued)
 			return err
 		}},

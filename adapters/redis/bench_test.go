@@ -67,11 +67,11 @@ func BenchmarkQueue_PutBack100AndPull100(b *testing.B) {
 
 func BenchmarkQueue_OldestOf10Lists(b *testing.B) {
 	q := benchQueue(b)
-	lists := make([]application.List, domain.MaxPriority+1)
+	lists := make([]application.Lane, domain.MaxPriority+1)
 	for i := range lists {
 		e := entry()
 		e.Priority = i
-		lists[i] = e.List
+		lists[i] = e.Lane
 		if err := q.Push(b.Context(), e); err != nil {
 			b.Fatal(err)
 		}

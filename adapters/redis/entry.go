@@ -17,24 +17,24 @@ const listStart = "queue:"
 const maxMicros = 253402300799999999
 
 // encodeList names a list: queue:, the queue's name, a colon, and the priority.
-func encodeList(l application.List) string {
+func encodeList(l application.Lane) string {
 	return listStart + string(l.Queue) + ":" + strconv.Itoa(l.Priority)
 }
 
 // parseList reads what encodeList has written, and nothing else.
-func parseList(text string) (application.List, error) {
+func parseList(text string) (application.Lane, error) {
 	name, digit, _ := strings.Cut(strings.TrimPrefix(text, listStart), ":") // no colon is part of a name
 	queue, err := domain.ParseQueueName(name)
 	if err != nil {
-		return application.List{}, err
+		return application.Lane{}, err
 	}
 	priority, err := strconv.Atoi(digit)
 	if err != nil || priority < 0 || priority > domain.MaxPriority {
-		return application.List{}, fmt.Errorf("%.40q is not a priority", digit)
+		return application.Lane{}, fmt.Errorf("%.40q is not a priority", digit)
 	}
-	l := application.List{Queue: queue, Priority: priority}
+	l := application.Lane{Queue: queue, Priority: priority}
 	if encodeList(l) != text { // signs, leading zeros, another start
-		return application.List{}, fmt.Errorf("%.120q is not how a list is named", text)
+		return application.Lane{}, fmt.Errorf("%.120q is not how a list is named", text)
 	}
 	return l, nil
 }
@@ -47,7 +47,7 @@ func encodeEntry(e application.Entry) string {
 
 // parseEntry reads what encodeEntry has written, and nothing else, for an entry of
 // the list.
-func parseEntry(l application.List, text string) (application.Entry, error) {
+func parseEntry(l application.Lane, text string) (application.Entry, error) {
 	id, micros, _ := strings.Cut(text, ":")
 	task, err := domain.ParseTaskID(id)
 	if err != nil {
@@ -57,7 +57,7 @@ func parseEntry(l application.List, text string) (application.Entry, error) {
 	if err != nil || at < 0 || at > maxMicros {
 		return application.Entry{}, fmt.Errorf("%.40q is not a time in microseconds", micros)
 	}
-	e := application.Entry{List: l, ID: task, QueuedAt: time.UnixMicro(at).UTC()}
+	e := application.Entry{Lane: l, ID: task, QueuedAt: time.UnixMicro(at).UTC()}
 	if encodeEntry(e) != text { // capitals, signs, leading zeros
 		return application.Entry{}, fmt.Errorf("%.80q is not how an entry is written", text)
 	}

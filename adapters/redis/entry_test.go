@@ -36,8 +36,8 @@ func FuzzEntry(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if got := encodeEntry(e); got != text || e.List != list {
-			t.Errorf("%q is written back as %q, of %v", text, got, e.List)
+		if got := encodeEntry(e); got != text || e.Lane != list {
+			t.Errorf("%q is written back as %q, of %v", text, got, e.Lane)
 		}
 		if y := e.QueuedAt.Year(); y < 1970 || y > 9999 || e.QueuedAt.Location() != time.UTC {
 			t.Errorf("%q is read as %v", text, e.QueuedAt)
@@ -47,7 +47,7 @@ func FuzzEntry(f *testing.F) {
 
 func TestParseList_RefusesWhatEncodeListDoesNotWrite(t *testing.T) {
 	longest := domain.QueueName(strings.Repeat("q", 64))
-	for _, want := range []application.List{{Queue: "default", Priority: 0}, {Queue: "0", Priority: 9}, {Queue: "a.b_c-d", Priority: 5}, {Queue: longest}} {
+	for _, want := range []application.Lane{{Queue: "default", Priority: 0}, {Queue: "0", Priority: 9}, {Queue: "a.b_c-d", Priority: 5}, {Queue: longest}} {
 		if got, err := parseList(encodeList(want)); err != nil || got != want {
 			t.Errorf("%v is read as %v, error %v", want, got, err)
 		}

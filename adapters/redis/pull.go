@@ -44,7 +44,7 @@ func (q *Queue) Pull(ctx context.Context, p application.PullRequest) ([]applicat
 
 // answer is what became of a command that pops: nothing, or entries of one list.
 type answer struct {
-	list  application.List
+	list  application.Lane
 	texts []string
 	err   error
 }
@@ -80,7 +80,7 @@ func (q *Queue) popCommand(p application.PullRequest, wait time.Duration) (strin
 	args = append(args, lists)
 	for _, name := range p.Queues {
 		for priority := domain.MaxPriority; priority >= 0; priority-- {
-			args = append(args, q.key(application.List{Queue: name, Priority: priority}))
+			args = append(args, q.key(application.Lane{Queue: name, Priority: priority}))
 		}
 	}
 	return command, append(args, "LEFT", "COUNT", p.Max)
@@ -130,7 +130,7 @@ func (q *Queue) parsePopped(reply any, err error) answer {
 }
 
 // read reads entries, and drops those that cannot be read.
-func (q *Queue) read(ctx context.Context, l application.List, texts []string) []application.Entry {
+func (q *Queue) read(ctx context.Context, l application.Lane, texts []string) []application.Entry {
 	entries := make([]application.Entry, 0, len(texts))
 	var bad []string
 	for _, text := range texts {

@@ -71,7 +71,7 @@ func TestPush_AKeyThatIsNoListFailsNobodyElse(t *testing.T) {
 	q, _ := openQueue(t, Config{URL: proxy.url()})
 	bad, good := entry(), entry()
 	bad.Queue = "bad"
-	if _, err := q.pool.do(t.Context(), "SET", q.key(bad.List), "not a list"); err != nil {
+	if _, err := q.pool.do(t.Context(), "SET", q.key(bad.Lane), "not a list"); err != nil {
 		t.Fatal(err)
 	}
 	proxy.stall(true)

@@ -68,7 +68,7 @@ func NewQueue(pool *Pool, log *slog.Logger) *Queue {
 }
 
 // key is the full name of a list.
-func (q *Queue) key(l application.List) string { return q.pool.key(encodeList(l)) }
+func (q *Queue) key(l application.Lane) string { return q.pool.key(encodeList(l)) }
 
 // Push appends the entries, in one command with those of other callers; a thousand
 // at a time, so that after an error some may be there.
@@ -108,13 +108,13 @@ func (q *Queue) PutBack(ctx context.Context, entries ...application.Entry) error
 
 // push pushes to one end of the lists, in one command.
 func (q *Queue) push(ctx context.Context, command string, entries []application.Entry) error {
-	var lists []application.List
-	texts := map[application.List][]any{}
+	var lists []application.Lane
+	texts := map[application.Lane][]any{}
 	for _, e := range entries {
-		if texts[e.List] == nil {
-			lists = append(lists, e.List)
+		if texts[e.Lane] == nil {
+			lists = append(lists, e.Lane)
 		}
-		texts[e.List] = append(texts[e.List], encodeEntry(e))
+		texts[e.Lane] = append(texts[e.Lane], encodeEntry(e))
 	}
 	if len(lists) == 1 {
 		_, err := q.pool.do(ctx, command, append([]any{q.key(lists[0])}, texts[lists[0]]...)...)
@@ -134,8 +134,8 @@ func (q *Queue) push(ctx context.Context, command string, entries []application.
 
 // Oldest returns when the entries at the heads were marked; it looks at a thousand
 // lists at a time. A head that cannot be read is removed: nobody may be pulling.
-func (q *Queue) Oldest(ctx context.Context, lists ...application.List) (map[application.List]time.Time, error) {
-	oldest := make(map[application.List]time.Time, len(lists))
+func (q *Queue) Oldest(ctx context.Context, lists ...application.Lane) (map[application.Lane]time.Time, error) {
+	oldest := make(map[application.Lane]time.Time, len(lists))
 	for chunk := range slices.Chunk(lists, atOnce) {
 		for len(chunk) > 0 {
 			again, err := q.heads(ctx, chunk, oldest)
@@ -150,7 +150,7 @@ func (q *Queue) Oldest(ctx context.Context, lists ...application.List) (map[appl
 
 // heads notes the times of the heads, and returns the lists to look at again
 // because their heads could not be read.
-func (q *Queue) heads(ctx context.Context, lists []application.List, oldest map[application.List]time.Time) (again []application.List, err error) {
+func (q *Queue) heads(ctx context.Context, lists []application.Lane, oldest map[application.Lane]time.Time) (again []application.Lane, err error) {
 	args := []any{headScript, len(lists)}
 	for _, l := range lists {
 		args = append(args, q.key(l))
@@ -183,7 +183,7 @@ func (q *Queue) heads(ctx context.Context, lists []application.List, oldest map[
 }
 
 // remove removes an entry that cannot be read, unless a pull has dropped it.
-func (q *Queue) remove(ctx context.Context, l application.List, text string) error {
+func (q *Queue) remove(ctx context.Context, l application.Lane, text string) error {
 	removed, err := redigo.Int(q.pool.do(ctx, "LREM", q.key(l), 1, text))
 	if err != nil {
 		return fmt.Errorf("remove an entry that cannot be read: %w", err)
@@ -195,7 +195,7 @@ func (q *Queue) remove(ctx context.Context, l application.List, text string) err
 }
 
 // Length counts the entries of the list.
-func (q *Queue) Length(ctx context.Context, l application.List) (int, error) {
+func (q *Queue) Length(ctx context.Context, l application.Lane) (int, error) {
 	n, err := redigo.Int(q.pool.do(ctx, "LLEN", q.key(l)))
 	if err != nil {
 		return 0, fmt.Errorf("count the entries: %w", err)
@@ -204,7 +204,7 @@ func (q *Queue) Length(ctx context.Context, l application.List) (int, error) {
 }
 
 // report logs entries that were dropped: one line for all of a call.
-func (q *Queue) report(ctx context.Context, l application.List, n int, example string) {
+func (q *Queue) report(ctx context.Context, l application.Lane, n int, example string) {
 	total := q.dropped.Add(int64(n))
 	q.log.ErrorContext(ctx, "dropped entries of the queue that cannot be read",
 		"key", q.key(l), "dropped", n, "dropped_since_start", total, "example", example[:min(len(example), 100)])

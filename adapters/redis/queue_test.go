@@ -33,7 +33,7 @@ func TestQueue_DropsWhatItCannotRead(t *testing.T) {
 	q, log := openQueue(t, Config{URL: services.Redis(t)})
 	e, other := entry(), entry()
 	other.Priority = 9
-	for _, l := range []application.List{e.List, other.List} {
+	for _, l := range []application.Lane{e.Lane, other.Lane} {
 		if _, err := q.pool.do(t.Context(), "RPUSH", q.key(l), "nonsense", "", "\xff"); err != nil {
 			t.Fatal(err)
 		}
@@ -41,8 +41,8 @@ func TestQueue_DropsWhatItCannotRead(t *testing.T) {
 	if err := q.Push(t.Context(), e, other); err != nil {
 		t.Fatal(err)
 	}
-	want := map[application.List]time.Time{e.List: e.QueuedAt, other.List: other.QueuedAt}
-	if got, err := q.Oldest(t.Context(), other.List, e.List); err != nil || !maps.Equal(got, want) {
+	want := map[application.Lane]time.Time{e.Lane: e.QueuedAt, other.Lane: other.QueuedAt}
+	if got, err := q.Oldest(t.Context(), other.Lane, e.Lane); err != nil || !maps.Equal(got, want) {
 		t.Errorf("the oldest are %v, error %v, want %v", got, err, want)
 	}
 	if _, err := q.pool.do(t.Context(), "LPUSH", q.key(list), "more"); err != nil {
@@ -57,7 +57,7 @@ func TestQueue_DropsWhatItCannotRead(t *testing.T) {
 		t.Errorf("%d are counted as dropped, want 7", n)
 	}
 	if text := log.String(); strings.Count(text, "\n") != 7 || !strings.Contains(text, "nonsense") || !strings.Contains(text, "dropped_since_start=7") ||
-		!strings.Contains(text, "key="+q.key(other.List)) {
+		!strings.Contains(text, "key="+q.key(other.Lane)) {
 		t.Errorf("the log says %q", text)
 	}
 }
@@ -71,12 +71,12 @@ func TestQueue_OneCommandServesManyLists(t *testing.T) {
 	}
 	defer conn.Close()
 	var entries []application.Entry
-	var lists []application.List
+	var lists []application.Lane
 	for _, name := range []domain.QueueName{"a", "b", "c"} {
 		for priority := range domain.MaxPriority + 1 {
 			e := entry()
-			e.List = application.List{Queue: name, Priority: priority}
-			lists, entries = append(lists, e.List), append(entries, e)
+			e.Lane = application.Lane{Queue: name, Priority: priority}
+			lists, entries = append(lists, e.Lane), append(entries, e)
 		}
 	}
 	if err := q.Push(t.Context(), entries...); err != nil { // connects
@@ -312,7 +312,7 @@ func TestQueue_AServerThatRefusesWritesIsUnavailableForNow(t *testing.T) {
 			t.Errorf("push to what is no list: %v", err)
 		}
 	}
-	if _, err := q.Oldest(t.Context(), other.List, list); err == nil || errors.Is(err, domain.ErrUnavailable) {
+	if _, err := q.Oldest(t.Context(), other.Lane, list); err == nil || errors.Is(err, domain.ErrUnavailable) {
 		t.Errorf("the oldest of what is no list: %v", err)
 	}
 }
@@ -330,7 +330,7 @@ func openQueue(t testing.TB, cfg Config) (*Queue, *bytes.Buffer) {
 }
 
 // list is where entry belongs.
-var list = application.List{Queue: domain.DefaultQueue}
+var list = application.Lane{Queue: domain.DefaultQueue}
 
 func request(n int) application.PullRequest {
 	return application.PullRequest{Queues: []domain.QueueName{domain.DefaultQueue}, Max: n, Wait: time.Minute}
@@ -338,7 +338,7 @@ func request(n int) application.PullRequest {
 
 func entry() application.Entry {
 	now := time.Now().UTC().Truncate(time.Microsecond)
-	return application.Entry{List: list, ID: domain.NewTaskID(now), QueuedAt: now}
+	return application.Entry{Lane: list, ID: domain.NewTaskID(now), QueuedAt: now}
 }
 
 func wantUnavailable(t *testing.T, what string, err error) {

@@ -162,12 +162,12 @@ func (l *losses) report(ctx context.Context, log *slog.Logger, lost int, err err
 	switch {
 	case err != nil:
 		if !l.failing {
-			log.WarnContext(ctx, "publishing signals fails; trying on", "error", err)
+			log.WarnContext(ctx, "publishing signals failing, retrying", "error", err)
 		}
 		l.failing = true
 		return
 	case l.failing:
-		log.InfoContext(ctx, "publishing signals works again", "lost", l.lost)
+		log.InfoContext(ctx, "publishing signals working again", "lost", l.lost)
 	case l.lost > 0 && time.Since(l.reported) > lossReport:
 		log.WarnContext(ctx, "signals were lost: there were too many at a time", "lost", l.lost)
 	default:

@@ -166,7 +166,7 @@ func TestSignals_SurviveARestartOfTheirServer(t *testing.T) {
 	l.next(t)
 	closeSignals()
 	if text := log.String(); strings.Count(text, "level=WARN") != 1 || strings.Count(text, "level=INFO") != 1 || strings.Count(text, "\n") != 2 ||
-		!strings.Contains(text, "publishing signals fails") || !strings.Contains(text, "publishing signals works again") {
+		!strings.Contains(text, "publishing signals failing") || !strings.Contains(text, "publishing signals working again") {
 		t.Errorf("the log says %s", text)
 	}
 }

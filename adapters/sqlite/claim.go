@@ -12,8 +12,8 @@ import (
 
 // Claim makes tasks the worker's, no more of a queue that is limited than it has
 // room for. Only one claim at a time writes, so the room is what it counts.
-func (r *TaskRepository) Claim(ctx context.Context, c application.ClaimRequest) (application.Claimed, error) {
-	var claimed application.Claimed
+func (r *TaskRepository) Claim(ctx context.Context, c application.ClaimRequest) (application.ClaimResult, error) {
+	var claimed application.ClaimResult
 	err := r.db.write(ctx, func(tx *tx) error {
 		lease, err := tx.lease(c.Worker)
 		if err != nil {
@@ -26,7 +26,7 @@ func (r *TaskRepository) Claim(ctx context.Context, c application.ClaimRequest) 
 		return err
 	})
 	if err != nil {
-		return application.Claimed{}, err
+		return application.ClaimResult{}, err
 	}
 	markStored(claimed.Tasks)
 	return claimed, nil
@@ -34,12 +34,12 @@ func (r *TaskRepository) Claim(ctx context.Context, c application.ClaimRequest) 
 
 // claim takes the tasks one by one. A row that cannot be read is left out, for a
 // sweep to name it: it must not keep the rest from being claimed.
-func (tx *tx) claim(c application.ClaimRequest) (application.Claimed, error) {
+func (tx *tx) claim(c application.ClaimRequest) (application.ClaimResult, error) {
 	waiting, err := tx.waiting(c.IDs)
 	if err != nil {
-		return application.Claimed{}, err
+		return application.ClaimResult{}, err
 	}
-	var claimed application.Claimed
+	var claimed application.ClaimResult
 	gates := map[domain.QueueName]*gate{}
 	for _, id := range c.IDs {
 		row, ok := waiting[id]
@@ -50,7 +50,7 @@ func (tx *tx) claim(c application.ClaimRequest) (application.Claimed, error) {
 		g, ok := gates[row.Queue]
 		if !ok {
 			if g, err = tx.gate(row.Queue, c.Now); err != nil {
-				return application.Claimed{}, err
+				return application.ClaimResult{}, err
 			}
 			gates[row.Queue] = g
 		}
@@ -59,7 +59,7 @@ func (tx *tx) claim(c application.ClaimRequest) (application.Claimed, error) {
 			continue
 		}
 		if err := tx.update(t); err != nil {
-			return application.Claimed{}, err
+			return application.ClaimResult{}, err
 		}
 		g.taken++
 		claimed.Tasks = append(claimed.Tasks, t)
@@ -68,7 +68,7 @@ func (tx *tx) claim(c application.ClaimRequest) (application.Claimed, error) {
 		if g.queue.Limited() {
 			limited, err := tx.shut(g, c.Now)
 			if err != nil {
-				return application.Claimed{}, err
+				return application.ClaimResult{}, err
 			}
 			claimed.Limited = append(claimed.Limited, limited)
 		}

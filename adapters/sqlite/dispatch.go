@@ -21,7 +21,7 @@ type DispatchRepository struct{ db *DB }
 func NewDispatchRepository(db *DB) *DispatchRepository { return &DispatchRepository{db: db} }
 
 // Due sweeps the tasks that are to run at or before now.
-func (r *DispatchRepository) Due(ctx context.Context, now time.Time, b application.SweepBatch) (application.Swept, error) {
+func (r *DispatchRepository) Due(ctx context.Context, now time.Time, b application.SweepBatch) (application.SweepResult, error) {
 	return r.sweep(ctx, b, selectDue, fixed(instant{now}))
 }
 
@@ -35,20 +35,20 @@ func (r *DispatchRepository) NextDue(ctx context.Context) (time.Time, bool, erro
 }
 
 // Stranded sweeps the tasks of the list that were marked as queued before the given time.
-func (r *DispatchRepository) Stranded(ctx context.Context, l application.List, before time.Time, b application.SweepBatch) (application.Swept, error) {
+func (r *DispatchRepository) Stranded(ctx context.Context, l application.Lane, before time.Time, b application.SweepBatch) (application.SweepResult, error) {
 	return r.sweep(ctx, b, selectStranded, fixed(l.Queue, l.Priority, instant{before}))
 }
 
 // QueuedBefore returns the lists for which Stranded would find any.
-func (r *DispatchRepository) QueuedBefore(ctx context.Context, before time.Time) ([]application.List, error) {
-	var lists []application.List
+func (r *DispatchRepository) QueuedBefore(ctx context.Context, before time.Time) ([]application.Lane, error) {
+	var lists []application.Lane
 	err := r.db.read(ctx, &lists, selectLists, instant{before})
 	return lists, err
 }
 
 // Abandoned sweeps the tasks of workers that are unknown or whose leases have
 // lapsed, in the name of a judge that has beaten without a gap.
-func (r *DispatchRepository) Abandoned(ctx context.Context, j application.Judge, b application.SweepBatch) (application.Swept, error) {
+func (r *DispatchRepository) Abandoned(ctx context.Context, j application.Observer, b application.SweepBatch) (application.SweepResult, error) {
 	return r.sweep(ctx, b, selectAbandoned, func(tx *tx) ([]any, bool, error) {
 		judge, err := tx.lease(j.Worker)
 		if err != nil {
@@ -80,8 +80,8 @@ func fixed(args ...any) bound {
 }
 
 // sweep does one step: query takes the bound and a limit.
-func (r *DispatchRepository) sweep(ctx context.Context, b application.SweepBatch, query string, within bound) (application.Swept, error) {
-	var swept application.Swept
+func (r *DispatchRepository) sweep(ctx context.Context, b application.SweepBatch, query string, within bound) (application.SweepResult, error) {
+	var swept application.SweepResult
 	err := r.db.write(ctx, func(tx *tx) error {
 		args, may, err := within(tx)
 		if err != nil || !may {
@@ -96,7 +96,7 @@ func (r *DispatchRepository) sweep(ctx context.Context, b application.SweepBatch
 		for _, id := range b.Except {
 			except[id] = true
 		}
-		swept = application.Swept{Passed: map[domain.TaskID]error{}}
+		swept = application.SweepResult{Passed: map[domain.TaskID]error{}}
 		for _, row := range rows {
 			if id := domain.TaskID(row.ID); swept.Found < b.Limit && !except[id] {
 				swept.Found++
@@ -108,14 +108,14 @@ func (r *DispatchRepository) sweep(ctx context.Context, b application.SweepBatch
 		return nil
 	})
 	if err != nil {
-		return application.Swept{}, err
+		return application.SweepResult{}, err
 	}
 	markStored(swept.Changed)
 	return swept, nil
 }
 
 // step handles one task of a sweep.
-func (tx *tx) step(row *taskRow, decide application.Decide, swept *application.Swept) error {
+func (tx *tx) step(row *taskRow, decide application.Decide, swept *application.SweepResult) error {
 	t, err := row.task()
 	if err != nil {
 		swept.Passed[domain.TaskID(row.ID)] = err

@@ -18,16 +18,16 @@ type TaskSearch struct{ db *DB }
 func NewTaskSearch(db *DB) *TaskSearch { return &TaskSearch{db: db} }
 
 // List returns tasks that match, newest first.
-func (s *TaskSearch) List(ctx context.Context, q application.TaskQuery) (application.TaskList, error) {
+func (s *TaskSearch) List(ctx context.Context, q application.TaskQuery) (application.SearchResult, error) {
 	rows, end, err := find(ctx, s.db.reader, q)
 	if err != nil {
-		return application.TaskList{}, s.db.translate(err)
+		return application.SearchResult{}, s.db.translate(err)
 	}
-	found := application.TaskList{Tasks: make([]*domain.Task, 0, len(rows)), End: end}
+	found := application.SearchResult{Tasks: make([]*domain.Task, 0, len(rows)), End: end}
 	for _, row := range rows {
 		t, err := row.task()
 		if err != nil {
-			return application.TaskList{}, err
+			return application.SearchResult{}, err
 		}
 		found.Tasks = append(found.Tasks, t)
 	}

@@ -28,7 +28,7 @@ func open(t testing.TB, path string) (*sqlite.DB, func()) {
 }
 
 // defaultList is where tasks wait that say nothing else.
-var defaultList = application.List{Queue: domain.DefaultQueue}
+var defaultList = application.Lane{Queue: domain.DefaultQueue}
 
 func fresh(t testing.TB) string { return filepath.Join(t.TempDir(), "millrace.db") }
 

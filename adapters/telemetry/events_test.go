@@ -36,8 +36,8 @@ func TestEvents_TellOfAnAttemptAtTheLevelThatItDeserves(t *testing.T) {
 			for _, least := range []slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError} {
 				var out bytes.Buffer
 				events := telemetry.NewEvents(slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: least})))
-				events.AttemptStarted(task)
-				events.AttemptEnded(task, time.Second, c.err)
+				events.AttemptStarted(t.Context(), task)
+				events.AttemptEnded(t.Context(), task, time.Second, c.err)
 
 				if got, want := strings.Contains(out.String(), "attempt started"), least == slog.LevelDebug; got != want {
 					t.Errorf("at level %s the start is told: %t, want %t", least, got, want)

@@ -18,21 +18,21 @@ type Queue struct {
 
 // NewQueue decorates next.
 func NewQueue(next application.Queue, log *slog.Logger) *Queue {
-	return &Queue{Queue: next, pushes: newChanges(log)}
+	return &Queue{Queue: next, pushes: newChanges(log, "push failing, retrying", "push working again")}
 }
 
 // Push pushes to the decorated queue.
 func (q *Queue) Push(ctx context.Context, entries ...application.Entry) error {
-	return q.report(q.Queue.Push(ctx, entries...))
+	return q.report(ctx, q.Queue.Push(ctx, entries...))
 }
 
 // PutBack puts back to the decorated queue: to a server that is away the one fails
 // as the other does.
 func (q *Queue) PutBack(ctx context.Context, entries ...application.Entry) error {
-	return q.report(q.Queue.PutBack(ctx, entries...))
+	return q.report(ctx, q.Queue.PutBack(ctx, entries...))
 }
 
-func (q *Queue) report(err error) error {
-	q.pushes.report("push to the queue", err)
+func (q *Queue) report(ctx context.Context, err error) error {
+	q.pushes.report(ctx, "push", err)
 	return err
 }

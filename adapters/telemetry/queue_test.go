@@ -50,11 +50,11 @@ func TestQueue_TellsOnceThatItIsAwayHoweverItIsPushed(t *testing.T) {
 	}
 	push(nil)
 	putBack(away)
-	lines("level=WARN msg=\"push to the queue fails")
+	lines("level=WARN msg=\"push failing")
 	push(away)
 	putBack(away)
 	putBack(nil)
-	lines("level=INFO msg=\"push to the queue works again")
+	lines("level=INFO msg=\"push working again")
 	push(nil)
 	push(away)
 	putBack(away)

@@ -21,40 +21,40 @@ type TaskRepository struct {
 
 // NewTaskRepository decorates next.
 func NewTaskRepository(next application.TaskRepository, log *slog.Logger) *TaskRepository {
-	return &TaskRepository{TaskRepository: next, calls: newChanges(log)}
+	return &TaskRepository{TaskRepository: next, calls: newChanges(log, "store failing, answering 503", "store working again")}
 }
 
 // Add adds to the decorated repository.
 func (r *TaskRepository) Add(ctx context.Context, tasks ...*domain.Task) error {
-	return r.report(r.TaskRepository.Add(ctx, tasks...))
+	return r.report(ctx, r.TaskRepository.Add(ctx, tasks...))
 }
 
 // AddOnce adds to the decorated repository.
 func (r *TaskRepository) AddOnce(ctx context.Context, k application.IdempotencyKey, tasks ...*domain.Task) ([]*domain.Task, error) {
 	first, err := r.TaskRepository.AddOnce(ctx, k, tasks...)
-	return first, r.report(err)
+	return first, r.report(ctx, err)
 }
 
 // Get reads from the decorated repository.
 func (r *TaskRepository) Get(ctx context.Context, id domain.TaskID) (*domain.Task, error) {
 	t, err := r.TaskRepository.Get(ctx, id)
-	return t, r.report(err)
+	return t, r.report(ctx, err)
 }
 
 // Save saves to the decorated repository.
 func (r *TaskRepository) Save(ctx context.Context, t *domain.Task) error {
-	return r.report(r.TaskRepository.Save(ctx, t))
+	return r.report(ctx, r.TaskRepository.Save(ctx, t))
 }
 
 // report returns err. Only what the store itself decided shows that it is there:
 // a client that hangs up says nothing of the store.
-func (r *TaskRepository) report(err error) error {
+func (r *TaskRepository) report(ctx context.Context, err error) error {
 	_, decided := errors.AsType[*domain.Error](err)
 	switch {
 	case errors.Is(err, domain.ErrUnavailable):
-		r.calls.report("the store of tasks", err)
+		r.calls.report(ctx, "store", err)
 	case err == nil || decided:
-		r.calls.report("the store of tasks", nil)
+		r.calls.report(ctx, "store", nil)
 	}
 	return err
 }

@@ -44,7 +44,7 @@ func TestTaskRepository_TellsOnceThatTheStoreIsAwayAndOnceThatItIsBack(t *testin
 				t.Errorf("the first tasks of the key are %v, error %v", first, err)
 			}
 			lines := strings.Split(strings.TrimSpace(log.String()), "\n")
-			if len(lines) != 2 || !strings.Contains(lines[0], "the store of tasks fails") || !strings.Contains(lines[1], "the store of tasks works again") {
+			if len(lines) != 2 || !strings.Contains(lines[0], "store failing, answering 503") || !strings.Contains(lines[1], "store working again") {
 				t.Errorf("the log: %q", lines)
 			}
 		})

@@ -112,6 +112,11 @@ func adapter(path string) string {
 	return ""
 }
 
+// forTests reports whether a package is test code, or exists for tests.
+func forTests(path string) bool {
+	return within(path, module+"/test") || within(path, module+"/application/mocks") || within(path, module+"/application/internal/apptest")
+}
+
 func TestImports_PointInwards(t *testing.T) {
 	for _, p := range packages(t) {
 		from, known := layer(p.path)
@@ -125,8 +130,8 @@ func TestImports_PointInwards(t *testing.T) {
 			case !ours:
 			case to > from:
 				t.Errorf("%s imports %s, which is further out", p.path, path)
-			case within(path, module+"/application/mocks") && !within(p.path, module+"/test"):
-				t.Errorf("%s imports %s: mocks are for tests", p.path, path)
+			case forTests(path) && !forTests(p.path):
+				t.Errorf("%s imports %s, which is for tests", p.path, path)
 			}
 		}
 	}
@@ -143,6 +148,31 @@ func TestAdapters_NeverImportOneAnother(t *testing.T) {
 	}
 }
 
+// rooms are the packages of application that use the ports. What two of them need
+// stands in application, or in a package that all of them may import.
+var rooms = []string{module + "/application/usecase", module + "/application/worker", module + "/application/dispatch"}
+
+func TestApplication_ItsRoomsDoNotImportOneAnother(t *testing.T) {
+	room := func(path string) int {
+		return slices.IndexFunc(rooms, func(r string) bool { return within(path, r) })
+	}
+	found := map[int]bool{}
+	for _, p := range packages(t) {
+		own := room(p.path)
+		found[own] = true
+		for _, path := range p.imports {
+			if other := room(path); own >= 0 && other >= 0 && other != own {
+				t.Errorf("%s imports its neighbour %s", p.path, path)
+			}
+		}
+	}
+	for i, r := range rooms {
+		if !found[i] {
+			t.Errorf("there is no package %s", r)
+		}
+	}
+}
+
 func TestDomain_NeedsTheStandardLibraryAndUUIDsOnly(t *testing.T) {
 	got := list(t, "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}", module+"/domain")
 	if want := []string{"github.com/google/uuid", module + "/domain"}; !slices.Equal(got, want) {
@@ -151,7 +181,7 @@ func TestDomain_NeedsTheStandardLibraryAndUUIDsOnly(t *testing.T) {
 }
 
 func TestApplication_KnowsNoTechnology(t *testing.T) {
-	for _, path := range list(t, "-deps", module+"/application") {
+	for _, path := range list(t, append([]string{"-deps", module + "/application"}, rooms...)...) {
 		for _, outsider := range outsiders {
 			// A UUID knows how to be a value of database/sql/driver: an interface, no database.
 			if within(path, outsider) && path != "database/sql/driver" {
@@ -163,7 +193,7 @@ func TestApplication_KnowsNoTechnology(t *testing.T) {
 
 func TestApplication_LogsNothing(t *testing.T) {
 	for _, p := range packages(t) {
-		if !within(p.path, module+"/application") || within(p.path, module+"/application/mocks") {
+		if !within(p.path, module+"/application") || forTests(p.path) {
 			continue
 		}
 		for _, path := range p.imports {

@@ -143,7 +143,7 @@ func (s *store) seed(b *bench, n int) []uuid.UUID {
 	for chunk := range slices.Chunk(ids, 10_000) {
 		entries := make([]application.Entry, len(chunk))
 		for i, id := range chunk {
-			entries[i] = application.Entry{List: application.List{Queue: domain.DefaultQueue}, ID: domain.TaskID(id), QueuedAt: now}
+			entries[i] = application.Entry{Lane: application.Lane{Queue: domain.DefaultQueue}, ID: domain.TaskID(id), QueuedAt: now}
 		}
 		b.must(queue.Push(b.ctx, entries...), "queue the tasks")
 	}

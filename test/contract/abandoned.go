@@ -22,16 +22,16 @@ const (
 // judging is a worker in whose name a check judges leases.
 type judging struct {
 	s      Store
-	judge  application.Judge
+	judge  application.Observer
 	number int64
 	holds  []application.HeldAttempt
 }
 
 func newJudge(s Store, lease time.Duration) *judging {
-	return &judging{s: s, judge: application.Judge{Worker: domain.NewWorkerID(), Interval: judgeInterval, Lease: lease}}
+	return &judging{s: s, judge: application.Observer{Worker: domain.NewWorkerID(), Interval: judgeInterval, Lease: lease}}
 }
 
-func (j *judging) step(ctx context.Context, b application.SweepBatch) (application.Swept, error) {
+func (j *judging) step(ctx context.Context, b application.SweepBatch) (application.SweepResult, error) {
 	return j.s.Dispatch.Abandoned(ctx, j.judge, b)
 }
 
@@ -45,7 +45,7 @@ func (j *judging) beat(t *testing.T) {
 }
 
 // untilFound beats and judges until something is found.
-func (j *judging) untilFound(t *testing.T, b application.SweepBatch, others ...func()) application.Swept {
+func (j *judging) untilFound(t *testing.T, b application.SweepBatch, others ...func()) application.SweepResult {
 	t.Helper()
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(judgeInterval / 6) {
 		for _, other := range others {
@@ -57,7 +57,7 @@ func (j *judging) untilFound(t *testing.T, b application.SweepBatch, others ...f
 		}
 	}
 	t.Fatalf("nothing was found abandoned within %v", patience)
-	return application.Swept{}
+	return application.SweepResult{}
 }
 
 // rescue is what a sweep for abandoned tasks does, as of one moment.

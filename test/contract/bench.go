@@ -56,7 +56,7 @@ var benchmarks = map[string]func(ctx context.Context, x *filled) error{
 		return err
 	},
 	"Abandoned": func(ctx context.Context, x *filled) error {
-		judge := application.Judge{Worker: x.worker, Interval: longInterval, Lease: 10 * longInterval}
+		judge := application.Observer{Worker: x.worker, Interval: longInterval, Lease: 10 * longInterval}
 		_, err := x.Dispatch.Abandoned(ctx, judge, application.SweepBatch{Limit: 100, Decide: released(now())})
 		return err
 	},

@@ -15,7 +15,7 @@ var dispatchChecks = map[string]check{
 }
 
 // onList makes it a task of that list.
-func onList(l application.List) func(*domain.TaskState) {
+func onList(l application.Lane) func(*domain.TaskState) {
 	return func(s *domain.TaskState) { s.Queue, s.Priority = l.Queue, l.Priority }
 }
 
@@ -53,27 +53,27 @@ func nextDue(t *testing.T, s Store) {
 }
 
 // lists are near to one another in every order.
-var lists = []application.List{
+var lists = []application.Lane{
 	{Queue: "0"}, {Queue: "a", Priority: 9}, {Queue: "q"}, {Queue: "q", Priority: 1}, {Queue: "q", Priority: 9},
 	{Queue: "q-"}, {Queue: "q.0", Priority: 5}, {Queue: "q0"}, {Queue: "q_", Priority: 9}, {Queue: "z"}, {Queue: "z", Priority: 9},
 }
 
 func strandedOfAList(t *testing.T, s Store) {
 	before := now()
-	tasks := map[application.List]*domain.Task{}
+	tasks := map[application.Lane]*domain.Task{}
 	for _, l := range lists {
 		tasks[l] = addMade(t, s, onList(l), func(s *domain.TaskState) { s.RunAt = before.Add(-time.Hour) }, marked(before.Add(-time.Minute)))
 	}
 	b := application.SweepBatch{Limit: 100, Decide: queuedAt(before)}
-	wantNone := func(l application.List) {
+	wantNone := func(l application.Lane) {
 		t.Helper()
 		swept, err := s.Dispatch.Stranded(t.Context(), l, before, b)
 		if err != nil || swept.Found != 0 || len(swept.Changed) != 0 {
 			t.Errorf("stranded of %v: %+v, %v; want none", l, swept, err)
 		}
 	}
-	wantNone(application.List{Queue: "q", Priority: 2})
-	wantNone(application.List{Queue: "none"})
+	wantNone(application.Lane{Queue: "q", Priority: 2})
+	wantNone(application.Lane{Queue: "none"})
 	for _, l := range lists {
 		swept, err := s.Dispatch.Stranded(t.Context(), l, before, b)
 		if err != nil {
@@ -96,7 +96,7 @@ func queuedBeforeLists(t *testing.T, s Store) {
 	}
 	wantQueuedBefore(t, s, before)
 	wantQueuedBefore(t, s, before.Add(time.Microsecond), lists...)
-	var long []application.List
+	var long []application.Lane
 	for _, i := range []int{0, 3, 4, 7, 10} {
 		long = append(long, lists[i])
 		for range 3 {

@@ -243,7 +243,7 @@ func limitChanging(t *testing.T, s Store) {
 	worker := enlist(t, s)
 	tasks := addMany(t, s, 3, inQueue("q"))
 	setQueue(t, s, "q", maxRunning(3))
-	done := make(chan application.Claimed, 1)
+	done := make(chan application.ClaimResult, 1)
 	err := s.Queues.Change(t.Context(), "q", func(q *domain.QueueState) error {
 		go func() {
 			claimed, err := s.Tasks.Claim(t.Context(), claimOf(worker, tasks...))

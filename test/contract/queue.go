@@ -218,7 +218,7 @@ func queueLength(t *testing.T, q application.Queue) {
 	want(7)
 	queuePull(t, q, 3, 3)
 	want(4)
-	queuePush(t, q, queueEntriesOf(application.List{Queue: domain.DefaultQueue, Priority: 1}, 2)...)
+	queuePush(t, q, queueEntriesOf(application.Lane{Queue: domain.DefaultQueue, Priority: 1}, 2)...)
 	want(4)
 	queuePull(t, q, 2, 2)
 	queuePush(t, q, queueEntries(1)...)

@@ -16,12 +16,12 @@ import (
 // microsecond.
 func queueEntries(n int) []application.Entry { return queueEntriesOf(defaultList, n) }
 
-func queueEntriesOf(l application.List, n int) []application.Entry {
+func queueEntriesOf(l application.Lane, n int) []application.Entry {
 	start := time.Date(2026, 2, 28, 23, 59, 59, 999_990_000, time.UTC)
 	entries := make([]application.Entry, n)
 	for i := range entries {
 		at := start.Add(time.Duration(i) * time.Microsecond)
-		entries[i] = application.Entry{List: l, ID: domain.NewTaskID(at), QueuedAt: at}
+		entries[i] = application.Entry{Lane: l, ID: domain.NewTaskID(at), QueuedAt: at}
 	}
 	return entries
 }
@@ -124,7 +124,7 @@ func queueWantOnce(t *testing.T, got, want []application.Entry) {
 }
 
 func queueSame(a, b application.Entry) bool {
-	return a.ID == b.ID && a.List == b.List && a.QueuedAt.Equal(b.QueuedAt)
+	return a.ID == b.ID && a.Lane == b.Lane && a.QueuedAt.Equal(b.QueuedAt)
 }
 
 func queueText(entries []application.Entry) string {

@@ -33,7 +33,7 @@ func queueListsAreApart(t *testing.T, q application.Queue) {
 	names := []domain.QueueName{"a", "a.1", "a-1", "a_1", "1", "a1", "default", "default.9"}
 	of := make([][]application.Entry, len(names))
 	for i, name := range names {
-		of[i] = queueEntriesOf(application.List{Queue: name, Priority: 1}, 5+i)
+		of[i] = queueEntriesOf(application.Lane{Queue: name, Priority: 1}, 5+i)
 	}
 	queuePush(t, q, queueInterleaved(of...)...)
 	for i, name := range names {
@@ -42,7 +42,7 @@ func queueListsAreApart(t *testing.T, q application.Queue) {
 			if priority == 1 {
 				want = 5 + i
 			}
-			n, err := q.Length(t.Context(), application.List{Queue: name, Priority: priority})
+			n, err := q.Length(t.Context(), application.Lane{Queue: name, Priority: priority})
 			if n != want || err != nil {
 				t.Errorf("%s has %d entries of priority %d, error %v, want %d", name, n, priority, err, want)
 			}
@@ -57,14 +57,14 @@ func queueListsAreApart(t *testing.T, q application.Queue) {
 func queuePriorities(t *testing.T, q application.Queue) {
 	var of [][]application.Entry
 	for priority := range domain.MaxPriority + 1 {
-		of = append(of, queueEntriesOf(application.List{Queue: domain.DefaultQueue, Priority: priority}, 3))
+		of = append(of, queueEntriesOf(application.Lane{Queue: domain.DefaultQueue, Priority: priority}, 3))
 	}
 	queuePush(t, q, queueInterleaved(of...)...)
 	for len(of) > 0 {
 		last := len(of) - 1
 		queueWant(t, queueTake(t, q, queueOf(2, domain.DefaultQueue)), of[last][:2])
 		if last == 4 { // what comes meanwhile with a higher priority goes first
-			late := queueEntriesOf(application.List{Queue: domain.DefaultQueue, Priority: 8}, 1)
+			late := queueEntriesOf(application.Lane{Queue: domain.DefaultQueue, Priority: 8}, 1)
 			queuePush(t, q, late...)
 			queueWant(t, queueTake(t, q, queueRequest(100)), late)
 		}
@@ -74,11 +74,11 @@ func queuePriorities(t *testing.T, q application.Queue) {
 }
 
 func queueOrderOfQueues(t *testing.T, q application.Queue) {
-	push := func() map[application.List][]application.Entry {
-		of := map[application.List][]application.Entry{}
+	push := func() map[application.Lane][]application.Entry {
+		of := map[application.Lane][]application.Entry{}
 		for _, name := range []domain.QueueName{"a", "b", "c"} {
 			for _, priority := range []int{0, 9} {
-				l := application.List{Queue: name, Priority: priority}
+				l := application.Lane{Queue: name, Priority: priority}
 				of[l] = queueEntriesOf(l, 2)
 			}
 		}
@@ -91,15 +91,15 @@ func queueOrderOfQueues(t *testing.T, q application.Queue) {
 			for _, priority := range []int{9, 0} {
 				request := queueOf(100, order...)
 				request.Wait = time.Duration(priority) * time.Second // one way or the other
-				queueWant(t, queueTake(t, q, request), of[application.List{Queue: name, Priority: priority}])
+				queueWant(t, queueTake(t, q, request), of[application.Lane{Queue: name, Priority: priority}])
 			}
 		}
 	}
 }
 
 func queueOneList(t *testing.T, q application.Queue) {
-	a := queueEntriesOf(application.List{Queue: "a", Priority: 2}, 3)
-	b := queueEntriesOf(application.List{Queue: "b", Priority: 2}, 3)
+	a := queueEntriesOf(application.Lane{Queue: "a", Priority: 2}, 3)
+	b := queueEntriesOf(application.Lane{Queue: "b", Priority: 2}, 3)
 	queuePush(t, q, queueInterleaved(a, b)...)
 	queueWant(t, queueTake(t, q, queueOf(100, "b", "a")), b)
 	queueWant(t, queueTake(t, q, queueOf(100, "b")), nil)
@@ -112,9 +112,9 @@ func queueOneList(t *testing.T, q application.Queue) {
 
 func queueWokenByAny(t *testing.T, q application.Queue) {
 	request := application.PullRequest{Queues: []domain.QueueName{"b", "a", "c"}, Max: 10, Wait: 5 * time.Second}
-	for _, l := range []application.List{{Queue: "a", Priority: 0}, {Queue: "c", Priority: 9}, {Queue: "b", Priority: 4}} {
+	for _, l := range []application.Lane{{Queue: "a", Priority: 0}, {Queue: "c", Priority: 9}, {Queue: "b", Priority: 4}} {
 		pulled := queuePullBehind(t, q, request)
-		other := queueEntriesOf(application.List{Queue: "other", Priority: l.Priority}, 1)
+		other := queueEntriesOf(application.Lane{Queue: "other", Priority: l.Priority}, 1)
 		queuePush(t, q, other...)
 		select {
 		case got := <-pulled:
@@ -153,7 +153,7 @@ func queuePutBack(t *testing.T, q application.Queue) {
 }
 
 func queuePutBackLists(t *testing.T, q application.Queue) {
-	lists := []application.List{{Queue: "a", Priority: 0}, {Queue: "a", Priority: 9}, {Queue: "b", Priority: 0}}
+	lists := []application.Lane{{Queue: "a", Priority: 0}, {Queue: "a", Priority: 9}, {Queue: "b", Priority: 0}}
 	var of, heads [][]application.Entry
 	for _, l := range lists {
 		entries := queueEntriesOf(l, 6)
@@ -191,8 +191,8 @@ func queuePutBackMany(t *testing.T, q application.Queue) {
 }
 
 func queueOldest(t *testing.T, q application.Queue) {
-	lists := []application.List{{Queue: "a", Priority: 0}, {Queue: "a", Priority: 9}, {Queue: "b", Priority: 0}, {Queue: "none", Priority: 0}}
-	want := func(want map[application.List]time.Time, asked ...application.List) {
+	lists := []application.Lane{{Queue: "a", Priority: 0}, {Queue: "a", Priority: 9}, {Queue: "b", Priority: 0}, {Queue: "none", Priority: 0}}
+	want := func(want map[application.Lane]time.Time, asked ...application.Lane) {
 		t.Helper()
 		got, err := q.Oldest(t.Context(), asked...)
 		if err != nil || !maps.EqualFunc(got, want, time.Time.Equal) {
@@ -208,9 +208,9 @@ func queueOldest(t *testing.T, q application.Queue) {
 		of = append(of, entries)
 	}
 	queuePush(t, q, queueInterleaved(of...)...)
-	heads := map[application.List]time.Time{lists[0]: of[0][0].QueuedAt, lists[1]: of[1][0].QueuedAt, lists[2]: of[2][0].QueuedAt}
+	heads := map[application.Lane]time.Time{lists[0]: of[0][0].QueuedAt, lists[1]: of[1][0].QueuedAt, lists[2]: of[2][0].QueuedAt}
 	want(heads, lists...)
-	want(map[application.List]time.Time{lists[1]: heads[lists[1]]}, lists[3], lists[1])
+	want(map[application.Lane]time.Time{lists[1]: heads[lists[1]]}, lists[3], lists[1])
 	want(nil, lists[3])
 	want(nil)
 
@@ -222,14 +222,14 @@ func queueOldest(t *testing.T, q application.Queue) {
 	want(heads, lists...)
 	queueWant(t, queueTake(t, q, queueOf(3, "b")), of[2][1:])
 	queueWant(t, queueTake(t, q, queueOf(3, "a")), of[1])
-	want(map[application.List]time.Time{lists[0]: heads[lists[0]]}, lists...)
+	want(map[application.Lane]time.Time{lists[0]: heads[lists[0]]}, lists...)
 }
 
 func queueLargeBatchOfLists(t *testing.T, q application.Queue) {
 	var of [][]application.Entry
 	for _, name := range []domain.QueueName{"a", "b"} {
 		for priority := range domain.MaxPriority + 1 {
-			of = append(of, queueEntriesOf(application.List{Queue: name, Priority: priority}, 130))
+			of = append(of, queueEntriesOf(application.Lane{Queue: name, Priority: priority}, 130))
 		}
 	}
 	all := queueInterleaved(of...)
@@ -240,12 +240,12 @@ func queueLargeBatchOfLists(t *testing.T, q application.Queue) {
 		}
 		queueBack(t, q, all...)
 	}
-	var lists []application.List
+	var lists []application.Lane
 	for _, entries := range of {
-		lists = append(lists, entries[0].List)
+		lists = append(lists, entries[0].Lane)
 	}
 	for i := range 1200 { // more than an adapter may ask for at once
-		lists = append(lists, application.List{Queue: domain.QueueName("x" + string(rune('a'+i%26))), Priority: i % 10})
+		lists = append(lists, application.Lane{Queue: domain.QueueName("x" + string(rune('a'+i%26))), Priority: i % 10})
 	}
 	if got, err := q.Oldest(t.Context(), lists...); err != nil || len(got) != len(of) {
 		t.Errorf("%d lists have an oldest entry, error %v, want %d", len(got), err, len(of))

@@ -18,7 +18,7 @@ func queueMany(n int) ([]domain.QueueName, []application.Entry) {
 	queues := []domain.QueueName{domain.DefaultQueue, "a", "b"}
 	entries := queueEntries(n)
 	for i := range entries {
-		entries[i].List = application.List{Queue: queues[i%len(queues)], Priority: 3 * (i % 4)}
+		entries[i].Lane = application.Lane{Queue: queues[i%len(queues)], Priority: 3 * (i % 4)}
 	}
 	return queues, entries
 }
@@ -165,9 +165,9 @@ func queueManyPushers(t *testing.T, q application.Queue) {
 // queueWantEmpty checks that nothing is left in the lists of the entries.
 func queueWantEmpty(t *testing.T, q application.Queue, entries []application.Entry) {
 	t.Helper()
-	lists := map[application.List]bool{}
+	lists := map[application.Lane]bool{}
 	for _, e := range entries {
-		lists[e.List] = true
+		lists[e.Lane] = true
 	}
 	for l := range lists {
 		if n, err := q.Length(t.Context(), l); n != 0 || err != nil {

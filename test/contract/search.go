@@ -49,7 +49,7 @@ func list(t *testing.T, s Store, q application.TaskQuery) []*domain.Task {
 }
 
 // page lists, and checks what holds of every list.
-func page(t *testing.T, s Store, q application.TaskQuery) application.TaskList {
+func page(t *testing.T, s Store, q application.TaskQuery) application.SearchResult {
 	t.Helper()
 	found, err := s.Search.List(t.Context(), q)
 	if err != nil {

@@ -35,24 +35,24 @@ var sweepChecks = map[string]check{
 }
 
 // step is one step of some sweep.
-type step func(ctx context.Context, b application.SweepBatch) (application.Swept, error)
+type step func(ctx context.Context, b application.SweepBatch) (application.SweepResult, error)
 
 func due(s Store, at time.Time) step {
-	return func(ctx context.Context, b application.SweepBatch) (application.Swept, error) {
+	return func(ctx context.Context, b application.SweepBatch) (application.SweepResult, error) {
 		return s.Dispatch.Due(ctx, at, b)
 	}
 }
 
 // defaultList is where tasks wait that say nothing else.
-var defaultList = application.List{Queue: domain.DefaultQueue}
+var defaultList = application.Lane{Queue: domain.DefaultQueue}
 
 func stranded(s Store, before time.Time) step {
-	return func(ctx context.Context, b application.SweepBatch) (application.Swept, error) {
+	return func(ctx context.Context, b application.SweepBatch) (application.SweepResult, error) {
 		return s.Dispatch.Stranded(ctx, defaultList, before, b)
 	}
 }
 
-func (next step) must(t *testing.T, b application.SweepBatch) application.Swept {
+func (next step) must(t *testing.T, b application.SweepBatch) application.SweepResult {
 	t.Helper()
 	swept, err := next(t.Context(), b)
 	if err != nil {
@@ -68,7 +68,7 @@ func queuedAt(at time.Time) application.Decide {
 
 // wantSwept checks a step that was to change exactly these tasks, in whatever
 // order, as decide does, and to pass over none.
-func wantSwept(t *testing.T, s Store, got application.Swept, decide application.Decide, tasks ...*domain.Task) {
+func wantSwept(t *testing.T, s Store, got application.SweepResult, decide application.Decide, tasks ...*domain.Task) {
 	t.Helper()
 	if got.Found != len(tasks) || len(got.Passed) > 0 {
 		t.Errorf("found %d, passed over %v; want %d found", got.Found, got.Passed, len(tasks))
@@ -129,13 +129,13 @@ func strandedFinds(t *testing.T, s Store) {
 }
 
 // wantQueuedBefore checks in which lists Stranded would find any, in whatever order.
-func wantQueuedBefore(t *testing.T, s Store, before time.Time, want ...application.List) {
+func wantQueuedBefore(t *testing.T, s Store, before time.Time, want ...application.Lane) {
 	t.Helper()
 	got, err := s.Dispatch.QueuedBefore(t.Context(), before)
 	if err != nil {
 		t.Fatalf("queued before %v: %v", before, err)
 	}
-	byName := func(a, b application.List) int {
+	byName := func(a, b application.Lane) int {
 		return cmp.Or(strings.Compare(string(a.Queue), string(b.Queue)), a.Priority-b.Priority)
 	}
 	slices.SortFunc(got, byName)

@@ -62,7 +62,7 @@ func pushAll(t *testing.T, db *sql.DB, queue application.Queue) {
 	var entries []application.Entry
 	for rows.Next() {
 		var id string
-		e := application.Entry{List: application.List{Queue: domain.DefaultQueue}}
+		e := application.Entry{Lane: application.Lane{Queue: domain.DefaultQueue}}
 		if err := rows.Scan(&id, &e.QueuedAt); err != nil {
 			t.Fatal(err)
 		}

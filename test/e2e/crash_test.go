@@ -66,7 +66,7 @@ func TestWorker_ThatWasFrozenChangesNothingOfATaskThatAnotherHas(t *testing.T) {
 			if got := d.becomes(id, "completed", 10*time.Second); got.Attempt != 2 || got.Failures != 0 || !strings.Contains(got.LastError, "lost") {
 				t.Errorf("at the end: %+v", got)
 			}
-			if strings.Contains(one.Output(), "left behind") {
+			if strings.Contains(one.Output(), "ignored the end of its context") {
 				t.Error("the handler's context was not ended")
 			}
 		})
@@ -154,7 +154,7 @@ func TestWorkers_LoseNothingInAnOutageOfPostgreSQLLongerThanTheLease(t *testing.
 		}
 	}
 	for _, w := range workers { // a line for each loop, not for each of the tries
-		if n := strings.Count(w.Output(), "fails; trying on"); n == 0 || n > 2*6 {
+		if n := strings.Count(w.Output(), "failing, retrying"); n == 0 || n > 2*6 {
 			t.Errorf("%d lines say that something fails", n)
 		}
 	}

@@ -13,6 +13,9 @@ import (
 	"github.com/millrace/millrace/adapters/sqlite"
 	"github.com/millrace/millrace/adapters/telemetry"
 	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/application/dispatch"
+	"github.com/millrace/millrace/application/usecase"
+	"github.com/millrace/millrace/application/worker"
 	"github.com/millrace/millrace/domain"
 	"github.com/millrace/millrace/test/programs"
 	"github.com/millrace/millrace/test/services"
@@ -96,9 +99,9 @@ func embeddedParts(t *testing.T) parts {
 // submit submits a task.
 func (p parts) submit(t *testing.T, message string) *domain.Task {
 	t.Helper()
-	limits := application.SubmitLimits{MessageBytes: 1000, MaxAttempts: 3}
-	in := application.SubmitTasksInput{Tasks: []domain.TaskSpec{{Message: message}}}
-	submitted, err := application.NewSubmitTasks(p.tasks, p.queue, p.clock, limits).Run(t.Context(), in)
+	limits := usecase.SubmitLimits{MessageBytes: 1000, MaxAttempts: 3}
+	in := usecase.SubmitTasksInput{Tasks: []domain.TaskSpec{{Message: message}}}
+	submitted, err := usecase.NewSubmitTasks(p.tasks, p.queue, p.clock, limits).Run(t.Context(), in)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,16 +119,17 @@ func (p parts) get(t *testing.T, id domain.TaskID) *domain.Task {
 }
 
 // run runs a worker and its dispatcher until stop is called, or the test ends.
-func (p parts) run(t *testing.T, cfg application.WorkerConfig, h handle) (stop func()) {
+func (p parts) run(t *testing.T, cfg worker.Config, h handle) (stop func()) {
 	t.Helper()
 	info := application.WorkerInfo{ID: domain.NewWorkerID(), Host: "here", PID: 1, Version: "test", Started: p.clock.Now()}
 	events := telemetry.NewEvents(slog.New(slog.NewTextHandler(t.Output(), nil)))
-	worker := application.NewWorker(info, cfg, p.tasks, p.workers, p.queue, memory.NewSignals(), h, p.clock, events)
-	dispatcher := application.NewDispatcher(info, cfg, p.dispatch, p.workers,
-		p.bulks, p.queue, memory.NewSignals(), p.clock, events)
+	w := worker.New(worker.Deps{
+		Tasks: p.tasks, Workers: p.workers, Queue: p.queue, Signals: memory.NewSignals(), Handler: h, Clock: p.clock, Events: events,
+	}, info, cfg)
+	dispatcher := p.dispatcher(info.ID, cfg, events)
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	var both sync.WaitGroup
-	both.Go(func() { worker.Run(ctx) })
+	both.Go(func() { w.Run(ctx) })
 	both.Go(func() { dispatcher.Run(ctx) })
 	stop = sync.OnceFunc(func() { cancel(); both.Wait() })
 	t.Cleanup(stop)
@@ -136,9 +140,14 @@ func (p parts) run(t *testing.T, cfg application.WorkerConfig, h handle) (stop f
 func (p parts) sweep(t *testing.T) {
 	t.Helper()
 	events := telemetry.NewEvents(slog.New(slog.NewTextHandler(t.Output(), nil)))
-	d := application.NewDispatcher(application.WorkerInfo{ID: domain.NewWorkerID()}, workerConfig(), p.dispatch, p.workers,
-		p.bulks, p.queue, memory.NewSignals(), p.clock, events)
-	runBeside(t, d.Run)
+	runBeside(t, p.dispatcher(domain.NewWorkerID(), workerConfig(), events).Run)
+}
+
+// dispatcher makes the dispatcher beside a worker.
+func (p parts) dispatcher(id domain.WorkerID, cfg worker.Config, events application.Events) *dispatch.Dispatcher {
+	return dispatch.New(dispatch.Deps{
+		Tasks: p.dispatch, Workers: p.workers, Bulks: p.bulks, Queue: p.queue, Signals: memory.NewSignals(), Clock: p.clock, Events: events,
+	}, dispatch.Config{Observer: cfg.Observer(id), Retry: cfg.Retry})
 }
 
 // runBeside runs it beside the test, and waits for its end at that of the test.
@@ -151,9 +160,9 @@ func runBeside(t *testing.T, run func(context.Context)) {
 }
 
 // workerConfig is that of the programs, with a short lease.
-func workerConfig() application.WorkerConfig {
-	return application.WorkerConfig{
-		Queues:   []application.QueueWeight{{Name: domain.DefaultQueue, Weight: 1}},
+func workerConfig() worker.Config {
+	return worker.Config{
+		Queues:   []worker.QueueWeight{{Name: domain.DefaultQueue, Weight: 1}},
 		Capacity: 10, Lease: shortLease, TaskTimeout: time.Minute, HandlerGrace: 500 * time.Millisecond, ShutdownTimeout: time.Second,
 		Retry: domain.RetryPolicy{Base: 100 * time.Millisecond, Cap: time.Second, MaxRescues: 3},
 	}

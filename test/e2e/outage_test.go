@@ -27,13 +27,13 @@ func readiness(t *testing.T, addr string) int {
 func complaints(p *programs.Process, levels ...string) map[string]int {
 	n := map[string]int{}
 	for line := range strings.Lines(p.Output()) {
-		var entry struct{ Level, Msg string }
+		var entry struct{ Level, Msg, Loop string }
 		if json.Unmarshal([]byte(line), &entry) != nil {
 			continue
 		}
 		for _, level := range levels {
 			if entry.Level == level {
-				n[entry.Msg]++
+				n[strings.TrimSpace(entry.Loop+" "+entry.Msg)]++
 			}
 		}
 	}
@@ -45,13 +45,13 @@ func complaints(p *programs.Process, levels ...string) map[string]int {
 func wantOneLineEach(t *testing.T, p *programs.Process, failing string) {
 	t.Helper()
 	told := complaints(p, "WARN", "ERROR", "INFO")
-	if told[failing+" fails; trying on"] == 0 {
-		t.Errorf("it does not tell that %s fails: %v", failing, told)
+	if told[failing] == 0 {
+		t.Errorf("it does not log %q: %v", failing, told)
 	}
 	for message, n := range complaints(p, "WARN", "ERROR") {
-		what, ok := strings.CutSuffix(message, " fails; trying on")
-		if n != 1 || !ok || told[what+" works again"] != 1 {
-			t.Errorf("%d lines say %q, and %d that it works again: %v", n, message, told[what+" works again"], told)
+		what, _, ok := strings.Cut(message, " failing, ")
+		if n != 1 || !ok || told[what+" working again"] != 1 {
+			t.Errorf("%d lines say %q, and %d that it works again: %v", n, message, told[what+" working again"], told)
 		}
 	}
 }
@@ -75,7 +75,7 @@ func TestWorker_IsUnreadyWhileRedisIsAwayForLong(t *testing.T) {
 	redis.Start()
 	programs.WaitReady(t, admin)
 	d.becomes(d.submit("after").ID, "completed", 20*time.Second)
-	wantOneLineEach(t, w, "pull")
+	wantOneLineEach(t, w, "pull loop failing, retrying")
 }
 
 func TestService_SaysThatPostgreSQLIsAwayAndRecovers(t *testing.T) {
@@ -112,17 +112,17 @@ func TestService_SaysThatPostgreSQLIsAwayAndRecovers(t *testing.T) {
 	programs.Eventually(t, 20*time.Second, "the worker has told that all works", func() bool {
 		failing, again := 0, 0
 		for message, n := range complaints(w, "WARN", "INFO") {
-			if strings.HasSuffix(message, " fails; trying on") {
+			if strings.Contains(message, " failing, ") {
 				failing += n
 			}
-			if strings.HasSuffix(message, " works again") {
+			if strings.HasSuffix(message, " working again") {
 				again += n
 			}
 		}
 		return failing == again
 	})
-	wantOneLineEach(t, w, "beat")
-	wantOneLineEach(t, d.api, "the store of tasks")
+	wantOneLineEach(t, w, "heartbeat loop failing, retrying")
+	wantOneLineEach(t, d.api, "store failing, answering 503")
 }
 
 // wantTurnedAway makes a request and expects 503 with Retry-After.

@@ -1,0 +1,64 @@
+package application
+
+import (
+	"context"
+	"time"
+
+	"github.com/millrace/millrace/domain"
+)
+
+// DispatchRepository answers the dispatcher's questions. Each method locks a
+// batch, passing over what another transaction has locked, lets decide change
+// each task, stores those that it changed, and returns them after the commit. A
+// task that decide refuses, or that cannot be read, is left as it is and named
+// in Passed: it does not stop the rest.
+type DispatchRepository interface {
+	// Due: pending, not marked, to run at or before now; the longest due first.
+	Due(ctx context.Context, now time.Time, b SweepBatch) (SweepResult, error)
+	// NextDue returns the earliest time at which a task that is pending and not
+	// marked is to run; false if there is none. It locks nothing.
+	NextDue(ctx context.Context) (time.Time, bool, error)
+	// Stranded: pending, of the list, and marked before the given time; the oldest
+	// mark first.
+	Stranded(ctx context.Context, l Lane, before time.Time, b SweepBatch) (SweepResult, error)
+	// QueuedBefore returns the lists for which Stranded would find any. It locks
+	// nothing.
+	QueuedBefore(ctx context.Context, before time.Time) ([]Lane, error)
+	// Abandoned: processing, held by a worker that is unknown or whose heartbeat is
+	// older than the lease, all judged at once in the time of the store. Nothing
+	// is found while the judge's own heartbeat is older than two of its beats, or
+	// has had a gap over two beats within the last three: after an outage of the
+	// store every heartbeat is old and no one is dead.
+	Abandoned(ctx context.Context, j Observer, b SweepBatch) (SweepResult, error)
+	// ForgetKeys removes at most limit idempotency keys that have expired by now,
+	// and returns how many they were.
+	ForgetKeys(ctx context.Context, now time.Time, limit int) (int, error)
+}
+
+// Observer is the worker in whose name leases are judged.
+type Observer struct {
+	Worker   domain.WorkerID
+	Interval time.Duration // of its beat
+	Lease    time.Duration // a heartbeat older than this has lapsed
+}
+
+// SweepBatch bounds one step of a sweep.
+type SweepBatch struct {
+	Limit  int
+	Except []domain.TaskID // passed over in earlier steps of this sweep
+	Decide Decide
+}
+
+// SweepResult is what one step of a sweep has done. A step that found fewer tasks than
+// its limit was the last.
+type SweepResult struct {
+	Found   int
+	Changed []*domain.Task
+	Passed  map[domain.TaskID]error
+}
+
+// How often the dispatcher looks for what is due, and for what is stranded.
+const (
+	DueInterval      = 500 * time.Millisecond
+	StrandedInterval = 3 * time.Second
+)

@@ -1,0 +1,185 @@
+package dispatch_test
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/application/internal/apptest"
+	"github.com/millrace/millrace/domain"
+)
+
+// sight is what a sweep for stranded tasks finds in a list before it decides.
+type sight struct {
+	candidates bool
+	oldest     time.Duration // age of the oldest entry on the list; 0: it is empty
+	err        error         // of the queue
+}
+
+// sweepsFor lets the dispatcher see one sight after the other, and returns the
+// age of what each sweep took as stranded; 0: it took nothing.
+func sweepsFor(t *testing.T, sights ...sight) []time.Duration {
+	t.Helper()
+	return listSweepsFor(t, map[application.Lane][]sight{apptest.DefaultLane: sights})[apptest.DefaultLane]
+}
+
+// listSweepsFor does so for several lists; each has as many sights.
+func listSweepsFor(t *testing.T, sights map[application.Lane][]sight) map[application.Lane][]time.Duration {
+	t.Helper()
+	bounds, sweeps := map[application.Lane][]time.Duration{}, 0
+	for l, s := range sights {
+		bounds[l], sweeps = make([]time.Duration, len(s)), len(s)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		p, turn := apptest.NewPorts(t), -1
+		p.Dispatch.EXPECT().QueuedBefore(apptest.Any, apptest.Any).DoAndReturn(func(_ context.Context, before time.Time) (lists []application.Lane, _ error) {
+			turn++
+			apptest.Same(t, "age of a candidate", apptest.Now().Sub(before), strandedGrace)
+			for l, s := range sights {
+				if s[turn].candidates {
+					lists = append(lists, l)
+				}
+			}
+			return lists, nil
+		}).Times(sweeps)
+		p.Queue.EXPECT().Oldest(apptest.Any, apptest.Any).DoAndReturn(
+			func(_ context.Context, lists ...application.Lane) (map[application.Lane]time.Time, error) {
+				oldest := map[application.Lane]time.Time{}
+				for _, l := range lists {
+					s := sights[l][turn]
+					if !s.candidates {
+						t.Errorf("the queue is asked of %v although there are no candidates", l)
+					}
+					if s.err != nil {
+						return nil, s.err
+					}
+					if s.oldest != 0 {
+						oldest[l] = apptest.Now().Add(-s.oldest)
+					}
+				}
+				return oldest, nil
+			}).AnyTimes()
+		p.Dispatch.EXPECT().Stranded(apptest.Any, apptest.Any, apptest.Any, apptest.Any).DoAndReturn(
+			func(_ context.Context, l application.Lane, before time.Time, _ application.SweepBatch) (application.SweepResult, error) {
+				bounds[l][turn] = apptest.Now().Sub(before)
+				return application.SweepResult{}, nil
+			}).AnyTimes()
+		p.Events.EXPECT().Turn(apptest.Any, application.SweepStranded, domain.ErrUnavailable).AnyTimes()
+		runFor(t, p, time.Duration(sweeps)*strandedEvery)
+	})
+	return bounds
+}
+
+func TestDispatcher_TakesAsStrandedWhatTwoSweepsRunningHaveFound(t *testing.T) {
+	lost, nothing := sight{candidates: true}, sight{}
+	away := sight{candidates: true, err: domain.ErrUnavailable}
+	// What the sweep before took for stranded has grown older by the time between them.
+	const twice = strandedGrace + strandedEvery
+	for name, c := range map[string]struct {
+		sights []sight
+		want   []time.Duration
+	}{
+		"NotAtFirstSight":       {[]sight{lost}, []time.Duration{0}},
+		"AtTheSecond":           {[]sight{lost, lost, lost}, []time.Duration{0, twice, twice}},
+		"WithoutCandidates":     {[]sight{nothing, nothing}, []time.Duration{0, 0}},
+		"ForgottenByOneWithout": {[]sight{lost, nothing, lost, lost}, []time.Duration{0, 0, 0, twice}},
+		"ForgottenWhenAway":     {[]sight{lost, away, lost, lost}, []time.Duration{0, 0, 0, twice}},
+		"OlderThanTheOldest": {
+			[]sight{{true, time.Minute, nil}, {true, time.Minute, nil}},
+			[]time.Duration{0, time.Minute + twice},
+		},
+		"BoundOfTheSecond": { // a deep queue is seen the second time only
+			[]sight{lost, {true, time.Minute, nil}},
+			[]time.Duration{0, time.Minute + strandedGrace},
+		},
+		"BoundOfTheFirst": { // the queue was drained in between
+			[]sight{{true, time.Minute, nil}, lost},
+			[]time.Duration{0, time.Minute + twice},
+		},
+		"MarkedByAClockThatIsAhead": {
+			[]sight{{true, -time.Second, nil}, {true, -time.Second, nil}},
+			[]time.Duration{0, twice},
+		},
+		"YoungEntries": { // younger than a candidate may be
+			[]sight{{true, time.Second, nil}, {true, time.Second, nil}},
+			[]time.Duration{0, time.Second + twice},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := sweepsFor(t, c.sights...); !slices.Equal(got, c.want) {
+				t.Errorf("took as stranded what is older than %v, want %v", got, c.want)
+			}
+		})
+	}
+}
+
+func TestDispatcher_MarksAndPushesWhatIsStranded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, task := apptest.NewPorts(t), apptest.NewTask(t)
+		p.Dispatch.EXPECT().QueuedBefore(apptest.Any, apptest.Any).Return([]application.Lane{apptest.DefaultLane}, nil).Times(2)
+		p.Queue.EXPECT().Oldest(apptest.Any, apptest.DefaultLane).Return(nil, nil).Times(2)
+		p.Dispatch.EXPECT().Stranded(apptest.Any, apptest.DefaultLane, apptest.Any, apptest.Any).DoAndReturn(
+			func(_ context.Context, _ application.Lane, _ time.Time, b application.SweepBatch) (application.SweepResult, error) {
+				return deciding(t, b, task), nil
+			})
+		p.Events.EXPECT().Swept(apptest.Any, application.SweepStranded, 1)
+		p.Queue.EXPECT().Push(apptest.Any, apptest.Entry(task.ID(), apptest.Now().Add(2*strandedEvery))).Return(nil)
+
+		runFor(t, p, 2*strandedEvery)
+
+		apptest.Same(t, "version", task.Version(), 1)
+	})
+}
+
+func TestDispatcher_TellsThatTheQueueCannotBeAsked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := apptest.NewPorts(t)
+		p.Dispatch.EXPECT().QueuedBefore(apptest.Any, apptest.Any).Return([]application.Lane{apptest.DefaultLane}, nil)
+		p.Queue.EXPECT().Oldest(apptest.Any, apptest.DefaultLane).Return(nil, domain.ErrUnavailable)
+		p.Events.EXPECT().Turn(apptest.Any, application.SweepStranded, domain.ErrUnavailable)
+
+		runFor(t, p, strandedEvery)
+	})
+}
+
+// Each list is first in, first out, and no other: what was lost from one is found
+// whatever the others have.
+func TestDispatcher_JudgesEachListByItsOwnEntries(t *testing.T) {
+	const twice = strandedGrace + strandedEvery
+	lost, deep := sight{candidates: true}, sight{candidates: true, oldest: time.Minute}
+	urgent := application.Lane{Queue: domain.DefaultQueue, Priority: 9}
+	mail := application.Lane{Queue: "mail"}
+
+	got := listSweepsFor(t, map[application.Lane][]sight{
+		apptest.DefaultLane: {lost, lost, lost},
+		urgent:              {deep, deep, deep},
+		mail:                {{}, lost, lost}, // found by the second sweep first
+	})
+
+	apptest.Equal(t, "took as stranded what is older than", got, map[application.Lane][]time.Duration{
+		apptest.DefaultLane: {0, twice, twice},
+		urgent:              {0, time.Minute + twice, time.Minute + twice},
+		mail:                {0, 0, twice},
+	})
+}
+
+func TestDispatcher_RefillTellsThatTheStoreIsAway(t *testing.T) {
+	for name, expect := range map[string]func(*apptest.Ports){
+		"TheLists": func(p *apptest.Ports) {
+			p.Dispatch.EXPECT().QueuedBefore(apptest.Any, apptest.Any).Return(nil, domain.ErrUnavailable)
+		},
+		"OneOfThem": func(p *apptest.Ports) {
+			p.Dispatch.EXPECT().QueuedBefore(apptest.Any, apptest.Any).Return([]application.Lane{apptest.DefaultLane, {Queue: "mail"}}, nil)
+			p.Dispatch.EXPECT().Stranded(apptest.Any, apptest.DefaultLane, apptest.Any, apptest.Any).Return(application.SweepResult{}, domain.ErrUnavailable)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := apptest.NewPorts(t)
+			expect(p)
+			apptest.WantError(t, newDispatcher(p).Refill(t.Context()), domain.ErrUnavailable)
+		})
+	}
+}

@@ -1,0 +1,56 @@
+package application
+
+import (
+	"context"
+	"time"
+
+	"github.com/millrace/millrace/domain"
+)
+
+// Events hears what happens in the loops of a worker, for logs and metrics. A
+// call must not block.
+type Events interface {
+	// EntryDropped: an entry was pulled that names no task.
+	EntryDropped(ctx context.Context, id domain.TaskID)
+	// AttemptStarted: a handler was called.
+	AttemptStarted(ctx context.Context, t *domain.Task)
+	// AttemptEnded: the outcome is stored and t shows it; err is the handler's.
+	AttemptEnded(ctx context.Context, t *domain.Task, took time.Duration, err error)
+	// AttemptLost: the attempt was no longer the one that holds the task, so its
+	// outcome was dropped.
+	AttemptLost(ctx context.Context, ref AttemptRef)
+	// OutcomeUnsaved: the outcome could not be stored before the worker had to end;
+	// the task will be rescued.
+	OutcomeUnsaved(ctx context.Context, ref AttemptRef, err error)
+	// HandlerPanicked: a handler panicked; the attempt has failed.
+	HandlerPanicked(ctx context.Context, ref AttemptRef, value any, stack []byte)
+	// HandlerAbandoned: a handler did not return in time after its context had
+	// ended, and was left behind.
+	HandlerAbandoned(ctx context.Context, ref AttemptRef)
+	// Swept: a sweep of the dispatcher has changed so many tasks.
+	Swept(ctx context.Context, sweep Loop, n int)
+	// TaskPassed: a sweep could not handle a task, and went on.
+	TaskPassed(ctx context.Context, sweep Loop, id domain.TaskID, err error)
+	// Turn: a loop has made a turn, with this result. Loops that fail try again.
+	Turn(ctx context.Context, loop Loop, err error)
+}
+
+// Loop names a loop, in events, logs and readiness.
+type Loop string
+
+// The loops. A sweep of the dispatcher is a loop, too.
+const (
+	LoopPull       Loop = "pull"
+	LoopClaim      Loop = "claim"
+	LoopSave       Loop = "save"
+	LoopHeartbeat  Loop = "heartbeat"
+	LoopLeave      Loop = "leave"
+	LoopListen     Loop = "listen"
+	LoopWait       Loop = "wait"
+	SweepDue       Loop = "due"
+	SweepStranded  Loop = "stranded"
+	SweepAbandoned Loop = "abandoned"
+	SweepWorkers   Loop = "workers"
+	SweepKeys      Loop = "keys"
+	SweepBulk      Loop = "bulk"
+)

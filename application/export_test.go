@@ -1,8 +1,0 @@
-package application
-
-// Waiting counts the tasks that are waited for and the callers that wait.
-func (uc *WaitTask) Waiting() int {
-	uc.mu.Lock()
-	defer uc.mu.Unlock()
-	return len(uc.waiting) + uc.count
-}

@@ -1,0 +1,82 @@
+package application
+
+import (
+	"context"
+	"time"
+
+	"github.com/millrace/millrace/domain"
+)
+
+// TaskRepository is the record of every task, and the only truth about it.
+type TaskRepository interface {
+	// Add stores new tasks, all or none, and returns after the commit.
+	Add(ctx context.Context, tasks ...*domain.Task) error
+	// AddOnce does that unless the key is remembered, and remembers it with the
+	// tasks' ids until k.Expires, in the same transaction. For a key that is
+	// remembered it stores nothing and returns the tasks that were stored with it,
+	// as they are now and in order, or domain.ErrKeyReused if the request was
+	// another one. It waits for a twin that is under way. A key that has expired
+	// by k.Now is as good as forgotten.
+	AddOnce(ctx context.Context, k IdempotencyKey, tasks ...*domain.Task) (first []*domain.Task, err error)
+	// Get returns the task, or domain.ErrTaskNotFound.
+	Get(ctx context.Context, id domain.TaskID) (*domain.Task, error)
+	// GetMany returns those of the tasks that there are, in no particular order.
+	GetMany(ctx context.Context, ids ...domain.TaskID) ([]*domain.Task, error)
+	// Versions returns the version of each of the tasks that there are: a look that
+	// costs the same however long messages and results are.
+	Versions(ctx context.Context, ids ...domain.TaskID) (map[domain.TaskID]int64, error)
+	// Attempts returns the recorded attempts of the task, by number: those that
+	// ended without success, at most the latest MaxAttemptRecords. A task that is
+	// unknown has none.
+	Attempts(ctx context.Context, id domain.TaskID) ([]domain.Attempt, error)
+	// Save stores t if the stored version is the one that t was loaded at, together
+	// with t.EndedAttempts. Otherwise it stores nothing and returns
+	// domain.ErrConflict, or domain.ErrTaskNotFound if there is no such task.
+	Save(ctx context.Context, t *domain.Task) error
+	// Claim makes those of the ids that are pending and marked as queued the
+	// worker's, as domain.Task.Claim does, and returns them in the order of ids.
+	// Any other id is left out: no error. It waits for whoever is changing one of
+	// them. Of many claims of one task one gets it. A worker whose heartbeat is not
+	// younger than two of its beats gets domain.ErrWorkerStale, and no task.
+	//
+	// Of a queue that is Limited no more tasks are claimed than its
+	// domain.QueueState.Room allows, in the order of ids, one claim of the queue at a
+	// time: the claim holds the queue's settings until it is committed, and says in
+	// Limited what there was no room for.
+	Claim(ctx context.Context, c ClaimRequest) (ClaimResult, error)
+}
+
+// MaxAttemptRecords bounds what Attempts returns.
+const MaxAttemptRecords = 1000
+
+// IdempotencyKey is a client's name for a request that it may repeat.
+type IdempotencyKey struct {
+	Owner       string // the name of the credential that sent it; empty: none was needed
+	Key         string // 1 to 255 visible ASCII characters
+	Fingerprint [32]byte
+	Now         time.Time
+	Expires     time.Time
+}
+
+// ClaimRequest is a worker's wish to have tasks.
+type ClaimRequest struct {
+	domain.Claim
+	IDs []domain.TaskID
+	Now time.Time
+}
+
+// ClaimResult is what came of a claim.
+type ClaimResult struct {
+	Tasks   []*domain.Task
+	Limited []LimitedQueue // every limited queue that has tasks among those asked for
+}
+
+// LimitedQueue is what a claim met in a queue that is limited.
+type LimitedQueue struct {
+	Name    domain.QueueName
+	Refused []domain.TaskID // for want of room, in the order of the request
+	Room    domain.Room     // left after the claim
+}
+
+// Decide changes a task, or returns an error and leaves it as it is.
+type Decide func(t *domain.Task) error

@@ -1,0 +1,86 @@
+package usecase
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/domain"
+)
+
+// BulkTasks acts on many tasks.
+type BulkTasks struct {
+	search application.TaskSearch
+	bulks  application.BulkRepository
+	clock  application.Clock
+}
+
+// NewBulkTasks makes the use case.
+func NewBulkTasks(search application.TaskSearch, bulks application.BulkRepository, clock application.Clock) *BulkTasks {
+	return &BulkTasks{search: search, bulks: bulks, clock: clock}
+}
+
+// BulkTasksInput says what to do, and to which tasks.
+type BulkTasksInput struct {
+	Action application.BulkAction
+	Filter application.TaskFilter
+}
+
+// Run begins the action: the dispatcher of any worker does it. An action that is
+// none, or a filter that is out of bounds, is CodeInvalid.
+func (uc *BulkTasks) Run(ctx context.Context, in BulkTasksInput) (application.Bulk, error) {
+	if err := in.check(); err != nil {
+		return application.Bulk{}, err
+	}
+	now := uc.clock.Now()
+	id := domain.NewTaskID(now) // above all tasks that there are, below all that come
+	b := application.Bulk{ID: application.BulkID(id), Action: in.Action, Filter: in.Filter, Cursor: id, CreatedAt: now, UpdatedAt: now}
+	if err := uc.bulks.Add(ctx, b); err != nil {
+		return application.Bulk{}, fmt.Errorf("store bulk action %s: %w", b.ID, err)
+	}
+	return b, nil
+}
+
+// Count tells how many tasks the action would look at: those that match among the
+// latest CountWindow. all reports whether that is all there are.
+func (uc *BulkTasks) Count(ctx context.Context, in BulkTasksInput) (n int, all bool, err error) {
+	if err := in.check(); err != nil {
+		return 0, false, err
+	}
+	n, all, err = uc.search.Count(ctx, application.TaskQuery{TaskFilter: in.Filter, Limit: 1, Window: application.CountWindow})
+	if err != nil {
+		return 0, false, fmt.Errorf("count tasks: %w", err)
+	}
+	return n, all, nil
+}
+
+// Check returns the error that Run and Count would return for an input that is
+// wrong: for a caller who has found something else wrong already, and names all of it.
+func (uc *BulkTasks) Check(in BulkTasksInput) error { return in.check() }
+
+// Get returns a bulk action as it is now, or domain.ErrBulkNotFound.
+func (uc *BulkTasks) Get(ctx context.Context, id application.BulkID) (application.Bulk, error) {
+	b, err := uc.bulks.Get(ctx, id)
+	if err != nil {
+		return application.Bulk{}, fmt.Errorf("get bulk action %s: %w", id, err)
+	}
+	return b, nil
+}
+
+func (in BulkTasksInput) check() error {
+	var wrong []domain.FieldError
+	switch in.Action {
+	case application.BulkCancel, application.BulkStop, application.BulkRetry:
+	default:
+		wrong = domain.Invalid("action", "%.40q is not an action; one of cancel, stop, retry is", in.Action).Fields
+	}
+	if err := in.Filter.Check(); err != nil {
+		for _, f := range domain.Public(err).Fields {
+			wrong = append(wrong, domain.FieldError{Field: "filter/" + f.Field, Detail: f.Detail})
+		}
+	}
+	if len(wrong) > 0 {
+		return domain.InvalidFields(wrong...)
+	}
+	return nil
+}

@@ -1,0 +1,109 @@
+package usecase_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/application/internal/apptest"
+	"github.com/millrace/millrace/application/usecase"
+	"github.com/millrace/millrace/domain"
+)
+
+func bulkTasks(p *apptest.Ports) *usecase.BulkTasks {
+	return usecase.NewBulkTasks(p.Search, p.Bulks, p.Clock)
+}
+
+func TestBulkTasks_StoresTheActionForAllThatThereAreAndNoneThatComes(t *testing.T) {
+	p, before := apptest.NewPorts(t), apptest.NewTask(t).ID()
+	filter := application.TaskFilter{Queues: []domain.QueueName{"mail"}}
+	for _, action := range []application.BulkAction{application.BulkCancel, application.BulkStop, application.BulkRetry} {
+		var stored application.Bulk
+		p.Bulks.EXPECT().Add(apptest.Any, apptest.Any).DoAndReturn(func(_ context.Context, b application.Bulk) error {
+			stored = b
+			return nil
+		})
+
+		b, err := bulkTasks(p).Run(t.Context(), usecase.BulkTasksInput{Action: action, Filter: filter})
+
+		apptest.Must(t, err)
+		apptest.Equal(t, "the stored action", stored, b)
+		apptest.Same(t, "action", b.Action, action)
+		apptest.Equal(t, "filter", b.Filter, filter)
+		apptest.Same(t, "nothing done yet", b.DoneAt.IsZero() && b.Changed == 0 && b.Skipped == 0, true)
+		if after := apptest.NewTask(t).ID(); apptest.ByID(before, b.Cursor) >= 0 || apptest.ByID(b.Cursor, after) >= 0 {
+			t.Errorf("the cursor %s is not between what was and what comes: %s, %s", b.Cursor, before, after)
+		}
+		apptest.Same(t, "id", b.ID.String(), b.Cursor.String())
+	}
+}
+
+func TestBulkTasks_RefusesWhatIsNoActionAndABadFilter(t *testing.T) {
+	for name, c := range map[string]struct {
+		in     usecase.BulkTasksInput
+		fields []string
+	}{
+		"NoAction":      {usecase.BulkTasksInput{}, []string{"action"}},
+		"AnotherAction": {usecase.BulkTasksInput{Action: "delete"}, []string{"action"}},
+		"BadText": {
+			usecase.BulkTasksInput{Action: application.BulkCancel, Filter: application.TaskFilter{Text: "a\x00"}},
+			[]string{"filter/text"},
+		},
+		"All": {
+			usecase.BulkTasksInput{Action: "x", Filter: application.TaskFilter{Text: "\xff", Metadata: map[string]string{"a b": ""}}},
+			[]string{"action", "filter/metadata", "filter/text"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			uc := bulkTasks(apptest.NewPorts(t)) // no call of a port is expected
+			_, err := uc.Run(t.Context(), c.in)
+			_, _, countErr := uc.Count(t.Context(), c.in)
+			for _, err := range []error{err, countErr, uc.Check(c.in)} {
+				wantInvalid(t, err, c.fields...)
+			}
+		})
+	}
+}
+
+func TestBulkTasks_CountsInAWindowAndStoresNothing(t *testing.T) {
+	p, filter := apptest.NewPorts(t), application.TaskFilter{Text: "hello"}
+	p.Search.EXPECT().Count(apptest.Any, application.TaskQuery{TaskFilter: filter, Limit: 1, Window: application.CountWindow}).Return(17, false, nil)
+
+	n, all, err := bulkTasks(p).Count(t.Context(), usecase.BulkTasksInput{Action: application.BulkRetry, Filter: filter})
+
+	apptest.Must(t, err)
+	apptest.Same(t, "count", n, 17)
+	apptest.Same(t, "all", all, false)
+}
+
+func TestBulkTasks_SaysWhatTheStoreSays(t *testing.T) {
+	p, in := apptest.NewPorts(t), usecase.BulkTasksInput{Action: application.BulkCancel}
+	p.Bulks.EXPECT().Add(apptest.Any, apptest.Any).Return(domain.ErrUnavailable)
+	p.Search.EXPECT().Count(apptest.Any, apptest.Any).Return(0, false, domain.ErrUnavailable)
+	p.Bulks.EXPECT().Get(apptest.Any, application.BulkID{1}).Return(application.Bulk{}, domain.ErrBulkNotFound)
+	p.Bulks.EXPECT().Get(apptest.Any, application.BulkID{2}).Return(application.Bulk{Changed: 5}, nil)
+
+	_, err := bulkTasks(p).Run(t.Context(), in)
+	apptest.WantError(t, err, domain.ErrUnavailable)
+	_, _, err = bulkTasks(p).Count(t.Context(), in)
+	apptest.WantError(t, err, domain.ErrUnavailable)
+	_, err = bulkTasks(p).Get(t.Context(), application.BulkID{1})
+	apptest.WantError(t, err, domain.ErrBulkNotFound)
+	b, err := bulkTasks(p).Get(t.Context(), application.BulkID{2})
+	apptest.Must(t, err)
+	apptest.Same(t, "changed", b.Changed, 5)
+}
+
+func TestParseBulkID(t *testing.T) {
+	const text = "0199ca94-5000-7000-8000-000000000001"
+	for _, s := range []string{text, strings.ToUpper(text)} {
+		id, err := application.ParseBulkID(s)
+		apptest.Must(t, err)
+		apptest.Same(t, "id", id.String(), text)
+	}
+	for _, s := range []string{"", "x", text + "0", "{" + text + "}"} {
+		_, err := application.ParseBulkID(s)
+		wantInvalid(t, err, "id")
+	}
+}

@@ -1,0 +1,55 @@
+package usecase
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/domain"
+)
+
+// maxReloads bounds how often a decision is taken again because somebody else
+// changed the task first. Each lost race means that another change went through.
+const maxReloads = 10
+
+// change loads a task, lets decide change it and stores it. When the save meets
+// a newer version it loads and decides again, so that a caller gets a conflict
+// only if the task as it is now does not allow the change. What decide leaves
+// as it was is not stored.
+func change(ctx context.Context, tasks application.TaskRepository, id domain.TaskID, decide application.Decide) (*domain.Task, error) {
+	for range maxReloads {
+		t, err := tasks.Get(ctx, id)
+		if err != nil {
+			return nil, fmt.Errorf("get task %s: %w", id, err)
+		}
+		if err := decide(t); err != nil {
+			return nil, err
+		}
+		if t.Version() == t.StoredVersion() {
+			return t, nil
+		}
+		err = tasks.Save(ctx, t)
+		if err == nil {
+			return t, nil
+		}
+		if !errors.Is(err, domain.ErrConflict) {
+			return nil, fmt.Errorf("save task %s: %w", id, err)
+		}
+	}
+	return nil, fmt.Errorf("save task %s: %w", id, domain.ErrConflict)
+}
+
+// Precondition says whether a task is as the caller has seen it. nil: it need not be.
+type Precondition func(t *domain.Task) bool
+
+// guarded is decide, after the precondition: whoever acts on what they have seen
+// is told first that it is no more so.
+func guarded(is Precondition, decide application.Decide) application.Decide {
+	return func(t *domain.Task) error {
+		if is != nil && !is(t) {
+			return domain.ErrChanged
+		}
+		return decide(t)
+	}
+}

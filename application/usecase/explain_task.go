@@ -1,0 +1,170 @@
+package usecase
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/domain"
+)
+
+// Reason says why a task does not run now. The spellings are part of the API.
+type Reason string
+
+// The reasons.
+const (
+	ReasonEnded     Reason = "ended"       // it is done with
+	ReasonRunning   Reason = "processing"  // it runs
+	ReasonScheduled Reason = "scheduled"   // its time has not come
+	ReasonRetry     Reason = "retry"       // it failed, and is tried again later
+	ReasonDue       Reason = "due"         // its time has come: the dispatcher is about to queue it
+	ReasonNoWorker  Reason = "no_worker"   // no live worker takes its queue
+	ReasonPaused    Reason = "paused"      // its queue is
+	ReasonLimit     Reason = "max_running" // its queue has as many that run as it may
+	ReasonRate      Reason = "rate"        // its queue has started as many as it may
+	ReasonQueueAway Reason = "queue_away"  // what brings tasks to workers does not answer
+	ReasonBehind    Reason = "behind"      // others are before it
+	ReasonStranded  Reason = "stranded"    // its entry was lost; the dispatcher queues it again
+	ReasonNext      Reason = "next"        // nothing is in its way
+)
+
+// explainWait bounds how long an explanation waits for a queue that is away.
+const explainWait = time.Second
+
+// MaxAhead is how many tasks are counted that are before another one.
+const MaxAhead = 10_000
+
+// Explanation is one reason, and the figures that go with it.
+type Explanation struct {
+	Reason Reason
+	At     time.Time // when that is expected to change; zero: not known
+	Ahead  int       // ReasonBehind: so many; MaxAhead means at least
+	Limit  string    // ReasonLimit, ReasonRate: as it is set
+}
+
+// ExplainResult is a task and why it does not run, the strongest reason first.
+type ExplainResult struct {
+	Task    *domain.Task
+	Reasons []Explanation
+}
+
+// ExplainTask tells why a task does not run.
+type ExplainTask struct {
+	tasks  application.TaskRepository
+	queues application.QueueRepository
+	queue  application.Queue
+	clock  application.Clock
+}
+
+// NewExplainTask makes the use case.
+func NewExplainTask(tasks application.TaskRepository, queues application.QueueRepository, queue application.Queue, clock application.Clock) *ExplainTask {
+	return &ExplainTask{tasks: tasks, queues: queues, queue: queue, clock: clock}
+}
+
+// Run explains the task, or returns domain.ErrTaskNotFound. There is always at
+// least one reason.
+func (uc *ExplainTask) Run(ctx context.Context, id domain.TaskID) (ExplainResult, error) {
+	e, err := uc.look(ctx, id)
+	if errors.Is(err, domain.ErrQueueNotFound) { // the task has ended meanwhile, as the queue's last
+		e, err = uc.look(ctx, id)
+	}
+	return e, err
+}
+
+func (uc *ExplainTask) look(ctx context.Context, id domain.TaskID) (ExplainResult, error) {
+	t, err := uc.tasks.Get(ctx, id)
+	if err != nil {
+		return ExplainResult{}, fmt.Errorf("get task %s: %w", id, err)
+	}
+	reasons, err := uc.explain(ctx, t)
+	if err != nil {
+		return ExplainResult{}, fmt.Errorf("explain task %s: %w", id, err)
+	}
+	return ExplainResult{Task: t, Reasons: reasons}, nil
+}
+
+func (uc *ExplainTask) explain(ctx context.Context, t *domain.Task) ([]Explanation, error) {
+	s, now := t.State(), uc.clock.Now()
+	switch {
+	case s.Status.Ended():
+		return []Explanation{{Reason: ReasonEnded, At: s.UpdatedAt}}, nil
+	case s.Status == domain.StatusProcessing:
+		return []Explanation{{Reason: ReasonRunning, At: s.Deadline}}, nil
+	}
+	info, err := uc.queues.Get(ctx, s.Queue)
+	if err != nil {
+		return nil, err
+	}
+	var reasons []Explanation
+	if s.QueuedAt.IsZero() {
+		reasons = append(reasons, waiting(s, now))
+	}
+	if info.Workers == 0 {
+		reasons = append(reasons, Explanation{Reason: ReasonNoWorker})
+	}
+	if e, ok := refused(info, now); ok {
+		reasons = append(reasons, e)
+	}
+	if s.QueuedAt.IsZero() {
+		return reasons, nil
+	}
+	switch lost, err := uc.stranded(ctx, t, now); {
+	case err != nil:
+		reasons = append(reasons, Explanation{Reason: ReasonQueueAway})
+	case lost:
+		return append(reasons, Explanation{Reason: ReasonStranded, At: now.Add(2 * application.StrandedInterval)}), nil
+	}
+	ahead, err := uc.queues.Ahead(ctx, t, MaxAhead)
+	if err != nil {
+		return nil, err
+	}
+	if ahead > 0 {
+		reasons = append(reasons, Explanation{Reason: ReasonBehind, Ahead: ahead})
+	}
+	if len(reasons) == 0 {
+		reasons = append(reasons, Explanation{Reason: ReasonNext})
+	}
+	return reasons, nil
+}
+
+// waiting is why a task is not queued.
+func waiting(s domain.TaskState, now time.Time) Explanation {
+	switch {
+	case !s.RunAt.After(now):
+		return Explanation{Reason: ReasonDue, At: now.Add(application.DueInterval)}
+	case s.Attempt > 0:
+		return Explanation{Reason: ReasonRetry, At: s.RunAt}
+	default:
+		return Explanation{Reason: ReasonScheduled, At: s.RunAt}
+	}
+}
+
+// refused is why the task's queue has no room, if it has none.
+func refused(q application.QueueInfo, now time.Time) (Explanation, bool) {
+	room := q.Room(q.Processing, now)
+	if room.Tasks > 0 {
+		return Explanation{}, false
+	}
+	switch room.By {
+	case domain.LimitMaxRunning:
+		return Explanation{Reason: ReasonLimit, Limit: fmt.Sprint(q.MaxRunning)}, true
+	case domain.LimitRate:
+		return Explanation{Reason: ReasonRate, Limit: q.Rate.String(), At: now.Add(room.Again)}, true
+	default:
+		return Explanation{Reason: ReasonPaused}, true
+	}
+}
+
+// stranded judges as the dispatcher does, which looks twice.
+func (uc *ExplainTask) stranded(ctx context.Context, t *domain.Task, now time.Time) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, explainWait)
+	defer cancel()
+	e := application.EntryOf(t)
+	oldest, err := uc.queue.Oldest(ctx, e.Lane)
+	if err != nil {
+		return false, err
+	}
+	return e.QueuedAt.Before(application.StrandedBefore(oldest[e.Lane], now)), nil
+}

@@ -1,0 +1,245 @@
+package usecase_test
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/mock/gomock"
+
+	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/application/internal/apptest"
+	"github.com/millrace/millrace/application/usecase"
+	"github.com/millrace/millrace/domain"
+)
+
+// scene is what an explanation looks at.
+type scene struct {
+	task  func(t *testing.T) *domain.Task
+	after time.Duration // since the task was made
+	queue application.QueueInfo
+	head  time.Duration // age of the entry at the head of the task's list; 0: there is none
+	away  bool          // the queue does not answer
+	ahead int
+}
+
+// explained returns the reasons, the time of each as one from now.
+func explained(t *testing.T, s scene) []usecase.Explanation {
+	t.Helper()
+	var got []usecase.Explanation
+	synctest.Test(t, func(t *testing.T) {
+		p, task := apptest.NewPorts(t), s.task(t)
+		time.Sleep(s.after)
+		p.Tasks.EXPECT().Get(apptest.Any, task.ID()).Return(task, nil)
+		p.Queues.EXPECT().Get(apptest.Any, domain.DefaultQueue).Return(s.queue, nil).AnyTimes()
+		p.Queues.EXPECT().Ahead(apptest.Any, task, usecase.MaxAhead).Return(s.ahead, nil).AnyTimes()
+		oldest := map[application.Lane]time.Time{}
+		if s.head != 0 {
+			oldest[apptest.DefaultLane] = apptest.Now().Add(-s.head)
+		}
+		var err error
+		if s.away {
+			oldest, err = nil, domain.ErrUnavailable
+		}
+		p.Queue.EXPECT().Oldest(apptest.Any, apptest.DefaultLane).Return(oldest, err).AnyTimes()
+
+		e, err := usecase.NewExplainTask(p.Tasks, p.Queues, p.Queue, p.Clock).Run(t.Context(), task.ID())
+
+		apptest.Must(t, err)
+		apptest.Same(t, "task", e.Task, task)
+		got = e.Reasons
+		for i := range got {
+			if !got[i].At.IsZero() {
+				got[i].At = time.Time{}.Add(got[i].At.Sub(apptest.Now()))
+			}
+		}
+	})
+	return got
+}
+
+// in is a time from now, as explained returns it.
+func in(d time.Duration) time.Time { return time.Time{}.Add(d) }
+
+// delayed makes a task that is to run in a minute.
+func delayed(t *testing.T) *domain.Task {
+	t.Helper()
+	task, err := domain.NewTask(domain.TaskSpec{Message: "m", MaxAttempts: 3, Delay: time.Minute}, apptest.Now())
+	apptest.Must(t, err)
+	return task
+}
+
+// retried makes a task that has failed once and is tried again in a minute.
+func retried(t *testing.T) *domain.Task {
+	t.Helper()
+	return apptest.Changed(t, apptest.Claimed(t), func(task *domain.Task) error {
+		return task.Fail(1, domain.Failure{Reason: "no", RetryAfter: time.Minute}, apptest.RetryPolicy, 0, apptest.Now())
+	})
+}
+
+func TestExplainTask_TellsEveryReason(t *testing.T) {
+	served := application.QueueInfo{Workers: 1}
+	with := func(q domain.QueueState, processing int) application.QueueInfo {
+		return application.QueueInfo{QueueState: q, Processing: processing, Workers: 1}
+	}
+	perMinute := domain.Rate{Count: 1, Per: time.Minute}
+	start := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC) // of a bubble
+	for name, c := range map[string]struct {
+		scene scene
+		want  []usecase.Explanation
+	}{
+		"Ended": {
+			scene{task: apptest.Canceled, after: time.Hour},
+			[]usecase.Explanation{{Reason: usecase.ReasonEnded, At: in(-time.Hour)}},
+		},
+		"Running": {
+			scene{task: apptest.Claimed, after: time.Second},
+			[]usecase.Explanation{{Reason: usecase.ReasonRunning, At: in(59 * time.Second)}},
+		},
+		"Scheduled": {
+			scene{task: delayed, after: time.Second, queue: served},
+			[]usecase.Explanation{{Reason: usecase.ReasonScheduled, At: in(59 * time.Second)}},
+		},
+		"Retry": {
+			scene{task: retried, after: time.Second, queue: served},
+			[]usecase.Explanation{{Reason: usecase.ReasonRetry, At: in(59 * time.Second)}},
+		},
+		"Due": {
+			scene{task: delayed, after: time.Minute, queue: served},
+			[]usecase.Explanation{{Reason: usecase.ReasonDue, At: in(application.DueInterval)}},
+		},
+		"NoWorker": {
+			scene{task: apptest.NewTask, queue: application.QueueInfo{}},
+			[]usecase.Explanation{{Reason: usecase.ReasonNoWorker}},
+		},
+		"Paused": {
+			scene{task: apptest.NewTask, queue: with(domain.QueueState{Paused: true}, 0)},
+			[]usecase.Explanation{{Reason: usecase.ReasonPaused}},
+		},
+		"MaxRunning": {
+			scene{task: apptest.NewTask, queue: with(domain.QueueState{MaxRunning: 5}, 5)},
+			[]usecase.Explanation{{Reason: usecase.ReasonLimit, Limit: "5"}},
+		},
+		"RoomUnderMaxRunning": {
+			scene{task: apptest.NewTask, queue: with(domain.QueueState{MaxRunning: 5}, 4)},
+			[]usecase.Explanation{{Reason: usecase.ReasonNext}},
+		},
+		"Rate": {
+			scene{task: apptest.NewTask, queue: with(domain.QueueState{Rate: perMinute, FullAt: start.Add(40 * time.Second)}, 0)},
+			[]usecase.Explanation{{Reason: usecase.ReasonRate, Limit: "1/m", At: in(40 * time.Second)}},
+		},
+		"Behind": {
+			scene{task: apptest.NewTask, queue: served, ahead: 17},
+			[]usecase.Explanation{{Reason: usecase.ReasonBehind, Ahead: 17}},
+		},
+		"Stranded": {
+			scene{task: apptest.NewTask, after: 6 * time.Second, queue: served},
+			[]usecase.Explanation{{Reason: usecase.ReasonStranded, At: in(2 * application.StrandedInterval)}},
+		},
+		"StrandedBehindAYoungerHead": {
+			scene{task: apptest.NewTask, after: time.Minute, queue: served, head: 50 * time.Second},
+			[]usecase.Explanation{{Reason: usecase.ReasonStranded, At: in(2 * application.StrandedInterval)}},
+		},
+		"NotStrandedInTheGrace": {
+			scene{task: apptest.NewTask, after: application.StrandedGrace, queue: served},
+			[]usecase.Explanation{{Reason: usecase.ReasonNext}},
+		},
+		"NotStrandedAtTheHead": {
+			scene{task: apptest.NewTask, after: time.Minute, queue: served, head: time.Minute},
+			[]usecase.Explanation{{Reason: usecase.ReasonNext}},
+		},
+		"QueueAway": {
+			scene{task: apptest.NewTask, queue: served, away: true},
+			[]usecase.Explanation{{Reason: usecase.ReasonQueueAway}},
+		},
+		"NotKnownToBeStranded": {
+			scene{task: apptest.NewTask, after: time.Minute, queue: served, away: true, ahead: 3},
+			[]usecase.Explanation{{Reason: usecase.ReasonQueueAway}, {Reason: usecase.ReasonBehind, Ahead: 3}},
+		},
+		"Next": {
+			scene{task: apptest.NewTask, queue: served},
+			[]usecase.Explanation{{Reason: usecase.ReasonNext}},
+		},
+		"SeveralTheStrongestFirst": {
+			scene{task: apptest.NewTask, queue: application.QueueInfo{QueueState: domain.QueueState{Paused: true}}, ahead: 2},
+			[]usecase.Explanation{{Reason: usecase.ReasonNoWorker}, {Reason: usecase.ReasonPaused}, {Reason: usecase.ReasonBehind, Ahead: 2}},
+		},
+		"ScheduledAndPaused": {
+			scene{task: delayed, queue: with(domain.QueueState{Paused: true}, 0)},
+			[]usecase.Explanation{{Reason: usecase.ReasonScheduled, At: in(time.Minute)}, {Reason: usecase.ReasonPaused}},
+		},
+	} {
+		t.Run(name, func(t *testing.T) { apptest.Equal(t, "reasons", explained(t, c.scene), c.want) })
+	}
+}
+
+// Whoever asks why nothing runs must not wait for what is the reason.
+func TestExplainTask_WaitsASecondForAQueueThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, task := apptest.NewPorts(t), apptest.NewTask(t)
+		p.Tasks.EXPECT().Get(apptest.Any, apptest.Any).Return(task, nil)
+		p.Queues.EXPECT().Get(apptest.Any, apptest.Any).Return(application.QueueInfo{Workers: 1}, nil)
+		p.Queue.EXPECT().Oldest(apptest.Any, apptest.Any).DoAndReturn(
+			func(ctx context.Context, _ ...application.Lane) (map[application.Lane]time.Time, error) {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			})
+		p.Queues.EXPECT().Ahead(apptest.Any, apptest.Any, apptest.Any).Return(0, nil)
+		begun := apptest.Now()
+
+		got, err := usecase.NewExplainTask(p.Tasks, p.Queues, p.Queue, p.Clock).Run(t.Context(), task.ID())
+
+		apptest.Must(t, err)
+		apptest.Same(t, "waited", apptest.Now().Sub(begun), time.Second)
+		apptest.Equal(t, "reasons", got.Reasons, []usecase.Explanation{{Reason: usecase.ReasonQueueAway}})
+	})
+}
+
+func TestExplainTask_SaysThatThereIsNoTask(t *testing.T) {
+	p := apptest.NewPorts(t)
+	p.Tasks.EXPECT().Get(apptest.Any, apptest.Any).Return(nil, domain.ErrTaskNotFound)
+
+	_, err := usecase.NewExplainTask(p.Tasks, p.Queues, p.Queue, p.Clock).Run(t.Context(), apptest.NewTask(t).ID())
+
+	apptest.WantError(t, err, domain.ErrTaskNotFound)
+}
+
+// The last task of a queue that nobody has set up ends between two looks: its
+// queue is gone, the task is not.
+func TestExplainTask_LooksAgainWhenTheQueueIsGone(t *testing.T) {
+	p, task := apptest.NewPorts(t), apptest.NewTask(t)
+	done := apptest.Changed(t, task, func(task *domain.Task) error { return task.Cancel(apptest.Now()) })
+	gomock.InOrder(
+		p.Tasks.EXPECT().Get(apptest.Any, task.ID()).Return(task, nil),
+		p.Queues.EXPECT().Get(apptest.Any, apptest.Any).Return(application.QueueInfo{}, domain.ErrQueueNotFound),
+		p.Tasks.EXPECT().Get(apptest.Any, task.ID()).Return(done, nil),
+	)
+
+	got, err := usecase.NewExplainTask(p.Tasks, p.Queues, p.Queue, p.Clock).Run(t.Context(), task.ID())
+
+	apptest.Must(t, err)
+	apptest.Same(t, "reason", got.Reasons[0].Reason, usecase.ReasonEnded)
+}
+
+func TestExplainTask_SaysThatTheStoreIsAway(t *testing.T) {
+	for name, expect := range map[string]func(*apptest.Ports){
+		"TheQueues": func(p *apptest.Ports) {
+			p.Queues.EXPECT().Get(apptest.Any, apptest.Any).Return(application.QueueInfo{}, domain.ErrUnavailable)
+		},
+		"WhatIsAhead": func(p *apptest.Ports) {
+			p.Queues.EXPECT().Get(apptest.Any, apptest.Any).Return(application.QueueInfo{}, nil)
+			p.Queue.EXPECT().Oldest(apptest.Any, apptest.Any).Return(nil, nil)
+			p.Queues.EXPECT().Ahead(apptest.Any, apptest.Any, apptest.Any).Return(0, domain.ErrUnavailable)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, task := apptest.NewPorts(t), apptest.NewTask(t)
+			p.Tasks.EXPECT().Get(apptest.Any, apptest.Any).Return(task, nil)
+			expect(p)
+
+			_, err := usecase.NewExplainTask(p.Tasks, p.Queues, p.Queue, p.Clock).Run(t.Context(), task.ID())
+
+			apptest.WantError(t, err, domain.ErrUnavailable)
+		})
+	}
+}

@@ -1,0 +1,8 @@
+package usecase
+
+// Waiting counts the tasks that are waited for and the callers that wait.
+func (uc *WaitTask) Waiting() int {
+	uc.mu.Lock()
+	defer uc.mu.Unlock()
+	return len(uc.waiting) + uc.count
+}

@@ -1,0 +1,63 @@
+package usecase
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/domain"
+)
+
+// The bounds of a page.
+const (
+	DefaultPageSize = 50
+	MaxPageSize     = 1000
+)
+
+// ListTasks pages through tasks, newest first.
+type ListTasks struct{ search application.TaskSearch }
+
+// NewListTasks makes the use case.
+func NewListTasks(search application.TaskSearch) *ListTasks { return &ListTasks{search: search} }
+
+// TaskPage is a part of a list.
+type TaskPage struct {
+	Tasks []*domain.Task
+	Next  domain.TaskID // the next page has what is below it; zero: this one is the last
+	// Window is how many tasks were looked at, if the search stopped for that
+	// before the page was full; otherwise 0.
+	Window int
+}
+
+// Run returns a page. A Limit of 0 means DefaultPageSize; one that is out of
+// bounds, or a filter that is, is domain.CodeInvalid. Tasks that arrive while a client pages do not
+// move what it has yet to see.
+func (uc *ListTasks) Run(ctx context.Context, q application.TaskQuery) (TaskPage, error) {
+	if q.Limit == 0 {
+		q.Limit = DefaultPageSize
+	}
+	if q.Limit < 1 || q.Limit > MaxPageSize {
+		return TaskPage{}, domain.Invalid("limit", "must be from 1 to %d, not %d", MaxPageSize, q.Limit)
+	}
+	if err := q.Check(); err != nil {
+		return TaskPage{}, err
+	}
+	want := q.Limit
+	q.Limit++ // one more tells whether there is a next page
+	q.Window = application.SearchWindow
+	if q.Text != "" {
+		q.Window = application.TextWindow
+	}
+	found, err := uc.search.List(ctx, q)
+	if err != nil {
+		return TaskPage{}, fmt.Errorf("list tasks: %w", err)
+	}
+	if len(found.Tasks) > want {
+		return TaskPage{Tasks: found.Tasks[:want], Next: found.Tasks[want-1].ID()}, nil
+	}
+	page := TaskPage{Tasks: found.Tasks, Next: found.End}
+	if found.End != (domain.TaskID{}) {
+		page.Window = q.Window
+	}
+	return page, nil
+}

@@ -1,0 +1,168 @@
+package usecase_test
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/application/internal/apptest"
+	"github.com/millrace/millrace/application/usecase"
+	"github.com/millrace/millrace/domain"
+)
+
+func TestGetTask_ReturnsTheTaskAsItIs(t *testing.T) {
+	p, task := apptest.NewPorts(t), apptest.NewTask(t)
+	p.Tasks.EXPECT().Get(apptest.Any, task.ID()).Return(task, nil)
+
+	got, err := usecase.NewGetTask(p.Tasks).Run(t.Context(), task.ID())
+
+	apptest.Must(t, err)
+	apptest.Same(t, "task", got, task)
+}
+
+func TestGetTask_SaysThatThereIsNone(t *testing.T) {
+	p := apptest.NewPorts(t)
+	p.Tasks.EXPECT().Get(apptest.Any, apptest.Any).Return(nil, domain.ErrTaskNotFound)
+
+	_, err := usecase.NewGetTask(p.Tasks).Run(t.Context(), apptest.NewTask(t).ID())
+
+	apptest.WantError(t, err, domain.ErrTaskNotFound)
+}
+
+func TestListTasks_TellsWhetherThereIsMore(t *testing.T) {
+	for name, c := range map[string]struct {
+		limit, stored, want int
+		more                bool
+	}{
+		"Fewer":       {limit: 3, stored: 2, want: 2},
+		"JustSoMany":  {limit: 3, stored: 3, want: 3},
+		"OneTooMany":  {limit: 3, stored: 4, want: 3, more: true},
+		"ByDefault":   {limit: 0, stored: 60, want: usecase.DefaultPageSize, more: true},
+		"TheLongest":  {limit: usecase.MaxPageSize, stored: 2000, want: usecase.MaxPageSize, more: true},
+		"TheShortest": {limit: 1, stored: 2, want: 1, more: true},
+		"None":        {limit: 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, stored := apptest.NewPorts(t), apptest.NewTasks(t, c.stored)
+			p.Search.EXPECT().List(apptest.Any, apptest.Any).DoAndReturn(func(_ context.Context, q application.TaskQuery) (application.SearchResult, error) {
+				return application.SearchResult{Tasks: stored[:min(q.Limit, len(stored))]}, nil
+			})
+
+			page, err := usecase.NewListTasks(p.Search).Run(t.Context(), application.TaskQuery{Limit: c.limit})
+
+			apptest.Must(t, err)
+			want := domain.TaskID{}
+			if c.more {
+				want = stored[c.want-1].ID()
+			}
+			apptest.Same(t, "next", page.Next, want)
+			apptest.Same(t, "window", page.Window, 0)
+			if !slices.Equal(page.Tasks, stored[:c.want]) {
+				t.Errorf("got %d tasks, want the first %d", len(page.Tasks), c.want)
+			}
+		})
+	}
+}
+
+func TestListTasks_PassesOnWhatItIsAskedFor(t *testing.T) {
+	p, below := apptest.NewPorts(t), apptest.NewTask(t).ID()
+	failedOnly := application.TaskFilter{Statuses: []domain.Status{domain.StatusFailed}}
+	p.Search.EXPECT().List(apptest.Any, application.TaskQuery{
+		TaskFilter: failedOnly, Before: below, Limit: 11, Window: application.SearchWindow,
+	}).Return(application.SearchResult{}, nil)
+
+	_, err := usecase.NewListTasks(p.Search).Run(t.Context(), application.TaskQuery{
+		TaskFilter: failedOnly, Before: below, Limit: 10,
+	})
+
+	apptest.Must(t, err)
+}
+
+func TestListTasks_RefusesALimitOutOfBounds(t *testing.T) {
+	for _, limit := range []int{-1, usecase.MaxPageSize + 1} {
+		_, err := usecase.NewListTasks(apptest.NewPorts(t).Search).Run(t.Context(), application.TaskQuery{Limit: limit})
+
+		apptest.Same(t, "field", apptest.WantCode(t, err, domain.CodeInvalid).Fields[0].Field, "limit")
+	}
+}
+
+func TestListTasks_SaysThatTheStoreIsAway(t *testing.T) {
+	p := apptest.NewPorts(t)
+	p.Search.EXPECT().List(apptest.Any, apptest.Any).Return(application.SearchResult{}, domain.ErrUnavailable)
+
+	_, err := usecase.NewListTasks(p.Search).Run(t.Context(), application.TaskQuery{})
+
+	apptest.WantError(t, err, domain.ErrUnavailable)
+}
+
+func TestListTasks_LooksAtFewerTasksIfItMustReadThem(t *testing.T) {
+	for text, window := range map[string]int{"": application.SearchWindow, "hello": application.TextWindow} {
+		p := apptest.NewPorts(t)
+		p.Search.EXPECT().List(apptest.Any, apptest.Any).DoAndReturn(func(_ context.Context, q application.TaskQuery) (application.SearchResult, error) {
+			apptest.Same(t, "window", q.Window, window)
+			return application.SearchResult{}, nil
+		})
+
+		page, err := usecase.NewListTasks(p.Search).Run(t.Context(), application.TaskQuery{TaskFilter: application.TaskFilter{Text: text}})
+
+		apptest.Must(t, err)
+		apptest.Same(t, "the window of a page that is the last", page.Window, 0)
+	}
+}
+
+func TestListTasks_SaysWhereTheSearchStoppedAndThatItDid(t *testing.T) {
+	end := apptest.NewTask(t).ID()
+	for name, c := range map[string]struct {
+		found  int
+		next   func(found []*domain.Task) domain.TaskID
+		window int
+	}{
+		"NothingFound":      {0, func([]*domain.Task) domain.TaskID { return end }, application.SearchWindow},
+		"LessThanAPage":     {2, func([]*domain.Task) domain.TaskID { return end }, application.SearchWindow},
+		"JustAPage":         {3, func([]*domain.Task) domain.TaskID { return end }, application.SearchWindow},
+		"MoreThanFitInPage": {4, func(found []*domain.Task) domain.TaskID { return found[2].ID() }, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, found := apptest.NewPorts(t), apptest.NewTasks(t, c.found)
+			p.Search.EXPECT().List(apptest.Any, apptest.Any).Return(application.SearchResult{Tasks: found, End: end}, nil)
+
+			page, err := usecase.NewListTasks(p.Search).Run(t.Context(), application.TaskQuery{Limit: 3})
+
+			apptest.Must(t, err)
+			apptest.Same(t, "next", page.Next, c.next(found))
+			apptest.Same(t, "window", page.Window, c.window)
+			apptest.Same(t, "tasks", len(page.Tasks), min(c.found, 3))
+		})
+	}
+}
+
+func TestListTasks_RefusesAFilterThatNoStoreCanLookFor(t *testing.T) {
+	queues := make([]domain.QueueName, application.MaxFilterQueues+1)
+	for field, filter := range map[string]application.TaskFilter{
+		"queue":    {Queues: queues},
+		"metadata": {Metadata: map[string]string{"a": "\x00"}},
+		"text":     {Text: "a\xff"},
+	} {
+		_, err := usecase.NewListTasks(apptest.NewPorts(t).Search).Run(t.Context(), application.TaskQuery{TaskFilter: filter})
+		wantInvalid(t, err, field)
+	}
+	for text, takes := range map[string]bool{
+		"": true,
+		strings.Repeat("x", application.MaxFilterText):   true,
+		strings.Repeat("x", application.MaxFilterText+1): false,
+		"a\x00b": false,
+	} {
+		p := apptest.NewPorts(t)
+		if takes {
+			p.Search.EXPECT().List(apptest.Any, apptest.Any).Return(application.SearchResult{}, nil)
+		}
+		_, err := usecase.NewListTasks(p.Search).Run(t.Context(), application.TaskQuery{TaskFilter: application.TaskFilter{Text: text}})
+		if takes {
+			apptest.Must(t, err)
+		} else {
+			wantInvalid(t, err, "text")
+		}
+	}
+}

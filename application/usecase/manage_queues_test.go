@@ -1,0 +1,79 @@
+package usecase_test
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+
+	"go.uber.org/mock/gomock"
+
+	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/application/internal/apptest"
+	"github.com/millrace/millrace/application/usecase"
+	"github.com/millrace/millrace/domain"
+)
+
+func manageQueues(p *apptest.Ports) *usecase.ManageQueues {
+	return usecase.NewManageQueues(p.Queues)
+}
+
+func TestManageQueues_ShowsTheQueues(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, mail := apptest.NewPorts(t), application.QueueInfo{QueueState: domain.QueueState{Name: "mail"}, Pending: 7}
+		p.Queues.EXPECT().List(apptest.Any).Return([]application.QueueInfo{mail}, nil)
+		p.Queues.EXPECT().Get(apptest.Any, domain.QueueName("mail")).Return(mail, nil)
+
+		all, err := manageQueues(p).List(t.Context())
+		apptest.Must(t, err)
+		apptest.Equal(t, "queues", all, []application.QueueInfo{mail})
+		one, err := manageQueues(p).Get(t.Context(), "mail")
+		apptest.Must(t, err)
+		apptest.Equal(t, "queue", one, mail)
+	})
+}
+
+func TestManageQueues_SetsWhatIsNamedAndAnswersTheQueueAsItIsThen(t *testing.T) {
+	p, paused := apptest.NewPorts(t), true
+	stored := domain.QueueState{Name: "mail", MaxRunning: 5}
+	gomock.InOrder(
+		p.Queues.EXPECT().Change(apptest.Any, domain.QueueName("mail"), apptest.Any).DoAndReturn(
+			func(_ context.Context, _ domain.QueueName, decide func(*domain.QueueState) error) error {
+				return decide(&stored)
+			}),
+		p.Queues.EXPECT().Get(apptest.Any, domain.QueueName("mail")).DoAndReturn(
+			func(context.Context, domain.QueueName) (application.QueueInfo, error) {
+				return application.QueueInfo{QueueState: stored}, nil
+			}),
+	)
+
+	got, err := manageQueues(p).Change(t.Context(), usecase.ChangeQueueInput{Name: "mail", Change: domain.QueueChange{Paused: &paused}})
+
+	apptest.Must(t, err)
+	apptest.Equal(t, "queue", got.QueueState, domain.QueueState{Name: "mail", MaxRunning: 5, Paused: true})
+}
+
+func TestManageQueues_RefusesALimitOutOfRange(t *testing.T) {
+	p, below := apptest.NewPorts(t), -1
+	p.Queues.EXPECT().Change(apptest.Any, apptest.Any, apptest.Any).DoAndReturn(
+		func(_ context.Context, _ domain.QueueName, decide func(*domain.QueueState) error) error {
+			return decide(&domain.QueueState{})
+		})
+
+	_, err := manageQueues(p).Change(t.Context(), usecase.ChangeQueueInput{Name: "mail", Change: domain.QueueChange{MaxRunning: &below}})
+
+	wantInvalid(t, err, "max_running")
+}
+
+func TestManageQueues_SaysWhatTheStoreSays(t *testing.T) {
+	p := apptest.NewPorts(t)
+	p.Queues.EXPECT().List(apptest.Any).Return(nil, domain.ErrUnavailable)
+	p.Queues.EXPECT().Get(apptest.Any, apptest.Any).Return(application.QueueInfo{}, domain.ErrQueueNotFound)
+	p.Queues.EXPECT().Change(apptest.Any, apptest.Any, apptest.Any).Return(domain.ErrUnavailable)
+
+	_, err := manageQueues(p).List(t.Context())
+	apptest.WantError(t, err, domain.ErrUnavailable)
+	_, err = manageQueues(p).Get(t.Context(), "mail")
+	apptest.WantError(t, err, domain.ErrQueueNotFound)
+	_, err = manageQueues(p).Change(t.Context(), usecase.ChangeQueueInput{Name: "mail"})
+	apptest.WantError(t, err, domain.ErrUnavailable)
+}

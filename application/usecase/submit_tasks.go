@@ -1,0 +1,157 @@
+package usecase
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/domain"
+)
+
+// MaxBatch is how many tasks one request may bring.
+const MaxBatch = 1000
+
+// SubmitLimits are the settings that bear on a new task.
+type SubmitLimits struct {
+	MessageBytes int           // longest message
+	MaxAttempts  int           // for tasks that do not say
+	KeyLife      time.Duration // how long an idempotency key is remembered
+}
+
+// SubmitTasks accepts tasks.
+type SubmitTasks struct {
+	tasks  application.TaskRepository
+	queue  application.Queue
+	clock  application.Clock
+	limits SubmitLimits
+}
+
+// NewSubmitTasks makes the use case.
+func NewSubmitTasks(tasks application.TaskRepository, queue application.Queue, clock application.Clock, limits SubmitLimits) *SubmitTasks {
+	return &SubmitTasks{tasks: tasks, queue: queue, clock: clock, limits: limits}
+}
+
+// SubmitTasksInput is what a client says of new tasks. A MaxAttempts of 0 means the
+// setting.
+type SubmitTasksInput struct {
+	Tasks []domain.TaskSpec // 1 to MaxBatch
+	Batch bool              // a request for many: errors name the task that they are about
+	Owner string            // of the key: the name of the credential, empty if none is needed
+	Key   string            // idempotency key; empty: none
+}
+
+// SubmitResult are the tasks of a request, in its order.
+type SubmitResult struct {
+	Tasks    []*domain.Task
+	Replayed bool // the request came before: these are its tasks as they are now
+}
+
+// Run stores the tasks, all or none, then pushes the entries of those that may
+// run. If the push fails, or a crash comes in between, the tasks are accepted all
+// the same: the dispatcher finds them stranded and pushes them later. A key that
+// came before with the same request answers with the tasks of that one; with
+// another request it is domain.ErrKeyReused. Nothing is remembered of a request
+// that is refused or fails.
+func (uc *SubmitTasks) Run(ctx context.Context, in SubmitTasksInput) (SubmitResult, error) {
+	now := uc.clock.Now()
+	tasks, err := uc.make(in, now)
+	if err != nil {
+		return SubmitResult{}, err
+	}
+	if in.Key != "" {
+		key := application.IdempotencyKey{Owner: in.Owner, Key: in.Key, Fingerprint: fingerprint(in), Now: now, Expires: now.Add(uc.limits.KeyLife)}
+		first, err := uc.tasks.AddOnce(ctx, key, tasks...)
+		if err != nil {
+			return SubmitResult{}, fmt.Errorf("store %d tasks once: %w", len(tasks), err)
+		}
+		if len(first) > 0 {
+			return SubmitResult{Tasks: first, Replayed: true}, nil
+		}
+	} else if err := uc.tasks.Add(ctx, tasks...); err != nil {
+		return SubmitResult{}, fmt.Errorf("store %d tasks: %w", len(tasks), err)
+	}
+	application.Enqueue(ctx, uc.queue, tasks...)
+	return SubmitResult{Tasks: tasks}, nil
+}
+
+// Check returns the error that Run would return for tasks that are wrong, and
+// stores nothing: for a caller who has found something else wrong already, and
+// names all of it.
+func (uc *SubmitTasks) Check(in SubmitTasksInput) error {
+	_, err := uc.make(in, uc.clock.Now())
+	return err
+}
+
+// make makes the tasks, or names all that is wrong with any of them.
+func (uc *SubmitTasks) make(in SubmitTasksInput, now time.Time) ([]*domain.Task, error) {
+	if n := len(in.Tasks); n < 1 || n > MaxBatch {
+		return nil, domain.Invalid("tasks", "must be 1 to %d tasks, not %d", MaxBatch, n)
+	}
+	tasks := make([]*domain.Task, len(in.Tasks))
+	var wrong []domain.FieldError
+	for i, spec := range in.Tasks {
+		t, err := uc.makeOne(spec, now)
+		switch {
+		case err == nil:
+			tasks[i] = t
+		case !in.Batch:
+			return nil, err
+		default:
+			for _, f := range domain.Public(err).Fields {
+				f.Field = "tasks/" + strconv.Itoa(i) + "/" + f.Field
+				wrong = append(wrong, f)
+			}
+		}
+	}
+	if len(wrong) > 0 {
+		return nil, domain.InvalidFields(wrong...)
+	}
+	return tasks, nil
+}
+
+func (uc *SubmitTasks) makeOne(spec domain.TaskSpec, now time.Time) (*domain.Task, error) {
+	if len(spec.Message) > uc.limits.MessageBytes {
+		err := domain.Invalid("message", "must be at most %d bytes long, not %d", uc.limits.MessageBytes, len(spec.Message))
+		err.Code = domain.CodeTooLarge
+		return nil, err
+	}
+	if spec.MaxAttempts == 0 {
+		spec.MaxAttempts = uc.limits.MaxAttempts
+	}
+	return domain.NewTask(spec, now)
+}
+
+// fingerprint tells requests apart by what they ask for. The trace of a request is
+// no part of it: a repeat has another one.
+func fingerprint(in SubmitTasksInput) (sum [32]byte) {
+	h := sha256.New()
+	text := func(s string) {
+		_, _ = h.Write(binary.AppendUvarint(nil, uint64(len(s)))) // a hash takes everything
+		_, _ = h.Write([]byte(s))
+	}
+	number := func(n int64) { _, _ = h.Write(binary.AppendVarint(nil, n)) }
+	text(strconv.FormatBool(in.Batch))
+	for _, t := range in.Tasks {
+		text(t.Message)
+		text(string(cmp.Or(t.Queue, domain.DefaultQueue)))
+		number(int64(t.Priority))
+		text(t.RunAt.UTC().Format(time.RFC3339Nano))
+		number(int64(t.Delay))
+		number(int64(t.MaxAttempts))
+		number(int64(t.Timeout))
+		number(int64(len(t.Metadata)))
+		for _, key := range slices.Sorted(maps.Keys(t.Metadata)) {
+			text(key)
+			text(t.Metadata[key])
+		}
+	}
+	h.Sum(sum[:0])
+	return sum
+}

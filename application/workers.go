@@ -1,0 +1,80 @@
+package application
+
+import (
+	"context"
+	"time"
+
+	"github.com/millrace/millrace/domain"
+)
+
+// WorkerRepository is the record of the workers: one row each, whose heartbeat
+// is the lease of all that the worker holds.
+type WorkerRepository interface {
+	// Beat renews the worker's lease, in the time of the store, and registers the
+	// worker at its first beat. A beat with a lower number than one that was seen
+	// before renews nothing. Then, whatever the number:
+	//   - tasks that the worker owns, that the beat does not list and that were
+	//     claimed under a lower number are given back by b.Release: the answer to
+	//     their claim was lost;
+	//   - tasks that the beat lists as running although their deadline has passed
+	//     are given back by b.TimeOut.
+	// Rows that somebody else is changing are left to the next beat.
+	Beat(ctx context.Context, b Beat) (BeatAnswer, error)
+	// Leave forgets a worker that holds nothing any more. One that still owns
+	// tasks stays, so that its lease lapses and they are rescued.
+	Leave(ctx context.Context, id domain.WorkerID) error
+	// Forget removes the workers whose heartbeat is older than silentFor, in the
+	// time of the store, and that own no task, and returns how many they were. One
+	// that was silent and lives registers again with its next beat.
+	Forget(ctx context.Context, silentFor time.Duration) (int, error)
+}
+
+// Beat is what a worker says of itself every Interval. It lists all that the
+// worker holds: what is on no list is not held.
+type Beat struct {
+	Worker   WorkerInfo
+	Number   int64           // counts the worker's beats, from 1
+	Interval time.Duration   // how often the worker beats
+	Claiming []domain.TaskID // in a claim whose answer is not there yet: any attempt
+	Held     []HeldAttempt   // claimed and waiting, running, or returned and not yet saved
+	Release  Decide
+	TimeOut  Decide
+}
+
+// WorkerInfo describes one life of a worker to operators.
+type WorkerInfo struct {
+	ID       domain.WorkerID
+	Host     string
+	PID      int
+	Version  string
+	Started  time.Time
+	Queues   []domain.QueueName // that it takes tasks from
+	Capacity int                // tasks at once
+	Running  int
+}
+
+// AttemptRef names an attempt of a task.
+type AttemptRef struct {
+	Task    domain.TaskID
+	Attempt int
+}
+
+// HeldAttempt is an attempt that a worker holds.
+type HeldAttempt struct {
+	AttemptRef
+	Running bool // its handler has not returned
+}
+
+// BeatAnswer says which of the listed attempts are not the worker's any more,
+// and which it is asked to stop.
+type BeatAnswer struct {
+	Lost []AttemptRef
+	Stop []AttemptRef
+}
+
+// RefOf names the latest attempt of a task.
+func RefOf(t *domain.Task) AttemptRef { return AttemptRef{Task: t.ID(), Attempt: t.Attempt()} }
+
+// BeatsPerLease is how often a worker beats within its lease. The proportion is
+// one of those that the model of the protocol was checked with; never under five.
+const BeatsPerLease = 10
