@@ -65,6 +65,7 @@ func TestChaos(t *testing.T) {
 		w.start()
 	}
 	r.watcher = r.watchRunning(few)
+	r.exhaust()
 	r.load.start(clients, rate, seed)
 	r.load.toggle(seed)
 	r.probe(0)
