@@ -136,7 +136,7 @@ func (r *run) settings(queue string) []setting {
 			all[i-1].until = n.at
 		}
 		if queue == toggled { // the others are set before any worker is there
-			all[i].from = all[i].from.Add(obeyed)
+			all[i].from = all[i].from.Add(r.pace.stretch(obeyed))
 		}
 	}
 	return all
