@@ -58,7 +58,7 @@ func queueTake(t *testing.T, q application.Queue, p application.PullRequest) []a
 // queuePull pulls, n at a time, until it has got so many entries.
 func queuePull(t *testing.T, q application.Queue, n, total int) []application.Entry {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	var all []application.Entry
 	for len(all) < total {
