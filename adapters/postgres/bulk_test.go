@@ -72,7 +72,7 @@ func TestStep_WaitsForWhoeverChangesATaskAndLooksAgain(t *testing.T) {
 func waitForLock(t *testing.T, x *sqlx.DB) {
 	t.Helper()
 	const waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(5 * time.Millisecond) {
 		var n int
 		if err := x.Get(&n, waiting); err != nil {
 			t.Fatal(err)

@@ -44,6 +44,7 @@ func crowd(t *testing.T, db *DB, table string, n int, call func(i int) error) []
 	}
 	calling.Wait()
 	waitedFor()
+	time.Sleep(200 * time.Millisecond) // for the last of them to get there, on a busy machine
 	release()
 	done.Wait()
 	return errs

@@ -46,7 +46,7 @@ func TestSweeps_DoNotWaitForALockedRow(t *testing.T) {
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			db := migrated(t, Config{CallTimeout: 2 * time.Second})
+			db := migrated(t, Config{CallTimeout: 20 * time.Second})
 			all, ids := newTasks(t, 2)
 			if err := NewTaskRepository(db).Add(t.Context(), all...); err != nil {
 				t.Fatal(err)
