@@ -23,7 +23,7 @@ func requireUnavailable(t *testing.T, name string, call func() error) {
 	if !errors.Is(err, domain.ErrUnavailable) {
 		t.Errorf("%s = %v, want ErrUnavailable", name, err)
 	}
-	if took := time.Since(began); took > 10*shortCall { // what is stalled and has no deadline never ends
+	if took := time.Since(began); took > 3*shortCall { // a second for the call, and two for a busy machine
 		t.Errorf("%s held its caller for %s", name, took)
 	}
 }
