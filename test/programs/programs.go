@@ -19,6 +19,9 @@ import (
 	"time"
 )
 
+// Patience bounds the wait for what comes true at some time: only a hang takes longer.
+const Patience = 2 * time.Minute
+
 // dir is where the programs are, once Build has built them.
 var dir string
 
@@ -142,7 +145,7 @@ func (p *Process) Wait(atMost time.Duration) int {
 func (p *Process) Stop() {
 	p.t.Helper()
 	p.Signal(syscall.SIGTERM)
-	if code := p.Wait(40 * time.Second); code != 0 {
+	if code := p.Wait(Patience); code != 0 {
 		p.t.Fatalf("%s ended with code %d, not 0", p.cmd.Path, code)
 	}
 }
@@ -197,7 +200,7 @@ func FreeAddr(t testing.TB) string {
 // WaitReady waits until the program on addr says that it is ready.
 func WaitReady(t testing.TB, addr string) {
 	t.Helper()
-	Eventually(t, 30*time.Second, "ready on "+addr, func() bool {
+	Eventually(t, Patience, "ready on "+addr, func() bool {
 		res, err := http.Get("http://" + addr + "/readyz")
 		if err != nil {
 			return false
