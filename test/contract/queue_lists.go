@@ -238,7 +238,7 @@ func queueLargeBatchOfLists(t *testing.T, q application.Queue) {
 	}
 	var lists []application.Lane
 	for _, entries := range of {
-		lists = append(lists, entries[0].List)
+		lists = append(lists, entries[0].Lane)
 	}
 	for i := range 1200 { // more than an adapter may ask for at once
 		lists = append(lists, application.Lane{Queue: domain.QueueName("x" + string(rune('a'+i%26))), Priority: i % 10})
