@@ -26,7 +26,7 @@ func requireServerTime(t *testing.T, c *Clock) {
 	t.Helper()
 	var server time.Time
 	before := c.Now()
-	if err := c.db.x.Get(&server, "SELECT clock_timestamp()"); err != nil {
+	if err := c.db.calls.SQL.Get(&server, "SELECT clock_timestamp()"); err != nil {
 		t.Fatal(err)
 	}
 	now := c.Now()

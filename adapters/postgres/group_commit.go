@@ -3,12 +3,15 @@ package postgres
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jmoiron/sqlx"
 
 	"github.com/millrace/millrace/adapters/internal/group"
+	"github.com/millrace/millrace/adapters/postgres/internal/pgconn"
 	"github.com/millrace/millrace/domain"
 )
 
@@ -40,30 +43,30 @@ type saveItem struct {
 	again  bool // another of the same task came before it: it has yet to be done
 }
 
-func newShared(p *pool) shared {
+func newShared(p pool, callTimeout time.Duration) shared {
 	return shared{
-		adds: newGroup(p, p.addUnits, func(tasks []*domain.Task) (count, weight int) {
+		adds: newGroup(callTimeout, p.addUnits, func(tasks []*domain.Task) (count, weight int) {
 			for _, t := range tasks {
 				weight += len(t.Message())
 			}
 			return len(tasks), weight
 		}),
-		onces: newGroup(p, p.addAllOnce, func(i *onceItem) (count, weight int) {
+		onces: newGroup(callTimeout, p.addAllOnce, func(i *onceItem) (count, weight int) {
 			for _, t := range i.tasks {
 				weight += len(t.Message())
 			}
 			return len(i.tasks), weight
 		}),
-		saves: newGroup(p, p.saveAll, func(i *saveItem) (count, weight int) {
+		saves: newGroup(callTimeout, p.saveAll, func(i *saveItem) (count, weight int) {
 			return 1, len(i.task.State().Result)
 		}),
 	}
 }
 
-func newGroup[T any](p *pool, commit func(items []T) error, size func(item T) (count, weight int)) *group.Group[T] {
+func newGroup[T any](callTimeout time.Duration, commit func(items []T) error, size func(item T) (count, weight int)) *group.Group[T] {
 	return group.New(group.Config[T]{
-		Commit: commit, Divides: aboutData, Size: size, MaxCount: maxShared, MaxWeight: maxSharedBytes,
-		Patience: p.cfg.CallTimeout / 5, // a stalled link is to hold a caller for little more than the call timeout
+		Commit: commit, Divides: pgconn.AboutData, Size: size, MaxCount: maxShared, MaxWeight: maxSharedBytes,
+		Patience: callTimeout / 5, // a stalled link is to hold a caller for little more than the call timeout
 	})
 }
 
@@ -77,29 +80,31 @@ func (s shared) close() {
 // share does the item with those of others. ctx ends the wait until it is begun.
 func share[T any](ctx context.Context, g *group.Group[T], item T) error {
 	err := g.Do(ctx, item)
-	if sqlState(err) != "" {
+	switch {
+	case errors.Is(err, group.ErrClosed):
+		return pgconn.Outage(err)
+	case pgconn.SQLState(err) != "":
 		return err // is translated, as all that Commit says
 	}
-	return translate(err)
+	return pgconn.Translate(err)
 }
 
 // addUnits stores the tasks of many callers, all or none.
-func (p *pool) addUnits(units [][]*domain.Task) error {
+func (p pool) addUnits(units [][]*domain.Task) error {
 	return p.addAll(context.Background(), slices.Concat(units...))
 }
 
-func (p *pool) addAll(ctx context.Context, tasks []*domain.Task) error {
+func (p pool) addAll(ctx context.Context, tasks []*domain.Task) error {
 	query, args := insertOf(tasks)
-	return p.write(ctx, func(ctx context.Context, c *sqlx.Conn) error {
-		_, err := c.ExecContext(prepared(ctx), query, args...)
-		return err
+	return p.Write(ctx, func(ctx context.Context, c *sqlx.Conn) error {
+		return query.Exec(ctx, c, args...)
 	})
 }
 
 // addAllOnce stores the keys of many callers, and the tasks of those that are not
 // remembered. The earliest of their times decides what has expired: a key that is
 // taken to be remembered is looked for, and tried again.
-func (p *pool) addAllOnce(items []*onceItem) error {
+func (p pool) addAllOnce(items []*onceItem) error {
 	todo := firstOfEach(items, func(a, b *onceItem) int {
 		return cmp.Or(cmp.Compare(a.Owner, b.Owner), cmp.Compare(a.Key, b.Key))
 	}, func(i *onceItem, again bool) { i.again = again })
@@ -111,7 +116,7 @@ func (p *pool) addAllOnce(items []*onceItem) error {
 		}
 	}
 	var stored []bool
-	if err := p.write(context.Background(), func(ctx context.Context, c *sqlx.Conn) (err error) {
+	if err := p.Write(context.Background(), func(ctx context.Context, c *sqlx.Conn) (err error) {
 		stored, err = insertOnce(ctx, c, now, keys...)
 		return err
 	}); err != nil {
@@ -125,7 +130,7 @@ func (p *pool) addAllOnce(items []*onceItem) error {
 
 // saveAll stores the tasks of many callers, each if its stored version is the one
 // that it was loaded at.
-func (p *pool) saveAll(items []*saveItem) error {
+func (p pool) saveAll(items []*saveItem) error {
 	todo := firstOfEach(items, func(a, b *saveItem) int {
 		x, y := a.task.ID(), b.task.ID()
 		return slices.Compare(x[:], y[:])
@@ -135,7 +140,7 @@ func (p *pool) saveAll(items []*saveItem) error {
 		tasks[i] = item.task
 	}
 	var stored []uuid.UUID
-	if err := p.write(context.Background(), func(ctx context.Context, c *sqlx.Conn) (err error) {
+	if err := p.Write(context.Background(), func(ctx context.Context, c *sqlx.Conn) (err error) {
 		stored, err = storeChanged(ctx, c, tasks)
 		return err
 	}); err != nil {

@@ -117,7 +117,7 @@ func TestProbe_IsBoundedWhenCallsArePatient(t *testing.T) {
 
 func TestWrite_WaitsForAConnectionWithinItsBounds(t *testing.T) {
 	db := migrated(t, Config{MaxConns: 1, CallTimeout: shortCall})
-	only, err := db.x.Connx(t.Context())
+	only, err := db.calls.SQL.Connx(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -142,7 +142,7 @@ func TestWrite_IsNotCutShortByItsCaller(t *testing.T) {
 	waitedFor, release := lockTable(t, db, "tasks")
 	done := make(chan error, 1)
 	go func() {
-		done <- db.write(ctx, func(ctx context.Context, c *sqlx.Conn) error {
+		done <- db.calls.Write(ctx, func(ctx context.Context, c *sqlx.Conn) error {
 			_, err := c.ExecContext(ctx, "DELETE FROM tasks")
 			return err
 		})
@@ -170,7 +170,7 @@ func TestWrite_ThrowsAwayConnectionsThatAreOfNoMoreUse(t *testing.T) {
 			tasks := NewTaskRepository(db)
 			var conns []*sqlx.Conn
 			for range db.cfg.MaxConns {
-				c, err := db.x.Connx(t.Context())
+				c, err := db.calls.SQL.Connx(t.Context())
 				if err != nil {
 					t.Fatal(err)
 				}

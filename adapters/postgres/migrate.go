@@ -12,6 +12,7 @@ import (
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
 
+	"github.com/millrace/millrace/adapters/postgres/internal/pgconn"
 	"github.com/millrace/millrace/migrations"
 )
 
@@ -43,7 +44,7 @@ func Migrate(ctx context.Context, db *DB, log *slog.Logger) error {
 	if err != nil {
 		return fmt.Errorf("postgres: %w", err)
 	}
-	provider, err := goose.NewProvider(goose.DialectPostgres, own.x.DB, files, goose.WithSessionLocker(locker))
+	provider, err := goose.NewProvider(goose.DialectPostgres, own.calls.SQL.DB, files, goose.WithSessionLocker(locker))
 	if err != nil {
 		return fmt.Errorf("postgres: read the migrations: %w", err)
 	}
@@ -52,7 +53,7 @@ func Migrate(ctx context.Context, db *DB, log *slog.Logger) error {
 		log.InfoContext(ctx, "schema migrated", "version", m.Source.Version, "took", m.Duration.String())
 	}
 	if err != nil {
-		return fmt.Errorf("migrate the schema: %w", translate(err))
+		return fmt.Errorf("migrate the schema: %w", pgconn.Translate(err))
 	}
 	return nil
 }
@@ -66,13 +67,13 @@ func CheckSchema(ctx context.Context, db *DB) error {
 		return err
 	}
 	var there int64
-	if err := db.read(ctx, func(ctx context.Context, q sqlx.QueryerContext) error {
+	if err := db.calls.Read(ctx, func(ctx context.Context, q sqlx.QueryerContext) error {
 		return sqlx.GetContext(ctx, q, &there, "SELECT coalesce(max(version_id), 0) FROM goose_db_version WHERE is_applied")
 	}); err != nil {
 		return fmt.Errorf("check the schema: %w", err)
 	}
 	if there < needed {
-		return outage(fmt.Errorf("the schema has version %d and %d is needed: run the migrations", there, needed))
+		return pgconn.Outage(fmt.Errorf("the schema has version %d and %d is needed: run the migrations", there, needed))
 	}
 	return nil
 }

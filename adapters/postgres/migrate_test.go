@@ -37,7 +37,7 @@ func TestMigrate_AnyNumberAtOnce(t *testing.T) {
 
 func TestMigrate_WaitsForTheOneThatIsAtWork(t *testing.T) {
 	db := open(t, Config{})
-	other, err := db.x.Connx(t.Context())
+	other, err := db.calls.SQL.Connx(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,11 +68,11 @@ func TestCheckSchema_SaysWhatIsMissing(t *testing.T) {
 	}
 
 	db = migrated(t, Config{})
-	db.x.MustExec("UPDATE goose_db_version SET version_id = version_id + 1000000 WHERE version_id > 0")
+	db.calls.SQL.MustExec("UPDATE goose_db_version SET version_id = version_id + 1000000 WHERE version_id > 0")
 	if err := CheckSchema(t.Context(), db); err != nil {
 		t.Errorf("a newer schema: %v", err)
 	}
-	db.x.MustExec("DELETE FROM goose_db_version WHERE version_id > 0")
+	db.calls.SQL.MustExec("DELETE FROM goose_db_version WHERE version_id > 0")
 	err = CheckSchema(t.Context(), db)
 	if !errors.Is(err, domain.ErrUnavailable) || !strings.Contains(err.Error(), "version 0") {
 		t.Errorf("an older schema: %v", err)
@@ -100,25 +100,25 @@ func TestSchema_RepeatsTheInvariants(t *testing.T) {
 		"tasks_result_once_completed":                "result = 'done'",
 		"tasks_queued_while_pending":                 "status = 'canceled'",
 	} {
-		_, err := db.x.Exec("UPDATE tasks SET "+change+" WHERE id = $1", task.ID().String())
+		_, err := db.calls.SQL.Exec("UPDATE tasks SET "+change+" WHERE id = $1", task.ID().String())
 		if err == nil || !strings.Contains(err.Error(), constraint) {
 			t.Errorf("%s: %v, want %s", change, err, constraint)
 		}
 	}
 	for _, name := range []string{"", "A", "_a", "a b", "ä", strings.Repeat("a", 65), "a\n", "a\nb"} {
-		_, err := db.x.Exec("UPDATE tasks SET queue = $1 WHERE id = $2", name, task.ID().String())
+		_, err := db.calls.SQL.Exec("UPDATE tasks SET queue = $1 WHERE id = $2", name, task.ID().String())
 		if err == nil || !strings.Contains(err.Error(), "tasks_queue_named") {
 			t.Errorf("%q: %v, want tasks_queue_named", name, err)
 		}
 	}
 	for _, name := range []string{"a", "0._-", strings.Repeat("a", 64)} {
-		if _, err := db.x.Exec("UPDATE tasks SET queue = $1 WHERE id = $2", name, task.ID().String()); err != nil {
+		if _, err := db.calls.SQL.Exec("UPDATE tasks SET queue = $1 WHERE id = $2", name, task.ID().String()); err != nil {
 			t.Errorf("%q: %v", name, err)
 		}
 	}
 	const notAsked = "tasks_not_asked_to_stop_while_pending_or_failed"
 	for _, change := range []string{"stop_requested_at = now()", "stop_requested_at = now(), status = 'failed', queued_at = NULL"} {
-		_, err := db.x.Exec("UPDATE tasks SET "+change+" WHERE id = $1", task.ID().String())
+		_, err := db.calls.SQL.Exec("UPDATE tasks SET "+change+" WHERE id = $1", task.ID().String())
 		if err == nil || !strings.Contains(err.Error(), notAsked) {
 			t.Errorf("%s: %v, want %s", change, err, notAsked)
 		}
@@ -128,7 +128,7 @@ func TestSchema_RepeatsTheInvariants(t *testing.T) {
 		{"queues_limits_in_range", "'q', false, 0"}, {"queues_limits_in_range", "'q', false, 1, 0, 1"},
 		{"queues_rate_whole", "'q', false, 1, 1"}, {"queues_rate_whole", "'q', false, 1, NULL, 1"},
 	} {
-		if _, err := db.x.Exec("INSERT INTO queues VALUES (" + x.settings + ")"); err == nil || !strings.Contains(err.Error(), x.constraint) {
+		if _, err := db.calls.SQL.Exec("INSERT INTO queues VALUES (" + x.settings + ")"); err == nil || !strings.Contains(err.Error(), x.constraint) {
 			t.Errorf("%s: %v, want %s", x.settings, err, x.constraint)
 		}
 	}
@@ -138,7 +138,7 @@ func TestSchema_RepeatsTheInvariants(t *testing.T) {
 		"attempts_ended_after_started": "1, 'w', now(), now() - interval '1 microsecond', 'failed', ''",
 		"attempts_outcome_known":       "1, 'w', now(), now(), 'completed', ''",
 	} {
-		_, err := db.x.Exec("INSERT INTO attempts VALUES ($1, "+record+")", task.ID().String())
+		_, err := db.calls.SQL.Exec("INSERT INTO attempts VALUES ($1, "+record+")", task.ID().String())
 		if err == nil || !strings.Contains(err.Error(), constraint) {
 			t.Errorf("%s: %v, want %s", record, err, constraint)
 		}
@@ -149,16 +149,16 @@ func TestSchema_RecordsGoWithTheirTask(t *testing.T) {
 	db := migrated(t, Config{})
 	task := newTask(t)
 	const insert = "INSERT INTO attempts VALUES ($1, 1, 'w', now(), now(), 'failed', '')"
-	if _, err := db.x.Exec(insert, task.ID().String()); err == nil {
+	if _, err := db.calls.SQL.Exec(insert, task.ID().String()); err == nil {
 		t.Error("the schema takes a record of an unknown task")
 	}
 	if err := NewTaskRepository(db).Add(t.Context(), task); err != nil {
 		t.Fatal(err)
 	}
-	db.x.MustExec(insert, task.ID().String())
-	db.x.MustExec("DELETE FROM tasks")
+	db.calls.SQL.MustExec(insert, task.ID().String())
+	db.calls.SQL.MustExec("DELETE FROM tasks")
 	var left int
-	if err := db.x.Get(&left, "SELECT count(*) FROM attempts"); err != nil || left != 0 {
+	if err := db.calls.SQL.Get(&left, "SELECT count(*) FROM attempts"); err != nil || left != 0 {
 		t.Errorf("%d records of a task that is gone, %v", left, err)
 	}
 }
