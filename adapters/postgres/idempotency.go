@@ -110,11 +110,9 @@ func insertOnce(ctx context.Context, x sqlx.QueryerContext, now time.Time, keys 
 // what it has waited for.
 func (r *TaskRepository) AddOnce(ctx context.Context, k application.IdempotencyKey, tasks ...*domain.Task) ([]*domain.Task, error) {
 	for range onceTries {
-		item := &onceItem{keyed: keyed{IdempotencyKey: k, tasks: tasks}, again: true}
-		for item.again {
-			if err := share(ctx, r.db.shared.onces, item); err != nil {
-				return nil, err
-			}
+		item := &onceItem{keyed: keyed{IdempotencyKey: k, tasks: tasks}}
+		if err := share(ctx, r.db.shared.onces, item); err != nil {
+			return nil, err
 		}
 		if item.stored {
 			for _, t := range tasks {

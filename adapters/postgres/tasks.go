@@ -103,11 +103,9 @@ func (r *TaskRepository) Versions(ctx context.Context, ids ...domain.TaskID) (ma
 // Save stores t, and how its attempts ended, if the stored version is the one that
 // t was loaded at: with one statement for it and the tasks of other callers.
 func (r *TaskRepository) Save(ctx context.Context, t *domain.Task) error {
-	item := &saveItem{task: t, again: true}
-	for item.again {
-		if err := share(ctx, r.db.shared.saves, item); err != nil {
-			return err
-		}
+	item := &saveItem{task: t}
+	if err := share(ctx, r.db.shared.saves, item); err != nil {
+		return err
 	}
 	if item.stored {
 		t.MarkStored()

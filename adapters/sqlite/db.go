@@ -64,7 +64,7 @@ func Open(path string) (*DB, func(), error) {
 		statements: statements{plain: map[string]*sqlx.Stmt{}, named: map[string]*sqlx.NamedStmt{}},
 	}
 	db.together = group.New(group.Config[*change]{
-		Commit: db.commit, Size: (*change).size, MaxCount: sharedTasks, MaxWeight: sharedBytes, Patience: sharedPatience,
+		Commit: db.commit, Size: (*change).size, MaxCount: sharedTasks, MaxWeight: sharedBytes, MaxStall: sharedMaxStall,
 	})
 	if err := db.connect(path); err != nil {
 		db.close()
