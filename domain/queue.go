@@ -19,12 +19,12 @@ const maxQueueName = 64
 // ParseQueueName returns the queue that is spelled s, or a CodeInvalid error.
 func ParseQueueName(s string) (QueueName, error) {
 	if !QueueName(s).valid() {
-		return "", Invalid("queue", "%.80q is not the name of a queue: %s", s, queueNameRule)
+		return "", Invalid("queue", "invalid queue name %.80q; want %s", s, queueNameRule)
 	}
 	return QueueName(s), nil
 }
 
-const queueNameRule = "1 to 64 of a-z, 0-9 and . _ - which it does not begin with"
+const queueNameRule = "1 to 64 of a-z, 0-9, dot, underscore and hyphen, starting with a letter or digit"
 
 func (n QueueName) valid() bool {
 	if n == "" || len(n) > maxQueueName {
@@ -57,7 +57,7 @@ func ParseRate(s string) (Rate, error) {
 	n, err := strconv.Atoi(count)
 	per, known := rateUnits[unit]
 	if err != nil || !known || n < 1 || n > maxRate || strconv.Itoa(n) != count {
-		return Rate{}, Invalid("rate", "%.40q is not a rate such as 100/s, 30/m or 5/h, of 1 to %d", s, maxRate)
+		return Rate{}, Invalid("rate", "invalid rate %.40q; want N/s, N/m or N/h with N from 1 to %d", s, maxRate)
 	}
 	return Rate{Count: n, Per: per}, nil
 }

@@ -43,9 +43,9 @@ func (s TaskSpec) check(now time.Time) error {
 	case s.Message == "":
 		bad("message", "must not be empty")
 	case !utf8.ValidString(s.Message):
-		bad("message", "must be UTF-8")
+		bad("message", "must be valid UTF-8")
 	case strings.ContainsRune(s.Message, 0): // no text of PostgreSQL can hold it
-		bad("message", "must not hold the NUL character (U+0000)")
+		bad("message", "must not contain the NUL character (U+0000)")
 	}
 	if s.Queue != "" && !s.Queue.valid() {
 		bad("queue", "must be %s", queueNameRule)
@@ -55,7 +55,7 @@ func (s TaskSpec) check(now time.Time) error {
 	}
 	switch {
 	case !s.RunAt.IsZero() && s.Delay != 0:
-		bad("delay", "goes without run_at: one of them says when")
+		bad("delay", "cannot be combined with run_at")
 	case s.Delay < 0 || s.Delay > MaxDelay:
 		bad("delay", "must be from 0 to %d seconds", MaxDelay/time.Second)
 	case s.RunAt.After(now.Add(MaxDelay)):
@@ -106,11 +106,11 @@ func checkMetadata(pairs map[string]string) string {
 func checkPair(key, value string) string {
 	switch {
 	case !metadataKey(key):
-		return fmt.Sprintf("%.80q is not a key: 1 to %d of A-Z, a-z, 0-9 and . _ -", key, MaxMetadataKey)
+		return fmt.Sprintf("invalid key %.80q; want 1 to %d of A-Z, a-z, 0-9, dot, underscore and hyphen", key, MaxMetadataKey)
 	case len(value) > MaxMetadataValue:
 		return fmt.Sprintf("the value of %s must be at most %d bytes long, not %d", key, MaxMetadataValue, len(value))
 	case !utf8.ValidString(value) || strings.ContainsRune(value, 0):
-		return fmt.Sprintf("the value of %s must be UTF-8 without the NUL character (U+0000)", key)
+		return fmt.Sprintf("the value of %s must be valid UTF-8 without the NUL character (U+0000)", key)
 	}
 	return ""
 }
