@@ -63,13 +63,13 @@ func TestService_ThousandTasksAreEachProcessedOnceOrCanceled(t *testing.T) {
 	}
 	started.Wait()
 	one := d.worker("WORKER_QUEUE_MAXSIZE=10")
+	programs.Eventually(t, programs.Patience, "the first worker works", func() bool { return len(handled(one)) > 50 })
 	two := d.worker("WORKER_QUEUE_MAXSIZE=10")
-	programs.Eventually(t, 30*time.Second, "the first worker works", func() bool { return len(handled(one)) > 50 })
 	one.Stop()
 	again := d.worker("WORKER_QUEUE_MAXSIZE=10")
 	posting.Wait()
 
-	programs.Eventually(t, 60*time.Second, "all tasks ended", func() bool { return d.count("pending")+d.count("processing") == 0 })
+	programs.Eventually(t, programs.Patience, "all tasks ended", func() bool { return d.count("pending")+d.count("processing") == 0 })
 	if got := [3]int{d.count("completed"), d.count("canceled"), d.count("failed")}; got != [3]int{tasks - cancels, cancels, 0} {
 		t.Errorf("completed, canceled, failed: %v, not [%d %d 0]", got, tasks-cancels, cancels)
 	}
@@ -89,7 +89,7 @@ func TestWorker_FinishesWhatRunsOnSIGTERM(t *testing.T) {
 	d := deployAll(t, "HANDLER=sleep:2s")
 	w := d.worker()
 	id := d.submit("a long one").ID
-	d.becomes(id, "processing", 20*time.Second)
+	d.becomes(id, "processing")
 	w.Stop()
 	if got := d.get(id); got.Status != "completed" || got.Attempt != 1 {
 		t.Errorf("after the stop: %+v", got)
@@ -101,7 +101,7 @@ func TestWorker_ReleasesWhatOutlastsItsShutdownTimeout(t *testing.T) {
 	d := deployAll(t)
 	w := d.worker("HANDLER=sleep:1h", "SHUTDOWN_TIMEOUT=500ms")
 	id := d.submit("an endless one").ID
-	d.becomes(id, "processing", 20*time.Second)
+	d.becomes(id, "processing")
 	if status, text := call(t, "http://"+d.addr, http.MethodPatch, "/tasks/"+id, `{"status":"canceled"}`); status != http.StatusConflict || !strings.Contains(text, "processing") {
 		t.Errorf("cancel of a running task: %d %s", status, text)
 	}
@@ -110,7 +110,7 @@ func TestWorker_ReleasesWhatOutlastsItsShutdownTimeout(t *testing.T) {
 		t.Errorf("after the stop: %+v", got)
 	}
 	d.worker("HANDLER=noop:")
-	if got := d.becomes(id, "completed", 20*time.Second); got.Attempt != 2 {
+	if got := d.becomes(id, "completed"); got.Attempt != 2 {
 		t.Errorf("attempt %d, not 2", got.Attempt)
 	}
 }
@@ -120,11 +120,11 @@ func TestService_AcceptsTasksWhileRedisIsAway(t *testing.T) {
 	redis := services.StartRedis(t)
 	d := deploy(t, services.PostgreSQL(t), redis.URL())
 	d.worker()
-	d.becomes(d.submit("before").ID, "completed", 20*time.Second)
+	d.becomes(d.submit("before").ID, "completed")
 	redis.Kill()
 	begun := time.Now()
 	id := d.submit("meanwhile").ID
-	if took := time.Since(begun); took > 5*time.Second {
+	if took := time.Since(begun); took > 20*time.Second {
 		t.Errorf("the answer took %s", took)
 	}
 	var health struct{ Status string }
@@ -133,7 +133,7 @@ func TestService_AcceptsTasksWhileRedisIsAway(t *testing.T) {
 		t.Errorf("health is %q, not degraded", health.Status)
 	}
 	redis.Start()
-	d.becomes(id, "completed", 30*time.Second)
+	d.becomes(id, "completed")
 }
 
 func TestPrograms_WaitForPostgreSQL(t *testing.T) {
@@ -144,7 +144,7 @@ func TestPrograms_WaitForPostgreSQL(t *testing.T) {
 	d := &deployment{t: t, env: []string{"DATABASE_URL=" + url, "QUEUE_URL=" + services.Redis(t)}, addr: programs.FreeAddr(t)}
 	w := d.worker()
 	d.api = d.program("api", "LISTEN_ADDR="+d.addr)
-	programs.Eventually(t, 10*time.Second, "both say that they wait", func() bool {
+	programs.Eventually(t, programs.Patience, "both say that they wait", func() bool {
 		return strings.Contains(w.Output(), "waiting for PostgreSQL") && strings.Contains(d.api.Output(), "waiting for PostgreSQL")
 	})
 	base := "http://" + d.addr
@@ -155,5 +155,5 @@ func TestPrograms_WaitForPostgreSQL(t *testing.T) {
 	}
 	server.Start()
 	d.ready()
-	d.becomes(d.submit("patience").ID, "completed", 20*time.Second)
+	d.becomes(d.submit("patience").ID, "completed")
 }
