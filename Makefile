@@ -30,9 +30,10 @@ bin/%: FORCE
 
 FORCE:
 
+# Ten minutes, the default for a package, are too few for a slow machine.
 test: ## run all tests; installs PostgreSQL and Redis if they are missing and it may
 	scripts/install-test-services.sh
-	go test $(TESTFLAGS) ./...
+	go test -timeout 40m $(TESTFLAGS) ./...
 
 # Another schedule each time, or the one that a run has named: make chaos SEED=7.
 SEED     ?= 0
