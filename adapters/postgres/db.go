@@ -47,12 +47,24 @@ func Open(cfg Config) (*DB, func(), error) {
 	}, nil
 }
 
-// Probe reports whether the server answers, within two seconds.
+// Ping reports whether the server answers, within two seconds.
+func (db *DB) Ping(ctx context.Context) error {
+	return probe(ctx, func(ctx context.Context) error { return pgconn.Translate(db.calls.SQL.PingContext(ctx)) })
+}
+
+// Probe reports whether the server answers and has the schema that this program
+// needs, as CheckSchema does, within two seconds.
 func (db *DB) Probe(ctx context.Context) error {
+	return probe(ctx, func(ctx context.Context) error { return CheckSchema(ctx, db) })
+}
+
+// probe leaves ask behind when the time is up: a stalled link holds its caller for
+// CallTimeout, which may be longer.
+func probe(ctx context.Context, ask func(ctx context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	done := make(chan error, 1) // a stalled link holds its caller for CallTimeout, which may be longer
-	go func() { done <- pgconn.Translate(db.calls.SQL.PingContext(ctx)) }()
+	done := make(chan error, 1)
+	go func() { done <- ask(ctx) }()
 	select {
 	case err := <-done:
 		return err

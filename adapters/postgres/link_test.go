@@ -101,7 +101,7 @@ func TestStalledLink_AWriteWhoseAnswerIsLostIsNotASuccess(t *testing.T) {
 
 func TestProbe_IsBoundedWhenCallsArePatient(t *testing.T) {
 	p := newProxy(t, services.PostgreSQL(t))
-	db := open(t, Config{URL: p.url, CallTimeout: 2 * time.Minute})
+	db := migrated(t, Config{URL: p.url, CallTimeout: 2 * time.Minute})
 	if err := db.Probe(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jmoiron/sqlx"
+	_ "github.com/lib/pq" // the driver "postgres"
+
 	"github.com/millrace/millrace/test/programs"
 	"github.com/millrace/millrace/test/services"
 )
@@ -156,4 +159,24 @@ func TestPrograms_WaitForPostgreSQL(t *testing.T) {
 	server.Start()
 	d.ready()
 	d.becomes(d.submit("patience").ID, "completed")
+}
+
+// Both the programs that migrate and those that wait for the schema end at once.
+func TestPrograms_RefuseADatabaseOfAnotherProgram(t *testing.T) {
+	t.Parallel()
+	url := services.PostgreSQL(t)
+	db := sqlx.MustConnect("postgres", url)
+	defer func() { _ = db.Close() }()
+	db.MustExec("CREATE TABLE tasks (id int)")
+	d := &deployment{t: t, env: []string{"DATABASE_URL=" + url, "QUEUE_URL=" + services.Redis(t)}, addr: programs.FreeAddr(t)}
+	for name, p := range map[string]*programs.Process{
+		"api": d.program("api", "LISTEN_ADDR="+d.addr), "worker": d.worker(),
+		"api migrate": programs.Start(t, t.TempDir(), d.env, "api", "migrate"),
+	} {
+		code, out := p.Wait(10*time.Second), strings.TrimSpace(p.Output())
+		last := out[strings.LastIndex(out, "\n")+1:]
+		if code == 0 || !strings.Contains(last, "tasks; give Millrace a database or a schema of its own") {
+			t.Errorf("%s: exit %d, %s", name, code, out)
+		}
+	}
 }

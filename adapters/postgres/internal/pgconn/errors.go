@@ -46,8 +46,8 @@ func Translate(err error) error {
 		return domain.ErrTaskNotFound
 	case unavailable(err) || retryable(err):
 		return Outage(err)
-	case SQLState(err) == codeUndefinedTable:
-		return Outage(fmt.Errorf("the schema is not there yet: run the migrations: %w", err))
+	case UndefinedTable(err):
+		return Outage(fmt.Errorf("the schema is missing: run the migrations: %w", err))
 	}
 	return fmt.Errorf("postgres: %w", err)
 }
@@ -97,6 +97,9 @@ func AboutData(err error) bool {
 	state := SQLState(err)
 	return state != "" && slices.Contains([]string{classData, classIntegrity, classLimits}, state[:2])
 }
+
+// UndefinedTable reports whether the server does not know a table of a statement.
+func UndefinedTable(err error) bool { return SQLState(err) == codeUndefinedTable }
 
 // refused reports whether the server is there and does not want us.
 func refused(err error) bool {
