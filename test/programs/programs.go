@@ -99,13 +99,19 @@ func (o *output) String() string {
 // if the test failed.
 func Start(t testing.TB, folder string, env []string, name string, args ...string) *Process {
 	t.Helper()
-	p := &Process{t: t, cmd: exec.CommandContext(context.Background(), Path(name), args...), done: make(chan struct{})}
+	return StartFile(t, folder, env, Path(name), args...)
+}
+
+// StartFile is Start for a program that Build has not built.
+func StartFile(t testing.TB, folder string, env []string, file string, args ...string) *Process {
+	t.Helper()
+	p := &Process{t: t, cmd: exec.CommandContext(context.Background(), file, args...), done: make(chan struct{})}
 	p.cmd.Dir = folder
 	p.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH")}, env...)
 	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a Ctrl-C at the tests is not for it
 	if err := p.cmd.Start(); err != nil {
-		t.Fatalf("start %s: %v", name, err)
+		t.Fatalf("start %s: %v", file, err)
 	}
 	go func() {
 		_ = p.cmd.Wait() // the exit code is asked for later
@@ -115,7 +121,7 @@ func Start(t testing.TB, folder string, env []string, name string, args ...strin
 		_ = p.cmd.Process.Kill()
 		<-p.done
 		if t.Failed() {
-			t.Logf("output of %s:\n%s", name, tail(p.out.String(), 60))
+			t.Logf("output of %s:\n%s", file, tail(p.out.String(), 60))
 		}
 	})
 	return p
