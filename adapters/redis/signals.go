@@ -161,7 +161,7 @@ func (l *losses) report(ctx context.Context, log *slog.Logger, lost int, err err
 	switch {
 	case err != nil:
 		if !l.failing {
-			log.WarnContext(ctx, "publishing signals failing", "error", err)
+			log.WarnContext(ctx, "publishing signals failing, dropping them", "error", err)
 		}
 		l.failing = true
 		return
