@@ -54,7 +54,7 @@ func provideHTTPConfig(cfg HTTPConfig, access AccessConfig, stop StopConfig) (ht
 	return httpapi.Config{
 		ListenAddr: cfg.ListenAddr, Credentials: credentials, MessageBytes: cfg.MaxMessageSize, BatchBytes: cfg.MaxBatchSize,
 		Connections: cfg.MaxConnections, Requests: cfg.MaxRequests, Waiting: cfg.MaxWaiting,
-		ShutdownTimeout: stop.ShutdownTimeout,
+		ShutdownTimeout: stop.ShutdownTimeout, Version: Version(),
 	}, err
 }
 
