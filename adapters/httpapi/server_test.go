@@ -311,7 +311,7 @@ func TestClient_SpeaksToTheServer(t *testing.T) {
 	if err != nil || made.JSON201 == nil {
 		t.Fatalf("%v %s", err, made.Body)
 	}
-	id := made.JSON201.ID.String()
+	id := made.JSON201.ID
 	got, err := c.ChangeTaskWithResponse(t.Context(), id, nil, client.TaskChange{Status: "canceled"})
 	if err != nil || got.JSON200 == nil || got.JSON200.Status != client.Canceled || got.JSON200.CreatedAt != made.JSON201.CreatedAt {
 		t.Fatalf("%v %s", err, got.Body)
