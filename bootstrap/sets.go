@@ -20,7 +20,7 @@ import (
 // serverSet is a store and a queue that many processes share.
 var serverSet = wire.NewSet(
 	providePostgres,
-	postgres.NewTaskRepository,
+	postgres.NewTaskRepository, wire.Bind(new(application.TaskRepository), new(*postgres.TaskRepository)),
 	postgres.NewWorkerRepository, wire.Bind(new(application.WorkerRepository), new(*postgres.WorkerRepository)),
 	postgres.NewTaskSearch, wire.Bind(new(application.TaskSearch), new(*postgres.TaskSearch)),
 	postgres.NewQueueRepository, wire.Bind(new(application.QueueRepository), new(*postgres.QueueRepository)),
@@ -52,6 +52,7 @@ var apiSet = wire.NewSet(
 	usecase.NewCancelTask, usecase.NewReopenTask, usecase.NewWaitTask, provideWaitLimit,
 	usecase.NewManageQueues, usecase.NewBulkTasks, usecase.NewExplainTask,
 	wire.Struct(new(httpapi.UseCases), "*"),
+	telemetry.NewStore, wire.Bind(new(httpapi.StoreObserver), new(*telemetry.Store)),
 	provideHTTPConfig, httpapi.NewServer,
 	wire.Struct(new(apiServer), "*"),
 )

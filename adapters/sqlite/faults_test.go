@@ -63,7 +63,7 @@ func TestAdd_IsUnavailableWhileTheDiskIsFull(t *testing.T) {
 	if err := writer.Get(&limit, "PRAGMA max_page_count = "+strconv.Itoa(pages)); err != nil || limit != pages {
 		t.Fatalf("limit %d, %v", limit, err)
 	}
-	task, err := domain.NewTask(domain.TaskSpec{Message: strings.Repeat("x", 256<<10), MaxAttempts: 1}, time.Now())
+	task, err := domain.NewTask(domain.TaskSpec{Message: strings.Repeat("x", 256<<10), MaxAttempts: new(1)}, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}

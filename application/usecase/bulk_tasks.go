@@ -3,6 +3,7 @@ package usecase
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/domain"
@@ -24,6 +25,9 @@ func NewBulkTasks(search application.TaskSearch, bulks application.BulkRepositor
 type BulkTasksInput struct {
 	Action application.BulkAction
 	Filter application.TaskFilter
+	// Invalid is what the caller has found wrong with the filter already. It is refused
+	// together with all else that is wrong.
+	Invalid []domain.FieldError
 }
 
 // Run begins the action: the dispatcher of any worker does it. An action that is
@@ -54,10 +58,6 @@ func (uc *BulkTasks) Count(ctx context.Context, in BulkTasksInput) (n int, all b
 	return n, all, nil
 }
 
-// Check returns the error that Run and Count would return for an input that is
-// wrong: for a caller who has found something else wrong already, and names all of it.
-func (uc *BulkTasks) Check(in BulkTasksInput) error { return in.check() }
-
 // Get returns a bulk action as it is now, or domain.ErrBulkNotFound.
 func (uc *BulkTasks) Get(ctx context.Context, id application.BulkID) (application.Bulk, error) {
 	b, err := uc.bulks.Get(ctx, id)
@@ -68,11 +68,11 @@ func (uc *BulkTasks) Get(ctx context.Context, id application.BulkID) (applicatio
 }
 
 func (in BulkTasksInput) check() error {
-	var wrong []domain.FieldError
+	wrong := slices.Clone(in.Invalid)
 	switch in.Action {
 	case application.BulkCancel, application.BulkStop, application.BulkRetry:
 	default:
-		wrong = domain.Invalid("action", "unknown action %.40q; want one of cancel, stop, retry", in.Action).Fields
+		wrong = append(wrong, domain.Invalid("action", "unknown action %.40q; want one of cancel, stop, retry", in.Action).Fields...)
 	}
 	if err := in.Filter.Check(); err != nil {
 		for _, f := range domain.Public(err).Fields {

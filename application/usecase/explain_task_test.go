@@ -64,7 +64,7 @@ func in(d time.Duration) time.Time { return time.Time{}.Add(d) }
 // delayed makes a task that is to run in a minute.
 func delayed(t *testing.T) *domain.Task {
 	t.Helper()
-	task, err := domain.NewTask(domain.TaskSpec{Message: "m", MaxAttempts: 3, Delay: time.Minute}, apptest.Now())
+	task, err := domain.NewTask(domain.TaskSpec{Message: "m", MaxAttempts: new(3), Delay: new(time.Minute)}, apptest.Now())
 	apptest.Must(t, err)
 	return task
 }
