@@ -26,7 +26,7 @@ var serverSet = wire.NewSet(
 	postgres.NewQueueRepository, wire.Bind(new(application.QueueRepository), new(*postgres.QueueRepository)),
 	postgres.NewBulkRepository, wire.Bind(new(application.BulkRepository), new(*postgres.BulkRepository)),
 	postgres.NewDispatchRepository, wire.Bind(new(application.DispatchRepository), new(*postgres.DispatchRepository)),
-	postgres.NewClockOn, wire.Bind(new(application.Clock), new(*postgres.Clock)),
+	postgres.NewClock, wire.Bind(new(application.Clock), new(*postgres.Clock)),
 	provideRedis, redis.NewQueue, provideServerQueue,
 	redis.NewSignals, wire.Bind(new(application.Signals), new(*redis.Signals)),
 )
