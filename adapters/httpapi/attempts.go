@@ -78,6 +78,8 @@ func sentence(task api.Explanation, e usecase.Explanation) string {
 		return "The task is due and about to be queued."
 	case usecase.ReasonNoWorker:
 		return fmt.Sprintf("No live worker serves the queue %s.", task.Queue)
+	case usecase.ReasonStuck:
+		return fmt.Sprintf("The workers of queue %s take no tasks: %d handlers have not returned after their context ended.", task.Queue, e.Stuck)
 	case usecase.ReasonPaused:
 		return fmt.Sprintf("The queue %s is paused.", task.Queue)
 	case usecase.ReasonLimit:

@@ -25,6 +25,7 @@ func TestSentence_SaysEveryReasonInWords(t *testing.T) {
 		{usecase.Explanation{Reason: usecase.ReasonRetry, At: at}, []string{"retried at " + stamp}},
 		{usecase.Explanation{Reason: usecase.ReasonDue, At: at}, []string{"about to be queued"}},
 		{usecase.Explanation{Reason: usecase.ReasonNoWorker}, []string{"No live worker", "mail"}},
+		{usecase.Explanation{Reason: usecase.ReasonStuck, Stuck: 7}, []string{"mail take no tasks", "7 handlers"}},
 		{usecase.Explanation{Reason: usecase.ReasonPaused}, []string{"mail is paused"}},
 		{usecase.Explanation{Reason: usecase.ReasonLimit, Limit: "7"}, []string{"mail", "7"}},
 		{usecase.Explanation{Reason: usecase.ReasonRate, Limit: "100/s", At: at}, []string{"mail", "100/s", stamp}},

@@ -172,6 +172,7 @@ func TestBeat_DescribesTheWorker(t *testing.T) {
 	want := map[string]any{
 		"id": string(id), "host": "box", "pid": int64(7), "version": "v1", "started_at": int64(1_000_000), "beat": int64(2),
 		"beat_interval": int64(4_000_000), "queues": `["b","a"]`, "capacity": int64(9), "running": int64(2),
+		"abandoned": int64(0), "stuck": int64(0),
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("row (-want +got):\n%s", diff)

@@ -112,6 +112,14 @@ func TestExplainTask_TellsEveryReason(t *testing.T) {
 			scene{task: apptest.NewTask, queue: application.QueueInfo{}},
 			[]usecase.Explanation{{Reason: usecase.ReasonNoWorker}},
 		},
+		"AllWorkersStuck": {
+			scene{task: apptest.NewTask, queue: application.QueueInfo{Workers: 2, Stuck: 2, Abandoned: 7}},
+			[]usecase.Explanation{{Reason: usecase.ReasonStuck, Stuck: 7}},
+		},
+		"OneOfTheWorkersStuck": {
+			scene{task: apptest.NewTask, queue: application.QueueInfo{Workers: 2, Stuck: 1, Abandoned: 7}},
+			[]usecase.Explanation{{Reason: usecase.ReasonNext}},
+		},
 		"Paused": {
 			scene{task: apptest.NewTask, queue: with(domain.QueueState{Paused: true}, 0)},
 			[]usecase.Explanation{{Reason: usecase.ReasonPaused}},
