@@ -15,7 +15,7 @@ var experiments = []experiment{
 	{name: "due sweep off", off: "Due", fail: 2},
 	{name: "lease sweep off", off: "LeaseSweep", faults: 1, only: fs(fCrash)},
 	{name: "deadline sweep off", off: "Deadline", faults: 1, only: fs(fHang)},
-	{name: "claimed-again rule off", off: "Reclaim", faults: 1, only: all},
+	{name: "claimed-again rule off", off: "Reclaim", faults: 1, only: all, slow: true},
 	{name: "attempt starts anew at a reopen", off: "AttGrows", faults: 1, only: fs(fFreeze), clients: [3]uint8{0, 0, 1}},
 	{name: "M1 StopWins off", off: "StopWins", faults: 1, only: fs(fCrash), clients: [3]uint8{0, 1, 0}, resc: 2},
 	{name: "M1 StopWins off (orphan)", off: "StopWins", faults: 1, only: fs(fClaimLost), clients: [3]uint8{0, 1, 0}},
@@ -36,11 +36,11 @@ var experiments = []experiment{
 	{name: "lease of three beats only", faults: 2, only: fs(fFreeze, fPgDown), lease: 3},
 
 	// Locked rows, and what had begun: each rule off.
-	{name: "L1 ClaimSkips off", off: "ClaimSkips", tasks: 2, holds: 1, batch: true},
+	{name: "L1 ClaimSkips off", off: "ClaimSkips", tasks: 2, holds: 1, batch: true, slow: true},
 	{name: "L1 ClaimSkips off, one worker, one entry a claim", off: "ClaimSkips", tasks: 2, workers: 1, holds: 1},
 	{name: "L1 stranded sweep off", off: "Stranded", tasks: 1, holds: 1},
 	{name: "L1 put back at once instead", on: "PutBack", tasks: 1, holds: 1},
-	{name: "L2 SaveApart off", off: "SaveApart", tasks: 2, holds: 1, batch: true},
+	{name: "L2 SaveApart off", off: "SaveApart", tasks: 2, workers: 1, holds: 1, batch: true},
 	{name: "L3 BeatSkips off", off: "BeatSkips", tasks: 2, holds: 1, batch: true, faults: 1, only: fs(fClaimLost)},
 	{name: "L4 SweepSkips off", off: "SweepSkips", tasks: 2, workers: 1, holds: 1, fail: 2},
 	{name: "B1 SmallFailure off", off: "SmallFailure", faults: 1, only: fs(fRefuseResult), resc: 2},
@@ -84,7 +84,7 @@ var experiments = []experiment{
 	{name: "locks, two tasks, kill", tasks: 2, holds: 1, batch: true, faults: 1, only: fs(fCrash)},
 	{name: "locks, two tasks, SIGTERM", tasks: 2, holds: 1, batch: true, faults: 1, only: fs(fTerm)},
 	{name: "locks, two tasks, Redis", tasks: 2, holds: 1, batch: true, faults: 1, only: fs(fFlush, fPushLost)},
-	{name: "refusals, all faults, a stop, a reopen", faults: 1, only: append(fs(fRefuseResult, fRefuseAll), all...), clients: [3]uint8{0, 1, 1}, resc: 2, fail: 2},
-	{name: "refusals and a second fault", faults: 2, only: fs(fRefuseResult, fRefuseAll, fFreeze, fCrash, fBeatGiveUp), resc: 2},
+	{name: "refusals, a stop, a reopen", faults: 1, only: fs(fRefuseResult, fRefuseAll), clients: [3]uint8{0, 1, 1}, resc: 2, fail: 2},
+	{name: "refusals and a second fault", faults: 2, only: fs(fRefuseAll, fFreeze, fCrash, fBeatGiveUp), resc: 2},
 	{name: "refusals and a lock", holds: 1, faults: 1, only: fs(fRefuseResult, fRefuseAll), resc: 2, fail: 2},
 }
