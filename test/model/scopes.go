@@ -85,6 +85,8 @@ var experiments = []experiment{
 	{name: "locks, two tasks, SIGTERM", tasks: 2, holds: 1, batch: true, faults: 1, only: fs(fTerm)},
 	{name: "locks, two tasks, Redis", tasks: 2, holds: 1, batch: true, faults: 1, only: fs(fFlush, fPushLost)},
 	{name: "refusals, a stop, a reopen", faults: 1, only: fs(fRefuseResult, fRefuseAll), clients: [3]uint8{0, 1, 1}, resc: 2, fail: 2},
-	{name: "refusals and a second fault", faults: 2, only: fs(fRefuseAll, fFreeze, fCrash, fBeatGiveUp), resc: 2},
+	{name: "refusals and a kill", faults: 2, only: fs(fRefuseResult, fRefuseAll, fCrash), resc: 2},
+	{name: "refusals and late beats", faults: 2, only: fs(fRefuseAll, fBeatGiveUp, fBeatLost), resc: 2},
+	{name: "refusals and a freeze", faults: 2, only: fs(fRefuseAll, fFreeze)},
 	{name: "refusals and a lock", holds: 1, faults: 1, only: fs(fRefuseResult, fRefuseAll), resc: 2, fail: 2},
 }
