@@ -41,6 +41,19 @@ func NewTaskID(now time.Time) TaskID {
 	return TaskID(id)
 }
 
+// FirstID is below every id that NewTaskID makes within t's millisecond or later,
+// and above those of earlier ones. A time that no id of version 7 can tell, before
+// 1970 or after 10889, gives the first or the last of all ids.
+func FirstID(t time.Time) (id TaskID) {
+	const last = 1<<48 - 1 // the 48 bits of milliseconds
+	millis := t.UnixMilli()
+	if millis > last {
+		return TaskID(uuid.Max)
+	}
+	binary.BigEndian.PutUint64(id[:8], uint64(max(millis, 0))<<16)
+	return id
+}
+
 // ParseTaskID reads the canonical spelling of a UUID, in either case; any
 // version, as older tasks may have been made elsewhere. Otherwise CodeInvalid.
 func ParseTaskID(s string) (TaskID, error) {

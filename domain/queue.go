@@ -139,7 +139,7 @@ func (q QueueState) Room(running int, now time.Time) Room {
 		room = Room{Tasks: max(0, q.MaxRunning-running), By: LimitMaxRunning, Again: runningAgain}
 	}
 	if q.Rate.Count > 0 {
-		if tokens, again := q.tokens(moment(now)); tokens < room.Tasks {
+		if tokens, again := q.tokens(Moment(now)); tokens < room.Tasks {
 			room = Room{Tasks: tokens, By: LimitRate, Again: max(again, rateAgain)}
 		}
 	}
@@ -172,7 +172,7 @@ func (q *QueueState) Take(n int, now time.Time) {
 	if q.Rate.Count == 0 || n == 0 {
 		return
 	}
-	now = moment(now)
+	now = Moment(now)
 	from := now
 	if q.FullAt.After(now) {
 		from = q.FullAt

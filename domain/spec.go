@@ -5,7 +5,6 @@ import (
 	"maps"
 	"strings"
 	"time"
-	"unicode/utf8"
 )
 
 // The bounds of what a client says of a task.
@@ -42,10 +41,8 @@ func (s TaskSpec) check(now time.Time) error {
 	switch {
 	case s.Message == "":
 		bad("message", "must not be empty")
-	case !utf8.ValidString(s.Message):
-		bad("message", "must be UTF-8")
-	case strings.ContainsRune(s.Message, 0): // no text of PostgreSQL can hold it
-		bad("message", "must not hold the NUL character (U+0000)")
+	case !validText(s.Message):
+		bad("message", "%s", textFault(s.Message))
 	}
 	if s.Queue != "" && !s.Queue.valid() {
 		bad("queue", "must be %s", queueNameRule)
@@ -109,7 +106,7 @@ func checkPair(key, value string) string {
 		return fmt.Sprintf("%.80q is not a key: 1 to %d of A-Z, a-z, 0-9 and . _ -", key, MaxMetadataKey)
 	case len(value) > MaxMetadataValue:
 		return fmt.Sprintf("the value of %s must be at most %d bytes long, not %d", key, MaxMetadataValue, len(value))
-	case !utf8.ValidString(value) || strings.ContainsRune(value, 0):
+	case !validText(value):
 		return fmt.Sprintf("the value of %s must be UTF-8 without the NUL character (U+0000)", key)
 	}
 	return ""
@@ -133,13 +130,13 @@ func metadataKey(s string) bool {
 // comes later is not, and waits in the store. A spec that is wrong is CodeInvalid,
 // with all that is wrong with it: Message must be non-empty UTF-8 without NUL.
 func NewTask(spec TaskSpec, now time.Time) (*Task, error) {
-	now = moment(now)
+	now = Moment(now)
 	if err := spec.check(now); err != nil {
 		return nil, err
 	}
 	s := TaskState{
 		ID: NewTaskID(now), Message: spec.Message, Status: StatusPending, MaxAttempts: spec.MaxAttempts,
-		Queue: spec.Queue, Priority: spec.Priority, Timeout: spec.Timeout.Truncate(time.Microsecond),
+		Queue: spec.Queue, Priority: spec.Priority, Timeout: spec.Timeout.Truncate(resolution),
 		CreatedAt: now, UpdatedAt: now, Version: 1, RunAt: now, QueuedAt: now,
 	}
 	if s.Queue == "" {
@@ -151,9 +148,9 @@ func NewTask(spec TaskSpec, now time.Time) (*Task, error) {
 	if validTraceParent(spec.TraceParent) {
 		s.TraceParent = spec.TraceParent
 	}
-	at := moment(now.Add(spec.Delay))
+	at := Moment(now.Add(spec.Delay))
 	if !spec.RunAt.IsZero() {
-		at = moment(spec.RunAt)
+		at = Moment(spec.RunAt)
 	}
 	if at.After(now) {
 		s.RunAt, s.QueuedAt = at, time.Time{}

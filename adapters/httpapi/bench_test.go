@@ -47,7 +47,7 @@ func (idleQueue) Push(context.Context, ...application.Entry) error { return nil 
 
 type benchClock struct{}
 
-func (benchClock) Now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
+func (benchClock) Now() time.Time { return domain.Moment(time.Now()) }
 
 // completedTask has all the parts that most tasks come to have.
 func completedTask(b *testing.B) *domain.Task {

@@ -59,7 +59,7 @@ func TestArrays_OfTimesAreWhatTheDriverWouldSend(t *testing.T) {
 	}
 	texts := make([]string, len(times))
 	for i, at := range times {
-		texts[i] = string(pq.FormatTimestamp(moment(at)))
+		texts[i] = string(pq.FormatTimestamp(domain.Moment(at)))
 	}
 	var same bool
 	if err := db.x.Get(&same, "SELECT $1::timestamptz[] = $2::timestamptz[]", typeTime.array(times), pq.Array(texts)); err != nil || !same {

@@ -68,7 +68,7 @@ func claimedRow(r row, c application.ClaimRequest) row {
 		limit = time.Duration(r.Timeout.Int64) * time.Microsecond
 	}
 	r.Status, r.Worker, r.ClaimBeat = string(domain.StatusProcessing), sql.NullString{String: string(c.Worker), Valid: true}, c.Beat
-	r.Deadline, r.StartedAt = orNull(moment(r.UpdatedAt.Add(limit+c.Grace))), orNull(r.UpdatedAt)
+	r.Deadline, r.StartedAt = orNull(domain.Moment(r.UpdatedAt.Add(limit+c.Grace))), orNull(r.UpdatedAt)
 	return r
 }
 
@@ -113,7 +113,7 @@ func (r *TaskRepository) Claim(ctx context.Context, c application.ClaimRequest) 
 func claimArgs(c application.ClaimRequest, ids []domain.TaskID) []any {
 	return []any{
 		uuidsOf(ids), textsOf(domain.Before(domain.StatusProcessing)), string(domain.StatusProcessing),
-		moment(c.Now), string(c.Worker), c.Beat, (c.Timeout + c.Grace).Microseconds(), c.Grace.Microseconds(),
+		domain.Moment(c.Now), string(c.Worker), c.Beat, (c.Timeout + c.Grace).Microseconds(), c.Grace.Microseconds(),
 	}
 }
 

@@ -80,7 +80,7 @@ const (
 
 // Due finds what is pending, not marked, and to run at or before now.
 func (r *DispatchRepository) Due(ctx context.Context, now time.Time, b application.SweepBatch) (application.SweepResult, error) {
-	return r.db.sweep(ctx, b.Decide, dueSQL, b.Limit, uuidsOf(b.Except), moment(now))
+	return r.db.sweep(ctx, b.Decide, dueSQL, b.Limit, uuidsOf(b.Except), domain.Moment(now))
 }
 
 // NextDue tells when the next task is due: the caller asks it before Due.
@@ -94,7 +94,7 @@ func (r *DispatchRepository) NextDue(ctx context.Context) (time.Time, bool, erro
 
 // Stranded finds what is pending, of the list, and was marked before the given time.
 func (r *DispatchRepository) Stranded(ctx context.Context, l application.Lane, before time.Time, b application.SweepBatch) (application.SweepResult, error) {
-	return r.db.sweepIfAny(ctx, b.Decide, strandedSQL, b.Limit, uuidsOf(b.Except), moment(before), string(l.Queue), l.Priority)
+	return r.db.sweepIfAny(ctx, b.Decide, strandedSQL, b.Limit, uuidsOf(b.Except), domain.Moment(before), string(l.Queue), l.Priority)
 }
 
 // QueuedBefore returns the lists for which Stranded would find any.
@@ -104,7 +104,7 @@ func (r *DispatchRepository) QueuedBefore(ctx context.Context, before time.Time)
 		Priority int
 	}
 	err := r.db.read(ctx, func(ctx context.Context, q sqlx.QueryerContext) error {
-		return sqlx.SelectContext(ctx, q, &rows, queuedBeforeSQL, moment(before))
+		return sqlx.SelectContext(ctx, q, &rows, queuedBeforeSQL, domain.Moment(before))
 	})
 	lists := make([]application.Lane, 0, len(rows))
 	for _, r := range rows {
@@ -116,7 +116,7 @@ func (r *DispatchRepository) QueuedBefore(ctx context.Context, before time.Time)
 // ForgetKeys removes idempotency keys that have expired, the longest expired
 // first. One that a request takes over meanwhile it leaves alone.
 func (r *DispatchRepository) ForgetKeys(ctx context.Context, now time.Time, limit int) (int, error) {
-	return r.db.delete(ctx, forgetKeysSQL, moment(now), limit)
+	return r.db.delete(ctx, forgetKeysSQL, domain.Moment(now), limit)
 }
 
 // Abandoned finds what is held by a worker that is unknown or whose lease has lapsed.
