@@ -72,12 +72,12 @@ func claimedRow(r row, c application.ClaimRequest) row {
 	return r
 }
 
-// isFresh is true of a worker whose heartbeat is younger than two of its beats.
-const isFresh = "w.seen_at > clock_timestamp() - 2 * w.beat_interval "
+// isFresh is domain.Heartbeat.Fresh of a worker.
+var isFresh = fmt.Sprintf("w.seen_at > clock_timestamp() - %d * w.beat_interval ", domain.FreshBeats)
 
 // leftSQL asks why a claim left some out: whether the worker ($3) may claim, and
 // which queues the tasks are in that are claimable all the same.
-const leftSQL = "SELECT EXISTS (SELECT FROM workers AS w WHERE w.id = $3 AND " + isFresh + ") AS fresh, " +
+var leftSQL = "SELECT EXISTS (SELECT FROM workers AS w WHERE w.id = $3 AND " + isFresh + ") AS fresh, " +
 	"array(SELECT DISTINCT t.queue FROM tasks AS t WHERE " + claimable + ") AS queues"
 
 // Claim makes tasks the worker's: with one statement, as long as no limit is set

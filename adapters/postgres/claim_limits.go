@@ -32,9 +32,9 @@ func (s settings) state() domain.QueueState {
 	}
 }
 
-const (
-	settingsColumns = "q.name, q.paused, q.max_running, q.rate_count, q.rate_per, q.full_at"
+const settingsColumns = "q.name, q.paused, q.max_running, q.rate_count, q.rate_per, q.full_at"
 
+var (
 	// lockQueuesSQL makes claims of one queue, and changes of its settings, wait for
 	// one another. In order of name, so that they do not deadlock.
 	lockQueuesSQL = "SELECT " + settingsColumns + ` FROM queues AS q WHERE q.name = ANY($1::text[]) ORDER BY q.name COLLATE "C" FOR UPDATE`

@@ -3,10 +3,12 @@ package postgres
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"time"
 
 	"github.com/jmoiron/sqlx"
 
+	"github.com/millrace/millrace/adapters/internal/sqlstatus"
 	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/domain"
 )
@@ -22,41 +24,42 @@ type DispatchRepository struct {
 // NewDispatchRepository makes a repository on db, whose schema Migrate has made.
 func NewDispatchRepository(db *DB) *DispatchRepository { return &DispatchRepository{db: db} }
 
-// The conditions of the partial indexes, word for word: with a parameter in
-// place of the status the planner could not use them.
-const (
-	unqueued   = "t.status = '" + string(domain.StatusPending) + "' AND t.queued_at IS NULL"
-	queued     = "t.status = '" + string(domain.StatusPending) + "' AND t.queued_at IS NOT NULL"
-	processing = "t.status = '" + string(domain.StatusProcessing) + "'"
+// What a statement that calls tasks t asks of their status, each the condition of a
+// partial index: with a parameter in place of the status the planner could not use it.
+var (
+	unqueued   = sqlstatus.Unqueued("t.")
+	queued     = sqlstatus.Queued("t.")
+	processing = sqlstatus.Held("t.")
 )
 
 // $1: how many at most, $2: the ids to pass over; both in every sweep.
 const exceptSQL = " AND t.id <> ALL($2::uuid[]) "
 
 // What the sweeps ask, from FROM to LIMIT; see anyOf and lockOf.
-const (
+var (
 	dueSQL = "FROM tasks AS t WHERE " + unqueued + " AND t.run_at <= $3::timestamptz" + exceptSQL +
 		"ORDER BY t.run_at, t.id LIMIT $1"
 
 	strandedSQL = "FROM tasks AS t WHERE " + queued + " AND t.queue = $4 AND t.priority = $5 AND t.queued_at < $3::timestamptz" + exceptSQL +
 		"ORDER BY t.queued_at LIMIT $1"
+)
 
-	// $3: the judge, $4: its interval, $5: the lease; both in microseconds. That
-	// the judge may judge is asked in the same statement: after an outage of the
-	// server every heartbeat is old and no one is dead.
-	abandonedSQL = `FROM tasks AS t LEFT JOIN workers AS w ON w.id = t.worker
-		WHERE ` + processing + exceptSQL + `
+// abandonedSQL has the judge as $3, its interval and the lease, both in
+// microseconds, as $4 and $5. Whether the judge may observe, as domain.Heartbeat
+// says, is asked in the same statement: after an outage of the server every
+// heartbeat is old and no one is dead.
+var abandonedSQL = fmt.Sprintf(`FROM tasks AS t LEFT JOIN workers AS w ON w.id = t.worker
+		WHERE `+processing+exceptSQL+`
 		AND (w.id IS NULL OR w.seen_at < clock_timestamp() - $5::bigint * interval '1 microsecond')
 		AND EXISTS (
 			SELECT FROM workers AS judge
 			WHERE judge.id = $3
-			AND judge.seen_at > clock_timestamp() - 2 * $4::bigint * interval '1 microsecond'
-			AND judge.beating_since <= clock_timestamp() - 3 * $4::bigint * interval '1 microsecond'
+			AND judge.seen_at > clock_timestamp() - %d * $4::bigint * interval '1 microsecond'
+			AND judge.beating_since <= clock_timestamp() - %d * $4::bigint * interval '1 microsecond'
 		)
-		ORDER BY t.worker, t.id LIMIT $1`
-)
+		ORDER BY t.worker, t.id LIMIT $1`, domain.FreshBeats, domain.ObserverBeats)
 
-const (
+var (
 	nextDueSQL = "SELECT min(t.run_at) FROM tasks AS t WHERE " + unqueued
 
 	// queuedBeforeSQL goes from the head of one list to the head of the next, and

@@ -29,7 +29,7 @@ var (
 	infoSQL  = infosWhere(" AND t.queue = $1", "AND name = $1", "WHERE name = $1") + "1"
 
 	// livesSQL is true of a worker whose lease has not lapsed.
-	livesSQL = fmt.Sprintf("w.seen_at > clock_timestamp() - %d * w.beat_interval ", application.BeatsPerLease)
+	livesSQL = fmt.Sprintf("w.seen_at > clock_timestamp() - %d * w.beat_interval ", domain.BeatsPerLease)
 )
 
 func infosWhere(ofTask, ofWorker, ofQueue string) string {
@@ -123,7 +123,7 @@ func (r *QueueRepository) Change(ctx context.Context, name domain.QueueName, dec
 }
 
 // aheadSQL counts in two ranges of an index, and in neither further than $4.
-const aheadSQL = `SELECT count(*) FROM (
+var aheadSQL = `SELECT count(*) FROM (
 	(SELECT FROM tasks AS t WHERE ` + queued + ` AND t.queue = $1 AND t.priority > $2 LIMIT $4)
 	UNION ALL
 	(SELECT FROM tasks AS t WHERE ` + queued + ` AND t.queue = $1 AND t.priority = $2 AND t.queued_at < $3::timestamptz LIMIT $4)

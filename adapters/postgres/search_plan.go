@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/millrace/millrace/adapters/internal/sqlstatus"
 	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/domain"
 )
@@ -45,7 +46,7 @@ func (s *search) rare() []string {
 		if status != domain.StatusFailed && status != domain.StatusCanceled {
 			return nil
 		}
-		conditions = append(conditions, "t.status = '"+string(status)+"'")
+		conditions = append(conditions, sqlstatus.Is("t.", status))
 	}
 	return conditions
 }

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/google/uuid"
@@ -22,11 +23,10 @@ type WorkerRepository struct {
 // NewWorkerRepository makes a repository on db, whose schema Migrate has made.
 func NewWorkerRepository(db *DB) *WorkerRepository { return &WorkerRepository{db: db} }
 
-const (
-	// renewSQL takes the time before it waits for the row, so a heartbeat is
-	// never younger than the beat that gave it. beating_since begins anew with
-	// every gap over two beats.
-	renewSQL = `
+// renewSQL takes the time before it waits for the row, so a heartbeat is
+// never younger than the beat that gave it. beating_since begins anew with every
+// gap over domain.FreshBeats.
+var renewSQL = fmt.Sprintf(`
 INSERT INTO workers AS w
 	(id, host, pid, version, started_at, seen_at, beating_since, beat, beat_interval, capacity, running, queues)
 SELECT $1, $2, $3, $4, $5, at, at, $6, $7::bigint * interval '1 microsecond', $8, $9, $10
@@ -34,13 +34,14 @@ FROM (SELECT clock_timestamp() AS at) AS now
 ON CONFLICT (id) DO UPDATE SET
 	seen_at = greatest(w.seen_at, excluded.seen_at),
 	beating_since = CASE
-		WHEN excluded.seen_at - w.seen_at > 2 * excluded.beat_interval THEN excluded.seen_at
+		WHEN excluded.seen_at - w.seen_at > %d * excluded.beat_interval THEN excluded.seen_at
 		ELSE w.beating_since
 	END,
 	beat = excluded.beat, beat_interval = excluded.beat_interval,
 	capacity = excluded.capacity, running = excluded.running, queues = excluded.queues
-WHERE w.beat < excluded.beat`
+WHERE w.beat < excluded.beat`, domain.FreshBeats)
 
+var (
 	leaveSQL = "DELETE FROM workers WHERE id = $1 AND NOT EXISTS (SELECT FROM tasks AS t WHERE " + processing + " AND t.worker = $1)"
 
 	forgetSQL = `DELETE FROM workers AS w
@@ -60,7 +61,7 @@ ORDER BY h.id, h.attempt`
 // giveBackSQL finds the worker's tasks that the beat does not list, and those
 // that it lists as running although their deadline has passed. An attempt is
 // listed by its number, or by any in a claim that is under way.
-const giveBackSQL = `FROM tasks AS t
+var giveBackSQL = `FROM tasks AS t
 LEFT JOIN unnest($3::uuid[], $4::bigint[], $5::bool[]) AS h(id, attempt, running)
 	ON h.id = t.id AND h.attempt = t.attempt
 WHERE ` + processing + ` AND t.worker = $1 AND CASE

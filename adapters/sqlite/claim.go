@@ -15,11 +15,11 @@ import (
 func (r *TaskRepository) Claim(ctx context.Context, c application.ClaimRequest) (application.ClaimResult, error) {
 	var claimed application.ClaimResult
 	err := r.db.write(ctx, func(tx *tx) error {
-		lease, err := tx.lease(c.Worker)
+		heartbeat, err := tx.heartbeat(c.Worker)
 		if err != nil {
 			return err
 		}
-		if !lease.young(time.Now()) {
+		if !heartbeat.Fresh(time.Now()) {
 			return domain.ErrWorkerStale
 		}
 		claimed, err = tx.claim(c)

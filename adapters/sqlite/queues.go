@@ -139,16 +139,16 @@ func queueInfos(settings, tasks, taken string) string {
 		SELECT name, 0, 0, 0, NULL, 0 FROM queues WHERE ` + settings + `
 		UNION ALL
 		SELECT queue, count(*), 0, 0, min(run_at), 0 FROM tasks
-			WHERE status = 'pending' AND queued_at IS NOT NULL AND ` + tasks + ` GROUP BY queue
+			WHERE ` + queued + ` AND ` + tasks + ` GROUP BY queue
 		UNION ALL
 		SELECT queue, count(*) FILTER (WHERE run_at <= ?1), count(*) FILTER (WHERE run_at > ?1), 0,
 			min(run_at) FILTER (WHERE run_at <= ?1), 0
-			FROM tasks WHERE status = 'pending' AND queued_at IS NULL AND ` + tasks + ` GROUP BY queue
+			FROM tasks WHERE ` + unqueued + ` AND ` + tasks + ` GROUP BY queue
 		UNION ALL
-		SELECT queue, 0, 0, count(*), NULL, 0 FROM tasks WHERE status = 'processing' AND ` + tasks + ` GROUP BY queue
+		SELECT queue, 0, 0, count(*), NULL, 0 FROM tasks WHERE ` + held + ` AND ` + tasks + ` GROUP BY queue
 		UNION ALL
 		SELECT q.value, 0, 0, 0, NULL, count(DISTINCT w.id) FROM workers AS w, json_each(w.queues) AS q
-			WHERE w.seen_at > ?1 - ` + strconv.Itoa(application.BeatsPerLease) + ` * w.beat_interval AND ` + taken + ` GROUP BY q.value
+			WHERE w.seen_at > ?1 - ` + strconv.Itoa(domain.BeatsPerLease) + ` * w.beat_interval AND ` + taken + ` GROUP BY q.value
 	)
 	SELECT c.name, coalesce(s.paused, 0) AS paused, s.max_running, s.rate_count, s.rate_per, s.full_at,
 		sum(c.pending) AS pending, sum(c.scheduled) AS scheduled, sum(c.processing) AS processing,
@@ -157,8 +157,8 @@ func queueInfos(settings, tasks, taken string) string {
 }
 
 // countAhead goes along the lists of the queue, those of higher priority first.
-const countAhead = `SELECT count(*) FROM (
-		SELECT 1 FROM tasks WHERE status = 'pending' AND queued_at IS NOT NULL AND queue = ?1 AND priority > ?2
+var countAhead = `SELECT count(*) FROM (
+		SELECT 1 FROM tasks WHERE ` + queued + ` AND queue = ?1 AND priority > ?2
 		UNION ALL
-		SELECT 1 FROM tasks WHERE status = 'pending' AND queued_at IS NOT NULL AND queue = ?1 AND priority = ?2 AND queued_at < ?3
+		SELECT 1 FROM tasks WHERE ` + queued + ` AND queue = ?1 AND priority = ?2 AND queued_at < ?3
 		LIMIT ?4)`

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/millrace/millrace/adapters/internal/sqlstatus"
 	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/domain"
 )
@@ -134,15 +135,14 @@ func metadataMatch(match conditions, pairs map[string]string, except string) con
 	return match
 }
 
-// rarities are the indexes of tasks by status, with their conditions to the letter.
+// rarities are the indexes of tasks by status.
 var rarities = []struct {
 	statuses []domain.Status
 	from     string
-	where    string
 }{
-	{[]domain.Status{domain.StatusPending, domain.StatusProcessing}, "tasks_open", "(t.status = 'pending' OR t.status = 'processing')"},
-	{[]domain.Status{domain.StatusFailed}, "tasks_failed", "t.status = 'failed'"},
-	{[]domain.Status{domain.StatusCanceled}, "tasks_canceled", "t.status = 'canceled'"},
+	{sqlstatus.Open(), "tasks_open"},
+	{[]domain.Status{domain.StatusFailed}, "tasks_failed"},
+	{[]domain.Status{domain.StatusCanceled}, "tasks_canceled"},
 }
 
 // byStatus is the way along the tasks that are rare among all, if those are meant,
@@ -155,7 +155,7 @@ func byStatus(ids domain.IDRange, statuses []domain.Status, match conditions) lo
 	for _, r := range rarities {
 		if slices.ContainsFunc(r.statuses, func(s domain.Status) bool { return slices.Contains(statuses, s) }) {
 			p := place{from: "tasks AS t INDEXED BY " + r.from, id: "t.id", where: within(ids, "t.id"), match: match}
-			p.where.add(r.where)
+			p.where.add(sqlstatus.Is("t.", r.statuses...))
 			l = append(l, p)
 		}
 	}

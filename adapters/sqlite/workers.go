@@ -32,23 +32,17 @@ type workerRow struct {
 	Running  int             `db:"running"`
 }
 
-// lease is what a worker's row says of its heartbeat. The zero lease is that of
-// a worker that is unknown.
-type lease struct {
-	Seen     instant `db:"seen_at"`
-	Since    instant `db:"beating_since"`
-	Interval int64   `db:"beat_interval"` // microseconds
-}
-
-func (tx *tx) lease(id domain.WorkerID) (lease, error) {
-	var l lease
-	_, err := tx.get(&l, selectLease, id)
-	return l, err
-}
-
-// young reports whether the last beat is younger than two of them.
-func (l lease) young(now time.Time) bool {
-	return now.Sub(l.Seen.Time) < 2*time.Duration(l.Interval)*time.Microsecond
+// heartbeat is that of a worker, as its row has it.
+func (tx *tx) heartbeat(id domain.WorkerID) (domain.Heartbeat, error) {
+	var row struct {
+		Seen     instant `db:"seen_at"`
+		Since    instant `db:"beating_since"`
+		Interval int64   `db:"beat_interval"` // microseconds
+	}
+	_, err := tx.get(&row, selectHeartbeat, id)
+	return domain.Heartbeat{
+		Last: row.Seen.Time, Since: row.Since.Time, Interval: time.Duration(row.Interval) * time.Microsecond,
+	}, err
 }
 
 // heldRow is what a beat has to know of a task that the worker owns.

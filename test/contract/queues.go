@@ -139,7 +139,7 @@ func infoSilent(t *testing.T, s Store) {
 	quick.Worker.Queues = []domain.QueueName{"both", "quick"}
 	beat(t, s, slow)
 	beat(t, s, quick)
-	time.Sleep(application.BeatsPerLease * 2 * time.Millisecond)
+	time.Sleep(domain.BeatsPerLease * 2 * time.Millisecond)
 	if got := info(t, s, "both"); got.Workers != 1 {
 		t.Errorf("%d workers take the queue; want the one that lives", got.Workers)
 	}
