@@ -19,7 +19,7 @@ type QueueRepository interface {
 	Get(ctx context.Context, name domain.QueueName) (QueueInfo, error)
 	// Change lets decide change what is set of a queue, of which nothing need be
 	// set yet, and stores it. It waits for a claim that holds the queue.
-	Change(ctx context.Context, name domain.QueueName, decide func(q *domain.QueueState) error) error
+	Change(ctx context.Context, name domain.QueueName, decide func(q *domain.QueueSettings) error) error
 	// Ahead counts the tasks that are pulled before t, a task that is marked as
 	// queued: those of its queue with a higher priority, or the same and an earlier
 	// mark. It stops at limit.
@@ -31,7 +31,7 @@ const MaxQueues = 1000
 
 // QueueInfo is a queue as an operator sees it.
 type QueueInfo struct {
-	domain.QueueState
+	domain.QueueSettings
 	Pending    int // may run, and wait for a worker
 	Scheduled  int // wait for their time: delayed, or to be tried again
 	Processing int

@@ -118,7 +118,7 @@ func (c queueChange) change() (domain.QueueChange, error) {
 			out.Rate = &rate
 		}
 	}
-	if err := new(domain.QueueState).Change(out); err != nil {
+	if err := new(domain.QueueSettings).Change(out); err != nil {
 		wrong = append(wrong, domain.Public(err).Fields...)
 	}
 	if len(wrong) > 0 {

@@ -13,7 +13,7 @@ import (
 
 var _ application.QueueRepository = (*QueueRepository)(nil)
 
-// QueueRepository keeps what is set of queues in the table queues, and counts
+// QueueRepository keeps the settings of queues in the table queues, and counts
 // their tasks in the partial indexes of what waits and what runs. It is safe for
 // concurrent use.
 type QueueRepository struct {
@@ -75,7 +75,7 @@ func (r *QueueRepository) Get(ctx context.Context, name domain.QueueName) (appli
 
 func (r *QueueRepository) infos(ctx context.Context, query string, args ...any) ([]application.QueueInfo, error) {
 	var rows []struct {
-		settings
+		settingsRow
 		Pending    int
 		Scheduled  int
 		Processing int
@@ -90,7 +90,7 @@ func (r *QueueRepository) infos(ctx context.Context, query string, args ...any) 
 	infos := make([]application.QueueInfo, len(rows))
 	for i, r := range rows {
 		infos[i] = application.QueueInfo{
-			QueueState: r.state(), Pending: r.Pending, Scheduled: r.Scheduled, Processing: r.Processing,
+			QueueSettings: r.settings(), Pending: r.Pending, Scheduled: r.Scheduled, Processing: r.Processing,
 			Oldest: orZero(r.Oldest), Workers: r.Workers,
 		}
 	}
@@ -99,17 +99,17 @@ func (r *QueueRepository) infos(ctx context.Context, query string, args ...any) 
 
 // Change locks the row of the queue, which it makes if there is none, and stores
 // what decide has made of it. A change that is refused leaves no row behind.
-func (r *QueueRepository) Change(ctx context.Context, name domain.QueueName, decide func(q *domain.QueueState) error) error {
+func (r *QueueRepository) Change(ctx context.Context, name domain.QueueName, decide func(q *domain.QueueSettings) error) error {
 	return r.db.write(ctx, func(ctx context.Context, c *sqlx.Conn) error {
 		return transact(ctx, c, func(tx *sqlx.Tx) error {
 			if _, err := tx.ExecContext(ctx, "INSERT INTO queues (name, paused) VALUES ($1, false) ON CONFLICT DO NOTHING", string(name)); err != nil {
 				return err
 			}
-			var stored settings
+			var stored settingsRow
 			if err := tx.GetContext(ctx, &stored, "SELECT "+settingsColumns+" FROM queues AS q WHERE q.name = $1 FOR UPDATE", string(name)); err != nil {
 				return err
 			}
-			q := stored.state()
+			q := stored.settings()
 			if err := decide(&q); err != nil {
 				return err
 			}

@@ -37,6 +37,8 @@ var (
 	selectQueued = `SELECT ` + taskColumns + ` FROM tasks INDEXED BY sqlite_autoindex_tasks_1
 		WHERE id IN (SELECT unhex(value) FROM json_each(?)) AND ` + queued
 
+	selectKnown = `SELECT id FROM tasks WHERE id IN (SELECT unhex(value) FROM json_each(?))`
+
 	selectKey = `SELECT fingerprint, task_ids FROM idempotency_keys WHERE owner = ? AND key = ? AND expires_at > ?`
 	upsertKey = `INSERT INTO idempotency_keys (owner, key, fingerprint, task_ids, expires_at)
 		VALUES (:owner, :key, :fingerprint, :task_ids, :expires_at)
@@ -66,7 +68,7 @@ var (
 				WHEN excluded.seen_at - workers.seen_at > ` + strconv.Itoa(domain.FreshBeats) + ` * excluded.beat_interval THEN excluded.seen_at
 				ELSE min(workers.beating_since, excluded.seen_at) -- the clock may have stepped back
 			END
-		WHERE excluded.beat >= workers.beat`
+		WHERE excluded.beat > workers.beat`
 	deleteWorker = `DELETE FROM workers WHERE id = ?
 		AND NOT EXISTS (SELECT 1 FROM tasks WHERE tasks.worker = workers.id AND ` + sqlstatus.Held("tasks.") + `)`
 	deleteSilent = `DELETE FROM workers WHERE seen_at < ?
@@ -85,7 +87,7 @@ var (
 
 var (
 	plainQueries = []string{
-		savepoint, rollbackTo, release, insertTask, insertMetadata, updateTask, selectTask, selectVersion, selectQueued, selectHeartbeat, deleteWorker, deleteSilent, deleteWorkers, selectHeld,
+		savepoint, rollbackTo, release, insertTask, insertMetadata, updateTask, selectTask, selectVersion, selectQueued, selectKnown, selectHeartbeat, deleteWorker, deleteSilent, deleteWorkers, selectHeld,
 		selectDue, selectStranded, selectAbandoned, selectKey, deleteKeys, selectQueue, countRunning, selectNextBulk,
 	}
 	namedQueries = []string{insertRecord, upsertWorker, upsertKey, upsertQueue, insertBulk, updateBulk}

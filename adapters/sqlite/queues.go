@@ -30,7 +30,7 @@ type queueRow struct {
 // queueColumns are the columns of a queueRow.
 const queueColumns = `name, paused, max_running, rate_count, rate_per, full_at`
 
-func queueRowOf(q domain.QueueState) queueRow {
+func queueRowOf(q domain.QueueSettings) queueRow {
 	row := queueRow{Name: q.Name, Paused: q.Paused, FullAt: instant{q.FullAt}}
 	if q.MaxRunning > 0 {
 		row.MaxRunning = &q.MaxRunning
@@ -41,8 +41,8 @@ func queueRowOf(q domain.QueueState) queueRow {
 	return row
 }
 
-func (row queueRow) state() domain.QueueState {
-	q := domain.QueueState{Name: row.Name, Paused: row.Paused, FullAt: row.FullAt.Time}
+func (row queueRow) settings() domain.QueueSettings {
+	q := domain.QueueSettings{Name: row.Name, Paused: row.Paused, FullAt: row.FullAt.Time}
 	if row.MaxRunning != nil {
 		q.MaxRunning = *row.MaxRunning
 	}
@@ -52,11 +52,11 @@ func (row queueRow) state() domain.QueueState {
 	return q
 }
 
-// queue is what is set of a queue: nothing, if it has no row.
-func (tx *tx) queue(name domain.QueueName) (domain.QueueState, error) {
+// queue is the settings of a queue: no limits, if it has no row.
+func (tx *tx) queue(name domain.QueueName) (domain.QueueSettings, error) {
 	row := queueRow{Name: name}
 	_, err := tx.get(&row, selectQueue, name)
-	return row.state(), err
+	return row.settings(), err
 }
 
 // queueInfoRow is what there is to say of a queue.
@@ -71,7 +71,7 @@ type queueInfoRow struct {
 
 func (row queueInfoRow) info() application.QueueInfo {
 	return application.QueueInfo{
-		QueueState: row.state(), Pending: row.Pending, Scheduled: row.Scheduled, Processing: row.Processing,
+		QueueSettings: row.settings(), Pending: row.Pending, Scheduled: row.Scheduled, Processing: row.Processing,
 		Oldest: row.Oldest.Time, Workers: row.Workers,
 	}
 }
@@ -102,7 +102,7 @@ func (r *QueueRepository) Get(ctx context.Context, name domain.QueueName) (appli
 }
 
 // Change lets decide change what is set of a queue, and stores it.
-func (r *QueueRepository) Change(ctx context.Context, name domain.QueueName, decide func(q *domain.QueueState) error) error {
+func (r *QueueRepository) Change(ctx context.Context, name domain.QueueName, decide func(q *domain.QueueSettings) error) error {
 	return r.db.write(ctx, func(tx *tx) error {
 		q, err := tx.queue(name)
 		if err != nil {

@@ -182,12 +182,12 @@ func (t *turns) claimed(about []application.Entry, limited []application.Limited
 	for _, l := range limited {
 		t.with(l.Name, func(q *turn) {
 			q.given -= float64(len(l.Refused)) / float64(q.Weight)
-			q.gate = &gate{by: l.Room.By, room: l.Room.Tasks, until: now}
-			if l.Room.Tasks > 0 {
+			q.gate = &gate{by: l.Capacity.LimitedBy, room: l.Capacity.Available, until: now}
+			if l.Capacity.Available > 0 {
 				return
 			}
-			again := min(l.Room.Again, gateAtLast)
-			if q.freed && l.Room.By == domain.LimitMaxRunning {
+			again := min(l.Capacity.RetryIn, gateAtLast)
+			if q.freed && l.Capacity.LimitedBy == domain.LimitMaxRunning {
 				again = min(again, gateSoon)
 			}
 			q.gate.until = now.Add(again)

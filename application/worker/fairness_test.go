@@ -30,7 +30,7 @@ type mill struct {
 
 // leaves is the room that a claim leaves in a limited queue.
 type leaves struct {
-	domain.Room
+	domain.Capacity
 	more bool // the same room at each claim: the limit is far away
 }
 
@@ -80,12 +80,12 @@ func (m *mill) claim(name domain.QueueName, entries []application.Entry) {
 		m.claimed(entries, nil, m.now)
 		return
 	}
-	starts := min(n, room.Tasks)
-	l := application.LimitedQueue{Name: name, Room: room.Room, Refused: make([]domain.TaskID, n-starts)}
+	starts := min(n, room.Available)
+	l := application.LimitedQueue{Name: name, Capacity: room.Capacity, Refused: make([]domain.TaskID, n-starts)}
 	if !room.more {
-		l.Room.Tasks -= starts
+		l.Capacity.Available -= starts
 	}
-	m.limits[name] = leaves{l.Room, room.more}
+	m.limits[name] = leaves{l.Capacity, room.more}
 	m.taken[name] += starts
 	m.refused += n - starts
 	m.entries[name] += n - starts
@@ -162,7 +162,7 @@ func TestTurns_OweNothingToAQueueThatWasEmptyOrClosed(t *testing.T) {
 			m.entries["a"] = endless
 			if closed {
 				m.entries["b"] = endless
-				m.limits["b"] = leaves{Room: domain.Room{By: domain.LimitPaused, Again: 500 * time.Millisecond}}
+				m.limits["b"] = leaves{Capacity: domain.Capacity{LimitedBy: domain.LimitPaused, RetryIn: 500 * time.Millisecond}}
 			}
 			for range 1000 {
 				m.turn(1)
@@ -181,12 +181,12 @@ func TestTurns_OweNothingToAQueueThatWasEmptyOrClosed(t *testing.T) {
 
 // A limit that is far away must neither put the queue before others nor behind.
 func TestTurns_AreFairToQueuesWithALimit(t *testing.T) {
-	far := leaves{Room: domain.Room{Tasks: 900, By: domain.LimitMaxRunning}, more: true}
+	far := leaves{Capacity: domain.Capacity{Available: 900, LimitedBy: domain.LimitMaxRunning}, more: true}
 	for name, limits := range map[string]map[domain.QueueName]leaves{
 		"OneLimited":  {"a": far},
 		"TheOther":    {"b": far},
 		"BothLimited": {"a": far, "b": far},
-		"LittleRoom":  {"a": far, "b": {Room: domain.Room{Tasks: 1, By: domain.LimitMaxRunning}, more: true}},
+		"LittleRoom":  {"a": far, "b": {Capacity: domain.Capacity{Available: 1, LimitedBy: domain.LimitMaxRunning}, more: true}},
 	} {
 		for _, free := range []int{1, 10} {
 			t.Run(fmt.Sprint(name, free), func(t *testing.T) {
@@ -208,7 +208,7 @@ func TestTurns_AreFairToQueuesWithALimit(t *testing.T) {
 func TestTurns_AnEmptyQueueThatIsNotKnownToBeDoesNotHoldUpOneWithLittleRoom(t *testing.T) {
 	m := newMill(t, QueueWeight{"a", 100}, QueueWeight{"b", 1})
 	m.entries["b"] = endless
-	m.limits["b"] = leaves{Room: domain.Room{Tasks: 1, By: domain.LimitMaxRunning}, more: true}
+	m.limits["b"] = leaves{Capacity: domain.Capacity{Available: 1, LimitedBy: domain.LimitMaxRunning}, more: true}
 	for range 20 {
 		m.turn(10)
 	}
@@ -220,7 +220,7 @@ func TestTurns_AnEmptyQueueThatIsNotKnownToBeDoesNotHoldUpOneWithLittleRoom(t *t
 func TestTurns_PullFromALimitedQueueNoMoreThanItHasRoomFor(t *testing.T) {
 	m := newMill(t, QueueWeight{"a", 1})
 	m.entries["a"] = endless
-	m.limits["a"] = leaves{Room: domain.Room{Tasks: 25, By: domain.LimitRate, Again: 40 * time.Millisecond}}
+	m.limits["a"] = leaves{Capacity: domain.Capacity{Available: 25, LimitedBy: domain.LimitRate, RetryIn: 40 * time.Millisecond}}
 	var took []int
 	for range 4 {
 		_, n := m.turn(10)
@@ -258,7 +258,7 @@ func TestTurns_AskAClosedQueueAgainInTime(t *testing.T) {
 			if c.endsInClaim {
 				turns.freed("a", noon)
 			}
-			turns.claimed(entries, []application.LimitedQueue{{Name: "a", Room: domain.Room{By: c.by, Again: c.again}}}, noon)
+			turns.claimed(entries, []application.LimitedQueue{{Name: "a", Capacity: domain.Capacity{LimitedBy: c.by, RetryIn: c.again}}}, noon)
 
 			p := turns.next(1, noon)
 			if got := p.until.Sub(noon); got != c.want || len(p.Queues) > 0 {
@@ -276,7 +276,7 @@ func TestTurns_AskAClosedQueueAgainInTime(t *testing.T) {
 
 func closedBy(by domain.Limit, again time.Duration) *turns {
 	t := newTurns([]QueueWeight{{"a", 1}, {"b", 1}})
-	t.claimed(nil, []application.LimitedQueue{{Name: "a", Room: domain.Room{By: by, Again: again}}}, noon)
+	t.claimed(nil, []application.LimitedQueue{{Name: "a", Capacity: domain.Capacity{LimitedBy: by, RetryIn: again}}}, noon)
 	return t
 }
 
@@ -301,7 +301,7 @@ func TestTurns_AnEndOpensAGateThatIsClosedByMaxRunningAndNoOther(t *testing.T) {
 	for by, opens := range map[domain.Limit]bool{domain.LimitMaxRunning: true, domain.LimitPaused: false, domain.LimitRate: false} {
 		turns := newTurns([]QueueWeight{{"a", 1}, {"b", 1}})
 		for _, name := range []domain.QueueName{"a", "b"} {
-			turns.claimed(nil, []application.LimitedQueue{{Name: name, Room: domain.Room{By: by, Again: 100 * time.Millisecond}}}, noon)
+			turns.claimed(nil, []application.LimitedQueue{{Name: name, Capacity: domain.Capacity{LimitedBy: by, RetryIn: 100 * time.Millisecond}}}, noon)
 		}
 		turns.freed("b", noon)
 		turns.freed("b", noon)
@@ -336,7 +336,7 @@ func TestTurns_LeaveOutOfAPullWhatHasLessRoomAndDoNotWait(t *testing.T) {
 	turns := newTurns([]QueueWeight{{"a", 1}, {"b", 1}})
 	one := []application.Entry{{Lane: application.Lane{Queue: "a"}}}
 	turns.pulled([]domain.QueueName{"a"}, one)
-	turns.claimed(one, []application.LimitedQueue{{Name: "a", Room: domain.Room{Tasks: 3, By: domain.LimitMaxRunning}}}, noon)
+	turns.claimed(one, []application.LimitedQueue{{Name: "a", Capacity: domain.Capacity{Available: 3, LimitedBy: domain.LimitMaxRunning}}}, noon)
 
 	if p := turns.next(10, noon); !slices.Equal(p.Queues, []domain.QueueName{"b"}) || p.Max != 5 || p.Wait != 0 {
 		t.Errorf("the pull is %+v, want 5 of b at once", p)
@@ -350,7 +350,7 @@ func TestTurns_ChargeNothingForWhatWasRefused(t *testing.T) {
 	turns := newTurns([]QueueWeight{{"a", 1}, {"b", 1}})
 	two, refused := slices.Repeat([]application.Entry{{Lane: application.Lane{Queue: "a"}}}, 2), make([]domain.TaskID, 2)
 	turns.pulled([]domain.QueueName{"a"}, two)
-	turns.claimed(two, []application.LimitedQueue{{Name: "a", Refused: refused, Room: domain.Room{By: domain.LimitRate}}}, noon)
+	turns.claimed(two, []application.LimitedQueue{{Name: "a", Refused: refused, Capacity: domain.Capacity{LimitedBy: domain.LimitRate}}}, noon)
 
 	if p := turns.next(10, noon); p.Queues[0] != "a" {
 		t.Errorf("the pull is from %v, want from a first: it has given nothing yet", p.Queues)

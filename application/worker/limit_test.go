@@ -42,7 +42,7 @@ func TestWorker_PutsBackInOrderWhatItsQueueHasNoRoomFor(t *testing.T) {
 	onRig(t, func(t *testing.T, r *rig) {
 		r.takes("mail")
 		r.cfg.Capacity = 10
-		r.store.Limit(domain.QueueState{Name: "mail", MaxRunning: 2})
+		r.store.Limit(domain.QueueSettings{Name: "mail", MaxRunning: 2})
 		r.handles(forTime(time.Hour))
 		ids := r.enqueueIn("mail", 20)
 
@@ -62,7 +62,7 @@ func TestWorker_PutsBackInOrderWhatItsQueueHasNoRoomFor(t *testing.T) {
 func TestWorker_PullsFromAPausedQueueOnlyAFewTimesASecond(t *testing.T) {
 	onRig(t, func(t *testing.T, r *rig) {
 		r.takes("mail")
-		r.store.Limit(domain.QueueState{Name: "mail", Paused: true})
+		r.store.Limit(domain.QueueSettings{Name: "mail", Paused: true})
 		ids := r.enqueueIn("mail", 10)
 		r.start() // the handler is not expected
 
@@ -81,13 +81,13 @@ func TestWorker_RunsAQueueWithinASecondOfItsPausesEnd(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			onRig(t, func(_ *testing.T, r *rig) {
 				r.takes(append(others, "mail")...)
-				r.store.Limit(domain.QueueState{Name: "mail", Paused: true})
+				r.store.Limit(domain.QueueSettings{Name: "mail", Paused: true})
 				r.handles(returning(nil))
 				ids := r.enqueueIn("mail", 3)
 				r.start()
 				apptest.Pass(time.Minute + 7*time.Millisecond)
 
-				r.store.Limit(domain.QueueState{Name: "mail"})
+				r.store.Limit(domain.QueueSettings{Name: "mail"})
 				apptest.Pass(time.Second)
 
 				r.wantStatus(domain.StatusCompleted, ids...)
@@ -100,14 +100,14 @@ func TestWorker_RunsAQueueWithinASecondOfItsPausesEnd(t *testing.T) {
 func TestWorker_RunsAQueueWithinASecondOfItsRatesEnd(t *testing.T) {
 	onRig(t, func(_ *testing.T, r *rig) {
 		r.takes("mail")
-		r.store.Limit(domain.QueueState{Name: "mail", Rate: domain.Rate{Count: 1, Per: time.Hour}})
+		r.store.Limit(domain.QueueSettings{Name: "mail", Rate: domain.Rate{Count: 1, Per: time.Hour}})
 		r.handles(returning(nil))
 		ids := r.enqueueIn("mail", 3)
 		r.start()
 		apptest.Pass(time.Minute)
 		r.wantStatus(domain.StatusPending, ids[1:]...)
 
-		r.store.Limit(domain.QueueState{Name: "mail"})
+		r.store.Limit(domain.QueueSettings{Name: "mail"})
 		apptest.Pass(time.Second)
 
 		r.wantStatus(domain.StatusCompleted, ids...)
@@ -117,7 +117,7 @@ func TestWorker_RunsAQueueWithinASecondOfItsRatesEnd(t *testing.T) {
 func TestWorker_PullsAtOnceWhenAnEndMakesRoomUnderMaxRunning(t *testing.T) {
 	onRig(t, func(t *testing.T, r *rig) {
 		r.takes("mail")
-		r.store.Limit(domain.QueueState{Name: "mail", MaxRunning: 2})
+		r.store.Limit(domain.QueueSettings{Name: "mail", MaxRunning: 2})
 		r.handles(forTime(10 * time.Second))
 		ids := r.enqueueIn("mail", 10)
 		r.start()
@@ -136,7 +136,7 @@ func TestWorker_NeverRunsMoreThanMaxRunningAndKeepsItUp(t *testing.T) {
 	onRig(t, func(t *testing.T, r *rig) {
 		r.takes("mail", "quiet")
 		r.cfg.Capacity = 50
-		r.store.Limit(domain.QueueState{Name: "mail", MaxRunning: 5})
+		r.store.Limit(domain.QueueSettings{Name: "mail", MaxRunning: 5})
 		var running, most, calls atomic.Int64
 		r.handles(func(context.Context, *domain.Task) error {
 			most.Store(max(most.Load(), running.Add(1)))
@@ -158,7 +158,7 @@ func TestWorker_StartsTasksAtTheRateOfTheirQueue(t *testing.T) {
 	onRig(t, func(t *testing.T, r *rig) {
 		r.takes("mail")
 		r.cfg.Capacity = 50
-		r.store.Limit(domain.QueueState{Name: "mail", Rate: domain.Rate{Count: 20, Per: time.Second}})
+		r.store.Limit(domain.QueueSettings{Name: "mail", Rate: domain.Rate{Count: 20, Per: time.Second}})
 		r.handles(returning(nil))
 		ids := r.enqueueIn("mail", 1000)
 		r.start()
@@ -177,7 +177,7 @@ func TestWorker_StartsTasksAtTheRateOfTheirQueue(t *testing.T) {
 
 // One queue's limit is no other queue's business.
 func TestWorker_RunsOtherQueuesWhileOneHasNoRoom(t *testing.T) {
-	for name, limit := range map[string]domain.QueueState{
+	for name, limit := range map[string]domain.QueueSettings{
 		"Paused":     {Name: "slow", Paused: true},
 		"MaxRunning": {Name: "slow", MaxRunning: 1},
 		"Rate":       {Name: "slow", Rate: domain.Rate{Count: 1, Per: time.Hour}},
@@ -251,7 +251,7 @@ func TestWorker_PutsBackOnAStopToTheHeadOfTheList(t *testing.T) {
 func TestWorker_ARefusedEntryThatCannotBePutBackHoldsNothingUp(t *testing.T) {
 	onRig(t, func(_ *testing.T, r *rig) {
 		r.takes("mail", "other")
-		r.store.Limit(domain.QueueState{Name: "mail", Paused: true})
+		r.store.Limit(domain.QueueSettings{Name: "mail", Paused: true})
 		r.Queue.EXPECT().PutBack(apptest.Any, apptest.Any).Return(domain.ErrUnavailable).MinTimes(1)
 		r.handles(returning(nil))
 		r.enqueueIn("mail", 3)

@@ -2,7 +2,6 @@ package worker
 
 import (
 	"context"
-	"maps"
 	"slices"
 	"time"
 
@@ -88,8 +87,10 @@ func (w *Worker) claim(ctx context.Context, entries []application.Entry) []*doma
 		if err == nil {
 			w.turns.claimed(entries, claimed.Limited, w.clock.Now())
 			w.tellClaimed(claimed.Tasks)
-			left := w.putRefusedBack(ctx, entries, claimed.Limited)
-			w.reportUnknown(ctx, left, claimed.Tasks)
+			w.putRefusedBack(ctx, entries, claimed.Limited)
+			for _, id := range claimed.Unknown {
+				w.events.EntryDropped(ctx, id)
+			}
 			return claimed.Tasks
 		}
 		if !loop.Pause(ctx, wait) {
@@ -111,28 +112,18 @@ func (w *Worker) tryClaim(ctx context.Context, ids []domain.TaskID) (application
 	return claimed, err
 }
 
-// putRefusedBack puts back the entries that were refused for want of room, and
-// returns the ids of the others.
-func (w *Worker) putRefusedBack(ctx context.Context, entries []application.Entry, limited []application.LimitedQueue) []domain.TaskID {
+// putRefusedBack puts back the entries that were refused for want of capacity.
+func (w *Worker) putRefusedBack(ctx context.Context, entries []application.Entry, limited []application.LimitedQueue) {
 	refused := map[domain.TaskID]bool{}
 	for _, l := range limited {
 		for _, id := range l.Refused {
 			refused[id] = true
 		}
 	}
-	var back []application.Entry
-	var others []domain.TaskID
-	for _, e := range entries {
-		if refused[e.ID] {
-			back = append(back, e)
-		} else {
-			others = append(others, e.ID)
-		}
-	}
+	back := slices.DeleteFunc(slices.Clone(entries), func(e application.Entry) bool { return !refused[e.ID] })
 	if len(back) > 0 {
 		application.PutBack(ctx, w.queue, back...)
 	}
-	return others
 }
 
 // tellClaimed tells whoever waits for any change of the tasks.
@@ -145,29 +136,4 @@ func (w *Worker) tellClaimed(claimed []*domain.Task) {
 		ids[i] = t.ID()
 	}
 	w.signals.Send(application.Signal{Kind: application.SignalChanged, Tasks: ids})
-}
-
-// reportUnknown looks at what could not be claimed. A task that was canceled, or
-// was claimed through another entry, is skipped; an id that names no task is told.
-func (w *Worker) reportUnknown(ctx context.Context, ids []domain.TaskID, claimed []*domain.Task) {
-	left := make(map[domain.TaskID]bool, len(ids))
-	for _, id := range ids {
-		left[id] = true
-	}
-	for _, t := range claimed {
-		delete(left, t.ID())
-	}
-	if len(left) == 0 {
-		return
-	}
-	known, err := w.tasks.GetMany(ctx, slices.Collect(maps.Keys(left))...)
-	if err != nil {
-		return // they are dropped all the same, merely untold
-	}
-	for _, t := range known {
-		delete(left, t.ID())
-	}
-	for id := range left {
-		w.events.EntryDropped(ctx, id)
-	}
 }

@@ -111,7 +111,7 @@ func TestWorker_AHandlerThatRunsKeepsItsSlotWhateverIsSaved(t *testing.T) {
 func TestWorker_PullsNoMoreUnderALimitBeforeOutcomesAreSaved(t *testing.T) {
 	onRig(t, func(t *testing.T, r *rig) {
 		r.takes("mail")
-		r.store.Limit(domain.QueueState{Name: "mail", MaxRunning: 2})
+		r.store.Limit(domain.QueueSettings{Name: "mail", MaxRunning: 2})
 		r.handles(returning(nil))
 		r.savesAfter(time.Minute)
 		ids := r.enqueueIn("mail", 4)

@@ -38,9 +38,13 @@ func Open() []domain.Status {
 func Held(prefix string) string { return Is(prefix, domain.StatusProcessing) }
 
 // Queued is true of a task that can be claimed: a claim may move it, and it is marked.
-func Queued(prefix string) string { return claimable(prefix) + " AND " + prefix + "queued_at IS NOT NULL" }
+func Queued(prefix string) string {
+	return claimable(prefix) + " AND " + prefix + "queued_at IS NOT NULL"
+}
 
 // Unqueued is true of a task that a claim could move if it were marked.
-func Unqueued(prefix string) string { return claimable(prefix) + " AND " + prefix + "queued_at IS NULL" }
+func Unqueued(prefix string) string {
+	return claimable(prefix) + " AND " + prefix + "queued_at IS NULL"
+}
 
 func claimable(prefix string) string { return Is(prefix, domain.Before(domain.StatusProcessing)...) }
