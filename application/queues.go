@@ -12,7 +12,7 @@ import (
 type QueueRepository interface {
 	// List returns the queues, by name, that were ever set up, that have a task
 	// which waits or runs, or that a live worker takes: at most MaxQueues of them.
-	// A worker lives on for BeatsPerLease of its own intervals after its last beat.
+	// A worker lives on for domain.BeatsPerLease of its own intervals after its last beat.
 	// The cost does not grow with the tasks that have ended.
 	List(ctx context.Context) ([]QueueInfo, error)
 	// Get does so for one queue, or returns domain.ErrQueueNotFound.

@@ -58,9 +58,8 @@ WHERE t.id IS NULL OR t.stop_requested_at IS NOT NULL
 ORDER BY h.id, h.attempt`
 )
 
-// giveBackSQL finds the worker's tasks that the beat does not list, and those
-// that it lists as running although their deadline has passed. An attempt is
-// listed by its number, or by any in a claim that is under way.
+// giveBackSQL finds the tasks of the worker about which application.BeatRules may
+// decide anything, so that a beat that nearly always finds none reads few rows.
 var giveBackSQL = `FROM tasks AS t
 LEFT JOIN unnest($3::uuid[], $4::bigint[], $5::bool[]) AS h(id, attempt, running)
 	ON h.id = t.id AND h.attempt = t.attempt
@@ -83,18 +82,36 @@ func (r *WorkerRepository) Beat(ctx context.Context, b application.Beat) (applic
 		return application.BeatAnswer{}, err
 	}
 
-	held := heldOf(b.Held)
-	decide := func(t *domain.Task) error {
-		if held.has(t) {
-			return b.TimeOut(t)
-		}
-		return b.Release(t)
-	}
-	if _, err := r.db.beats.sweepIfAny(ctx, decide, giveBackSQL, string(w.ID), uuidsOf(b.Claiming),
-		uuidsOf(held.ids), typeInt.array(held.attempts), typeBool.array(held.running), b.Number); err != nil {
+	rules := b.Rules()
+	held := heldOf(rules.Held())
+	if err := r.settle(ctx, b, rules, held); err != nil {
 		return application.BeatAnswer{}, err
 	}
 	return r.answer(ctx, w.ID, held)
+}
+
+// settle lets the rules of the beat decide about what the statement finds, as of the
+// time at which it is known that there is any.
+func (r *WorkerRepository) settle(ctx context.Context, b application.Beat, rules application.BeatRules, held held) error {
+	args := []any{
+		string(b.Worker.ID), uuidsOf(b.Claiming),
+		uuidsOf(held.ids), typeInt.array(held.attempts), typeBool.array(held.running), b.Number,
+	}
+	found, at, err := r.db.beats.anything(ctx, giveBackSQL, args...)
+	if err != nil || !found {
+		return err
+	}
+	_, err = r.db.beats.sweep(ctx, func(t *domain.Task) error {
+		s := t.State()
+		decide := rules.Decide(application.OwnedTask{
+			AttemptRef: application.AttemptRef{Task: s.ID, Attempt: s.Attempt}, ClaimBeat: s.ClaimBeat, Deadline: s.Deadline,
+		}, at)
+		if decide == nil { // it has come into question since: the next beat decides
+			return nil
+		}
+		return decide(t)
+	}, giveBackSQL, args...)
+	return err
 }
 
 func (r *WorkerRepository) answer(ctx context.Context, id domain.WorkerID, held held) (application.BeatAnswer, error) {
@@ -136,30 +153,19 @@ func (r *WorkerRepository) Forget(ctx context.Context, silentFor time.Duration) 
 	return r.db.delete(ctx, forgetSQL, silentFor.Microseconds())
 }
 
-// held is a beat's list of attempts, each once, as the columns of a statement.
+// held is a list of attempts as the columns of a statement.
 type held struct {
 	ids      []domain.TaskID
 	attempts []int64
 	running  []bool
-	index    map[application.AttemptRef]int
 }
 
 func heldOf(list []application.HeldAttempt) held {
-	h := held{index: make(map[application.AttemptRef]int, len(list))}
+	var h held
 	for _, a := range list {
-		if i, ok := h.index[a.AttemptRef]; ok {
-			h.running[i] = h.running[i] || a.Running
-			continue
-		}
-		h.index[a.AttemptRef] = len(h.ids)
 		h.ids = append(h.ids, a.Task)
 		h.attempts = append(h.attempts, int64(a.Attempt))
 		h.running = append(h.running, a.Running)
 	}
 	return h
-}
-
-func (h held) has(t *domain.Task) bool {
-	_, ok := h.index[application.AttemptRef{Task: t.ID(), Attempt: t.Attempt()}]
-	return ok
 }
