@@ -12,7 +12,7 @@ TESTFLAGS ?=
 FUZZTIME ?= 20s
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test chaos scale bench build-peers fuzz generate check-generated lint fmt ci compose-up compose-down FORCE
+.PHONY: help run build test chaos scale upgrade bench build-peers fuzz generate check-generated lint fmt ci compose-up compose-down FORCE
 
 help: ## print this list
 	@echo 'usage: make TARGET'; echo
@@ -30,9 +30,10 @@ bin/%: FORCE
 
 FORCE:
 
+# Ten minutes, the default for a package, are too few for a slow machine.
 test: ## run all tests; installs PostgreSQL and Redis if they are missing and it may
 	scripts/install-test-services.sh
-	go test $(TESTFLAGS) ./...
+	go test -timeout 40m $(TESTFLAGS) ./...
 
 # Another schedule each time, or the one that a run has named: make chaos SEED=7.
 SEED     ?= 0
@@ -45,6 +46,14 @@ chaos: ## kill, freeze and cut everything under load; SEED=7 again, DURATION=10m
 scale: ## the tests of queues and schedules at full size: a million tasks, a minute of watching
 	scripts/install-test-services.sh
 	go test -count=1 -v -timeout 20m -parallel 1 -run '^(TestQueues|TestSchedule)_' ./test/e2e -e2e.full
+
+# Older programs are built from the history of this repository: all of it has to be here.
+upgrade: ## run the programs of before the newest migrations beside those of now, on the new schema
+	@if [ "$$(git rev-parse --is-shallow-repository --show-cdup 2>/dev/null)" = false ]; then \
+		scripts/install-test-services.sh && go test -count=1 -v -timeout 10m -tags upgrade ./test/upgrade; \
+	else \
+		echo 'make upgrade: nothing is checked: the older programs are built from the whole git history, which is not here'; \
+	fi
 
 # One goal or several of accept, batch, drain, latency, embedded and cost; none: all.
 # tune tries settings of River and Asynq.
@@ -79,6 +88,7 @@ ci: ## all that CI checks
 	$(MAKE) check-generated
 	$(MAKE) lint
 	$(MAKE) test TESTFLAGS='-race -shuffle=on'
+	$(MAKE) upgrade
 	$(MAKE) build
 	$(MAKE) build-peers
 

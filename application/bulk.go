@@ -78,5 +78,5 @@ func (a BulkAction) Apply(t *domain.Task, now time.Time) error {
 	case BulkRetry:
 		return t.Reopen(now)
 	}
-	return fmt.Errorf("%.40q is not an action", a)
+	return fmt.Errorf("unknown action %.40q", a)
 }

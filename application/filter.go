@@ -28,7 +28,7 @@ func (f TaskFilter) Check() error {
 	case len(f.Text) > MaxFilterText:
 		bad(domain.Invalid("text", "must be at most %d bytes long, not %d", MaxFilterText, len(f.Text)))
 	case !utf8.ValidString(f.Text) || strings.ContainsRune(f.Text, 0): // as no message is
-		bad(domain.Invalid("text", "must be UTF-8 without the NUL character (U+0000)"))
+		bad(domain.Invalid("text", "must be valid UTF-8 without the NUL character (U+0000)"))
 	}
 	if len(wrong) > 0 {
 		return domain.InvalidFields(wrong...)

@@ -51,6 +51,11 @@ type WorkerInfo struct {
 	Queues   []domain.QueueName // that it takes tasks from
 	Capacity int                // tasks at once
 	Running  int
+
+	// Abandoned counts the handlers that ignore the end of their context. A worker
+	// that has too many of them is Stuck: it takes no tasks until one returns.
+	Abandoned int
+	Stuck     bool
 }
 
 // AttemptRef names an attempt of a task.

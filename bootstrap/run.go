@@ -49,7 +49,7 @@ func onceReady(ctx context.Context, ready *usecase.CheckReadiness,
 // prepare waits until PostgreSQL answers, the schema is as it has to be, and the
 // clock has taken a sample.
 func prepare(ctx context.Context, log *slog.Logger, db *postgres.DB, clock *postgres.Clock, schema func(context.Context) error) error {
-	if err := retryUntilAvailable(ctx, log, "PostgreSQL", db.Probe); err != nil {
+	if err := retryUntilAvailable(ctx, log, "PostgreSQL", db.Ping); err != nil {
 		return err
 	}
 	if err := retryUntilAvailable(ctx, log, "the schema", schema); err != nil {

@@ -39,7 +39,7 @@ type FieldError struct {
 var (
 	ErrTaskNotFound = &Error{Code: CodeNotFound, Message: "task not found"}
 	// ErrConflict says that a save met a newer version: reload and decide again.
-	ErrConflict = &Error{Code: CodeConflict, Message: "the task was changed by someone else meanwhile"}
+	ErrConflict = &Error{Code: CodeConflict, Message: "the task was modified concurrently"}
 	// ErrChanged says that the task has moved on from the version that the caller named.
 	ErrChanged = &Error{Code: CodeChanged, Message: "the task has changed since that version"}
 	// ErrAttemptLost says that the attempt is no longer the one that holds the task.
@@ -51,9 +51,9 @@ var (
 	// ErrBulkNotFound says that there is no such bulk action.
 	ErrBulkNotFound = &Error{Code: CodeNotFound, Message: "bulk action not found"}
 	// ErrKeyReused says that an idempotency key came with another request before.
-	ErrKeyReused = &Error{Code: CodeKeyReused, Message: "the Idempotency-Key was used with another request before"}
+	ErrKeyReused = &Error{Code: CodeKeyReused, Message: "the Idempotency-Key was already used with a different request"}
 	// ErrUnavailable says that a store is away, or that nobody knows what became of a write.
-	ErrUnavailable = &Error{Code: CodeUnavailable, Message: "the store does not answer; try again"}
+	ErrUnavailable = &Error{Code: CodeUnavailable, Message: "the store is not responding; try again"}
 )
 
 // Error returns the message.

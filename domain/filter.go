@@ -39,7 +39,7 @@ func (f TaskFilter) Check() error {
 	case len(f.Text) > MaxFilterText:
 		bad(Invalid("text", "must be at most %d bytes long, not %d", MaxFilterText, len(f.Text)))
 	case !validText(f.Text): // as no message is
-		bad(Invalid("text", "must be UTF-8 without the NUL character (U+0000)"))
+		bad(Invalid("text", "must be valid UTF-8 without the NUL character (U+0000)"))
 	}
 	if len(wrong) > 0 {
 		return InvalidFields(wrong...)

@@ -14,12 +14,12 @@ const maxQueueName = 64
 // ParseQueueName returns the queue that is spelled s, or a CodeInvalid error.
 func ParseQueueName(s string) (QueueName, error) {
 	if !QueueName(s).valid() {
-		return "", Invalid("queue", "%.80q is not the name of a queue: %s", s, queueNameRule)
+		return "", Invalid("queue", "invalid queue name %.80q; want %s", s, queueNameRule)
 	}
 	return QueueName(s), nil
 }
 
-const queueNameRule = "1 to 64 of a-z, 0-9 and . _ - which it does not begin with"
+const queueNameRule = "1 to 64 of a-z, 0-9, dot, underscore and hyphen, starting with a letter or digit"
 
 func (n QueueName) valid() bool {
 	if n == "" || len(n) > maxQueueName {

@@ -52,7 +52,7 @@ func (s TaskSpec) check(now time.Time) error {
 	}
 	switch {
 	case !s.RunAt.IsZero() && s.Delay != 0:
-		bad("delay", "goes without run_at: one of them says when")
+		bad("delay", "cannot be combined with run_at")
 	case s.Delay < 0 || s.Delay > MaxDelay:
 		bad("delay", "must be from 0 to %d seconds", MaxDelay/time.Second)
 	case s.RunAt.After(now.Add(MaxDelay)):
@@ -103,11 +103,11 @@ func checkMetadata(pairs map[string]string) string {
 func checkPair(key, value string) string {
 	switch {
 	case !metadataKey(key):
-		return fmt.Sprintf("%.80q is not a key: 1 to %d of A-Z, a-z, 0-9 and . _ -", key, MaxMetadataKey)
+		return fmt.Sprintf("invalid key %.80q; want 1 to %d of A-Z, a-z, 0-9, dot, underscore and hyphen", key, MaxMetadataKey)
 	case len(value) > MaxMetadataValue:
 		return fmt.Sprintf("the value of %s must be at most %d bytes long, not %d", key, MaxMetadataValue, len(value))
 	case !validText(value):
-		return fmt.Sprintf("the value of %s must be UTF-8 without the NUL character (U+0000)", key)
+		return fmt.Sprintf("the value of %s must be valid UTF-8 without the NUL character (U+0000)", key)
 	}
 	return ""
 }

@@ -31,7 +31,7 @@ func Statuses() []Status {
 // ParseStatus returns the status that is spelled s, or a CodeInvalid error.
 func ParseStatus(s string) (Status, error) {
 	if !slices.Contains(Statuses(), Status(s)) {
-		return "", Invalid("status", "%.40q is not a status; one of pending, processing, completed, canceled, failed is", s)
+		return "", Invalid("status", "unknown status %.40q; want one of pending, processing, completed, canceled, failed", s)
 	}
 	return Status(s), nil
 }

@@ -90,7 +90,7 @@ func Restore(s TaskState) (*Task, error) {
 		wrong = "asked to stop, and neither running nor stopped nor completed"
 	}
 	if wrong != "" {
-		return nil, Errorf(CodeInternal, "task %s cannot be: %s", s.ID, wrong)
+		return nil, Errorf(CodeInternal, "task %s is in an impossible state: %s", s.ID, wrong)
 	}
 	return &Task{s: s, stored: s}, nil
 }
@@ -280,7 +280,7 @@ func (t *Task) MarkQueued(now time.Time) error {
 		return Errorf(CodeConflict, "a %s task cannot be queued", t.s.Status)
 	}
 	if t.s.RunAt.After(now) {
-		return Errorf(CodeConflict, "the task is not to run before %s", t.s.RunAt.Format(time.RFC3339Nano))
+		return Errorf(CodeConflict, "the task must not run before %s", t.s.RunAt.Format(time.RFC3339Nano))
 	}
 	t.s.QueuedAt, t.marked = now, true
 	return nil

@@ -7,8 +7,8 @@ import (
 
 // What is wrong with a text that no task can hold; see textFault.
 const (
-	notUTF8 = "must be UTF-8"
-	holdNUL = "must not hold the NUL character (U+0000)"
+	notUTF8 = "must be valid UTF-8"
+	holdNUL = "must not contain the NUL character (U+0000)"
 )
 
 // validText reports whether a store can hold s as a text: UTF-8 without the NUL

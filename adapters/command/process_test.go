@@ -57,7 +57,7 @@ func wantGone(t *testing.T, pids []int) {
 	}
 	for _, pid := range pids[1:] {
 		// Killed: it may take the kernel a moment.
-		for end := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+		for end := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
 			s := state(t, pid)
 			if s == "" || s == "Z" || s == "X" {
 				break
@@ -112,7 +112,7 @@ func TestHandler_AsksTheProgramToEndFirst(t *testing.T) {
 	if !errors.Is(err, errStop) || !strings.Contains(err.Error(), "exited with 3") || !strings.Contains(err.Error(), "cleaned up") {
 		t.Fatalf("error %v", err)
 	}
-	if took > 10*time.Second {
+	if took > 30*time.Second {
 		t.Errorf("it took %s", took)
 	}
 	wantGone(t, pids(t, err.Error(), 2))
@@ -142,7 +142,7 @@ func TestHandler_WaitsForChildrenThatCleanUp(t *testing.T) {
 		(trap 'sleep 0.3; echo cleaned up >&2; exit' TERM; touch "$READY-too"; while :; do sleep 0.1; done) &
 		echo pid $$ pid $! >&2
 		until [ -e "$READY-too" ]; do sleep 0.01; done; touch "$READY"; wait`, time.Minute)
-	if !errors.Is(err, errStop) || !strings.Contains(err.Error(), "cleaned up") || took > 10*time.Second {
+	if !errors.Is(err, errStop) || !strings.Contains(err.Error(), "cleaned up") || took > 30*time.Second {
 		t.Fatalf("it took %s, error %v", took, err)
 	}
 	wantGone(t, pids(t, err.Error(), 2))
@@ -170,7 +170,7 @@ func TestHandler_KillsWhatTheProgramLeaves(t *testing.T) {
 	} {
 		begun := time.Now()
 		text, err := shell(t, c.script).Handle(t.Context(), claimed(t, strings.Repeat("x", 1<<20)))
-		if (err != nil) != c.failed || time.Since(begun) > 20*time.Second {
+		if (err != nil) != c.failed || time.Since(begun) > 2*time.Minute {
 			t.Fatalf("%s: error %v after %s", c.script, err, time.Since(begun))
 		}
 		if c.failed {
@@ -186,7 +186,7 @@ func TestHandler_ReturnsWhenAStrangerHoldsThePipes(t *testing.T) {
 	t.Parallel()
 	begun := time.Now()
 	result, err := shell(t, `exec 3<&0; setsid sleep 600 <&3 & echo pid $$ pid $!; sleep 0.1`).Handle(t.Context(), claimed(t, strings.Repeat("x", 1<<20)))
-	if err != nil || time.Since(begun) > 20*time.Second {
+	if err != nil || time.Since(begun) > 2*time.Minute {
 		t.Fatalf("error %v after %s", err, time.Since(begun))
 	}
 	all := pids(t, result, 2)

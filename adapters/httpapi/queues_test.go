@@ -81,16 +81,16 @@ func TestQueue_NamesWhatIsWrong(t *testing.T) {
 		`{"max_running":1.5}`:                        "max_running: must be a whole number, not 1.5",
 		`{"max_running":"1"}`:                        "max_running: must be a whole number, not a string",
 		`{"max_running":99999999999999999999}`:       "max_running: is too large a number",
-		`{"rate":""}`:                                `rate: "" is not a rate`,
-		`{"rate":"0/s"}`:                             `rate: "0/s" is not a rate`,
-		`{"rate":"1000001/s"}`:                       "is not a rate",
-		`{"rate":"1/d"}`:                             "is not a rate",
-		`{"rate":"+1/s"}`:                            "is not a rate",
+		`{"rate":""}`:                                `rate: invalid rate ""`,
+		`{"rate":"0/s"}`:                             `rate: invalid rate "0/s"`,
+		`{"rate":"1000001/s"}`:                       "invalid rate",
+		`{"rate":"1/d"}`:                             "invalid rate",
+		`{"rate":"+1/s"}`:                            "invalid rate",
 		`{"rate":1}`:                                 "rate: must be a string, not a number",
 		`{"paused":null}`:                            "paused: must be true or false, not null",
 		`{"paused":"true"}`:                          "paused: must be true or false, not a string",
 		`{"pause":true}`:                             "pause: is not a known field",
-		`{"max_running":0,"rate":"1","paused":true}`: `max_running: must be from 1 to 1000000, or null for no limit; rate: "1" is not a rate`,
+		`{"max_running":0,"rate":"1","paused":true}`: `max_running: must be from 1 to 1000000, or null for no limit; rate: invalid rate "1"`,
 		`[]`: "the body must be an object, not an array",
 	} {
 		wantProblem(t, s.call(http.MethodPatch, "/queues/mail", change), http.StatusUnprocessableEntity, "invalid", detail)
@@ -99,7 +99,7 @@ func TestQueue_NamesWhatIsWrong(t *testing.T) {
 	for _, name := range []string{"Mail", "-a", "a%2Fb", "%00", "%FF", "a%20b", "a,b"} {
 		for _, method := range []string{http.MethodGet, http.MethodPatch} {
 			a := s.call(method, "/queues/"+name, map[string]string{http.MethodPatch: "{}"}[method])
-			wantProblem(t, a, http.StatusBadRequest, "malformed", "is not the name of a queue")
+			wantProblem(t, a, http.StatusBadRequest, "malformed", "invalid queue name")
 			if errs := a.problem(t).Errors; len(errs) != 1 || errs[0].Parameter == nil || *errs[0].Parameter != "name" {
 				t.Errorf("%s: %s", name, a.body)
 			}

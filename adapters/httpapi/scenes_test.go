@@ -239,7 +239,7 @@ func failing(err error) func(*service, *request) {
 }
 
 // impatient is a server that a test can wait for.
-func impatient(cfg *httpapi.Config) { cfg.ReadTimeout = 300 * time.Millisecond }
+func impatient(cfg *httpapi.Config) { cfg.ReadTimeout = time.Second }
 
 // dawdle lets the body never arrive.
 func dawdle(s *service, r *request) {

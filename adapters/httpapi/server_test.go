@@ -141,7 +141,7 @@ func TestReadiness_SaysWhatIsWrongAndNoMore(t *testing.T) {
 	}{
 		{nil, nil, 200, "ready", "ok", "ok"},
 		{nil, secret, 200, "degraded", "ok", "failed; the log says more at level debug"},
-		{errors.Join(domain.ErrUnavailable, secret), nil, 503, "unready", "the store does not answer; try again", "ok"},
+		{errors.Join(domain.ErrUnavailable, secret), nil, 503, "unready", "the store is not responding; try again", "ok"},
 		{context.DeadlineExceeded, secret, 503, "unready", "does not answer in time", "failed; the log says more at level debug"},
 	} {
 		s.db.err, s.queue.err = c.db, c.queue

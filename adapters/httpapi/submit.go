@@ -122,7 +122,7 @@ func specOf(in api.NewTask, trace string) (domain.TaskSpec, []api.ProblemError) 
 	}
 	switch {
 	case in.Delay != nil && in.RunAt != nil:
-		wrong = append(wrong, wrongField("/delay", "goes without run_at: one of them says when"))
+		wrong = append(wrong, wrongField("/delay", "cannot be combined with run_at"))
 	case in.Delay != nil:
 		spec.Delay = seconds(*in.Delay)
 	}

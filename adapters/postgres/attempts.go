@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jmoiron/sqlx"
 
+	"github.com/millrace/millrace/adapters/postgres/internal/pgenc"
 	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/domain"
 )
@@ -18,14 +19,14 @@ type record struct {
 	domain.Attempt
 }
 
-var recordColumns = []column[record]{
-	differing(columnOf("task_id", typeUUID, func(r *record) uuid.UUID { return uuid.UUID(r.task) })),
-	columnOf("number", typeInt, func(r *record) int64 { return int64(r.Number) }),
-	columnOf("worker", typeText, func(r *record) string { return string(r.Worker) }),
-	columnOf("started_at", typeTime, func(r *record) time.Time { return r.StartedAt }),
-	columnOf("ended_at", typeTime, func(r *record) time.Time { return r.EndedAt }),
-	columnOf("outcome", typeText, func(r *record) string { return string(r.Outcome) }),
-	columnOf("error", typeText, func(r *record) string { return r.Error }),
+var recordColumns = []pgenc.Column[record]{
+	pgenc.PerRow(pgenc.ColumnOf("task_id", pgenc.UUID, func(r *record) uuid.UUID { return uuid.UUID(r.task) })),
+	pgenc.ColumnOf("number", pgenc.Int, func(r *record) int64 { return int64(r.Number) }),
+	pgenc.ColumnOf("worker", pgenc.Text, func(r *record) string { return string(r.Worker) }),
+	pgenc.ColumnOf("started_at", pgenc.Time, func(r *record) time.Time { return r.StartedAt }),
+	pgenc.ColumnOf("ended_at", pgenc.Time, func(r *record) time.Time { return r.EndedAt }),
+	pgenc.ColumnOf("outcome", pgenc.Text, func(r *record) string { return string(r.Outcome) }),
+	pgenc.ColumnOf("error", pgenc.Text, func(r *record) string { return r.Error }),
 }
 
 func recordsOf(tasks []*domain.Task) []record {
@@ -53,7 +54,7 @@ func (r *TaskRepository) Attempts(ctx context.Context, id domain.TaskID) ([]doma
 		Outcome   string    `db:"outcome"`
 		Error     string    `db:"error"`
 	}
-	if err := r.db.read(ctx, func(ctx context.Context, q sqlx.QueryerContext) error {
+	if err := r.db.calls.Read(ctx, func(ctx context.Context, q sqlx.QueryerContext) error {
 		return sqlx.SelectContext(ctx, q, &rows, attemptsSQL, id.String(), application.MaxAttemptRecords)
 	}); err != nil {
 		return nil, err

@@ -12,6 +12,8 @@ import (
 	"github.com/google/uuid"
 	"github.com/jmoiron/sqlx"
 
+	"github.com/millrace/millrace/adapters/postgres/internal/pgconn"
+	"github.com/millrace/millrace/adapters/postgres/internal/pgenc"
 	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/domain"
 )
@@ -92,7 +94,7 @@ func (r *BulkRepository) Add(ctx context.Context, b application.Bulk) error {
 	if err != nil {
 		return err
 	}
-	return r.db.write(ctx, func(ctx context.Context, c *sqlx.Conn) error {
+	return r.db.calls.Write(ctx, func(ctx context.Context, c *sqlx.Conn) error {
 		_, err := c.ExecContext(ctx, "INSERT INTO bulks ("+bulkColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
 			b.ID.String(), string(b.Action), filter, b.Cursor.String(), b.Changed, b.Skipped,
 			domain.Moment(b.CreatedAt), domain.Moment(b.UpdatedAt), orNull(b.DoneAt))
@@ -103,7 +105,7 @@ func (r *BulkRepository) Add(ctx context.Context, b application.Bulk) error {
 // Get returns the action, or domain.ErrBulkNotFound.
 func (r *BulkRepository) Get(ctx context.Context, id application.BulkID) (application.Bulk, error) {
 	var found bulkRow
-	if err := r.db.read(ctx, func(ctx context.Context, q sqlx.QueryerContext) error {
+	if err := r.db.calls.Read(ctx, func(ctx context.Context, q sqlx.QueryerContext) error {
 		err := sqlx.GetContext(ctx, q, &found, "SELECT "+bulkColumns+" FROM bulks WHERE id = $1", id.String())
 		if errors.Is(err, sql.ErrNoRows) {
 			return domain.ErrBulkNotFound
@@ -127,13 +129,13 @@ const (
 
 // Step does the next tasks of an action.
 func (r *BulkRepository) Step(ctx context.Context, s application.BulkStep) (b application.Bulk, changed []*domain.Task, found bool, err error) {
-	if err := r.db.read(ctx, func(ctx context.Context, q sqlx.QueryerContext) error {
+	if err := r.db.calls.Read(ctx, func(ctx context.Context, q sqlx.QueryerContext) error {
 		return sqlx.GetContext(ctx, q, &found, anyBulkSQL)
 	}); err != nil || !found {
 		return application.Bulk{}, nil, false, err
 	}
-	if err := r.db.write(ctx, func(ctx context.Context, c *sqlx.Conn) error {
-		return transact(ctx, c, func(tx *sqlx.Tx) error {
+	if err := r.db.calls.Write(ctx, func(ctx context.Context, c *sqlx.Conn) error {
+		return pgconn.Transact(ctx, c, func(tx *sqlx.Tx) error {
 			b, changed, found, err = step(ctx, tx, s)
 			return err
 		})
@@ -203,7 +205,7 @@ func lockMatches(ctx context.Context, tx *sqlx.Tx, q application.TaskQuery, ids 
 
 func lockMatchesSQL(q application.TaskQuery, ids []domain.TaskID) (query string, args []any) {
 	s, _ := searchOf(q) // which has found ids
-	var p parameters
-	return "SELECT " + selectColumns + " FROM tasks AS t WHERE t.id = ANY(" + p.add(uuidsOf(ids), "uuid[]") + ") AND " +
+	var p pgenc.Params
+	return "SELECT " + selectColumns + " FROM tasks AS t WHERE t.id = ANY(" + p.Add(pgenc.UUIDs(ids), "uuid[]") + ") AND " +
 		matchesSQL(s.TaskFilter, &p) + " ORDER BY t.id FOR UPDATE OF t", p
 }

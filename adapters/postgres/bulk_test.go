@@ -37,7 +37,7 @@ func TestStep_WaitsForWhoeverChangesATaskAndLooksAgain(t *testing.T) {
 	}
 	addBulk(t, db, application.TaskFilter{Statuses: []domain.Status{domain.StatusPending}})
 
-	other := db.x.MustBegin()
+	other := db.calls.SQL.MustBegin()
 	defer other.Rollback()
 	other.MustExec("UPDATE tasks SET status = 'failed', queued_at = NULL, version = 2 WHERE id = $1", ids[1].String())
 	type outcome struct {
@@ -50,7 +50,7 @@ func TestStep_WaitsForWhoeverChangesATaskAndLooksAgain(t *testing.T) {
 		b, changed, _, err := NewBulkRepository(db).Step(t.Context(), cancelStep())
 		done <- outcome{b, changed, err}
 	}()
-	waitForLock(t, db.x)
+	waitForLock(t, db.calls.SQL)
 	select {
 	case got := <-done:
 		t.Fatalf("did not wait: %+v", got)
@@ -72,7 +72,7 @@ func TestStep_WaitsForWhoeverChangesATaskAndLooksAgain(t *testing.T) {
 func waitForLock(t *testing.T, x *sqlx.DB) {
 	t.Helper()
 	const waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(5 * time.Millisecond) {
 		var n int
 		if err := x.Get(&n, waiting); err != nil {
 			t.Fatal(err)
@@ -145,7 +145,7 @@ func TestStep_DoesNothingWithAFilterThatItDoesNotUnderstand(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := addBulk(t, db, application.TaskFilter{})
-	db.x.MustExec(`UPDATE bulks SET filter = '{"owner": "ann"}'`)
+	db.calls.SQL.MustExec(`UPDATE bulks SET filter = '{"owner": "ann"}'`)
 	if _, changed, _, err := NewBulkRepository(db).Step(t.Context(), cancelStep()); err == nil || len(changed) > 0 {
 		t.Errorf("changed %v, %v; want an error", changed, err)
 	}

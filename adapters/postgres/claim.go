@@ -9,6 +9,8 @@ import (
 	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
 
+	"github.com/millrace/millrace/adapters/postgres/internal/pgconn"
+	"github.com/millrace/millrace/adapters/postgres/internal/pgenc"
 	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/domain"
 )
@@ -27,16 +29,16 @@ const unlimited = `AND t.queue NOT IN (
 
 var (
 	// claimSQL claims what is in queues without limits.
-	claimSQL = claimWhere(claimable + unlimited)
+	claimSQL = pgconn.Prepared(claimWhere(claimable + unlimited))
 	// claimAllSQL claims whatever is claimable: a claim that holds the limited queues uses it.
-	claimAllSQL = claimWhere(claimable)
+	claimAllSQL = pgconn.Prepared(claimWhere(claimable))
 
 	// returnedColumns are those that a claim has not set to an argument of its own,
 	// or to NULL: see asClaimed.
-	returnedColumns = slices.DeleteFunc(slices.Clone(insertColumns), func(c column[written]) bool {
+	returnedColumns = slices.DeleteFunc(slices.Clone(insertColumns), func(c pgenc.Column[written]) bool {
 		return slices.Contains([]string{
 			"status", "queued_at", "worker", "claim_beat", "stop_requested_at", "result", "result_truncated",
-		}, c.name)
+		}, c.Name())
 	})
 )
 
@@ -72,9 +74,9 @@ var isFresh = fmt.Sprintf("w.seen_at > clock_timestamp() - %d * w.beat_interval 
 
 // leftSQL asks why a claim left some out: whether the worker ($3) may claim, which
 // of the tasks there are, and which queues those are in that are claimable all the same.
-var leftSQL = "SELECT EXISTS (SELECT FROM workers AS w WHERE w.id = $3 AND " + isFresh + ") AS fresh, " +
+var leftSQL = pgconn.Prepared("SELECT EXISTS (SELECT FROM workers AS w WHERE w.id = $3 AND " + isFresh + ") AS fresh, " +
 	"array(SELECT t.id FROM tasks AS t WHERE t.id = ANY($1::uuid[])) AS known, " +
-	"array(SELECT DISTINCT t.queue FROM tasks AS t WHERE " + claimable + ") AS queues"
+	"array(SELECT DISTINCT t.queue FROM tasks AS t WHERE " + claimable + ") AS queues")
 
 // Claim makes tasks the worker's: with one statement, as long as no limit is set
 // for their queues. What that leaves out because of a limit is claimed in a
@@ -82,9 +84,9 @@ var leftSQL = "SELECT EXISTS (SELECT FROM workers AS w WHERE w.id = $3 AND " + i
 func (r *TaskRepository) Claim(ctx context.Context, c application.ClaimRequest) (application.ClaimResult, error) {
 	var rows []row
 	var left left
-	err := r.db.write(ctx, func(ctx context.Context, x *sqlx.Conn) error {
+	err := r.db.calls.Write(ctx, func(ctx context.Context, x *sqlx.Conn) error {
 		rows = make([]row, 0, len(c.IDs))
-		err := x.SelectContext(prepared(ctx), &rows, claimSQL, claimArgs(c, c.IDs)...)
+		err := claimSQL.Select(ctx, x, &rows, claimArgs(c, c.IDs)...)
 		if err != nil {
 			return err
 		}
@@ -110,7 +112,7 @@ func (r *TaskRepository) Claim(ctx context.Context, c application.ClaimRequest) 
 
 func claimArgs(c application.ClaimRequest, ids []domain.TaskID) []any {
 	return []any{
-		uuidsOf(ids), textsOf(domain.Before(domain.StatusProcessing)), string(domain.StatusProcessing),
+		pgenc.UUIDs(ids), pgenc.Texts(domain.Before(domain.StatusProcessing)), string(domain.StatusProcessing),
 		domain.Moment(c.Now), string(c.Worker), c.Beat, (c.Timeout + c.Grace).Microseconds(), c.Grace.Microseconds(),
 	}
 }
@@ -148,7 +150,7 @@ func whyLeft(ctx context.Context, x *sqlx.Conn, c application.ClaimRequest, got 
 		Known  pq.StringArray
 		Queues pq.StringArray
 	}
-	err := x.GetContext(prepared(ctx), &answer, leftSQL, uuidsOf(ids), textsOf(domain.Before(domain.StatusProcessing)), string(c.Worker))
+	err := leftSQL.Get(ctx, x, &answer, pgenc.UUIDs(ids), pgenc.Texts(domain.Before(domain.StatusProcessing)), string(c.Worker))
 	if err == nil && !answer.Fresh && len(got) == 0 {
 		err = domain.ErrWorkerStale
 	}

@@ -10,6 +10,8 @@ import (
 	"github.com/google/uuid"
 	"github.com/jmoiron/sqlx"
 
+	"github.com/millrace/millrace/adapters/postgres/internal/pgconn"
+	"github.com/millrace/millrace/adapters/postgres/internal/pgenc"
 	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/domain"
 )
@@ -59,8 +61,8 @@ var (
 // queue that has no limit any more is claimed from as well: what is in neither of
 // the answers would be forgotten.
 func (r *TaskRepository) claimLimited(ctx context.Context, c application.ClaimRequest, l left) (rows []row, limited []application.LimitedQueue, err error) {
-	err = r.db.write(ctx, func(ctx context.Context, x *sqlx.Conn) error {
-		return transact(ctx, x, func(tx *sqlx.Tx) error {
+	err = r.db.calls.Write(ctx, func(ctx context.Context, x *sqlx.Conn) error {
+		return pgconn.Transact(ctx, x, func(tx *sqlx.Tx) error {
 			rows, limited = nil, nil
 			plan, err := planClaim(ctx, tx, c, l)
 			if err != nil {
@@ -70,7 +72,7 @@ func (r *TaskRepository) claimLimited(ctx context.Context, c application.ClaimRe
 			if len(plan.ids) == 0 {
 				return nil
 			}
-			if err := tx.SelectContext(prepared(ctx), &rows, claimAllSQL, claimArgs(c, plan.ids)...); err != nil {
+			if err := claimAllSQL.Select(ctx, tx, &rows, claimArgs(c, plan.ids)...); err != nil {
 				return err
 			}
 			switch len(rows) {
@@ -97,7 +99,7 @@ type claimPlan struct {
 // say how much of that may start.
 func planClaim(ctx context.Context, tx *sqlx.Tx, c application.ClaimRequest, l left) (claimPlan, error) {
 	var stored []settingsRow
-	if err := tx.SelectContext(ctx, &stored, lockQueuesSQL, textsOf(l.queues)); err != nil {
+	if err := tx.SelectContext(ctx, &stored, lockQueuesSQL, pgenc.Texts(l.queues)); err != nil {
 		return claimPlan{}, err
 	}
 	var found []struct {
@@ -105,8 +107,8 @@ func planClaim(ctx context.Context, tx *sqlx.Tx, c application.ClaimRequest, l l
 		Queue   string
 		Running int
 	}
-	if err := tx.SelectContext(ctx, &found, lockClaimableSQL, uuidsOf(l.known),
-		textsOf(domain.Before(domain.StatusProcessing)), textsOf(l.queues)); err != nil {
+	if err := tx.SelectContext(ctx, &found, lockClaimableSQL, pgenc.UUIDs(l.known),
+		pgenc.Texts(domain.Before(domain.StatusProcessing)), pgenc.Texts(l.queues)); err != nil {
 		return claimPlan{}, err
 	}
 	wanted, running := map[string][]domain.TaskID{}, map[string]int{}
@@ -149,6 +151,6 @@ func (p *claimPlan) spend(ctx context.Context, tx *sqlx.Tx) error {
 	if len(p.spent) == 0 {
 		return nil
 	}
-	_, err := tx.ExecContext(ctx, spendSQL, textsOf(p.spent), typeTime.array(p.fullAt))
+	_, err := tx.ExecContext(ctx, spendSQL, pgenc.Texts(p.spent), pgenc.Time.Array(p.fullAt))
 	return err
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/jmoiron/sqlx"
 
+	"github.com/millrace/millrace/adapters/postgres/internal/pgconn"
 	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/domain"
 )
@@ -65,8 +66,8 @@ func TestWrite_TriesAgainAfterADeadlock(t *testing.T) {
 	for _, order := range [][]domain.TaskID{{ids[0], ids[1]}, {ids[1], ids[0]}} {
 		first := true
 		both.Go(func() {
-			err := db.write(t.Context(), func(ctx context.Context, c *sqlx.Conn) error {
-				return transact(ctx, c, func(tx *sqlx.Tx) error {
+			err := db.calls.Write(t.Context(), func(ctx context.Context, c *sqlx.Conn) error {
+				return pgconn.Transact(ctx, c, func(tx *sqlx.Tx) error {
 					if _, err := tx.ExecContext(ctx, lock, order[0].String()); err != nil {
 						return err
 					}
@@ -90,7 +91,7 @@ func TestWrite_TriesAgainAfterADeadlock(t *testing.T) {
 func TestWrite_GivesUpOnFailuresThatGoOn(t *testing.T) {
 	db := migrated(t, Config{})
 	tries := 0
-	err := db.write(t.Context(), func(ctx context.Context, c *sqlx.Conn) error {
+	err := db.calls.Write(t.Context(), func(ctx context.Context, c *sqlx.Conn) error {
 		tries++
 		_, err := c.ExecContext(ctx, "DO $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '40001'; END $$")
 		return err

@@ -8,6 +8,7 @@ import (
 
 	"github.com/jmoiron/sqlx"
 
+	"github.com/millrace/millrace/adapters/postgres/internal/pgconn"
 	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/domain"
 )
@@ -60,14 +61,14 @@ func (c *Clock) Now() time.Time {
 func (c *Clock) Sync(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, c.db.cfg.CallTimeout)
 	defer cancel()
-	conn, err := c.db.acquire(ctx) // the wait for it is no part of the round trip
+	conn, err := c.db.calls.Acquire(ctx) // the wait for it is no part of the round trip
 	if err != nil {
-		return fmt.Errorf("read the server's clock: %w", translate(err))
+		return fmt.Errorf("read the server's clock: %w", pgconn.Translate(err))
 	}
 	defer func() { _ = conn.Close() }()
 	s, err := c.take(ctx, conn)
 	if err != nil {
-		return fmt.Errorf("read the server's clock: %w", translate(err))
+		return fmt.Errorf("read the server's clock: %w", pgconn.Translate(err))
 	}
 	c.last.Store(&s)
 	return nil
@@ -81,7 +82,7 @@ func (c *Clock) take(ctx context.Context, conn *sqlx.Conn) (sample, error) {
 	}
 	trip := c.local().Sub(sent)
 	if trip < 0 || trip > maxRoundTrip {
-		return sample{}, outage(fmt.Errorf("the round trip took %s, and over %s is too long", trip, maxRoundTrip))
+		return sample{}, pgconn.Outage(fmt.Errorf("the round trip took %s, and over %s is too long", trip, maxRoundTrip))
 	}
 	return sample{local: sent.Add(trip / 2), server: server}, nil
 }

@@ -25,12 +25,13 @@ func wallShifted(t time.Time, by time.Duration) time.Time {
 func requireServerTime(t *testing.T, c *Clock) {
 	t.Helper()
 	var server time.Time
-	if err := c.db.x.Get(&server, "SELECT clock_timestamp()"); err != nil {
+	before := c.Now()
+	if err := c.db.calls.SQL.Get(&server, "SELECT clock_timestamp()"); err != nil {
 		t.Fatal(err)
 	}
 	now := c.Now()
-	if d := now.Sub(server).Abs(); d > maxRoundTrip {
-		t.Errorf("the clock is %s from the server's", d)
+	if server.Before(before.Add(-maxRoundTrip)) || server.After(now.Add(maxRoundTrip)) {
+		t.Errorf("it was %s by the server, and from %s to %s by the clock", server, before, now)
 	}
 	if now.Location() != time.UTC || now.Nanosecond()%1000 != 0 {
 		t.Errorf("Now() = %v is not UTC in whole microseconds", now)
@@ -44,12 +45,10 @@ func TestClock_TellsTheServersTimeOnAMachineAnHourOff(t *testing.T) {
 		shift.Store(int64(off))
 		c := NewClock(db)
 		c.local = func() time.Time { return wallShifted(time.Now(), time.Duration(shift.Load())) }
-		if d := time.Until(c.Now()) - off; d.Abs() > time.Second {
+		if d := time.Until(c.Now()) - off; d.Abs() > time.Minute {
 			t.Fatalf("the local clock is not shifted: %s", d)
 		}
-		if err := c.Sync(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		eventually(t, "a sample that took no longer than it may", func() error { return c.Sync(t.Context()) })
 		requireServerTime(t, c)
 		shift.Store(int64(-off)) // somebody sets the clock while we run
 		requireServerTime(t, c)
@@ -58,9 +57,7 @@ func TestClock_TellsTheServersTimeOnAMachineAnHourOff(t *testing.T) {
 
 func TestClock_DiscardsASlowRoundTripAndGoesOn(t *testing.T) {
 	c := NewClock(migrated(t, Config{}))
-	if err := c.Sync(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	eventually(t, "a sample that took no longer than it may", func() error { return c.Sync(t.Context()) })
 	before := c.last.Load()
 	var readings atomic.Int64
 	c.local = func() time.Time {

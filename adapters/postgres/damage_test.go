@@ -20,8 +20,8 @@ func damaged(t *testing.T) (*DB, []domain.TaskID) {
 	if err := NewTaskRepository(db).Add(t.Context(), tasks...); err != nil {
 		t.Fatal(err)
 	}
-	db.x.MustExec("ALTER TABLE tasks DROP CONSTRAINT tasks_message_not_empty")
-	db.x.MustExec("UPDATE tasks SET message = '' WHERE id = $1", ids[0].String())
+	db.calls.SQL.MustExec("ALTER TABLE tasks DROP CONSTRAINT tasks_message_not_empty")
+	db.calls.SQL.MustExec("UPDATE tasks SET message = '' WHERE id = $1", ids[0].String())
 	return db, ids
 }
 
@@ -52,7 +52,7 @@ func TestGetMany_LeavesOutMetadataThatCannotBeRead(t *testing.T) {
 		if err := repository.Add(t.Context(), tasks...); err != nil {
 			t.Fatal(err)
 		}
-		db.x.MustExec("UPDATE tasks SET metadata = $1 WHERE id = $2", metadata, ids[0].String())
+		db.calls.SQL.MustExec("UPDATE tasks SET metadata = $1 WHERE id = $2", metadata, ids[0].String())
 		if got, err := repository.GetMany(t.Context(), ids...); err != nil || len(got) != 1 || got[0].ID() != ids[1] {
 			t.Errorf("GetMany = %v, %v; want the one that can be read", got, err)
 		}
@@ -81,7 +81,7 @@ func TestBeat_RenewsAndGivesBackDespiteARowThatCannotBeRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	var number int64
-	if err := db.x.Get(&number, "SELECT beat FROM workers WHERE id = $1", string(beat.Worker.ID)); err != nil || number != 2 {
+	if err := db.calls.SQL.Get(&number, "SELECT beat FROM workers WHERE id = $1", string(beat.Worker.ID)); err != nil || number != 2 {
 		t.Errorf("the lease stands at beat %d, %v; want 2", number, err)
 	}
 	if got, err := tasks.Get(t.Context(), ids[1]); err != nil || got.Status() != domain.StatusPending {
@@ -91,13 +91,13 @@ func TestBeat_RenewsAndGivesBackDespiteARowThatCannotBeRead(t *testing.T) {
 
 func TestBeat_KeepsTheLeaseWhenGivingBackFails(t *testing.T) {
 	db, _ := damaged(t)
-	db.x.MustExec("ALTER TABLE tasks RENAME TO elsewhere")
+	db.calls.SQL.MustExec("ALTER TABLE tasks RENAME TO elsewhere")
 	beat := beatOf(time.Minute)
 	if _, err := NewWorkerRepository(db).Beat(t.Context(), beat); err == nil {
 		t.Error("the failure was not told")
 	}
 	var workers int
-	if err := db.x.Get(&workers, "SELECT count(*) FROM workers WHERE id = $1", string(beat.Worker.ID)); err != nil || workers != 1 {
+	if err := db.calls.SQL.Get(&workers, "SELECT count(*) FROM workers WHERE id = $1", string(beat.Worker.ID)); err != nil || workers != 1 {
 		t.Errorf("%d workers, %v; want the one that beat", workers, err)
 	}
 }

@@ -8,7 +8,7 @@ import (
 
 	"github.com/jmoiron/sqlx"
 
-	"github.com/millrace/millrace/adapters/internal/sqlstatus"
+	"github.com/millrace/millrace/adapters/postgres/internal/pgenc"
 	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/domain"
 )
@@ -23,14 +23,6 @@ type DispatchRepository struct {
 
 // NewDispatchRepository makes a repository on db, whose schema Migrate has made.
 func NewDispatchRepository(db *DB) *DispatchRepository { return &DispatchRepository{db: db} }
-
-// What a statement that calls tasks t asks of their status, each the condition of a
-// partial index: with a parameter in place of the status the planner could not use it.
-var (
-	unqueued   = sqlstatus.Unqueued("t.")
-	queued     = sqlstatus.Queued("t.")
-	processing = sqlstatus.Held("t.")
-)
 
 // $1: how many at most, $2: the ids to pass over; both in every sweep.
 const exceptSQL = " AND t.id <> ALL($2::uuid[]) "
@@ -83,13 +75,13 @@ var (
 
 // Due finds what is pending, not marked, and to run at or before now.
 func (r *DispatchRepository) Due(ctx context.Context, now time.Time, b application.SweepBatch) (application.SweepResult, error) {
-	return r.db.sweep(ctx, b.Decide, dueSQL, b.Limit, uuidsOf(b.Except), domain.Moment(now))
+	return r.db.calls.sweep(ctx, b.Decide, dueSQL, b.Limit, pgenc.UUIDs(b.Except), domain.Moment(now))
 }
 
 // NextDue tells when the next task is due: the caller asks it before Due.
 func (r *DispatchRepository) NextDue(ctx context.Context) (time.Time, bool, error) {
 	var next sql.NullTime
-	err := r.db.read(ctx, func(ctx context.Context, q sqlx.QueryerContext) error {
+	err := r.db.calls.Read(ctx, func(ctx context.Context, q sqlx.QueryerContext) error {
 		return sqlx.GetContext(ctx, q, &next, nextDueSQL)
 	})
 	return orZero(next), next.Valid, err
@@ -97,7 +89,7 @@ func (r *DispatchRepository) NextDue(ctx context.Context) (time.Time, bool, erro
 
 // Stranded finds what is pending, of the list, and was marked before the given time.
 func (r *DispatchRepository) Stranded(ctx context.Context, l application.Lane, before time.Time, b application.SweepBatch) (application.SweepResult, error) {
-	return r.db.sweepIfAny(ctx, b.Decide, strandedSQL, b.Limit, uuidsOf(b.Except), domain.Moment(before), string(l.Queue), l.Priority)
+	return r.db.calls.sweepIfAny(ctx, b.Decide, strandedSQL, b.Limit, pgenc.UUIDs(b.Except), domain.Moment(before), string(l.Queue), l.Priority)
 }
 
 // QueuedBefore returns the lists for which Stranded would find any.
@@ -106,7 +98,7 @@ func (r *DispatchRepository) QueuedBefore(ctx context.Context, before time.Time)
 		Queue    string
 		Priority int
 	}
-	err := r.db.read(ctx, func(ctx context.Context, q sqlx.QueryerContext) error {
+	err := r.db.calls.Read(ctx, func(ctx context.Context, q sqlx.QueryerContext) error {
 		return sqlx.SelectContext(ctx, q, &rows, queuedBeforeSQL, domain.Moment(before))
 	})
 	lists := make([]application.Lane, 0, len(rows))
@@ -119,11 +111,11 @@ func (r *DispatchRepository) QueuedBefore(ctx context.Context, before time.Time)
 // ForgetKeys removes idempotency keys that have expired, the longest expired
 // first. One that a request takes over meanwhile it leaves alone.
 func (r *DispatchRepository) ForgetKeys(ctx context.Context, now time.Time, limit int) (int, error) {
-	return r.db.delete(ctx, forgetKeysSQL, domain.Moment(now), limit)
+	return r.db.calls.Exec(ctx, forgetKeysSQL, domain.Moment(now), limit)
 }
 
 // Abandoned finds what is held by a worker that is unknown or whose lease has lapsed.
 func (r *DispatchRepository) Abandoned(ctx context.Context, j application.Observer, b application.SweepBatch) (application.SweepResult, error) {
-	return r.db.sweepIfAny(ctx, b.Decide, abandonedSQL, b.Limit, uuidsOf(b.Except),
+	return r.db.calls.sweepIfAny(ctx, b.Decide, abandonedSQL, b.Limit, pgenc.UUIDs(b.Except),
 		string(j.Worker), j.Interval.Microseconds(), j.Lease.Microseconds())
 }

@@ -1,7 +1,9 @@
 // Package postgres keeps tasks and workers in PostgreSQL, and tells its time.
 //
-// SQL words, row structs and the driver's errors stay inside. The package knows
-// the domain and the ports, and no other adapter.
+// The repositories, with their statements and rows, are here; internal/pgconn has the
+// connections and internal/pgenc the encoding of what statements send. SQL words, row
+// structs and the driver's errors stay inside. The package knows the domain and the
+// ports, and no other adapter.
 //
 // Deadlines are set on the sockets and not by cancel requests: a canceled
 // context does not end a lib/pq call on a stalled link, and a canceled wait for

@@ -3,12 +3,15 @@ package postgres
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jmoiron/sqlx"
 
 	"github.com/millrace/millrace/adapters/internal/group"
+	"github.com/millrace/millrace/adapters/postgres/internal/pgconn"
 	"github.com/millrace/millrace/domain"
 )
 
@@ -30,42 +33,48 @@ type shared struct {
 type onceItem struct {
 	keyed
 	stored bool
-	again  bool // another of the same key came before it: it has yet to be done
 }
 
 // saveItem is what a caller of Save wants, and what came of it.
 type saveItem struct {
 	task   *domain.Task
 	stored bool
-	again  bool // another of the same task came before it: it has yet to be done
 }
 
-func newShared(p *pool) shared {
+func newShared(p pool, callTimeout time.Duration) shared {
 	return shared{
-		adds: newGroup(p, p.addUnits, func(tasks []*domain.Task) (count, weight int) {
-			for _, t := range tasks {
-				weight += len(t.Message())
-			}
-			return len(tasks), weight
-		}),
-		onces: newGroup(p, p.addAllOnce, func(i *onceItem) (count, weight int) {
-			for _, t := range i.tasks {
-				weight += len(t.Message())
-			}
-			return len(i.tasks), weight
-		}),
-		saves: newGroup(p, p.saveAll, func(i *saveItem) (count, weight int) {
-			return 1, len(i.task.State().Result)
-		}),
+		adds:  group.New(groupConfig(callTimeout, p.addUnits, sizeOf)),
+		onces: group.NewKeyed(groupConfig(callTimeout, p.addAllOnce, (*onceItem).size), (*onceItem).id),
+		saves: group.NewKeyed(groupConfig(callTimeout, p.saveAll, (*saveItem).size), (*saveItem).id),
 	}
 }
 
-func newGroup[T any](p *pool, commit func(items []T) error, size func(item T) (count, weight int)) *group.Group[T] {
-	return group.New(group.Config[T]{
-		Commit: commit, Divides: aboutData, Size: size, MaxCount: maxShared, MaxWeight: maxSharedBytes,
-		Patience: p.cfg.CallTimeout / 5, // a stalled link is to hold a caller for little more than the call timeout
-	})
+func groupConfig[T any](callTimeout time.Duration, commit func(items []T) error, size func(item T) (count, weight int)) group.Config[T] {
+	return group.Config[T]{
+		Commit: commit, SplitOn: pgconn.AboutData, Size: size, MaxCount: maxShared, MaxWeight: maxSharedBytes,
+		MaxStall: callTimeout / 5, // a stalled link is to hold a caller for little more than the call timeout
+	}
 }
+
+// sizeOf is how many tasks these are, and how long their messages.
+func sizeOf(tasks []*domain.Task) (count, weight int) {
+	for _, t := range tasks {
+		weight += len(t.Message())
+	}
+	return len(tasks), weight
+}
+
+func (i *onceItem) size() (count, weight int) { return sizeOf(i.tasks) }
+
+// keyID says which key it is: a statement cannot store one twice.
+type keyID struct{ owner, key string }
+
+func (i *onceItem) id() keyID { return keyID{i.Owner, i.Key} }
+
+func (i *saveItem) size() (count, weight int) { return 1, len(i.task.State().Result) }
+
+// id says which task it is: a statement cannot store two versions of one.
+func (i *saveItem) id() domain.TaskID { return i.task.ID() }
 
 // close waits until all that is under way is done.
 func (s shared) close() {
@@ -77,65 +86,68 @@ func (s shared) close() {
 // share does the item with those of others. ctx ends the wait until it is begun.
 func share[T any](ctx context.Context, g *group.Group[T], item T) error {
 	err := g.Do(ctx, item)
-	if sqlState(err) != "" {
+	switch {
+	case errors.Is(err, group.ErrClosed):
+		return pgconn.Outage(err)
+	case pgconn.SQLState(err) != "":
 		return err // is translated, as all that Commit says
 	}
-	return translate(err)
+	return pgconn.Translate(err)
 }
 
 // addUnits stores the tasks of many callers, all or none.
-func (p *pool) addUnits(units [][]*domain.Task) error {
+func (p pool) addUnits(units [][]*domain.Task) error {
 	return p.addAll(context.Background(), slices.Concat(units...))
 }
 
-func (p *pool) addAll(ctx context.Context, tasks []*domain.Task) error {
+func (p pool) addAll(ctx context.Context, tasks []*domain.Task) error {
 	query, args := insertOf(tasks)
-	return p.write(ctx, func(ctx context.Context, c *sqlx.Conn) error {
-		_, err := c.ExecContext(prepared(ctx), query, args...)
-		return err
+	return p.Write(ctx, func(ctx context.Context, c *sqlx.Conn) error {
+		return query.Exec(ctx, c, args...)
 	})
 }
 
 // addAllOnce stores the keys of many callers, and the tasks of those that are not
 // remembered. The earliest of their times decides what has expired: a key that is
-// taken to be remembered is looked for, and tried again.
-func (p *pool) addAllOnce(items []*onceItem) error {
-	todo := firstOfEach(items, func(a, b *onceItem) int {
+// taken to be remembered is looked for, and tried again. Statements lock keys in this
+// order everywhere.
+func (p pool) addAllOnce(items []*onceItem) error {
+	slices.SortFunc(items, func(a, b *onceItem) int {
 		return cmp.Or(cmp.Compare(a.Owner, b.Owner), cmp.Compare(a.Key, b.Key))
-	}, func(i *onceItem, again bool) { i.again = again })
-	now, keys := todo[0].Now, make([]keyed, len(todo))
-	for i, item := range todo {
+	})
+	now, keys := items[0].Now, make([]keyed, len(items))
+	for i, item := range items {
 		keys[i] = item.keyed
 		if item.Now.Before(now) {
 			now = item.Now
 		}
 	}
 	var stored []bool
-	if err := p.write(context.Background(), func(ctx context.Context, c *sqlx.Conn) (err error) {
+	if err := p.Write(context.Background(), func(ctx context.Context, c *sqlx.Conn) (err error) {
 		stored, err = insertOnce(ctx, c, now, keys...)
 		return err
 	}); err != nil {
 		return err
 	}
-	for i, item := range todo {
+	for i, item := range items {
 		item.stored = stored[i]
 	}
 	return nil
 }
 
 // saveAll stores the tasks of many callers, each if its stored version is the one
-// that it was loaded at.
-func (p *pool) saveAll(items []*saveItem) error {
-	todo := firstOfEach(items, func(a, b *saveItem) int {
+// that it was loaded at. Statements lock tasks in this order everywhere.
+func (p pool) saveAll(items []*saveItem) error {
+	slices.SortFunc(items, func(a, b *saveItem) int {
 		x, y := a.task.ID(), b.task.ID()
 		return slices.Compare(x[:], y[:])
-	}, func(i *saveItem, again bool) { i.again = again })
-	tasks := make([]*domain.Task, len(todo))
-	for i, item := range todo {
+	})
+	tasks := make([]*domain.Task, len(items))
+	for i, item := range items {
 		tasks[i] = item.task
 	}
 	var stored []uuid.UUID
-	if err := p.write(context.Background(), func(ctx context.Context, c *sqlx.Conn) (err error) {
+	if err := p.Write(context.Background(), func(ctx context.Context, c *sqlx.Conn) (err error) {
 		stored, err = storeChanged(ctx, c, tasks)
 		return err
 	}); err != nil {
@@ -145,25 +157,8 @@ func (p *pool) saveAll(items []*saveItem) error {
 	for _, id := range stored {
 		ids[domain.TaskID(id)] = true
 	}
-	for _, item := range todo {
+	for _, item := range items {
 		item.stored = ids[item.task.ID()]
 	}
 	return nil
-}
-
-// firstOfEach sorts items, so that statements lock what they name in the same order
-// everywhere, and keeps the first of those that are equal: a statement cannot have
-// both. It marks which are left for another turn.
-func firstOfEach[T any](items []T, compare func(a, b T) int, mark func(item T, again bool)) []T {
-	sorted := slices.Clone(items)
-	slices.SortStableFunc(sorted, compare)
-	first := sorted[:0]
-	for i, item := range sorted {
-		again := i > 0 && compare(first[len(first)-1], item) == 0
-		mark(item, again)
-		if !again {
-			first = append(first, item)
-		}
-	}
-	return first
 }

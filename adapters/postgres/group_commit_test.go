@@ -14,13 +14,13 @@ import (
 // second lets go of it.
 func lockTable(t *testing.T, db *DB, table string) (waitedFor, release func()) {
 	t.Helper()
-	lock := db.x.MustBegin()
+	lock := db.calls.SQL.MustBegin()
 	lock.MustExec("LOCK TABLE " + table)
 	waitedFor = func() {
 		t.Helper()
 		const waiting = "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = $1::regclass)"
 		for found := false; !found; time.Sleep(10 * time.Millisecond) {
-			if err := db.x.Get(&found, waiting, table); err != nil {
+			if err := db.calls.SQL.Get(&found, waiting, table); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -44,6 +44,7 @@ func crowd(t *testing.T, db *DB, table string, n int, call func(i int) error) []
 	}
 	calling.Wait()
 	waitedFor()
+	time.Sleep(200 * time.Millisecond) // for the last of them to get there, on a busy machine
 	release()
 	done.Wait()
 	return errs
@@ -53,7 +54,7 @@ func crowd(t *testing.T, db *DB, table string, n int, call func(i int) error) []
 func wantFewCommits(t *testing.T, db *DB, rows int) {
 	t.Helper()
 	var n, commits int
-	if err := db.x.QueryRow("SELECT count(*), count(DISTINCT xmin::text) FROM tasks").Scan(&n, &commits); err != nil {
+	if err := db.calls.SQL.QueryRow("SELECT count(*), count(DISTINCT xmin::text) FROM tasks").Scan(&n, &commits); err != nil {
 		t.Fatal(err)
 	}
 	if n != rows || commits > rows/4 {

@@ -14,6 +14,8 @@ import (
 	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
 
+	"github.com/millrace/millrace/adapters/postgres/internal/pgconn"
+	"github.com/millrace/millrace/adapters/postgres/internal/pgenc"
 	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/domain"
 )
@@ -29,13 +31,13 @@ type keyed struct {
 	n     int64 // counts the keys of a statement, from 1
 }
 
-var keyColumns = []column[keyed]{
-	differing(columnOf("n", typeInt, func(k *keyed) int64 { return k.n })),
-	differing(columnOf("owner", typeText, func(k *keyed) string { return k.Owner })),
-	differing(columnOf("key", typeText, func(k *keyed) string { return k.Key })),
-	differing(columnOf("fingerprint", typeBytes, func(k *keyed) []byte { return k.Fingerprint[:] })),
-	differing(columnOf("task_ids", typeText, func(k *keyed) string { return idArray(k.tasks) })), // arrays in an array would have to be of one length
-	differing(columnOf("expires_at", typeTime, func(k *keyed) time.Time { return k.Expires })),
+var keyColumns = []pgenc.Column[keyed]{
+	pgenc.PerRow(pgenc.ColumnOf("n", pgenc.Int, func(k *keyed) int64 { return k.n })),
+	pgenc.PerRow(pgenc.ColumnOf("owner", pgenc.Text, func(k *keyed) string { return k.Owner })),
+	pgenc.PerRow(pgenc.ColumnOf("key", pgenc.Text, func(k *keyed) string { return k.Key })),
+	pgenc.PerRow(pgenc.ColumnOf("fingerprint", pgenc.Bytes, func(k *keyed) []byte { return k.Fingerprint[:] })),
+	pgenc.PerRow(pgenc.ColumnOf("task_ids", pgenc.Text, func(k *keyed) string { return idArray(k.tasks) })), // arrays in an array would have to be of one length
+	pgenc.PerRow(pgenc.ColumnOf("expires_at", pgenc.Time, func(k *keyed) time.Time { return k.Expires })),
 }
 
 // idArray spells a uuid[].
@@ -52,8 +54,8 @@ func idArray(tasks []*domain.Task) string {
 // they are, counted from 1; and its arguments. A key of another transaction that is
 // under way is waited for: in the order of the arrays, so whoever sends several
 // sorts them.
-func insertOnceOf(now time.Time, keys []keyed) (query string, args []any) {
-	var p parameters
+func insertOnceOf(now time.Time, keys []keyed) (_ pgconn.Stmt, args []any) {
+	var p pgenc.Params
 	var all []written
 	for i := range keys {
 		keys[i].n = int64(i) + 1
@@ -62,10 +64,10 @@ func insertOnceOf(now time.Time, keys []keyed) (query string, args []any) {
 			all = append(all, s)
 		}
 	}
-	at := p.add(domain.Moment(now), "timestamptz")
-	asked, _ := spread(&p, "k", keyColumns, keys)
-	tasks, values := spread(&p, "t", slices.Concat([]column[written]{keyColumn}, insertColumns), all)
-	return fmt.Sprintf(`
+	at := p.Add(domain.Moment(now), "timestamptz")
+	asked, _ := pgenc.UnnestSource(&p, "k", keyColumns, keys)
+	tasks, values := pgenc.UnnestSource(&p, "t", slices.Concat([]pgenc.Column[written]{keyColumn}, insertColumns), all)
+	return pgconn.Prepared(fmt.Sprintf(`
 WITH asked AS (
 	SELECT * FROM %s
 ), remembered AS (
@@ -83,7 +85,7 @@ WITH asked AS (
 	RETURNING id, metadata
 ), indexed AS (%s)
 SELECT n FROM fresh`,
-		asked, at, namesOf(insertColumns), strings.Join(values[1:], ", "), tasks, indexMetadataSQL), p
+		asked, at, pgenc.Names(insertColumns), strings.Join(values[1:], ", "), tasks, indexMetadataSQL)), p
 }
 
 // insertOnce stores the tasks of those keys that are not remembered by now, and
@@ -92,7 +94,7 @@ SELECT n FROM fresh`,
 func insertOnce(ctx context.Context, x sqlx.QueryerContext, now time.Time, keys ...keyed) ([]bool, error) {
 	query, args := insertOnceOf(now, keys)
 	var fresh []int
-	if err := sqlx.SelectContext(prepared(ctx), x, &fresh, query, args...); err != nil {
+	if err := query.Select(ctx, x, &fresh, args...); err != nil {
 		return nil, err
 	}
 	stored := make([]bool, len(keys))
@@ -108,11 +110,9 @@ func insertOnce(ctx context.Context, x sqlx.QueryerContext, now time.Time, keys 
 // what it has waited for.
 func (r *TaskRepository) AddOnce(ctx context.Context, k application.IdempotencyKey, tasks ...*domain.Task) ([]*domain.Task, error) {
 	for range onceTries {
-		item := &onceItem{keyed: keyed{IdempotencyKey: k, tasks: tasks}, again: true}
-		for item.again {
-			if err := share(ctx, r.db.shared.onces, item); err != nil {
-				return nil, err
-			}
+		item := &onceItem{keyed: keyed{IdempotencyKey: k, tasks: tasks}}
+		if err := share(ctx, r.db.shared.onces, item); err != nil {
+			return nil, err
 		}
 		if item.stored {
 			for _, t := range tasks {
@@ -122,7 +122,7 @@ func (r *TaskRepository) AddOnce(ctx context.Context, k application.IdempotencyK
 		}
 		var first []*domain.Task
 		var forgotten bool // meanwhile
-		err := r.db.read(ctx, func(ctx context.Context, q sqlx.QueryerContext) (err error) {
+		err := r.db.calls.Read(ctx, func(ctx context.Context, q sqlx.QueryerContext) (err error) {
 			first, err = storedWith(ctx, q, k)
 			forgotten = errors.Is(err, sql.ErrNoRows)
 			return err
@@ -131,7 +131,7 @@ func (r *TaskRepository) AddOnce(ctx context.Context, k application.IdempotencyK
 			return first, err
 		}
 	}
-	return nil, outage(fmt.Errorf("the idempotency key was forgotten %d times in a row", onceTries))
+	return nil, pgconn.Outage(fmt.Errorf("the idempotency key was forgotten %d times in a row", onceTries))
 }
 
 // storedWith returns the tasks that were stored with the key, domain.ErrKeyReused

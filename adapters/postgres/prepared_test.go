@@ -1,12 +1,8 @@
 package postgres
 
 import (
-	"context"
-	"fmt"
 	"testing"
 	"time"
-
-	"github.com/jmoiron/sqlx"
 
 	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/domain"
@@ -26,7 +22,7 @@ func TestPrepared_OutlivesWhatItWasPreparedFor(t *testing.T) {
 			}
 			for round := range 3 {
 				if round == 2 {
-					db.x.MustExec(change)
+					db.calls.SQL.MustExec(change)
 				}
 				task := newTask(t)
 				if err := repository.Add(t.Context(), task); err != nil {
@@ -40,35 +36,5 @@ func TestPrepared_OutlivesWhatItWasPreparedFor(t *testing.T) {
 				}
 			}
 		})
-	}
-}
-
-func TestPrepared_KeepsNoMoreThanItsBound(t *testing.T) {
-	db := open(t, Config{MaxConns: 1})
-	for n := range 3 * maxPrepared {
-		if err := db.write(t.Context(), func(ctx context.Context, c *sqlx.Conn) error {
-			var got int
-			return c.GetContext(prepared(ctx), &got, fmt.Sprintf("SELECT %d", n%(2*maxPrepared)))
-		}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	var n int
-	if err := db.x.Get(&n, "SELECT count(*) FROM pg_prepared_statements"); err != nil || n != maxPrepared {
-		t.Errorf("%d statements are prepared, %v; want %d", n, err, maxPrepared)
-	}
-}
-
-// The cancel request of a caller who leaves must not reach the statement after.
-func TestPrepared_IsNotForWhatMayBeCanceled(t *testing.T) {
-	db := open(t, Config{MaxConns: 1})
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	var one, n int
-	if err := db.x.GetContext(prepared(ctx), &one, "SELECT $1::int", 1); err != nil {
-		t.Fatal(err)
-	}
-	if err := db.x.Get(&n, "SELECT count(*) FROM pg_prepared_statements"); err != nil || n != 0 {
-		t.Errorf("%d statements are prepared, %v", n, err)
 	}
 }

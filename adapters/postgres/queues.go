@@ -7,6 +7,7 @@ import (
 
 	"github.com/jmoiron/sqlx"
 
+	"github.com/millrace/millrace/adapters/postgres/internal/pgconn"
 	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/domain"
 )
@@ -82,7 +83,7 @@ func (r *QueueRepository) infos(ctx context.Context, query string, args ...any) 
 		Oldest     sql.NullTime
 		Workers    int
 	}
-	if err := r.db.read(ctx, func(ctx context.Context, q sqlx.QueryerContext) error {
+	if err := r.db.calls.Read(ctx, func(ctx context.Context, q sqlx.QueryerContext) error {
 		return sqlx.SelectContext(ctx, q, &rows, query, args...)
 	}); err != nil {
 		return nil, err
@@ -100,8 +101,8 @@ func (r *QueueRepository) infos(ctx context.Context, query string, args ...any) 
 // Change locks the row of the queue, which it makes if there is none, and stores
 // what decide has made of it. A change that is refused leaves no row behind.
 func (r *QueueRepository) Change(ctx context.Context, name domain.QueueName, decide func(q *domain.QueueSettings) error) error {
-	return r.db.write(ctx, func(ctx context.Context, c *sqlx.Conn) error {
-		return transact(ctx, c, func(tx *sqlx.Tx) error {
+	return r.db.calls.Write(ctx, func(ctx context.Context, c *sqlx.Conn) error {
+		return pgconn.Transact(ctx, c, func(tx *sqlx.Tx) error {
 			if _, err := tx.ExecContext(ctx, "INSERT INTO queues (name, paused) VALUES ($1, false) ON CONFLICT DO NOTHING", string(name)); err != nil {
 				return err
 			}
@@ -133,7 +134,7 @@ var aheadSQL = `SELECT count(*) FROM (
 // Ahead counts the tasks that are pulled before t, up to limit.
 func (r *QueueRepository) Ahead(ctx context.Context, t *domain.Task, limit int) (n int, err error) {
 	s := t.State()
-	err = r.db.read(ctx, func(ctx context.Context, q sqlx.QueryerContext) error {
+	err = r.db.calls.Read(ctx, func(ctx context.Context, q sqlx.QueryerContext) error {
 		return sqlx.GetContext(ctx, q, &n, aheadSQL, string(s.Queue), s.Priority, s.QueuedAt, limit)
 	})
 	return n, err

@@ -50,8 +50,8 @@ func (s *TaskSearch) Count(ctx context.Context, q application.TaskQuery) (n int,
 
 // look is DB.read in a transaction, for what keepToIndexes sets.
 func (s *TaskSearch) look(ctx context.Context, search func(ctx context.Context, tx *sqlx.Tx) error) error {
-	return s.db.read(ctx, func(ctx context.Context, _ sqlx.QueryerContext) error {
-		tx, err := s.db.x.BeginTxx(ctx, &sql.TxOptions{ReadOnly: true})
+	return s.db.calls.Read(ctx, func(ctx context.Context, _ sqlx.QueryerContext) error {
+		tx, err := s.db.calls.SQL.BeginTxx(ctx, &sql.TxOptions{ReadOnly: true})
 		if err != nil {
 			return err
 		}

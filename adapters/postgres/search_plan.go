@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/adapters/internal/sqlstatus"
+	"github.com/millrace/millrace/adapters/postgres/internal/pgenc"
 	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/domain"
 )
@@ -67,29 +68,20 @@ func union(conditions []string, each func(condition string) string) string {
 	return strings.Join(parts, " UNION ALL ")
 }
 
-// parameters are the arguments of a statement as it is written.
-type parameters []any
-
-// add adds an argument and returns its place.
-func (p *parameters) add(value any, sqlType string) string {
-	*p = append(*p, value)
-	return fmt.Sprintf("$%d::%s", len(*p), sqlType)
-}
-
 // listSQL finds the tasks t that match, and the last of the window, which tells
 // whether there are more below it.
 func (s *search) listSQL(columns string) (query string, args []any) {
-	var p parameters
-	from, matches, window := s.candidates(&p), matchesSQL(s.TaskFilter, &p), p.add(s.Window, "bigint")
+	var p pgenc.Params
+	from, matches, window := s.candidates(&p), matchesSQL(s.TaskFilter, &p), p.Add(s.Window, "bigint")
 	return fmt.Sprintf(`SELECT %st.at, t.n, t.more, %s AS matched FROM (%s) AS t
 		WHERE t.n <= %s AND (%s OR t.n = %s) ORDER BY t.at DESC LIMIT %s`,
-		columns, matches, from, window, matches, window, p.add(s.Limit, "bigint")), p
+		columns, matches, from, window, matches, window, p.Add(s.Limit, "bigint")), p
 }
 
 // countSQL counts them.
 func (s *search) countSQL() (query string, args []any) {
-	var p parameters
-	from, matches, window := s.candidates(&p), matchesSQL(s.TaskFilter, &p), p.add(s.Window, "bigint")
+	var p pgenc.Params
+	from, matches, window := s.candidates(&p), matchesSQL(s.TaskFilter, &p), p.Add(s.Window, "bigint")
 	return fmt.Sprintf("SELECT count(*) FILTER (WHERE t.n <= %s AND %s), coalesce(max(t.n) <= %s, true) FROM (%s) AS t",
 		window, matches, window, from), p
 }
@@ -98,17 +90,17 @@ func (s *search) countSQL() (query string, args []any) {
 // after the window, each with its id as at, its number n, and whether there are
 // more. The LIMITs and the OFFSET keep the planner from moving into them what is
 // asked of the tasks outside.
-func (s *search) candidates(p *parameters) string {
+func (s *search) candidates(p *pgenc.Params) string {
 	if s.fewLive { // with bounds of ids inside, the primary key would be another way to find them
 		return "SELECT t.*, t.id AS at, 0 AS n, false AS more FROM (" + union(live, func(condition string) string {
 			return "(SELECT t.* FROM tasks AS t WHERE " + condition + " OFFSET 0)"
 		}) + ") AS t WHERE " + s.bounds("t.id", p)
 	}
-	limit := p.add(s.Window+1, "bigint")
+	limit := p.Add(s.Window+1, "bigint")
 	if len(s.Metadata) > 0 {
 		key := slices.Min(slices.Collect(maps.Keys(s.Metadata)))
-		m := "SELECT m.task_id AS id FROM task_metadata AS m WHERE m.key = " + p.add(key, "text") +
-			" AND m.value = " + p.add(s.Metadata[key], "text") + " AND " + s.bounds("m.task_id", p) +
+		m := "SELECT m.task_id AS id FROM task_metadata AS m WHERE m.key = " + p.Add(key, "text") +
+			" AND m.value = " + p.Add(s.Metadata[key], "text") + " AND " + s.bounds("m.task_id", p) +
 			" ORDER BY m.task_id DESC LIMIT " + limit
 		return "SELECT t.*, m.at, m.n, m.more FROM (SELECT " + numbering + " FROM (" + m + ") AS t WINDOW w AS (ORDER BY t.id DESC)) AS m" +
 			" CROSS JOIN LATERAL (SELECT * FROM tasks AS t WHERE t.id = m.at LIMIT 1) AS t"
@@ -126,28 +118,28 @@ func (s *search) candidates(p *parameters) string {
 
 const numbering = "t.id AS at, row_number() OVER w AS n, lead(t.id) OVER w IS NOT NULL AS more"
 
-func (s *search) bounds(id string, p *parameters) string {
+func (s *search) bounds(id string, p *pgenc.Params) string {
 	condition := "true"
 	if before := s.ids.Before; before != (domain.TaskID{}) {
-		condition += " AND " + id + " < " + p.add(before.String(), "uuid")
+		condition += " AND " + id + " < " + p.Add(before.String(), "uuid")
 	}
 	if from := s.ids.From; from != (domain.TaskID{}) {
-		condition += " AND " + id + " >= " + p.add(from.String(), "uuid")
+		condition += " AND " + id + " >= " + p.Add(from.String(), "uuid")
 	}
 	return condition
 }
 
 // matchesSQL is what a normalized filter asks of a task t, all of it.
-func matchesSQL(f application.TaskFilter, p *parameters) string {
+func matchesSQL(f application.TaskFilter, p *pgenc.Params) string {
 	conditions := []string{"true"}
 	and := func(condition string, value any, sqlType string) {
-		conditions = append(conditions, fmt.Sprintf(condition, p.add(value, sqlType)))
+		conditions = append(conditions, fmt.Sprintf(condition, p.Add(value, sqlType)))
 	}
 	if len(f.Statuses) > 0 {
-		and("t.status = ANY(%s)", textsOf(f.Statuses), "text[]")
+		and("t.status = ANY(%s)", pgenc.Texts(f.Statuses), "text[]")
 	}
 	if len(f.Queues) > 0 {
-		and("t.queue = ANY(%s)", textsOf(f.Queues), "text[]")
+		and("t.queue = ANY(%s)", pgenc.Texts(f.Queues), "text[]")
 	}
 	for _, bound := range []struct {
 		condition string

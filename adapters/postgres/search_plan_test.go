@@ -27,10 +27,10 @@ var firstOfMany = time.UnixMilli(1_700_000_000_000)
 func fillMany(t *testing.T, db *DB) {
 	t.Helper()
 	for _, table := range []string{"attempts", "tasks", "task_metadata"} { // attempts refer to tasks
-		db.x.MustExec("ALTER TABLE " + table + " SET (autovacuum_enabled = off)")
-		db.x.MustExec("ALTER TABLE " + table + " SET UNLOGGED") // half the time
+		db.calls.SQL.MustExec("ALTER TABLE " + table + " SET (autovacuum_enabled = off)")
+		db.calls.SQL.MustExec("ALTER TABLE " + table + " SET UNLOGGED") // half the time
 	}
-	db.x.MustExec(`WITH made AS (
+	db.calls.SQL.MustExec(`WITH made AS (
 			SELECT n, 1700000000000 + n * 10 AS ms, to_timestamp((1700000000000 + n * 10) / 1000.0) AS at,
 				CASE n % 1000 WHEN 0 THEN 'pending' WHEN 1 THEN 'processing' WHEN 2 THEN 'failed' ELSE 'completed' END AS status,
 				CASE WHEN n % 2 = 0 THEN '{"half": "of all"}'::jsonb WHEN n % 100000 = 1 THEN '{"rare": "pair"}' END AS metadata
@@ -171,8 +171,8 @@ func TestSearch_IsBoundedOnAMillionTasks(t *testing.T) {
 	db := migrated(t, Config{CallTimeout: 2 * time.Minute})
 	fillMany(t, db)
 	t.Run("without statistics", func(t *testing.T) { wantBounded(t, db) })
-	db.x.MustExec("VACUUM ANALYZE tasks")
-	db.x.MustExec("VACUUM ANALYZE task_metadata")
+	db.calls.SQL.MustExec("VACUUM ANALYZE tasks")
+	db.calls.SQL.MustExec("VACUUM ANALYZE task_metadata")
 	t.Run("with statistics", func(t *testing.T) { wantBounded(t, db) })
 }
 
@@ -212,7 +212,7 @@ func inSearch(t *testing.T, db *DB, q application.TaskQuery, look func(tx *sqlx.
 	if !ok {
 		t.Fatalf("no task can match %+v", q)
 	}
-	tx := db.x.MustBegin()
+	tx := db.calls.SQL.MustBegin()
 	defer tx.Rollback()
 	if err := s.prepare(t.Context(), tx); err != nil {
 		t.Fatal(err)
@@ -240,8 +240,8 @@ func wantStepBounded(t *testing.T, db *DB) {
 			t.Fatal(err)
 		}
 		swept := decideAll(rows, func(t *domain.Task) error { return t.Reopen(time.Now()) })
-		query, args = updateOf(swept.Changed)
-		searchCase{indexes: []string{pkey}, rows: few, blocks: 20 * few}.want(t, costOf(t, tx, query, args), false)
+		update, args := updateOf(swept.Changed)
+		searchCase{indexes: []string{pkey}, rows: few, blocks: 20 * few}.want(t, costOf(t, tx, update.String(), args), false)
 	})
 }
 

@@ -9,18 +9,20 @@ import (
 	"github.com/google/uuid"
 	"github.com/jmoiron/sqlx"
 
+	"github.com/millrace/millrace/adapters/postgres/internal/pgconn"
+	"github.com/millrace/millrace/adapters/postgres/internal/pgenc"
 	"github.com/millrace/millrace/domain"
 )
 
 var (
-	insertColumns = slices.Concat(born, changing)
+	insertColumns = slices.Concat(insertOnlyColumns, mutableColumns)
 
 	// selectColumns names all of a task's columns, in a statement that calls tasks t.
 	selectColumns = qualified(insertColumns)
 )
 
-func qualified(columns []column[written]) string {
-	return "t." + strings.ReplaceAll(namesOf(columns), ", ", ", t.")
+func qualified(columns []pgenc.Column[written]) string {
+	return "t." + strings.ReplaceAll(pgenc.Names(columns), ", ", ", t.")
 }
 
 // indexMetadataSQL writes the metadata of the tasks added, pair by pair.
@@ -30,15 +32,15 @@ SELECT pair.key, pair.value, added.id FROM added, jsonb_each_text(added.metadata
 
 // insertOf is the statement that stores new tasks, with what finds them by their
 // metadata, and its arguments.
-func insertOf(tasks []*domain.Task) (query string, args []any) {
-	var p parameters
+func insertOf(tasks []*domain.Task) (_ pgconn.Stmt, args []any) {
+	var p pgenc.Params
 	all := writtenOf(tasks)
-	source, values := spread(&p, "n", insertColumns, all)
-	query = fmt.Sprintf("INSERT INTO tasks (%s) SELECT %s FROM %s", namesOf(insertColumns), strings.Join(values, ", "), source)
+	source, values := pgenc.UnnestSource(&p, "n", insertColumns, all)
+	query := fmt.Sprintf("INSERT INTO tasks (%s) SELECT %s FROM %s", pgenc.Names(insertColumns), strings.Join(values, ", "), source)
 	if slices.ContainsFunc(all, func(s written) bool { return len(s.Metadata) > 0 }) {
 		query = "WITH added AS (" + query + " RETURNING id, metadata)" + indexMetadataSQL
 	}
-	return query, p
+	return pgconn.Prepared(query), p
 }
 
 // storeChanged stores all the tasks and their ended attempts with one statement,
@@ -47,7 +49,7 @@ func insertOf(tasks []*domain.Task) (query string, args []any) {
 func storeChanged(ctx context.Context, x sqlx.QueryerContext, tasks []*domain.Task) ([]uuid.UUID, error) {
 	var ids []uuid.UUID
 	query, args := updateOf(tasks)
-	err := sqlx.SelectContext(prepared(ctx), x, &ids, query, args...)
+	err := query.Select(ctx, x, &ids, args...)
 	return ids, err
 }
 
@@ -56,42 +58,42 @@ func storeChanged(ctx context.Context, x sqlx.QueryerContext, tasks []*domain.Ta
 //
 // With = in place of ANY it could be planned as a join of the whole table, which a
 // prepared statement would go on with when the table has grown.
-func updateOf(tasks []*domain.Task) (query string, args []any) {
-	var p parameters
+func updateOf(tasks []*domain.Task) (_ pgconn.Stmt, args []any) {
+	var p pgenc.Params
 	all := writtenOf(tasks)
-	columns := slices.Concat([]column[written]{idColumn, loadedAtColumn}, changedColumns(tasks, all))
-	source, values := spread(&p, "n", columns, all)
+	columns := slices.Concat([]pgenc.Column[written]{idColumn, loadedAtColumn}, changedColumns(tasks, all))
+	source, values := pgenc.UnnestSource(&p, "n", columns, all)
 	set := make([]string, 0, len(columns))
 	for i, c := range columns[2:] {
-		set = append(set, c.name+" = "+values[i+2])
+		set = append(set, c.Name()+" = "+values[i+2])
 	}
-	query = fmt.Sprintf("UPDATE tasks AS t SET %s FROM %s WHERE t.id = ANY(ARRAY[n.id]) AND t.version = n.loaded_at RETURNING t.id",
+	query := fmt.Sprintf("UPDATE tasks AS t SET %s FROM %s WHERE t.id = ANY(ARRAY[n.id]) AND t.version = n.loaded_at RETURNING t.id",
 		strings.Join(set, ", "), source)
 	if records := recordsOf(tasks); len(records) > 0 {
 		query = "WITH changed AS (" + query + "), recorded AS (" + recordOf(&p, records) + ") SELECT id FROM changed"
 	}
-	return query, p
+	return pgconn.Prepared(query), p
 }
 
 // recordOf stores the records of those tasks that are changed. An attempt that has
 // a record keeps it: a doubled one must not cost the task its change.
-func recordOf(p *parameters, records []record) string {
-	source, values := spread(p, "a", recordColumns, records)
+func recordOf(p *pgenc.Params, records []record) string {
+	source, values := pgenc.UnnestSource(p, "a", recordColumns, records)
 	return fmt.Sprintf("INSERT INTO attempts (%s) SELECT %s FROM %s WHERE a.task_id IN (SELECT id FROM changed) ON CONFLICT DO NOTHING",
-		namesOf(recordColumns), strings.Join(values, ", "), source)
+		pgenc.Names(recordColumns), strings.Join(values, ", "), source)
 }
 
 // changedColumns are those that a save of the tasks has to store.
-func changedColumns(tasks []*domain.Task, now []written) []column[written] {
+func changedColumns(tasks []*domain.Task, now []written) []pgenc.Column[written] {
 	before := make([]written, len(tasks))
 	for i, t := range tasks {
 		before[i].TaskState = t.Stored()
 	}
-	columns := slices.Clone(always)
-	var room [2][]byte
-	for _, c := range changing[len(always):] {
+	columns := slices.Clone(alwaysUpdated)
+	var buf [2][]byte
+	for _, c := range mutableColumns[len(alwaysUpdated):] {
 		for i := range tasks {
-			if !c.equal(&before[i], &now[i], &room) {
+			if !c.Equal(&before[i], &now[i], &buf) {
 				columns = append(columns, c)
 				break
 			}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/jmoiron/sqlx"
 
+	"github.com/millrace/millrace/adapters/postgres/internal/pgconn"
 	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/domain"
 )
@@ -25,10 +26,10 @@ func lockOf(from string) string {
 // sweep locks the tasks t that it finds, lets decide change each task, stores those
 // that it changed with one statement and commits. As it passes over locked rows,
 // it waits for nobody and deadlocks with nobody.
-func (p *pool) sweep(ctx context.Context, decide application.Decide, from string, args ...any) (application.SweepResult, error) {
+func (p pool) sweep(ctx context.Context, decide application.Decide, from string, args ...any) (application.SweepResult, error) {
 	var swept application.SweepResult
-	err := p.write(ctx, func(ctx context.Context, c *sqlx.Conn) error {
-		return transact(ctx, c, func(tx *sqlx.Tx) error {
+	err := p.Write(ctx, func(ctx context.Context, c *sqlx.Conn) error {
+		return pgconn.Transact(ctx, c, func(tx *sqlx.Tx) error {
 			var rows []row
 			if err := tx.SelectContext(ctx, &rows, lockOf(from), args...); err != nil {
 				return err
@@ -48,7 +49,7 @@ func (p *pool) sweep(ctx context.Context, decide application.Decide, from string
 
 // sweepIfAny sweeps after it has asked whether there is anything to find: one
 // statement, and no transaction, for a sweep that nearly always finds nothing.
-func (p *pool) sweepIfAny(ctx context.Context, decide application.Decide, from string, args ...any) (application.SweepResult, error) {
+func (p pool) sweepIfAny(ctx context.Context, decide application.Decide, from string, args ...any) (application.SweepResult, error) {
 	if found, _, err := p.anything(ctx, from, args...); err != nil || !found {
 		return application.SweepResult{}, err
 	}
@@ -57,12 +58,12 @@ func (p *pool) sweepIfAny(ctx context.Context, decide application.Decide, from s
 
 // anything asks whether a sweep would find any task, and at which time of the
 // server that was so.
-func (p *pool) anything(ctx context.Context, from string, args ...any) (bool, time.Time, error) {
+func (p pool) anything(ctx context.Context, from string, args ...any) (bool, time.Time, error) {
 	var answer struct {
 		Found bool
 		At    time.Time
 	}
-	err := p.read(ctx, func(ctx context.Context, x sqlx.QueryerContext) error {
+	err := p.Read(ctx, func(ctx context.Context, x sqlx.QueryerContext) error {
 		return sqlx.GetContext(ctx, x, &answer, anyOf(from), args...)
 	})
 	return answer.Found, answer.At.UTC(), err

@@ -46,7 +46,7 @@ func TestSweeps_DoNotWaitForALockedRow(t *testing.T) {
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			db := migrated(t, Config{CallTimeout: 2 * time.Second})
+			db := migrated(t, Config{CallTimeout: 20 * time.Second})
 			all, ids := newTasks(t, 2)
 			if err := NewTaskRepository(db).Add(t.Context(), all...); err != nil {
 				t.Fatal(err)
@@ -55,9 +55,9 @@ func TestSweeps_DoNotWaitForALockedRow(t *testing.T) {
 			if _, err := NewWorkerRepository(db).Beat(t.Context(), beat); err != nil {
 				t.Fatal(err)
 			}
-			db.x.MustExec("UPDATE workers SET beating_since = now() - interval '1 hour'")
-			db.x.MustExec(check.prepare)
-			other := db.x.MustBegin()
+			db.calls.SQL.MustExec("UPDATE workers SET beating_since = now() - interval '1 hour'")
+			db.calls.SQL.MustExec(check.prepare)
+			other := db.calls.SQL.MustBegin()
 			defer func() { _ = other.Rollback() }()
 			other.MustExec("SELECT FROM tasks WHERE id = $1 FOR UPDATE", ids[0].String())
 
@@ -65,7 +65,7 @@ func TestSweeps_DoNotWaitForALockedRow(t *testing.T) {
 				t.Errorf("the sweep waited: %v", err)
 			}
 			var changed []string
-			if err := db.x.Select(&changed, "SELECT id::text FROM tasks WHERE version > 1"); err != nil {
+			if err := db.calls.SQL.Select(&changed, "SELECT id::text FROM tasks WHERE version > 1"); err != nil {
 				t.Fatal(err)
 			}
 			if len(changed) != 1 || changed[0] != ids[1].String() {

@@ -6,6 +6,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jmoiron/sqlx"
 
+	"github.com/millrace/millrace/adapters/postgres/internal/pgenc"
 	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/domain"
 )
@@ -32,7 +33,7 @@ func (r *TaskRepository) Add(ctx context.Context, tasks ...*domain.Task) error {
 	if len(tasks) < maxShared {
 		err = share(ctx, r.db.shared.adds, tasks)
 	} else {
-		err = r.db.addAll(ctx, tasks)
+		err = r.db.calls.addAll(ctx, tasks)
 	}
 	if err != nil {
 		return err
@@ -46,7 +47,7 @@ func (r *TaskRepository) Add(ctx context.Context, tasks ...*domain.Task) error {
 // Get returns the task, or domain.ErrTaskNotFound.
 func (r *TaskRepository) Get(ctx context.Context, id domain.TaskID) (*domain.Task, error) {
 	var found row
-	err := r.db.read(ctx, func(ctx context.Context, q sqlx.QueryerContext) error {
+	err := r.db.calls.Read(ctx, func(ctx context.Context, q sqlx.QueryerContext) error {
 		return sqlx.GetContext(ctx, q, &found, "SELECT "+selectColumns+" FROM tasks AS t WHERE t.id = $1", id.String())
 	})
 	if err != nil {
@@ -64,8 +65,8 @@ func (r *TaskRepository) GetMany(ctx context.Context, ids ...domain.TaskID) ([]*
 		return nil, nil
 	}
 	var rows []row
-	if err := r.db.read(ctx, func(ctx context.Context, q sqlx.QueryerContext) error {
-		return sqlx.SelectContext(ctx, q, &rows, getManySQL, uuidsOf(ids))
+	if err := r.db.calls.Read(ctx, func(ctx context.Context, q sqlx.QueryerContext) error {
+		return sqlx.SelectContext(ctx, q, &rows, getManySQL, pgenc.UUIDs(ids))
 	}); err != nil {
 		return nil, err
 	}
@@ -87,8 +88,8 @@ func (r *TaskRepository) Versions(ctx context.Context, ids ...domain.TaskID) (ma
 		ID      uuid.UUID
 		Version int64
 	}
-	if err := r.db.read(ctx, func(ctx context.Context, q sqlx.QueryerContext) error {
-		return sqlx.SelectContext(ctx, q, &rows, "SELECT id, version FROM tasks WHERE id = ANY($1::uuid[])", uuidsOf(ids))
+	if err := r.db.calls.Read(ctx, func(ctx context.Context, q sqlx.QueryerContext) error {
+		return sqlx.SelectContext(ctx, q, &rows, "SELECT id, version FROM tasks WHERE id = ANY($1::uuid[])", pgenc.UUIDs(ids))
 	}); err != nil {
 		return nil, err
 	}
@@ -102,18 +103,16 @@ func (r *TaskRepository) Versions(ctx context.Context, ids ...domain.TaskID) (ma
 // Save stores t, and how its attempts ended, if the stored version is the one that
 // t was loaded at: with one statement for it and the tasks of other callers.
 func (r *TaskRepository) Save(ctx context.Context, t *domain.Task) error {
-	item := &saveItem{task: t, again: true}
-	for item.again {
-		if err := share(ctx, r.db.shared.saves, item); err != nil {
-			return err
-		}
+	item := &saveItem{task: t}
+	if err := share(ctx, r.db.shared.saves, item); err != nil {
+		return err
 	}
 	if item.stored {
 		t.MarkStored()
 		return nil
 	}
 	var one int
-	if err := r.db.read(ctx, func(ctx context.Context, q sqlx.QueryerContext) error {
+	if err := r.db.calls.Read(ctx, func(ctx context.Context, q sqlx.QueryerContext) error {
 		return sqlx.GetContext(ctx, q, &one, "SELECT 1 FROM tasks WHERE id = $1", t.ID().String())
 	}); err != nil {
 		return err // domain.ErrTaskNotFound, if there is no such task

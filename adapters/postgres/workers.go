@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jmoiron/sqlx"
 
+	"github.com/millrace/millrace/adapters/postgres/internal/pgenc"
 	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/domain"
 )
@@ -74,9 +75,9 @@ ORDER BY t.id`
 // error after the renewal the lease is renewed all the same.
 func (r *WorkerRepository) Beat(ctx context.Context, b application.Beat) (application.BeatAnswer, error) {
 	w := b.Worker
-	if err := r.db.beats.write(ctx, func(ctx context.Context, c *sqlx.Conn) error {
+	if err := r.db.beats.Write(ctx, func(ctx context.Context, c *sqlx.Conn) error {
 		_, err := c.ExecContext(ctx, renewSQL, string(w.ID), w.Host, w.PID, w.Version, w.Started,
-			b.Number, b.Interval.Microseconds(), w.Capacity, w.Running, textsOf(w.Queues))
+			b.Number, b.Interval.Microseconds(), w.Capacity, w.Running, pgenc.Texts(w.Queues))
 		return err
 	}); err != nil {
 		return application.BeatAnswer{}, err
@@ -94,8 +95,8 @@ func (r *WorkerRepository) Beat(ctx context.Context, b application.Beat) (applic
 // time at which it is known that there is any.
 func (r *WorkerRepository) settle(ctx context.Context, b application.Beat, rules application.BeatRules, held held) error {
 	args := []any{
-		string(b.Worker.ID), uuidsOf(b.Claiming),
-		uuidsOf(held.ids), typeInt.array(held.attempts), typeBool.array(held.running), b.Number,
+		string(b.Worker.ID), pgenc.UUIDs(b.Claiming),
+		pgenc.UUIDs(held.ids), pgenc.Int.Array(held.attempts), pgenc.Bool.Array(held.running), b.Number,
 	}
 	found, at, err := r.db.beats.anything(ctx, giveBackSQL, args...)
 	if err != nil || !found {
@@ -123,8 +124,8 @@ func (r *WorkerRepository) answer(ctx context.Context, id domain.WorkerID, held 
 		Attempt int       `db:"attempt"`
 		Lost    bool      `db:"lost"`
 	}
-	if err := r.db.beats.read(ctx, func(ctx context.Context, q sqlx.QueryerContext) error {
-		return sqlx.SelectContext(ctx, q, &found, answerSQL, string(id), uuidsOf(held.ids), typeInt.array(held.attempts))
+	if err := r.db.beats.Read(ctx, func(ctx context.Context, q sqlx.QueryerContext) error {
+		return sqlx.SelectContext(ctx, q, &found, answerSQL, string(id), pgenc.UUIDs(held.ids), pgenc.Int.Array(held.attempts))
 	}); err != nil {
 		return application.BeatAnswer{}, err
 	}
@@ -142,7 +143,7 @@ func (r *WorkerRepository) answer(ctx context.Context, id domain.WorkerID, held 
 
 // Leave forgets a worker that holds nothing any more.
 func (r *WorkerRepository) Leave(ctx context.Context, id domain.WorkerID) error {
-	return r.db.write(ctx, func(ctx context.Context, c *sqlx.Conn) error {
+	return r.db.calls.Write(ctx, func(ctx context.Context, c *sqlx.Conn) error {
 		_, err := c.ExecContext(ctx, leaveSQL, string(id))
 		return err
 	})
@@ -150,7 +151,7 @@ func (r *WorkerRepository) Leave(ctx context.Context, id domain.WorkerID) error 
 
 // Forget removes workers that have long been silent and own no task.
 func (r *WorkerRepository) Forget(ctx context.Context, silentFor time.Duration) (int, error) {
-	return r.db.delete(ctx, forgetSQL, silentFor.Microseconds())
+	return r.db.calls.Exec(ctx, forgetSQL, silentFor.Microseconds())
 }
 
 // held is a list of attempts as the columns of a statement.

@@ -8,9 +8,9 @@ import (
 )
 
 func TestBeat_WaitsForNoOtherCall(t *testing.T) {
-	db := migrated(t, Config{MaxConns: 2, CallTimeout: 2 * time.Second})
+	db := migrated(t, Config{MaxConns: 2, CallTimeout: 20 * time.Second})
 	for range db.cfg.MaxConns { // calls that do not end
-		c, err := db.x.Connx(t.Context())
+		c, err := db.calls.SQL.Connx(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}

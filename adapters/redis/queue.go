@@ -22,9 +22,9 @@ var _ application.Queue = (*Queue)(nil)
 // at a time.
 const atOnce = 1000
 
-// pushPatience: when a push that took longer has failed, whoever has waited longer
+// pushMaxStall: when a push that took longer has failed, whoever has waited longer
 // for it to end has failed too.
-const pushPatience = 100 * time.Millisecond
+const pushMaxStall = 100 * time.Millisecond
 
 // pushScript pushes to several lists.
 // KEYS: the lists. ARGV: RPUSH or LPUSH, then for each list how many entries it
@@ -59,10 +59,10 @@ type Queue struct {
 func NewQueue(pool *Pool, log *slog.Logger) *Queue {
 	q := &Queue{pool: pool, log: log}
 	q.pushes = group.New(group.Config[[]application.Entry]{
-		Commit: q.pushAll, MaxCount: atOnce, Patience: pushPatience, Hints: true,
+		Commit: q.pushAll, MaxCount: atOnce, MaxStall: pushMaxStall, BestEffort: true,
 		Size: func(entries []application.Entry) (int, int) { return len(entries), 0 },
 		// A key that is no list is one queue's trouble. Some entries may be pushed twice.
-		Divides: func(err error) bool { return !errors.Is(err, domain.ErrUnavailable) },
+		SplitOn: func(err error) bool { return !errors.Is(err, domain.ErrUnavailable) },
 	})
 	return q
 }

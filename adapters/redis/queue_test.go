@@ -100,23 +100,32 @@ func TestQueue_OneCommandServesManyLists(t *testing.T) {
 func TestQueue_AnIdlePullIsOneCommandInTwoSeconds(t *testing.T) {
 	server := services.StartRedis(t)
 	q, _ := openQueue(t, Config{URL: server.URL()})
-	if got, err := q.Pull(t.Context(), request(1)); len(got) > 0 || err != nil { // connects
-		t.Fatalf("pulled %v, error %v", got, err)
-	}
 	// A connection of its own: one of the pool would be tried first.
 	conn, err := redigo.DialURL(server.URL())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	before := commands(t, conn)
-	begin := time.Now()
-	if got, err := q.Pull(t.Context(), request(1)); len(got) > 0 || err != nil {
-		t.Fatalf("pulled %v, error %v", got, err)
+	pull := func() (idleSince time.Time) {
+		t.Helper()
+		if got, err := q.Pull(t.Context(), request(1)); len(got) > 0 || err != nil {
+			t.Fatalf("pulled %v, error %v", got, err)
+		}
+		return time.Now()
 	}
-	took := time.Since(begin)
-	if sent := commands(t, conn) - before - 1; sent != 1 || took < 1900*time.Millisecond { // less that of commands itself
-		t.Errorf("%d commands in %v", sent, took)
+	for deadline := time.Now().Add(time.Minute); ; {
+		idleSince := pull()
+		before := commands(t, conn)
+		begin := time.Now()
+		took := pull().Sub(begin)
+		sent := commands(t, conn) - before - 1 // less that of commands itself
+		if begin.Sub(idleSince) > idleCheck/2 && time.Now().Before(deadline) {
+			continue // a busy machine: the connection may have been tried first
+		}
+		if sent != 1 || took < 1900*time.Millisecond {
+			t.Errorf("%d commands in %v", sent, took)
+		}
+		return
 	}
 }
 
@@ -139,7 +148,7 @@ func TestQueue_SurvivesARestartOfItsServer(t *testing.T) {
 	select {
 	case err := <-pulled:
 		wantUnavailable(t, "the pull that waited", err)
-	case <-time.After(time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("the pull still waits for a server that is gone")
 	}
 	begin := time.Now()
@@ -152,7 +161,7 @@ func TestQueue_SurvivesARestartOfItsServer(t *testing.T) {
 	_, err = q.Length(t.Context(), list)
 	wantUnavailable(t, "length", err)
 	wantUnavailable(t, "probe", q.pool.Probe(t.Context()))
-	if took := time.Since(begin); took > time.Second {
+	if took := time.Since(begin); took > 5*defaultCallTimeout { // six calls, none of which waits for its time-out
 		t.Errorf("it took %v to learn that the server is gone", took)
 	}
 	server.Start()
@@ -190,17 +199,18 @@ func TestQueue_AServerThatIsAwayIsNotDialedByEveryCall(t *testing.T) {
 	defer listener.Close()
 	// The password is asked for by dialing, which so fails.
 	q, _ := openQueue(t, Config{URL: "redis://:password@" + listener.Addr().String()})
-	calls := 0
-	for end := time.Now().Add(5 * dialPause / 2); time.Now().Before(end); calls++ {
+	calls, begin := 0, time.Now()
+	for deadline := begin.Add(time.Minute); (calls < 100 || dialed.Load() < 2) && time.Now().Before(deadline); calls++ {
 		wantUnavailable(t, "push", q.Push(t.Context(), entry()))
 	}
-	if n := dialed.Load(); n < 2 || n > 3 || calls < 100 {
-		t.Errorf("%d calls have dialed %d times", calls, n)
+	most := 1 + int64(time.Since(begin)/dialPause)
+	if n := dialed.Load(); n < 2 || n > most || calls < 100 {
+		t.Errorf("%d calls have dialed %d times, want at most %d", calls, n, most)
 	}
 }
 
 func TestQueue_AStalledConnectionFreesItsCaller(t *testing.T) {
-	const timeout = 300 * time.Millisecond
+	const timeout = time.Second
 	proxy := startProxy(t, services.StartRedis(t).URL())
 	q, _ := openQueue(t, Config{URL: proxy.url(), CallTimeout: timeout})
 	if err := q.Push(t.Context(), entry()); err != nil {
@@ -217,7 +227,8 @@ func TestQueue_AStalledConnectionFreesItsCaller(t *testing.T) {
 			t.Errorf("%s took %v, want at most %v", what, took, limit)
 		}
 	}
-	const margin = 300 * time.Millisecond
+	// Less than a second wait, and for the hurried less than a whole one.
+	const margin = 900 * time.Millisecond
 	now := request(1)
 	now.Wait = 0
 	proxy.stall(true)
@@ -262,14 +273,14 @@ func TestQueue_AStalledConnectionFreesItsCaller(t *testing.T) {
 
 func TestQueue_APullIsFreedByItsContextOnAStalledConnection(t *testing.T) {
 	proxy := startProxy(t, services.StartRedis(t).URL())
-	q, _ := openQueue(t, Config{URL: proxy.url()})
+	q, _ := openQueue(t, Config{URL: proxy.url(), CallTimeout: 5 * time.Minute})
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(100*time.Millisecond, func() { proxy.stall(true); cancel() })
 	begin := time.Now()
 	if got, err := q.Pull(ctx, request(1)); len(got) > 0 || !errors.Is(err, context.Canceled) {
 		t.Errorf("pulled %v, error %v", got, err)
 	}
-	if took := time.Since(begin); took > stopGrace+500*time.Millisecond {
+	if took := time.Since(begin); took > stopGrace+time.Minute {
 		t.Errorf("it took %v", took)
 	}
 }

@@ -1,23 +1,19 @@
 package sqlite
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"net/url"
 	"path/filepath"
 	"sync/atomic"
 
 	"github.com/gofrs/flock"
 	"github.com/jmoiron/sqlx"
-	"github.com/pressly/goose/v3"
 	_ "modernc.org/sqlite" // the driver "sqlite"
 
 	"github.com/millrace/millrace/adapters/internal/group"
 	"github.com/millrace/millrace/application"
-	"github.com/millrace/millrace/migrations"
 )
 
 // ErrInUse says that another process, or another Open, has the file.
@@ -64,7 +60,7 @@ func Open(path string) (*DB, func(), error) {
 		statements: statements{plain: map[string]*sqlx.Stmt{}, named: map[string]*sqlx.NamedStmt{}},
 	}
 	db.together = group.New(group.Config[*change]{
-		Commit: db.commit, Size: (*change).size, MaxCount: sharedTasks, MaxWeight: sharedBytes, Patience: sharedPatience,
+		Commit: db.commit, Size: (*change).size, MaxCount: sharedTasks, MaxWeight: sharedBytes, MaxStall: sharedMaxStall,
 	})
 	if err := db.connect(path); err != nil {
 		db.close()
@@ -134,32 +130,4 @@ func (db *DB) close() {
 		}
 	}
 	_ = db.lock.Close() // the lock file stays: to remove it would race with who opens it next
-}
-
-// Migrate brings the file to the schema that this program needs.
-func Migrate(ctx context.Context, db *DB, log *slog.Logger) error {
-	files, err := fs.Sub(migrations.SQLite, "sqlite")
-	if err != nil {
-		return err
-	}
-	provider, err := goose.NewProvider(goose.DialectSQLite3, db.writer.DB, files, goose.WithSlog(log))
-	if err != nil {
-		return fmt.Errorf("read migrations: %w", err)
-	}
-	results, err := provider.Up(ctx)
-	if err != nil {
-		return fmt.Errorf("migrate: %w", db.translate(err))
-	}
-	for _, r := range results {
-		log.InfoContext(ctx, "migrated", "file", r.Source.Path, "took", r.Duration.String())
-	}
-	return nil
-}
-
-// Probe tells whether the file answers and has its schema.
-func (db *DB) Probe(ctx context.Context) error {
-	if err := db.reader.SelectContext(ctx, &[]taskID{}, "SELECT id FROM tasks LIMIT 1"); err != nil {
-		return fmt.Errorf("probe database: %w", db.translate(err))
-	}
-	return nil
 }

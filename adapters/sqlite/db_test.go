@@ -177,17 +177,6 @@ func TestClose_MakesEveryCallUnavailable(t *testing.T) {
 	}
 }
 
-func TestProbe_NeedsTheSchema(t *testing.T) {
-	db, closeDB, err := sqlite.Open(fresh(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer closeDB()
-	if err := db.Probe(t.Context()); err == nil {
-		t.Error("a file without tables is said to be ready")
-	}
-}
-
 func TestWrite_WaitsForItsTurnNoLongerThanItsContext(t *testing.T) {
 	db, _ := open(t, fresh(t))
 	store := storeOn(db)

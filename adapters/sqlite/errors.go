@@ -47,3 +47,9 @@ func unavailable(err error) bool {
 	}
 	return false
 }
+
+// missingTable reports whether a statement names a table that the file does not have.
+func missingTable(err error) bool {
+	e, ok := errors.AsType[*sqlite.Error](err)
+	return ok && e.Code() == sqlite3.SQLITE_ERROR
+}

@@ -13,8 +13,8 @@ const (
 	// who write alone, such as a claim, soon have their turn.
 	sharedTasks = 500
 	sharedBytes = 4 << 20
-	// sharedPatience: a file that was locked for so long may stay so.
-	sharedPatience = time.Second
+	// sharedMaxStall: a file that was locked for so long may stay so.
+	sharedMaxStall = time.Second
 	// sharedTurn bounds the wait of those who share for whoever writes alone.
 	sharedTurn = 5 * time.Second
 )

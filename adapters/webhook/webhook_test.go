@@ -231,7 +231,7 @@ func (h *Handler) transport(t *testing.T) *http.Transport {
 
 func TestHandler_DoesNotWaitForWhatIsNotKept(t *testing.T) {
 	t.Parallel()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	h := open(t, serve(t, func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(w, strings.Repeat("x", domain.MaxResult+2))
@@ -271,7 +271,7 @@ func TestHandler_UsesItsConnectionsAgain(t *testing.T) {
 		}
 		all.Wait()
 	}
-	if n := opened.Load(); n > 2*together {
+	if n := opened.Load(); n > 3*together { // a connection that is not kept yet costs one more
 		t.Errorf("%d connections for %d tasks at once", n, together)
 	}
 }
@@ -290,7 +290,7 @@ func TestHandler_SaysWhyItsContextEnded(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			cause := errors.New("the attempt's time is over")
-			ctx, cancel := context.WithTimeoutCause(t.Context(), 2*time.Second, cause) // long enough for half an answer
+			ctx, cancel := context.WithTimeoutCause(t.Context(), 5*time.Second, cause) // long enough for half an answer
 			defer cancel()
 			_, err := open(t, serve(t, receive), Config{}).Handle(ctx, claimed(t, "Hello World", time.Now()))
 			if !errors.Is(err, cause) || !strings.Contains(err.Error(), name) {

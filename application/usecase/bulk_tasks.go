@@ -72,7 +72,7 @@ func (in BulkTasksInput) check() error {
 	switch in.Action {
 	case application.BulkCancel, application.BulkStop, application.BulkRetry:
 	default:
-		wrong = domain.Invalid("action", "%.40q is not an action; one of cancel, stop, retry is", in.Action).Fields
+		wrong = domain.Invalid("action", "unknown action %.40q; want one of cancel, stop, retry", in.Action).Fields
 	}
 	if err := in.Filter.Check(); err != nil {
 		for _, f := range domain.Public(err).Fields {

@@ -14,24 +14,24 @@ import (
 )
 
 func TestWorker_NumbersItsBeatsAndSaysWhoItIs(t *testing.T) {
-	onRig(t, func(t *testing.T, r *rig) {
-		r.start()
-		apptest.Pass(2 * r.interval())
+	withHarness(t, func(t *testing.T, h *harness) {
+		h.start()
+		apptest.Pass(2 * h.interval())
 
-		for i, beat := range r.beats.List() {
+		for i, beat := range h.beats.List() {
 			apptest.Same(t, "number", beat.Number, int64(i+1))
-			apptest.Same(t, "interval", beat.Interval, r.cfg.Lease/10)
+			apptest.Same(t, "interval", beat.Interval, h.interval())
 			queues := []domain.QueueName{domain.DefaultQueue}
-			apptest.Equal(t, "worker", beat.Worker, application.WorkerInfo{ID: "w", Queues: queues, Capacity: r.cfg.Capacity})
+			apptest.Equal(t, "worker", beat.Worker, application.WorkerInfo{ID: "w", Queues: queues, Capacity: h.cfg.Capacity})
 		}
-		apptest.Same(t, "beats", len(r.beats.List()), 3)
+		apptest.Same(t, "beats", len(h.beats.List()), 3)
 	})
 }
 
 func TestWorker_BeatsOnWhateverBecameOfTheLastBeat(t *testing.T) {
-	onRig(t, func(t *testing.T, r *rig) {
+	withHarness(t, func(t *testing.T, h *harness) {
 		var numbers apptest.Record[int64]
-		r.Workers.EXPECT().Beat(apptest.Any, apptest.Any).DoAndReturn(func(ctx context.Context, beat application.Beat) (application.BeatAnswer, error) {
+		h.Workers.EXPECT().Beat(apptest.Any, apptest.Any).DoAndReturn(func(ctx context.Context, beat application.Beat) (application.BeatAnswer, error) {
 			numbers.Add(beat.Number)
 			switch beat.Number {
 			case 2:
@@ -41,29 +41,29 @@ func TestWorker_BeatsOnWhateverBecameOfTheLastBeat(t *testing.T) {
 			}
 			return application.BeatAnswer{}, nil
 		}).AnyTimes()
-		r.start()
+		h.start()
 
 		for want := int64(1); want <= 5; want++ {
 			apptest.Same(t, "the last beat's number", numbers.Last(), want)
-			apptest.Pass(r.interval())
+			apptest.Pass(h.interval())
 		}
 	})
 }
 
 func TestWorker_ABeatListsAClaimInFlight(t *testing.T) {
-	onRig(t, func(t *testing.T, r *rig) {
-		ids := r.enqueue(2)
-		r.Tasks.EXPECT().Claim(apptest.Any, apptest.Any).DoAndReturn(
+	withHarness(t, func(t *testing.T, h *harness) {
+		ids := h.enqueue(2)
+		h.Tasks.EXPECT().Claim(apptest.Any, apptest.Any).DoAndReturn(
 			func(ctx context.Context, c application.ClaimRequest) (application.ClaimResult, error) {
-				time.Sleep(r.interval() + r.interval()/2)
-				return r.store.Claim(ctx, c)
+				time.Sleep(h.interval() + h.interval()/2)
+				return h.store.Claim(ctx, c)
 			}).Times(1)
-		r.handles(untilTold)
-		r.start()
+		h.handles(untilCanceled)
+		h.start()
 
-		apptest.Pass(2 * r.interval())
+		apptest.Pass(2 * h.interval())
 
-		during, after := r.beats.List()[1], r.beats.List()[2]
+		during, after := h.beats.List()[1], h.beats.List()[2]
 		slices.SortFunc(during.Claiming, func(a, b domain.TaskID) int { return strings.Compare(a.String(), b.String()) })
 		if !slices.Equal(during.Claiming, ids) {
 			t.Errorf("claiming during the claim: got %v, want %v", during.Claiming, ids)
@@ -75,30 +75,30 @@ func TestWorker_ABeatListsAClaimInFlight(t *testing.T) {
 }
 
 func TestWorker_ABeatDoesNotListAClaimThatFailed(t *testing.T) {
-	onRig(t, func(t *testing.T, r *rig) {
-		r.Tasks.EXPECT().Claim(apptest.Any, apptest.Any).Return(application.ClaimResult{}, domain.ErrUnavailable).MinTimes(2)
-		r.enqueue(1)
-		r.start()
+	withHarness(t, func(t *testing.T, h *harness) {
+		h.Tasks.EXPECT().Claim(apptest.Any, apptest.Any).Return(application.ClaimResult{}, domain.ErrUnavailable).MinTimes(2)
+		h.enqueue(1)
+		h.start()
 
-		apptest.Pass(10 * r.interval())
+		apptest.Pass(10 * h.interval())
 
-		for _, beat := range r.beats.List() {
+		for _, beat := range h.beats.List() {
 			apptest.Same(t, "claiming between two claims", len(beat.Claiming), 0)
 		}
 	})
 }
 
 func TestWorker_ABeatListsWhatRunsAndWhatIsNotYetSaved(t *testing.T) {
-	onRig(t, func(t *testing.T, r *rig) {
-		r.handles(forTime(r.interval() + r.interval()/2))
-		r.Tasks.EXPECT().Save(apptest.Any, apptest.Any).DoAndReturn(func(ctx context.Context, task *domain.Task) error {
-			time.Sleep(r.interval())
-			return r.store.Save(ctx, task)
+	withHarness(t, func(t *testing.T, h *harness) {
+		h.handles(forTime(h.interval() + h.interval()/2))
+		h.Tasks.EXPECT().Save(apptest.Any, apptest.Any).DoAndReturn(func(ctx context.Context, task *domain.Task) error {
+			time.Sleep(h.interval())
+			return h.store.Save(ctx, task)
 		})
-		ref := application.AttemptRef{Task: r.enqueueOne(), Attempt: 1}
-		r.start()
+		ref := application.AttemptRef{Task: h.enqueueOne(), Attempt: 1}
+		h.start()
 
-		apptest.Pass(3 * r.interval())
+		apptest.Pass(3 * h.interval())
 
 		for i, want := range []struct {
 			held    []application.HeldAttempt
@@ -109,7 +109,7 @@ func TestWorker_ABeatListsWhatRunsAndWhatIsNotYetSaved(t *testing.T) {
 			{[]application.HeldAttempt{{AttemptRef: ref}}, 0},
 			{},
 		} {
-			beat := r.beats.List()[i]
+			beat := h.beats.List()[i]
 			if !slices.Equal(beat.Held, want.held) || beat.Worker.Running != want.running {
 				t.Errorf("beat %d lists %v and counts %d, want %v and %d",
 					i+1, beat.Held, beat.Worker.Running, want.held, want.running)
@@ -119,8 +119,8 @@ func TestWorker_ABeatListsWhatRunsAndWhatIsNotYetSaved(t *testing.T) {
 }
 
 // answering makes the second beat give this answer.
-func (r *rig) answering(answer application.BeatAnswer) {
-	r.Workers.EXPECT().Beat(apptest.Any, apptest.Any).DoAndReturn(func(_ context.Context, beat application.Beat) (application.BeatAnswer, error) {
+func (h *harness) answering(answer application.BeatAnswer) {
+	h.Workers.EXPECT().Beat(apptest.Any, apptest.Any).DoAndReturn(func(_ context.Context, beat application.Beat) (application.BeatAnswer, error) {
 		if beat.Number == 2 {
 			return answer, nil
 		}
@@ -138,35 +138,35 @@ func causes(noted *apptest.Record[error]) work {
 }
 
 func TestWorker_EndsTheHandlerOfALostAttemptAndDropsItsOutcome(t *testing.T) {
-	onRig(t, func(t *testing.T, r *rig) {
+	withHarness(t, func(t *testing.T, h *harness) {
 		var ended apptest.Record[error]
-		r.handles(causes(&ended))
-		ref := application.AttemptRef{Task: r.enqueueOne(), Attempt: 1}
-		r.answering(application.BeatAnswer{Lost: []application.AttemptRef{ref}})
-		r.Events.EXPECT().AttemptLost(apptest.Any, ref)
-		r.start()
+		h.handles(causes(&ended))
+		ref := application.AttemptRef{Task: h.enqueueOne(), Attempt: 1}
+		h.answering(application.BeatAnswer{Lost: []application.AttemptRef{ref}})
+		h.Events.EXPECT().AttemptLost(apptest.Any, ref)
+		h.start()
 		apptest.Same(t, "contexts ended before the beat", len(ended.List()), 0)
 
-		apptest.Pass(r.interval())
+		apptest.Pass(h.interval())
 
 		apptest.WantError(t, ended.Last(), domain.ErrAttemptLost)
-		apptest.Same(t, "saved", slices.Contains(r.calls.List(), "save"), false)
+		apptest.Same(t, "saved", slices.Contains(h.calls.List(), "save"), false)
 	})
 }
 
 func TestWorker_StopsAHandlerOnRequest(t *testing.T) {
-	onRig(t, func(t *testing.T, r *rig) {
+	withHarness(t, func(t *testing.T, h *harness) {
 		var ended apptest.Record[error]
-		r.handles(causes(&ended))
-		ids := r.enqueue(2)
-		r.answering(application.BeatAnswer{Stop: []application.AttemptRef{{Task: ids[0], Attempt: 1}}})
-		r.start()
-		apptest.Must(t, r.store.Change(ids[0], func(task *domain.Task) error { return task.RequestStop(apptest.Now()) }))
+		h.handles(causes(&ended))
+		ids := h.enqueue(2)
+		h.answering(application.BeatAnswer{Stop: []application.AttemptRef{{Task: ids[0], Attempt: 1}}})
+		h.start()
+		apptest.Must(t, h.store.Change(ids[0], func(task *domain.Task) error { return task.RequestStop(apptest.Now()) }))
 
-		apptest.Pass(r.interval())
+		apptest.Pass(h.interval())
 
-		r.wantStatus(domain.StatusCanceled, ids[0])
-		r.wantStatus(domain.StatusProcessing, ids[1])
+		h.wantStatus(domain.StatusCanceled, ids[0])
+		h.wantStatus(domain.StatusProcessing, ids[1])
 		if cause := ended.Last(); cause == nil || errors.Is(cause, domain.ErrAttemptLost) {
 			t.Errorf("got cause %v, want the request", cause)
 		}
@@ -175,29 +175,29 @@ func TestWorker_StopsAHandlerOnRequest(t *testing.T) {
 
 // While the store is away a task is lost; its save must not be tried for ever.
 func TestWorker_GivesUpAnUnsavedOutcomeWhenItsAttemptIsLost(t *testing.T) {
-	onRig(t, func(t *testing.T, r *rig) {
-		r.handles(returning(nil))
-		ref := application.AttemptRef{Task: r.enqueueOne(), Attempt: 1}
-		r.Tasks.EXPECT().Save(apptest.Any, apptest.Any).Return(domain.ErrUnavailable).AnyTimes()
-		r.Tasks.EXPECT().Get(apptest.Any, apptest.Any).Return(nil, domain.ErrUnavailable).AnyTimes()
-		r.answering(application.BeatAnswer{Lost: []application.AttemptRef{ref}})
+	withHarness(t, func(t *testing.T, h *harness) {
+		h.handles(returning(nil))
+		ref := application.AttemptRef{Task: h.enqueueOne(), Attempt: 1}
+		h.Tasks.EXPECT().Save(apptest.Any, apptest.Any).Return(domain.ErrUnavailable).AnyTimes()
+		h.Tasks.EXPECT().Get(apptest.Any, apptest.Any).Return(nil, domain.ErrUnavailable).AnyTimes()
+		h.answering(application.BeatAnswer{Lost: []application.AttemptRef{ref}})
 		var lost apptest.Record[time.Time]
-		r.Events.EXPECT().AttemptLost(apptest.Any, ref).Do(func(context.Context, application.AttemptRef) { lost.Add(apptest.Now()) })
-		r.start()
+		h.Events.EXPECT().AttemptLost(apptest.Any, ref).Do(func(context.Context, application.AttemptRef) { lost.Add(apptest.Now()) })
+		h.start()
 		begun := apptest.Now()
 
-		apptest.Pass(r.interval() + 5*time.Second)
+		apptest.Pass(h.interval() + 5*time.Second)
 
-		if took := lost.Last().Sub(begun); took < r.interval() {
-			t.Errorf("given up after %s, want not before the beat at %s", took, r.interval())
+		if took := lost.Last().Sub(begun); took < h.interval() {
+			t.Errorf("given up after %s, want not before the beat at %s", took, h.interval())
 		}
 	})
 }
 
 func TestWorker_ABeatLetsTheStoreGiveTasksBack(t *testing.T) {
-	onRig(t, func(t *testing.T, r *rig) {
-		r.start()
-		beat := r.beats.List()[0]
+	withHarness(t, func(t *testing.T, h *harness) {
+		h.start()
+		beat := h.beats.List()[0]
 
 		released := apptest.Changed(t, apptest.Claimed(t), beat.Release)
 		apptest.Same(t, "released", released.Status(), domain.StatusPending)

@@ -22,7 +22,7 @@ func BenchmarkWorker(b *testing.B) {
 			source := &endless{left: b.N, drained: stop}
 			source.unsaved.Store(int64(b.N))
 			w := worker.New(worker.Deps{
-				Tasks: source, Workers: deafWorkers{}, Queue: source, Signals: deafSignals{}, Handler: idleHandler{}, Clock: wallClock{}, Events: deafEvents{},
+				Tasks: source, Workers: okWorkers{}, Queue: source, Signals: noSignals{}, Handler: idleHandler{}, Clock: wallClock{}, Events: noEvents{},
 			}, application.WorkerInfo{ID: "w"}, worker.Config{
 				Queues: []worker.QueueWeight{{Name: domain.DefaultQueue, Weight: 1}}, Capacity: capacity, Lease: 30 * time.Second,
 				TaskTimeout: 5 * time.Minute, HandlerGrace: time.Second, ShutdownTimeout: time.Minute, Retry: apptest.RetryPolicy,
@@ -30,6 +30,7 @@ func BenchmarkWorker(b *testing.B) {
 			b.ReportAllocs()
 			b.ResetTimer()
 			w.Run(ctx)
+			b.ReportMetric(float64(b.N)/float64(source.claims), "tasks/claim")
 			if n := source.unsaved.Load(); n != 0 {
 				b.Errorf("%d of %d tasks are not saved", n, b.N)
 			}
@@ -43,6 +44,7 @@ type endless struct {
 	application.Queue
 	left    int // pulls come one at a time
 	unsaved atomic.Int64
+	claims  int
 	drained func()
 }
 
@@ -60,6 +62,7 @@ func (e *endless) Pull(ctx context.Context, p application.PullRequest) ([]applic
 }
 
 func (e *endless) Claim(_ context.Context, c application.ClaimRequest) (application.ClaimResult, error) {
+	e.claims++
 	tasks := make([]*domain.Task, len(c.IDs))
 	for i, id := range c.IDs {
 		t, err := domain.Restore(domain.TaskState{
@@ -82,30 +85,30 @@ func (e *endless) Save(_ context.Context, t *domain.Task) error {
 	return nil
 }
 
-// Ports that say yes, hear nothing and do nothing.
+// Ports that accept everything and do nothing.
 type (
-	deafWorkers struct{ application.WorkerRepository }
-	deafSignals struct{}
-	deafEvents  struct{ application.Events }
+	okWorkers   struct{ application.WorkerRepository }
+	noSignals   struct{}
+	noEvents    struct{ application.Events }
 	idleHandler struct{}
 	wallClock   struct{}
 )
 
-func (deafWorkers) Beat(context.Context, application.Beat) (application.BeatAnswer, error) {
+func (okWorkers) Beat(context.Context, application.Beat) (application.BeatAnswer, error) {
 	return application.BeatAnswer{}, nil
 }
-func (deafWorkers) Leave(context.Context, domain.WorkerID) error { return nil }
+func (okWorkers) Leave(context.Context, domain.WorkerID) error { return nil }
 
-func (deafSignals) Send(application.Signal) {}
-func (deafSignals) Listen(ctx context.Context, ready func(), _ func(application.Signal)) error {
+func (noSignals) Send(application.Signal) {}
+func (noSignals) Listen(ctx context.Context, ready func(), _ func(application.Signal)) error {
 	ready()
 	<-ctx.Done()
 	return ctx.Err()
 }
 
-func (deafEvents) AttemptStarted(context.Context, *domain.Task)                     {}
-func (deafEvents) AttemptEnded(context.Context, *domain.Task, time.Duration, error) {}
-func (deafEvents) Turn(context.Context, application.Loop, error)                    {}
+func (noEvents) AttemptStarted(context.Context, *domain.Task)                     {}
+func (noEvents) AttemptEnded(context.Context, *domain.Task, time.Duration, error) {}
+func (noEvents) Turn(context.Context, application.Loop, error)                    {}
 
 func (idleHandler) Handle(context.Context, *domain.Task) (string, error) { return "", nil }
 

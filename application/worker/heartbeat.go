@@ -12,30 +12,55 @@ import (
 	"github.com/millrace/millrace/domain"
 )
 
-// heart beats every interval until ctx ends, and closes first after the first
-// beat that was answered. A beat does not wait for the one before it: one that
-// is stuck on a stalled link must not cost the lease.
-func (w *Worker) heart(ctx context.Context, first chan<- struct{}) {
-	var beats sync.WaitGroup
-	defer beats.Wait()
-	var once sync.Once
-	ticker := time.NewTicker(w.cfg.interval())
+// stopHintDebounce lets hints to stop that arrive together cost one beat.
+const stopHintDebounce = 20 * time.Millisecond
+
+// heartbeat renews the lease of all that the worker holds, and ends the attempts
+// that the answers name.
+type heartbeat struct {
+	Deps
+	cfg      Config
+	info     application.WorkerInfo
+	leases   *leases
+	slots    *slots
+	watchdog *watchdog
+
+	registered chan struct{} // closed after the first beat that succeeded
+	once       sync.Once
+	wakeBeat   chan struct{} // holds a token after a hint to stop
+}
+
+func newHeartbeat(deps Deps, cfg Config, info application.WorkerInfo, l *leases, s *slots, w *watchdog) *heartbeat {
+	return &heartbeat{
+		Deps: deps, cfg: cfg, info: info, leases: l, slots: s, watchdog: w,
+		registered: make(chan struct{}), wakeBeat: make(chan struct{}, 1),
+	}
+}
+
+// Run beats every interval, and at once after a hint to stop, until ctx ends and
+// the beats in flight have ended too. A beat does not wait for the one before it:
+// one that is stuck on a stalled link must not cost the lease.
+func (h *heartbeat) Run(ctx context.Context) {
+	var running sync.WaitGroup
+	defer running.Wait()
+	running.Go(func() { h.listen(ctx) })
+	ticker := time.NewTicker(h.cfg.interval())
 	defer ticker.Stop()
-	w.pulse.within(application.LoopHeartbeat, w.clock.Now().Add(w.cfg.Lease))
+	h.watchdog.progress(application.LoopHeartbeat, h.Clock.Now().Add(h.cfg.Lease))
 	for {
-		beats.Go(func() {
-			if w.beat(ctx) == nil {
-				once.Do(func() { close(first) })
+		running.Go(func() {
+			if h.beat(ctx) == nil {
+				h.once.Do(func() { close(h.registered) })
 			}
 		})
 		select {
 		case <-ticker.C:
-		case <-w.nudged:
-			if !loop.Sleep(ctx, nudgeGather) {
+		case <-h.wakeBeat:
+			if !loop.Sleep(ctx, stopHintDebounce) {
 				return
 			}
 			select {
-			case <-w.nudged: // the beat comes after these hints too
+			case <-h.wakeBeat: // the beat comes after these hints too
 			default:
 			}
 		case <-ctx.Done():
@@ -44,16 +69,13 @@ func (w *Worker) heart(ctx context.Context, first chan<- struct{}) {
 	}
 }
 
-// nudgeGather lets hints that arrive together cost one beat.
-const nudgeGather = 20 * time.Millisecond
-
-// listen has the heart beat at once when a task that the worker holds may have
+// listen makes the loop beat at once when a task that the worker holds may have
 // been asked to stop: the hint says no more than that, the beat's answer decides.
-func (w *Worker) listen(ctx context.Context) {
-	loop.Listen(ctx, w.signals, w.events, func(s application.Signal) {
-		if s.Kind == application.SignalStop && w.holdings.holdsAny(s.Tasks) {
+func (h *heartbeat) listen(ctx context.Context) {
+	loop.Listen(ctx, h.Signals, h.Events, func(s application.Signal) {
+		if s.Kind == application.SignalStop && h.leases.holdsAny(s.Tasks) {
 			select {
-			case w.nudged <- struct{}{}:
+			case h.wakeBeat <- struct{}{}:
 			default:
 			}
 		}
@@ -61,30 +83,44 @@ func (w *Worker) listen(ctx context.Context) {
 }
 
 // beat sends one beat and does what its answer says.
-func (w *Worker) beat(ctx context.Context) error {
-	b := application.Beat{Worker: w.info, Interval: w.cfg.interval(), Release: w.release, TimeOut: w.timeOut}
-	w.holdings.compose(&b)
-	answer, err := w.workers.Beat(ctx, b)
+func (h *heartbeat) beat(ctx context.Context) error {
+	b := application.Beat{Worker: h.info, Interval: h.cfg.interval(), Release: h.release, TimeOut: h.timeOut}
+	b.Worker.Abandoned, b.Worker.Stuck = h.slots.stuck()
+	h.leases.compose(&b)
+	answer, err := h.Workers.Beat(ctx, b)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	w.events.Turn(ctx, application.LoopHeartbeat, err)
+	h.Events.Turn(ctx, application.LoopHeartbeat, err)
 	if err != nil {
 		return fmt.Errorf("beat %d: %w", b.Number, err)
 	}
-	w.pulse.within(application.LoopHeartbeat, w.clock.Now().Add(w.cfg.Lease))
+	h.watchdog.progress(application.LoopHeartbeat, h.Clock.Now().Add(h.cfg.Lease))
 	for _, ref := range answer.Lost {
-		w.holdings.end(ref, domain.ErrAttemptLost)
+		h.leases.end(ref, domain.ErrAttemptLost)
 	}
 	for _, ref := range answer.Stop {
-		w.holdings.end(ref, errStopRequested)
+		h.leases.end(ref, errStopRequested)
 	}
 	return nil
 }
 
+// leave removes the worker from the record. A last beat, which lists nothing, gives
+// back a claim whose answer was lost.
+func (h *heartbeat) leave(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, saveTimeout)
+	defer cancel()
+	if err := h.beat(ctx); err != nil {
+		return err
+	}
+	return h.Workers.Leave(ctx, h.info.ID)
+}
+
+func (h *heartbeat) release(t *domain.Task) error { return t.Release(t.Attempt(), h.Clock.Now()) }
+
 // timeOut takes a task from an attempt that runs on although its deadline, which
-// has the grace in it, has passed: whatever has become of the handler, the task goes on.
-func (w *Worker) timeOut(t *domain.Task) error {
-	f := domain.Failure{Reason: fmt.Sprintf("still running after %s", t.TimeoutOr(w.cfg.TaskTimeout)+2*w.cfg.HandlerGrace)}
-	return t.Fail(t.Attempt(), f, w.cfg.Retry, rand.Float64(), w.clock.Now())
+// includes the grace, has passed: whatever has become of the handler, the task goes on.
+func (h *heartbeat) timeOut(t *domain.Task) error {
+	f := domain.Failure{Reason: fmt.Sprintf("still running after %s", t.TimeoutOr(h.cfg.TaskTimeout)+h.cfg.claimGrace())}
+	return t.Fail(t.Attempt(), f, h.cfg.Retry, rand.Float64(), h.Clock.Now())
 }

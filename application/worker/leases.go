@@ -10,114 +10,119 @@ import (
 	"github.com/millrace/millrace/domain"
 )
 
-// holdings is all that a worker holds: what its beats list. Everything about
-// beats and claims that must be seen together is behind one lock, so that the
-// number a claim carries and the lists of a beat tell one story.
-type holdings struct {
+// leases tracks claims in flight and held attempts under one lock, so that a
+// claim's beat number and a beat's lists are consistent.
+type leases struct {
 	mu       sync.Mutex
 	beat     int64                 // number of the last beat composed
-	claiming map[domain.TaskID]int // in a claim that is not answered; by how many claims
-	held     map[application.AttemptRef]*holding
+	claiming map[domain.TaskID]int // ids in a claim that is not answered; by how many claims
+	held     map[application.AttemptRef]*lease
 }
 
-// holding is one attempt that the worker holds.
-type holding struct {
+// lease is one attempt that the worker holds.
+type lease struct {
 	returned bool // the handler has: only the outcome is to be saved
-	// end ends the handler's context with its reason; set when the handler starts.
-	end   context.CancelCauseFunc
-	cause error // why the attempt has to end, if it was said before the start
+	// cancel ends the handler's context with its cause; nil until the handler starts.
+	cancel context.CancelCauseFunc
+	cause  error // why the attempt has to end; nil if it need not
 }
 
-func newHoldings() *holdings {
-	return &holdings{claiming: map[domain.TaskID]int{}, held: map[application.AttemptRef]*holding{}}
+func newLeases() *leases {
+	return &leases{claiming: map[domain.TaskID]int{}, held: map[application.AttemptRef]*lease{}}
 }
 
 // startClaim lists the ids as being claimed and returns the number that the
 // claim has to carry: that of the last beat composed before it.
-func (h *holdings) startClaim(ids []domain.TaskID) int64 {
-	h.mu.Lock()
-	defer h.mu.Unlock()
+func (l *leases) startClaim(ids []domain.TaskID) int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	for _, id := range ids {
-		h.claiming[id]++
+		l.claiming[id]++
 	}
-	return h.beat
+	return l.beat
 }
 
 // endClaim takes the ids off the list and holds the tasks that were claimed.
-func (h *holdings) endClaim(ids []domain.TaskID, claimed []*domain.Task) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
+func (l *leases) endClaim(ids []domain.TaskID, claimed []*domain.Task) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	for _, id := range ids {
-		if h.claiming[id]--; h.claiming[id] == 0 {
-			delete(h.claiming, id)
+		if l.claiming[id]--; l.claiming[id] == 0 {
+			delete(l.claiming, id)
 		}
 	}
 	for _, t := range claimed {
-		h.held[application.RefOf(t)] = &holding{}
+		l.held[application.RefOf(t)] = &lease{}
 	}
 }
 
 // compose numbers the next beat and fills its lists.
-func (h *holdings) compose(b *application.Beat) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.beat++
-	b.Number = h.beat
-	for id := range h.claiming {
+func (l *leases) compose(b *application.Beat) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.beat++
+	b.Number = l.beat
+	for id := range l.claiming {
 		b.Claiming = append(b.Claiming, id)
 	}
-	for ref, x := range h.held {
-		b.Held = append(b.Held, application.HeldAttempt{AttemptRef: ref, Running: !x.returned})
-		if !x.returned && x.end != nil {
+	for ref, held := range l.held {
+		b.Held = append(b.Held, application.HeldAttempt{AttemptRef: ref, Running: !held.returned})
+		if !held.returned && held.cancel != nil {
 			b.Worker.Running++
 		}
 	}
 }
 
-// start notes that the attempt's handler starts, and how its context is ended.
-func (h *holdings) start(ref application.AttemptRef, end context.CancelCauseFunc) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	x := h.held[ref]
-	x.end = end
-	if x.cause != nil {
-		end(x.cause)
+// start notes that the attempt's handler starts, and how its context is ended: at
+// once, if the attempt had to end before it started. An attempt that is not held
+// is none to run.
+func (l *leases) start(ref application.AttemptRef, cancel context.CancelCauseFunc) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	held, ok := l.held[ref]
+	if !ok {
+		cancel(domain.ErrAttemptLost)
+		return
+	}
+	held.cancel = cancel
+	if held.cause != nil {
+		cancel(held.cause)
 	}
 }
 
-// end ends the attempt, with the reason. One that is not held is none of ours.
-func (h *holdings) end(ref application.AttemptRef, cause error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if x, ok := h.held[ref]; ok {
-		x.endFor(cause)
+// end ends the attempt, with the cause. One that is not held is left alone.
+func (l *leases) end(ref application.AttemptRef, cause error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if held, ok := l.held[ref]; ok {
+		held.end(cause)
 	}
 }
 
-// endFor ends the attempt, while the caller has the lock.
-func (x *holding) endFor(cause error) {
-	if x.cause == nil || errors.Is(cause, domain.ErrAttemptLost) { // nothing outweighs a loss
-		x.cause = cause
+// end ends the attempt, while the caller has the lock.
+func (l *lease) end(cause error) {
+	if l.cause == nil || errors.Is(cause, domain.ErrAttemptLost) { // nothing outweighs a loss
+		l.cause = cause
 	}
-	if x.end != nil {
-		x.end(cause)
+	if l.cancel != nil {
+		l.cancel(cause)
 	}
 }
 
 // endAll ends all attempts that are held.
-func (h *holdings) endAll(cause error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for _, x := range h.held {
-		x.endFor(cause)
+func (l *leases) endAll(cause error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, held := range l.held {
+		held.end(cause)
 	}
 }
 
 // holdsAny reports whether an attempt of one of the tasks is held.
-func (h *holdings) holdsAny(tasks []domain.TaskID) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for ref := range h.held {
+func (l *leases) holdsAny(tasks []domain.TaskID) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for ref := range l.held {
 		if slices.Contains(tasks, ref.Task) {
 			return true
 		}
@@ -126,25 +131,27 @@ func (h *holdings) holdsAny(tasks []domain.TaskID) bool {
 }
 
 // causeOf returns why the attempt has to end, nil if it need not.
-func (h *holdings) causeOf(ref application.AttemptRef) error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if x, ok := h.held[ref]; ok {
-		return x.cause
+func (l *leases) causeOf(ref application.AttemptRef) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if held, ok := l.held[ref]; ok {
+		return held.cause
 	}
 	return nil
 }
 
-// returned notes that the attempt's handler has returned.
-func (h *holdings) returned(ref application.AttemptRef) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.held[ref].returned = true
+// returned notes that the attempt's handler has returned, or is left behind.
+func (l *leases) returned(ref application.AttemptRef) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if held, ok := l.held[ref]; ok {
+		held.returned = true
+	}
 }
 
-// drop forgets an attempt: its outcome is stored, or is nobody's business any more.
-func (h *holdings) drop(ref application.AttemptRef) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	delete(h.held, ref)
+// drop forgets an attempt: its outcome is stored, or can no longer be.
+func (l *leases) drop(ref application.AttemptRef) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.held, ref)
 }

@@ -26,23 +26,23 @@ func claimedTask(t *testing.T) *domain.Task {
 }
 
 // held makes holdings that hold one attempt.
-func held(t *testing.T) (*holdings, application.AttemptRef) {
+func held(t *testing.T) (*leases, application.AttemptRef) {
 	t.Helper()
-	h, task := newHoldings(), claimedTask(t)
+	h, task := newLeases(), claimedTask(t)
 	ids := []domain.TaskID{task.ID()}
 	h.startClaim(ids)
 	h.endClaim(ids, []*domain.Task{task})
 	return h, application.RefOf(task)
 }
 
-func composed(h *holdings) application.Beat {
+func composed(h *leases) application.Beat {
 	var b application.Beat
 	h.compose(&b)
 	return b
 }
 
-func TestHoldings_AClaimCarriesTheNumberOfTheLastBeatComposed(t *testing.T) {
-	h := newHoldings()
+func TestLeases_AClaimCarriesTheNumberOfTheLastBeatComposed(t *testing.T) {
+	h := newLeases()
 	for want := range int64(3) {
 		if got := h.startClaim(nil); got != want {
 			t.Errorf("claim carries %d, want %d", got, want)
@@ -53,8 +53,8 @@ func TestHoldings_AClaimCarriesTheNumberOfTheLastBeatComposed(t *testing.T) {
 	}
 }
 
-func TestHoldings_AreListedFromTheClaimToTheDrop(t *testing.T) {
-	h, task := newHoldings(), claimedTask(t)
+func TestLeases_AreListedFromTheClaimToTheDrop(t *testing.T) {
+	h, task := newLeases(), claimedTask(t)
 	ids, ref := []domain.TaskID{task.ID()}, application.RefOf(task)
 	for _, step := range []struct {
 		name           string
@@ -81,8 +81,8 @@ func TestHoldings_AreListedFromTheClaimToTheDrop(t *testing.T) {
 	}
 }
 
-func TestHoldings_AnIdInTwoClaimsIsListedUntilBothHaveEnded(t *testing.T) {
-	h, ids := newHoldings(), []domain.TaskID{claimedTask(t).ID()}
+func TestLeases_AnIdInTwoClaimsIsListedUntilBothHaveEnded(t *testing.T) {
+	h, ids := newLeases(), []domain.TaskID{claimedTask(t).ID()}
 	h.startClaim(ids)
 	h.startClaim(ids)
 
@@ -96,7 +96,7 @@ func TestHoldings_AnIdInTwoClaimsIsListedUntilBothHaveEnded(t *testing.T) {
 	}
 }
 
-func TestHoldings_EndReachesTheHandlerWheneverItStarts(t *testing.T) {
+func TestLeases_EndReachesTheHandlerWheneverItStarts(t *testing.T) {
 	t.Run("Before", func(t *testing.T) {
 		h, ref := held(t)
 		ctx, cancel := context.WithCancelCause(t.Context())
@@ -126,9 +126,9 @@ func TestHoldings_EndReachesTheHandlerWheneverItStarts(t *testing.T) {
 
 // Every beat that is composed while tasks come and go must list each task that
 // is claimed under a lower number than its own: what it does not list is given back.
-func TestHoldings_NoBeatLeavesOutWhatWasClaimedUnderALowerNumber(t *testing.T) {
+func TestLeases_NoBeatLeavesOutWhatWasClaimedUnderALowerNumber(t *testing.T) {
 	const workers, rounds = 4, 200
-	h := newHoldings()
+	h := newLeases()
 	var mu sync.Mutex
 	claimedUnder := map[domain.TaskID]int64{} // what the store would have
 	var loops, beats sync.WaitGroup

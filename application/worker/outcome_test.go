@@ -11,19 +11,20 @@ import (
 
 	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/application/internal/apptest"
+	"github.com/millrace/millrace/application/worker"
 	"github.com/millrace/millrace/domain"
 )
 
 func TestWorker_TriesATaskAgainLaterWhenItsHandlerFails(t *testing.T) {
-	onRig(t, func(t *testing.T, r *rig) {
-		r.handles(returning(apptest.ErrBroken))
-		ids := r.enqueue(50)
-		r.start()
+	withHarness(t, func(t *testing.T, h *harness) {
+		h.handles(returning(apptest.ErrBroken))
+		ids := h.enqueue(50)
+		h.start()
 		apptest.Pass(0)
 
 		waits := map[time.Duration]bool{}
 		for _, id := range ids {
-			s := r.store.State(id)
+			s := h.store.State(id)
 			wait := s.RunAt.Sub(s.UpdatedAt)
 			if wait < 0 || wait >= apptest.RetryPolicy.Base {
 				t.Errorf("waits %s, want less than %s", wait, apptest.RetryPolicy.Base)
@@ -52,12 +53,12 @@ func TestWorker_ObeysWhatTheHandlersErrorSays(t *testing.T) {
 		"RetryAfterWrapped": {fmt.Errorf("wrapped: %w", application.RetryAfter(apptest.ErrBroken, time.Hour)), domain.StatusPending, time.Hour},
 	} {
 		t.Run(name, func(t *testing.T) {
-			onRig(t, func(t *testing.T, r *rig) {
-				r.handles(returning(c.err))
-				id := r.enqueueOne()
-				r.start()
+			withHarness(t, func(t *testing.T, h *harness) {
+				h.handles(returning(c.err))
+				id := h.enqueueOne()
+				h.start()
 
-				s := r.store.State(id)
+				s := h.store.State(id)
 				apptest.Same(t, "status", s.Status, c.status)
 				apptest.Same(t, "wait", s.RunAt.Sub(s.UpdatedAt), c.wait)
 				apptest.Same(t, "last error", s.LastError, c.err.Error())
@@ -70,27 +71,27 @@ func TestWorker_ObeysWhatTheHandlersErrorSays(t *testing.T) {
 }
 
 func TestWorker_SurvivesAPanicOfAHandler(t *testing.T) {
-	onRig(t, func(t *testing.T, r *rig) {
-		r.Handler.EXPECT().Handle(apptest.Any, apptest.Any).DoAndReturn(work(panicking).handle)
-		r.handles(returning(nil))
-		id := r.enqueueOne()
-		r.Events.EXPECT().HandlerPanicked(apptest.Any, application.AttemptRef{Task: id, Attempt: 1}, "oh no", apptest.Any).Do(
+	withHarness(t, func(t *testing.T, h *harness) {
+		h.Handler.EXPECT().Handle(apptest.Any, apptest.Any).DoAndReturn(work(panicking).handle)
+		h.handles(returning(nil))
+		id := h.enqueueOne()
+		h.Events.EXPECT().HandlerPanicked(apptest.Any, application.AttemptRef{Task: id, Attempt: 1}, "oh no", apptest.Any).Do(
 			func(_ context.Context, _ application.AttemptRef, _ any, stack []byte) {
 				if !strings.Contains(string(stack), "worker_test.panicking") {
 					t.Errorf("the stack does not show where the panic was:\n%s", stack)
 				}
 			})
-		r.start()
+		h.start()
 
-		s := r.store.State(id)
+		s := h.store.State(id)
 		apptest.Same(t, "status", s.Status, domain.StatusPending)
 		apptest.Same(t, "failures", s.Failures, 1)
 		if !strings.Contains(s.LastError, "oh no") || strings.Contains(s.LastError, "goroutine") {
 			t.Errorf("last error %q does not show the panic alone", s.LastError)
 		}
-		next := r.enqueueOne()
+		next := h.enqueueOne()
 		apptest.Pass(0)
-		r.wantStatus(domain.StatusCompleted, next)
+		h.wantStatus(domain.StatusCompleted, next)
 	})
 }
 
@@ -98,59 +99,59 @@ func panicking(context.Context, *domain.Task) error { panic("oh no") }
 
 func TestWorker_AnAttemptThatPassesItsTimeHasFailed(t *testing.T) {
 	t.Run("HeedsItsContext", func(t *testing.T) {
-		onRig(t, func(t *testing.T, r *rig) {
-			r.handles(func(ctx context.Context, task *domain.Task) error {
-				return application.Permanent(untilTold(ctx, task)) // no matter
+		withHarness(t, func(t *testing.T, h *harness) {
+			h.handles(func(ctx context.Context, task *domain.Task) error {
+				return application.Permanent(untilCanceled(ctx, task)) // no matter
 			})
-			wantTimeout(t, r, r.enqueueOne(), r.cfg.TaskTimeout)
+			wantTimeout(t, h, h.enqueueOne(), h.cfg.TaskTimeout)
 		})
 	})
 	t.Run("IgnoresItsContext", func(t *testing.T) {
-		onRig(t, func(t *testing.T, r *rig) {
+		withHarness(t, func(t *testing.T, h *harness) {
 			freed := make(chan struct{})
 			defer close(freed)
-			r.handles(func(context.Context, *domain.Task) error {
+			h.handles(func(context.Context, *domain.Task) error {
 				<-freed
 				return nil
 			})
-			id := r.enqueueOne()
-			r.Events.EXPECT().HandlerAbandoned(apptest.Any, application.AttemptRef{Task: id, Attempt: 1})
-			wantTimeout(t, r, id, r.cfg.TaskTimeout+r.cfg.HandlerGrace)
+			id := h.enqueueOne()
+			h.Events.EXPECT().HandlerAbandoned(apptest.Any, application.AttemptRef{Task: id, Attempt: 1})
+			wantTimeout(t, h, id, h.cfg.TaskTimeout+h.cfg.HandlerGrace)
 		})
 	})
 }
 
 // wantTimeout fails the test unless the task is given back when the time has
 // passed, as a failure that names the timeout, and its slot is free.
-func wantTimeout(t *testing.T, r *rig, id domain.TaskID, after time.Duration) {
+func wantTimeout(t *testing.T, h *harness, id domain.TaskID, after time.Duration) {
 	t.Helper()
-	r.start()
+	h.start()
 	apptest.Pass(after - 1)
-	r.wantStatus(domain.StatusProcessing, id)
+	h.wantStatus(domain.StatusProcessing, id)
 	apptest.Pass(1)
 
-	s := r.store.State(id)
+	s := h.store.State(id)
 	apptest.Same(t, "status", s.Status, domain.StatusPending)
 	apptest.Same(t, "failures", s.Failures, 1)
-	if !strings.Contains(s.LastError, r.cfg.TaskTimeout.String()) {
+	if !strings.Contains(s.LastError, h.cfg.TaskTimeout.String()) {
 		t.Errorf("last error %q does not name the timeout", s.LastError)
 	}
-	apptest.Pass(2 * apptest.PullWait)
-	apptest.Same(t, "the last pull asks for", r.asked.Last(), r.cfg.Capacity)
+	apptest.Pass(2 * worker.PullWait)
+	apptest.Same(t, "the last pull asks for", h.asked.Last(), h.cfg.Capacity)
 }
 
 func TestWorker_AHandlerThatFinishesInTheGraceHasFinished(t *testing.T) {
-	onRig(t, func(_ *testing.T, r *rig) {
-		r.handles(func(context.Context, *domain.Task) error {
-			time.Sleep(r.cfg.TaskTimeout + r.cfg.HandlerGrace/2)
+	withHarness(t, func(_ *testing.T, h *harness) {
+		h.handles(func(context.Context, *domain.Task) error {
+			time.Sleep(h.cfg.TaskTimeout + h.cfg.HandlerGrace/2)
 			return nil
 		})
-		id := r.enqueueOne()
-		r.start()
+		id := h.enqueueOne()
+		h.start()
 
-		apptest.Pass(r.cfg.TaskTimeout + r.cfg.HandlerGrace)
+		apptest.Pass(h.cfg.TaskTimeout + h.cfg.HandlerGrace)
 
-		r.wantStatus(domain.StatusCompleted, id)
+		h.wantStatus(domain.StatusCompleted, id)
 	})
 }
 
@@ -164,18 +165,18 @@ func TestWorker_DecidesAgainWhenAStopWasAskedFor(t *testing.T) {
 		"Failed":   {apptest.ErrBroken, domain.StatusCanceled},
 	} {
 		t.Run(name, func(t *testing.T) {
-			onRig(t, func(t *testing.T, r *rig) {
-				r.handles(func(_ context.Context, task *domain.Task) error {
-					apptest.Must(t, r.store.Change(task.ID(), func(task *domain.Task) error { return task.RequestStop(apptest.Now()) }))
+			withHarness(t, func(t *testing.T, h *harness) {
+				h.handles(func(_ context.Context, task *domain.Task) error {
+					apptest.Must(t, h.store.Change(task.ID(), func(task *domain.Task) error { return task.RequestStop(apptest.Now()) }))
 					return c.err
 				})
-				id := r.enqueueOne()
-				r.start()
+				id := h.enqueueOne()
+				h.start()
 
-				r.wantStatus(c.want, id)
-				apptest.Same(t, "failures", r.store.State(id).Failures, 0)
-				if !slices.Equal(r.ends.List(), []domain.Status{c.want}) {
-					t.Errorf("told the ends %v, want %s", r.ends.List(), c.want)
+				h.wantStatus(c.want, id)
+				apptest.Same(t, "failures", h.store.State(id).Failures, 0)
+				if !slices.Equal(h.ends.List(), []domain.Status{c.want}) {
+					t.Errorf("told the ends %v, want %s", h.ends.List(), c.want)
 				}
 			})
 		})
@@ -183,78 +184,78 @@ func TestWorker_DecidesAgainWhenAStopWasAskedFor(t *testing.T) {
 }
 
 func TestWorker_StoresAnOutcomeWhenTheStoreIsBack(t *testing.T) {
-	onRig(t, func(t *testing.T, r *rig) {
-		r.handles(returning(nil))
-		id := r.enqueueOne()
-		r.Tasks.EXPECT().Save(apptest.Any, apptest.Any).Return(fmt.Errorf("save: %w", domain.ErrUnavailable)).Times(20)
-		r.start()
-		r.wantStatus(domain.StatusProcessing, id)
+	withHarness(t, func(t *testing.T, h *harness) {
+		h.handles(returning(nil))
+		id := h.enqueueOne()
+		h.Tasks.EXPECT().Save(apptest.Any, apptest.Any).Return(fmt.Errorf("save: %w", domain.ErrUnavailable)).Times(20)
+		h.start()
+		h.wantStatus(domain.StatusProcessing, id)
 
 		apptest.Pass(5 * time.Minute)
 
-		r.wantStatus(domain.StatusCompleted, id)
-		if !slices.Equal(r.ends.List(), []domain.Status{domain.StatusCompleted}) {
-			t.Errorf("told the ends %v, want completed", r.ends.List())
+		h.wantStatus(domain.StatusCompleted, id)
+		if !slices.Equal(h.ends.List(), []domain.Status{domain.StatusCompleted}) {
+			t.Errorf("told the ends %v, want completed", h.ends.List())
 		}
 	})
 }
 
 func TestWorker_ReadsTheTaskAgainWhenTheStoreIsBack(t *testing.T) {
-	onRig(t, func(_ *testing.T, r *rig) {
-		r.handles(returning(nil))
-		id := r.enqueueOne()
-		r.Tasks.EXPECT().Save(apptest.Any, apptest.Any).Return(domain.ErrUnavailable).Times(1)
-		r.Tasks.EXPECT().Get(apptest.Any, id).Return(nil, domain.ErrUnavailable).Times(20)
-		r.start()
+	withHarness(t, func(_ *testing.T, h *harness) {
+		h.handles(returning(nil))
+		id := h.enqueueOne()
+		h.Tasks.EXPECT().Save(apptest.Any, apptest.Any).Return(domain.ErrUnavailable).Times(1)
+		h.Tasks.EXPECT().Get(apptest.Any, id).Return(nil, domain.ErrUnavailable).Times(20)
+		h.start()
 
 		apptest.Pass(5 * time.Minute)
 
-		r.wantStatus(domain.StatusCompleted, id)
+		h.wantStatus(domain.StatusCompleted, id)
 	})
 }
 
 func TestWorker_RecognisesASaveWhoseAnswerWasLost(t *testing.T) {
-	onRig(t, func(t *testing.T, r *rig) {
-		r.handles(returning(apptest.ErrBroken))
-		id := r.enqueueOne()
-		r.Tasks.EXPECT().Save(apptest.Any, apptest.Any).DoAndReturn(func(ctx context.Context, task *domain.Task) error {
-			apptest.Must(t, r.store.Save(ctx, task.Clone()))
+	withHarness(t, func(t *testing.T, h *harness) {
+		h.handles(returning(apptest.ErrBroken))
+		id := h.enqueueOne()
+		h.Tasks.EXPECT().Save(apptest.Any, apptest.Any).DoAndReturn(func(ctx context.Context, task *domain.Task) error {
+			apptest.Must(t, h.store.Save(ctx, task.Clone()))
 			return domain.ErrUnavailable
 		}).Times(1)
-		r.start()
+		h.start()
 
 		apptest.Pass(time.Minute)
 
-		apptest.Same(t, "failures", r.store.State(id).Failures, 1)
-		apptest.Same(t, "saves that were answered", slices.Contains(r.calls.List(), "save"), false)
-		if !slices.Equal(r.ends.List(), []domain.Status{domain.StatusPending}) {
-			t.Errorf("told the ends %v, want pending", r.ends.List())
+		apptest.Same(t, "failures", h.store.State(id).Failures, 1)
+		apptest.Same(t, "saves that were answered", slices.Contains(h.calls.List(), "save"), false)
+		if !slices.Equal(h.ends.List(), []domain.Status{domain.StatusPending}) {
+			t.Errorf("told the ends %v, want pending", h.ends.List())
 		}
 	})
 }
 
 func TestWorker_GivesUpWhatTheStoreRefusesForGood(t *testing.T) {
-	for name, refuse := range map[string]func(r *rig, id domain.TaskID){
-		"Save": func(r *rig, _ domain.TaskID) {
-			r.Tasks.EXPECT().Save(apptest.Any, apptest.Any).Return(apptest.ErrBroken).Times(5)
+	for name, refuse := range map[string]func(h *harness, id domain.TaskID){
+		"Save": func(h *harness, _ domain.TaskID) {
+			h.Tasks.EXPECT().Save(apptest.Any, apptest.Any).Return(apptest.ErrBroken).Times(worker.MaxSaveTries)
 		},
-		"Get": func(r *rig, id domain.TaskID) {
-			r.Tasks.EXPECT().Save(apptest.Any, apptest.Any).Return(domain.ErrConflict).Times(1)
-			r.Tasks.EXPECT().Get(apptest.Any, id).Return(nil, apptest.ErrBroken).Times(5)
+		"Get": func(h *harness, id domain.TaskID) {
+			h.Tasks.EXPECT().Save(apptest.Any, apptest.Any).Return(domain.ErrConflict).Times(1)
+			h.Tasks.EXPECT().Get(apptest.Any, id).Return(nil, apptest.ErrBroken).Times(worker.MaxSaveTries)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			onRig(t, func(t *testing.T, r *rig) {
-				r.handles(returning(nil))
-				id := r.enqueueOne()
-				refuse(r, id)
-				r.Events.EXPECT().OutcomeUnsaved(apptest.Any, application.AttemptRef{Task: id, Attempt: 1}, apptest.ErrBroken)
-				r.start()
+			withHarness(t, func(t *testing.T, h *harness) {
+				h.handles(returning(nil))
+				id := h.enqueueOne()
+				refuse(h, id)
+				h.Events.EXPECT().OutcomeUnsaved(apptest.Any, application.AttemptRef{Task: id, Attempt: 1}, apptest.ErrBroken)
+				h.start()
 
 				apptest.Pass(time.Minute)
 
-				r.wantStatus(domain.StatusProcessing, id)
-				apptest.Same(t, "attempts held", len(r.beats.Last().Held), 0)
+				h.wantStatus(domain.StatusProcessing, id)
+				apptest.Same(t, "attempts held", len(h.beats.Last().Held), 0)
 			})
 		})
 	}
@@ -263,19 +264,19 @@ func TestWorker_GivesUpWhatTheStoreRefusesForGood(t *testing.T) {
 // The task was rescued from this worker and claimed by another one before its
 // handler returned.
 func TestWorker_DropsTheOutcomeOfAnAttemptThatIsNoLongerTheOne(t *testing.T) {
-	onRig(t, func(t *testing.T, r *rig) {
-		r.handles(func(_ context.Context, task *domain.Task) error {
-			apptest.Must(t, r.store.Change(task.ID(), claimedByAnother))
+	withHarness(t, func(t *testing.T, h *harness) {
+		h.handles(func(_ context.Context, task *domain.Task) error {
+			apptest.Must(t, h.store.Change(task.ID(), claimedByAnother))
 			return nil
 		})
-		id := r.enqueueOne()
-		r.Events.EXPECT().AttemptLost(apptest.Any, application.AttemptRef{Task: id, Attempt: 1})
-		r.start()
+		id := h.enqueueOne()
+		h.Events.EXPECT().AttemptLost(apptest.Any, application.AttemptRef{Task: id, Attempt: 1})
+		h.start()
 
-		s := r.store.State(id)
+		s := h.store.State(id)
 		apptest.Same(t, "status", s.Status, domain.StatusProcessing)
 		apptest.Same(t, "worker", s.Worker, "another")
-		apptest.Same(t, "ends told", len(r.ends.List()), 0)
+		apptest.Same(t, "ends told", len(h.ends.List()), 0)
 	})
 }
 
@@ -289,11 +290,11 @@ func claimedByAnother(task *domain.Task) error {
 }
 
 func TestWorker_DropsTheOutcomeOfATaskThatIsGone(t *testing.T) {
-	onRig(t, func(_ *testing.T, r *rig) {
-		r.handles(returning(nil))
-		id := r.enqueueOne()
-		r.Tasks.EXPECT().Save(apptest.Any, apptest.Any).Return(domain.ErrTaskNotFound).Times(1)
-		r.Events.EXPECT().AttemptLost(apptest.Any, application.AttemptRef{Task: id, Attempt: 1})
-		r.start()
+	withHarness(t, func(_ *testing.T, h *harness) {
+		h.handles(returning(nil))
+		id := h.enqueueOne()
+		h.Tasks.EXPECT().Save(apptest.Any, apptest.Any).Return(domain.ErrTaskNotFound).Times(1)
+		h.Events.EXPECT().AttemptLost(apptest.Any, application.AttemptRef{Task: id, Attempt: 1})
+		h.start()
 	})
 }

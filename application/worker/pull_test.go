@@ -9,93 +9,94 @@ import (
 
 	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/application/internal/apptest"
+	"github.com/millrace/millrace/application/worker"
 	"github.com/millrace/millrace/domain"
 )
 
 func TestWorker_StartsAClaimedTaskAtOnceAndCompletesIt(t *testing.T) {
-	onRig(t, func(t *testing.T, r *rig) {
-		r.handles(returning(nil))
-		r.start()
+	withHarness(t, func(t *testing.T, h *harness) {
+		h.handles(returning(nil))
+		h.start()
 		begun := time.Now()
 
-		id := r.enqueueOne()
+		id := h.enqueueOne()
 		apptest.Pass(0)
 
-		r.wantStatus(domain.StatusCompleted, id)
-		apptest.Same(t, "attempt", r.store.State(id).Attempt, 1)
+		h.wantStatus(domain.StatusCompleted, id)
+		apptest.Same(t, "attempt", h.store.State(id).Attempt, 1)
 		apptest.Same(t, "time taken", time.Since(begun), 0)
 	})
 }
 
 func TestWorker_PullsOnlyAsManyAsThereAreFreeSlots(t *testing.T) {
-	onRig(t, func(t *testing.T, r *rig) {
-		r.handles(forTime(time.Minute))
-		ids := r.enqueue(2)
-		r.start()
+	withHarness(t, func(t *testing.T, h *harness) {
+		h.handles(forTime(time.Minute))
+		ids := h.enqueue(2)
+		h.start()
 
-		ids = append(ids, r.enqueue(2)...)
+		ids = append(ids, h.enqueue(2)...)
 		apptest.Pass(time.Minute - 1)
 
-		if want := []int{3, 1}; !slices.Equal(r.asked.List(), want) {
-			t.Errorf("the pulls asked for %v, want %v", r.asked.List(), want)
+		if want := []int{3, 1}; !slices.Equal(h.asked.List(), want) {
+			t.Errorf("the pulls asked for %v, want %v", h.asked.List(), want)
 		}
-		if want := ids[3:]; !slices.Equal(r.line.IDs(domain.DefaultQueue), want) {
-			t.Errorf("left on the queue: %v, want %v", r.line.IDs(domain.DefaultQueue), want)
+		if want := ids[3:]; !slices.Equal(h.line.IDs(domain.DefaultQueue), want) {
+			t.Errorf("left on the queue: %v, want %v", h.line.IDs(domain.DefaultQueue), want)
 		}
 		apptest.Pass(time.Minute + 1)
-		r.wantStatus(domain.StatusCompleted, ids...)
+		h.wantStatus(domain.StatusCompleted, ids...)
 	})
 }
 
 func TestWorker_NeverRunsMoreThanItsCapacity(t *testing.T) {
-	onRig(t, func(t *testing.T, r *rig) {
+	withHarness(t, func(t *testing.T, h *harness) {
 		var running, most, calls atomic.Int64
-		r.handles(func(context.Context, *domain.Task) error {
+		h.handles(func(context.Context, *domain.Task) error {
 			most.Store(max(most.Load(), running.Add(1)))
 			defer running.Add(-1)
 			time.Sleep(time.Duration(1+calls.Add(1)%7) * 100 * time.Millisecond)
 			return nil
 		})
-		ids := r.enqueue(100)
-		r.start()
+		ids := h.enqueue(100)
+		h.start()
 
 		apptest.Pass(time.Minute)
 
-		apptest.Same(t, "most at once", most.Load(), int64(r.cfg.Capacity))
+		apptest.Same(t, "most at once", most.Load(), int64(h.cfg.Capacity))
 		apptest.Same(t, "calls", calls.Load(), 100)
-		r.wantStatus(domain.StatusCompleted, ids...)
+		h.wantStatus(domain.StatusCompleted, ids...)
 	})
 }
 
 func TestWorker_PullsAgainWhenTheQueueIsBack(t *testing.T) {
-	onRig(t, func(t *testing.T, r *rig) {
-		all := application.PullRequest{Queues: []domain.QueueName{domain.DefaultQueue}, Max: r.cfg.Capacity, Wait: apptest.PullWait}
-		r.Queue.EXPECT().Pull(apptest.Any, all).Return(nil, domain.ErrUnavailable).Times(5)
-		r.Events.EXPECT().Turn(apptest.Any, application.LoopPull, domain.ErrUnavailable).Times(5)
-		r.handles(returning(nil))
-		id := r.enqueueOne()
-		r.start()
-		r.wantStatus(domain.StatusPending, id)
+	withHarness(t, func(t *testing.T, h *harness) {
+		all := application.PullRequest{Queues: []domain.QueueName{domain.DefaultQueue}, Max: h.cfg.Capacity, Wait: worker.PullWait}
+		h.Queue.EXPECT().Pull(apptest.Any, all).Return(nil, domain.ErrUnavailable).Times(5)
+		h.Events.EXPECT().Turn(apptest.Any, application.LoopPull, domain.ErrUnavailable).Times(5)
+		h.handles(returning(nil))
+		id := h.enqueueOne()
+		h.start()
+		h.wantStatus(domain.StatusPending, id)
 
 		apptest.Pass(10 * time.Second)
 
-		r.wantStatus(domain.StatusCompleted, id)
-		apptest.Same(t, "first pull that is answered asks for", r.asked.List()[0], r.cfg.Capacity)
+		h.wantStatus(domain.StatusCompleted, id)
+		apptest.Same(t, "first pull that is answered asks for", h.asked.List()[0], h.cfg.Capacity)
 	})
 }
 
 func TestWorker_WaitsLongerFromTryToTryUntilAPullWorks(t *testing.T) {
-	onRig(t, func(t *testing.T, r *rig) {
+	withHarness(t, func(t *testing.T, h *harness) {
 		const pullsScripted, works = 20, 15 // the others fail
 		var pulls apptest.Record[time.Time]
-		r.Queue.EXPECT().Pull(apptest.Any, apptest.Any).DoAndReturn(func(context.Context, application.PullRequest) ([]application.Entry, error) {
+		h.Queue.EXPECT().Pull(apptest.Any, apptest.Any).DoAndReturn(func(context.Context, application.PullRequest) ([]application.Entry, error) {
 			pulls.Add(apptest.Now())
 			if len(pulls.List()) == works {
 				return nil, nil
 			}
 			return nil, domain.ErrUnavailable
 		}).Times(pullsScripted)
-		r.start()
+		h.start()
 		apptest.Pass(time.Minute)
 
 		at := pulls.List()
@@ -112,92 +113,92 @@ func TestWorker_WaitsLongerFromTryToTryUntilAPullWorks(t *testing.T) {
 }
 
 func TestWorker_SkipsWhatTheClaimLeftOutAndTellsOfUnknownIDs(t *testing.T) {
-	onRig(t, func(t *testing.T, r *rig) {
-		r.cfg.Capacity = 4
-		ids := r.enqueue(2)
+	withHarness(t, func(t *testing.T, h *harness) {
+		h.cfg.Capacity = 4
+		ids := h.enqueue(2)
 		unknown := apptest.NewTask(t).ID()
-		apptest.Must(t, r.store.Change(ids[0], func(task *domain.Task) error { return task.Cancel(apptest.Now()) }))
-		apptest.Must(t, r.line.Push(t.Context(), apptest.Entry(unknown, apptest.Now()), apptest.Entry(ids[1], apptest.Now())))
-		r.Events.EXPECT().EntryDropped(apptest.Any, unknown)
-		r.Handler.EXPECT().Handle(apptest.Any, apptest.Any).DoAndReturn(forTime(time.Minute).handle).Times(1)
+		apptest.Must(t, h.store.Change(ids[0], func(task *domain.Task) error { return task.Cancel(apptest.Now()) }))
+		apptest.Must(t, h.line.Push(t.Context(), apptest.Entry(unknown, apptest.Now()), apptest.Entry(ids[1], apptest.Now())))
+		h.Events.EXPECT().EntryDropped(apptest.Any, unknown)
+		h.Handler.EXPECT().Handle(apptest.Any, apptest.Any).DoAndReturn(forTime(time.Minute).handle).Times(1)
 
-		r.start()
+		h.start()
 
-		r.wantStatus(domain.StatusCanceled, ids[0])
-		r.wantStatus(domain.StatusProcessing, ids[1])
-		apptest.Pass(apptest.PullWait) // the slots of what was left out are free again
-		apptest.Same(t, "the next pull asks for", r.asked.List()[1], 3)
+		h.wantStatus(domain.StatusCanceled, ids[0])
+		h.wantStatus(domain.StatusProcessing, ids[1])
+		apptest.Pass(worker.PullWait) // the slots of what was left out are free again
+		apptest.Same(t, "the next pull asks for", h.asked.List()[1], 3)
 	})
 }
 
 func TestWorker_RunsATaskOnceThatIsOnTheQueueTwice(t *testing.T) {
-	onRig(t, func(t *testing.T, r *rig) {
-		id := r.enqueueOne()
-		apptest.Must(t, r.line.Push(t.Context(), apptest.Entry(id, apptest.Now())))
-		r.Handler.EXPECT().Handle(apptest.Any, apptest.Any).DoAndReturn(forTime(2 * apptest.PullWait).handle).Times(1)
+	withHarness(t, func(t *testing.T, h *harness) {
+		id := h.enqueueOne()
+		apptest.Must(t, h.line.Push(t.Context(), apptest.Entry(id, apptest.Now())))
+		h.Handler.EXPECT().Handle(apptest.Any, apptest.Any).DoAndReturn(forTime(2 * worker.PullWait).handle).Times(1)
 
-		r.start()
+		h.start()
 
-		apptest.Same(t, "left on the queue", len(r.line.IDs(domain.DefaultQueue)), 0)
-		apptest.Pass(apptest.PullWait)
-		apptest.Same(t, "the next pull asks for", r.asked.Last(), r.cfg.Capacity-1)
-		apptest.Pass(apptest.PullWait)
-		r.wantStatus(domain.StatusCompleted, id)
+		apptest.Same(t, "left on the queue", len(h.line.IDs(domain.DefaultQueue)), 0)
+		apptest.Pass(worker.PullWait)
+		apptest.Same(t, "the next pull asks for", h.asked.Last(), h.cfg.Capacity-1)
+		apptest.Pass(worker.PullWait)
+		h.wantStatus(domain.StatusCompleted, id)
 	})
 }
 
 func TestWorker_ClaimsTheSameIDsAgainBeforeItPullsMore(t *testing.T) {
-	onRig(t, func(t *testing.T, r *rig) {
-		ids := r.enqueue(2)
-		r.Tasks.EXPECT().Claim(apptest.Any, apptest.Any).DoAndReturn(
+	withHarness(t, func(t *testing.T, h *harness) {
+		ids := h.enqueue(2)
+		h.Tasks.EXPECT().Claim(apptest.Any, apptest.Any).DoAndReturn(
 			func(_ context.Context, c application.ClaimRequest) (application.ClaimResult, error) {
-				r.calls.Add("refused")
+				h.calls.Add("refused")
 				if !slices.Equal(c.IDs, ids) {
 					t.Errorf("claims %v, want %v", c.IDs, ids)
 				}
 				return application.ClaimResult{}, domain.ErrUnavailable
 			}).Times(3)
-		r.handles(untilTold)
-		r.start()
+		h.handles(untilCanceled)
+		h.start()
 
-		apptest.Pass(apptest.PullWait)
+		apptest.Pass(worker.PullWait)
 
-		if got, want := r.calls.List()[:6], []string{"pull", "refused", "refused", "refused", "claim", "pull"}; !slices.Equal(got, want) {
+		if got, want := h.calls.List()[:6], []string{"pull", "refused", "refused", "refused", "claim", "pull"}; !slices.Equal(got, want) {
 			t.Errorf("calls: got %v, want %v", got, want)
 		}
-		r.wantStatus(domain.StatusProcessing, ids...)
+		h.wantStatus(domain.StatusProcessing, ids...)
 	})
 }
 
 func TestWorker_PullsNothingBeforeItsFirstBeatIsAnswered(t *testing.T) {
-	onRig(t, func(t *testing.T, r *rig) {
-		r.Workers.EXPECT().Beat(apptest.Any, apptest.Any).Return(application.BeatAnswer{}, domain.ErrUnavailable).Times(2)
-		r.handles(returning(nil))
-		id := r.enqueueOne()
-		r.start()
+	withHarness(t, func(t *testing.T, h *harness) {
+		h.Workers.EXPECT().Beat(apptest.Any, apptest.Any).Return(application.BeatAnswer{}, domain.ErrUnavailable).Times(2)
+		h.handles(returning(nil))
+		id := h.enqueueOne()
+		h.start()
 
-		apptest.Pass(2*r.interval() - 1)
-		apptest.Same(t, "calls", len(r.calls.List()), 0)
+		apptest.Pass(2*h.interval() - 1)
+		apptest.Same(t, "calls", len(h.calls.List()), 0)
 		apptest.Pass(1)
-		r.wantStatus(domain.StatusCompleted, id)
+		h.wantStatus(domain.StatusCompleted, id)
 	})
 }
 
 func TestWorker_AClaimCarriesTheNumberOfTheLastBeatComposedBefore(t *testing.T) {
-	onRig(t, func(t *testing.T, r *rig) {
+	withHarness(t, func(t *testing.T, h *harness) {
 		var claims apptest.Record[domain.Claim]
-		r.Tasks.EXPECT().Claim(apptest.Any, apptest.Any).DoAndReturn(
+		h.Tasks.EXPECT().Claim(apptest.Any, apptest.Any).DoAndReturn(
 			func(_ context.Context, c application.ClaimRequest) (application.ClaimResult, error) {
 				claims.Add(c.Claim)
 				return application.ClaimResult{}, nil
 			}).Times(2)
-		r.start()
-		r.enqueue(1)
-		apptest.Pass(r.interval() + r.interval()/2)
-		r.enqueue(1)
+		h.start()
+		h.enqueue(1)
+		apptest.Pass(h.interval() + h.interval()/2)
+		h.enqueue(1)
 		apptest.Pass(0)
 
-		timeout, grace := r.cfg.TaskTimeout, 2*r.cfg.HandlerGrace
+		timeout, grace := h.cfg.TaskTimeout, 2*h.cfg.HandlerGrace
 		want := []domain.Claim{{Worker: "w", Beat: 1, Timeout: timeout, Grace: grace}, {Worker: "w", Beat: 2, Timeout: timeout, Grace: grace}}
 		if !slices.Equal(claims.List(), want) {
 			t.Errorf("claims: got %v, want %v", claims.List(), want)
@@ -208,17 +209,17 @@ func TestWorker_AClaimCarriesTheNumberOfTheLastBeatComposedBefore(t *testing.T) 
 // A beat that is composed counts, whether it was answered or not: it may reach
 // the store after the claim, and does not list what the claim got.
 func TestWorker_AClaimCarriesTheNumberOfABeatThatHangs(t *testing.T) {
-	onRig(t, func(t *testing.T, r *rig) {
-		answered := r.Workers.EXPECT().Beat(apptest.Any, apptest.Any).Return(application.BeatAnswer{}, nil).Times(1)
-		r.Workers.EXPECT().Beat(apptest.Any, apptest.Any).DoAndReturn(hangingBeat).AnyTimes().After(answered)
-		r.handles(untilTold)
-		r.start()
-		apptest.Pass(2 * r.interval())
+	withHarness(t, func(t *testing.T, h *harness) {
+		answered := h.Workers.EXPECT().Beat(apptest.Any, apptest.Any).Return(application.BeatAnswer{}, nil).Times(1)
+		h.Workers.EXPECT().Beat(apptest.Any, apptest.Any).DoAndReturn(hangingBeat).AnyTimes().After(answered)
+		h.handles(untilCanceled)
+		h.start()
+		apptest.Pass(2 * h.interval())
 
-		id := r.enqueueOne()
+		id := h.enqueueOne()
 		apptest.Pass(0)
 
-		apptest.Same(t, "number", r.store.State(id).ClaimBeat, 3)
+		apptest.Same(t, "number", h.store.State(id).ClaimBeat, 3)
 	})
 }
 

@@ -3,10 +3,7 @@ package worker
 import (
 	"context"
 	"errors"
-	"fmt"
-	"math/rand/v2"
-	"runtime/debug"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"github.com/millrace/millrace/application"
@@ -18,158 +15,150 @@ import (
 // that the store refuses for a reason that waiting does not cure.
 const maxSaveTries = 5
 
-// attempt runs the handler and stores what came of it. A handler that does not
-// return within the grace after its context has ended is left behind.
-func (w *Worker) attempt(values, saving context.Context, t *domain.Task) {
-	ref := application.RefOf(t)
-	ctx, end := context.WithCancelCause(values)
-	ctx, stop := context.WithTimeoutCause(ctx, t.TimeoutOr(w.cfg.TaskTimeout), errDeadline)
-	begun := w.clock.Now()
-	var over atomic.Bool // whichever comes first, the handler's return or the end of the grace, ends the attempt
-	ended := func(t *domain.Task, a answer) {
-		cause := context.Cause(ctx)
-		stop()
-		end(nil)
-		w.holdings.returned(ref)
-		w.slots.returned()
-		w.store(saving, t, w.outcome(t, cause, a), a.err, w.clock.Now().Sub(begun))
-	}
-	unwatch := context.AfterFunc(ctx, func() {
-		time.AfterFunc(w.cfg.HandlerGrace, func() {
-			if over.CompareAndSwap(false, true) {
-				w.events.HandlerAbandoned(ctx, ref)
-				// The handler may still read the task.
-				ended(t.Clone(), answer{err: fmt.Errorf("the handler did not return: %w", context.Cause(ctx))})
+// runner starts an attempt for every task that is claimed, and stores its outcome.
+type runner struct {
+	Deps
+	cfg      Config
+	slots    *slots
+	schedule *schedule
+	leases   *leases
+	claimed  <-chan *domain.Task
+	starting *sync.WaitGroup // claimed tasks whose goroutine does not run yet
+	attempts sync.WaitGroup
+}
+
+// Run starts each claimed task at once, in a goroutine of its own, until the
+// channel is closed. Tasks that come after the end of ctx are released instead.
+// It returns when every outcome is stored, or can no longer be.
+func (r *runner) Run(ctx context.Context) {
+	values := context.WithoutCancel(ctx)
+	saving, endSaving := context.WithCancel(values)
+	defer endSaving()
+	for t := range r.claimed {
+		r.attempts.Add(1)
+		go func() {
+			r.starting.Done()
+			if ctx.Err() != nil {
+				r.slots.returned()
+				r.store(saving, t, r.release, nil, 0)
+				return
 			}
-		})
-	})
-	w.holdings.start(ref, end)
-	a := answer{err: context.Cause(ctx)}
-	if a.err == nil { // it may have to end before it has begun
-		w.events.AttemptStarted(ctx, t)
-		a = w.handle(ctx, t)
+			r.attempt(values, saving, t)
+		}()
 	}
-	unwatch()
-	if over.CompareAndSwap(false, true) {
-		ended(t, a)
-	}
+	r.drain(endSaving)
 }
 
-// answer is what came of a call of the handler.
-type answer struct {
-	result string
-	err    error
+// drain waits for what runs: for ShutdownTimeout, then it ends the handlers'
+// contexts. Those get the grace, and their outcomes saveTimeout.
+func (r *runner) drain(endSaving func()) {
+	stop := time.AfterFunc(r.cfg.ShutdownTimeout, func() { r.leases.endAll(errShutdown) })
+	defer stop.Stop()
+	limit := time.AfterFunc(r.cfg.ShutdownTimeout+r.cfg.HandlerGrace+saveTimeout, endSaving)
+	defer limit.Stop()
+	r.attempts.Wait()
 }
 
-// handle calls the handler. A panic is an error.
-func (w *Worker) handle(ctx context.Context, t *domain.Task) (a answer) {
-	defer func() {
-		if v := recover(); v != nil {
-			w.events.HandlerPanicked(ctx, application.RefOf(t), v, debug.Stack())
-			a.err = fmt.Errorf("the handler panicked: %v", v)
-		}
-	}()
-	a.result, a.err = w.handler.Handle(ctx, t)
-	return a
-}
-
-// outcome says what becomes of the task: cause is why the handler's context
-// ended (nil: it did not), a what the handler answered. A handler that has
-// finished wins over whatever its context said.
-func (w *Worker) outcome(t *domain.Task, cause error, a answer) application.Decide {
-	switch {
-	case a.err == nil:
-		return func(t *domain.Task) error { return t.Complete(t.Attempt(), a.result, w.clock.Now()) }
-	case errors.Is(cause, domain.ErrAttemptLost):
-		return func(*domain.Task) error { return domain.ErrAttemptLost }
-	case errors.Is(cause, errStopRequested), errors.Is(cause, errShutdown):
-		return w.release
-	case errors.Is(cause, errDeadline):
-		return w.fail(domain.Failure{Reason: fmt.Sprintf("not finished within %s: %v", t.TimeoutOr(w.cfg.TaskTimeout), a.err)})
-	default:
-		return w.fail(application.FailureOf(a.err))
-	}
-}
-
-func (w *Worker) release(t *domain.Task) error { return t.Release(t.Attempt(), w.clock.Now()) }
-
-func (w *Worker) fail(f domain.Failure) application.Decide {
-	return func(t *domain.Task) error {
-		return t.Fail(t.Attempt(), f, w.cfg.Retry, rand.Float64(), w.clock.Now())
-	}
-}
-
-// store stores the outcome of an attempt and lets go of the task. While the store
-// is away it tries again, for as long as the lease holds: the heart's answer says
+// store stores the outcome of an attempt, and drops its lease. While the store is
+// away it tries again, for as long as the lease holds: the heartbeat's answer says
 // when it does not.
-func (w *Worker) store(ctx context.Context, t *domain.Task, decide application.Decide, cause error, took time.Duration) {
+func (r *runner) store(ctx context.Context, t *domain.Task, decide application.Decide, cause error, took time.Duration) {
 	ref := application.RefOf(t)
-	defer w.letGo(ref, t.Queue())
-	stored, err := w.trySave(ctx, ref, t, decide)
+	defer r.drop(ref, t.Queue())
+	stored, err := r.save(ctx, ref, t, decide)
 	switch {
 	case err == nil:
-		w.signals.Send(application.Signal{Kind: application.SignalChanged, Tasks: []domain.TaskID{ref.Task}})
-		w.events.AttemptEnded(ctx, stored, took, cause)
+		r.Signals.Send(application.Signal{Kind: application.SignalChanged, Tasks: []domain.TaskID{ref.Task}})
+		r.Events.AttemptEnded(ctx, stored, took, cause)
 	case errors.Is(err, domain.ErrAttemptLost), errors.Is(err, domain.ErrTaskNotFound):
-		w.events.AttemptLost(ctx, ref)
+		r.Events.AttemptLost(ctx, ref)
 	default:
-		w.events.OutcomeUnsaved(ctx, ref, err)
+		r.Events.OutcomeUnsaved(ctx, ref, err)
 	}
 }
 
-func (w *Worker) trySave(ctx context.Context, ref application.AttemptRef, t *domain.Task, decide application.Decide) (*domain.Task, error) {
-	wait := loop.NewBackoff()
-	for tries := 1; ; {
-		if t.Attempt() != ref.Attempt {
-			return nil, domain.ErrAttemptLost
-		}
-		if err := decide(t); err != nil {
-			return nil, err
-		}
-		err := w.tasks.Save(ctx, t)
-		switch {
-		case err == nil:
-			w.events.Turn(ctx, application.LoopSave, nil)
-			return t, nil
-		case errors.Is(err, domain.ErrTaskNotFound):
-			return nil, err
-		case errors.Is(err, domain.ErrConflict): // a stop was asked for, or the attempt is lost
-		default:
-			w.events.Turn(ctx, application.LoopSave, err)
-			if !errors.Is(err, domain.ErrUnavailable) {
-				tries++
+// drop notes that an attempt is no longer the worker's: another task may be taken,
+// and there is room under a limit, which counts what is processing in the store.
+func (r *runner) drop(ref application.AttemptRef, queue domain.QueueName) {
+	r.leases.drop(ref)
+	r.schedule.attemptEnded(queue, r.Clock.Now())
+	r.slots.stored()
+	r.attempts.Done()
+}
+
+// save stores what decide makes of the task, and returns it as it is stored. A save
+// that met a conflict, or whose answer may be lost, is resolved before the next.
+func (r *runner) save(ctx context.Context, ref application.AttemptRef, t *domain.Task, decide application.Decide) (*domain.Task, error) {
+	tries, saved := refusals{}, false
+	return loop.Retry(ctx, func() (*domain.Task, error) {
+		for {
+			if saved {
+				now, done, err := r.resolveConflict(ctx, ref, t)
+				if err != nil || done {
+					return now, loop.Stop(err)
+				}
+				t = now
 			}
-			if tries > maxSaveTries || !loop.Pause(ctx, wait) {
-				return nil, err
+			if t.Attempt() != ref.Attempt {
+				return nil, loop.Stop(domain.ErrAttemptLost)
 			}
+			if err := decide(t); err != nil {
+				return nil, loop.Stop(err)
+			}
+			err := r.Tasks.Save(ctx, t)
+			saved = true
+			switch {
+			case err == nil:
+				r.Events.Turn(ctx, application.LoopSave, nil)
+				return t, nil
+			case errors.Is(err, domain.ErrTaskNotFound):
+				return nil, loop.Stop(err)
+			case errors.Is(err, domain.ErrConflict): // a stop was requested, or the attempt is lost
+				continue
+			}
+			r.Events.Turn(ctx, application.LoopSave, err)
+			return nil, tries.count(err)
 		}
-		now, err := w.reload(ctx, ref)
-		if err != nil {
-			return nil, err
-		}
-		if now.Version() == t.Version() && now.Status() == t.Status() && now.Attempt() == ref.Attempt {
-			return now, nil // the save whose answer was lost did go through
-		}
-		t = now
+	})
+}
+
+// resolveConflict reads the task again, which a save has met in another version
+// than expected, or of which nobody knows whether it was stored. It is done if the
+// save did go through; otherwise the outcome has to be decided again on now.
+func (r *runner) resolveConflict(ctx context.Context, ref application.AttemptRef, t *domain.Task) (now *domain.Task, done bool, err error) {
+	now, err = r.reload(ctx, ref)
+	if err != nil {
+		return nil, false, err
 	}
+	return now, now.Version() == t.Version() && now.Status() == t.Status() && now.Attempt() == ref.Attempt, nil
 }
 
 // reload reads the task of an attempt that the worker still holds.
-func (w *Worker) reload(ctx context.Context, ref application.AttemptRef) (*domain.Task, error) {
-	wait := loop.NewBackoff()
-	for tries := 1; ; {
-		if cause := w.holdings.causeOf(ref); errors.Is(cause, domain.ErrAttemptLost) {
-			return nil, cause
+func (r *runner) reload(ctx context.Context, ref application.AttemptRef) (*domain.Task, error) {
+	tries := refusals{}
+	return loop.Retry(ctx, func() (*domain.Task, error) {
+		if cause := r.leases.causeOf(ref); errors.Is(cause, domain.ErrAttemptLost) {
+			return nil, loop.Stop(cause)
 		}
-		t, err := w.tasks.Get(ctx, ref.Task)
-		if err == nil || errors.Is(err, domain.ErrTaskNotFound) {
-			return t, err
+		t, err := r.Tasks.Get(ctx, ref.Task)
+		if errors.Is(err, domain.ErrTaskNotFound) {
+			return nil, loop.Stop(err)
 		}
-		if !errors.Is(err, domain.ErrUnavailable) {
-			tries++
-		}
-		if tries > maxSaveTries || !loop.Pause(ctx, wait) {
-			return nil, err
-		}
+		return t, tries.count(err)
+	})
+}
+
+// refusals counts the tries that failed for another reason than that the store is
+// away: maxSaveTries of them are enough.
+type refusals struct{ n int }
+
+// count returns err, marked as final if it is the last that is accepted.
+func (r *refusals) count(err error) error {
+	if err == nil || errors.Is(err, domain.ErrUnavailable) {
+		return err
 	}
+	if r.n++; r.n >= maxSaveTries {
+		return loop.Stop(err)
+	}
+	return err
 }

@@ -9,20 +9,18 @@ import (
 
 	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/application/internal/apptest"
+	"github.com/millrace/millrace/application/worker"
 	"github.com/millrace/millrace/domain"
 )
 
-// nudgeGather is how long hints are gathered before a beat.
-const nudgeGather = 20 * time.Millisecond
-
 // stopsRequested makes every beat name those of the attempts it lists that a
 // client asked to stop, as a store does.
-func (r *rig) stopsRequested() {
-	r.Workers.EXPECT().Beat(apptest.Any, apptest.Any).DoAndReturn(func(_ context.Context, beat application.Beat) (application.BeatAnswer, error) {
-		r.beats.Add(beat)
+func (h *harness) stopsRequested() {
+	h.Workers.EXPECT().Beat(apptest.Any, apptest.Any).DoAndReturn(func(_ context.Context, beat application.Beat) (application.BeatAnswer, error) {
+		h.beats.Add(beat)
 		var answer application.BeatAnswer
 		for _, held := range beat.Held {
-			if s := r.store.State(held.Task); held.Running && s.Attempt == held.Attempt && !s.StopRequestedAt.IsZero() {
+			if s := h.store.State(held.Task); held.Running && s.Attempt == held.Attempt && !s.StopRequestedAt.IsZero() {
 				answer.Stop = append(answer.Stop, held.AttemptRef)
 			}
 		}
@@ -31,40 +29,40 @@ func (r *rig) stopsRequested() {
 }
 
 // requestStop is what CancelTask does with Stop, its hint excepted.
-func (r *rig) requestStop(id domain.TaskID) {
-	r.t.Helper()
-	apptest.Must(r.t, r.store.Change(id, func(task *domain.Task) error { return task.RequestStop(apptest.Now()) }))
+func (h *harness) requestStop(id domain.TaskID) {
+	h.t.Helper()
+	apptest.Must(h.t, h.store.Change(id, func(task *domain.Task) error { return task.RequestStop(apptest.Now()) }))
 }
 
-func (r *rig) hintStop(ids ...domain.TaskID) {
-	r.air.Send(application.Signal{Kind: application.SignalStop, Tasks: ids})
+func (h *harness) hintStop(ids ...domain.TaskID) {
+	h.air.Send(application.Signal{Kind: application.SignalStop, Tasks: ids})
 }
 
 func TestWorker_StopsAHandlerAtOnceWhenItHearsOfTheRequest(t *testing.T) {
-	onRig(t, func(t *testing.T, r *rig) {
-		r.stopsRequested()
-		r.handles(untilTold)
-		ids := r.enqueue(2)
-		r.start()
+	withHarness(t, func(t *testing.T, h *harness) {
+		h.stopsRequested()
+		h.handles(untilCanceled)
+		ids := h.enqueue(2)
+		h.start()
 		apptest.Pass(time.Second)
-		r.requestStop(ids[0])
+		h.requestStop(ids[0])
 
-		r.hintStop(ids[0])
-		apptest.Pass(nudgeGather - 1)
-		apptest.Same(t, "beats before the hints are gathered", len(r.beats.List()), 1)
+		h.hintStop(ids[0])
+		apptest.Pass(worker.StopHintDebounce - 1)
+		apptest.Same(t, "beats before the hints are gathered", len(h.beats.List()), 1)
 		apptest.Pass(1)
 
-		apptest.Same(t, "beats", len(r.beats.List()), 2)
-		r.wantStatus(domain.StatusCanceled, ids[0])
-		r.wantStatus(domain.StatusProcessing, ids[1])
-		wantAttempt(t, r, ids[0], domain.OutcomeStopped, "")
+		apptest.Same(t, "beats", len(h.beats.List()), 2)
+		h.wantStatus(domain.StatusCanceled, ids[0])
+		h.wantStatus(domain.StatusProcessing, ids[1])
+		wantAttempt(t, h, ids[0], domain.OutcomeStopped, "")
 	})
 }
 
 // wantAttempt fails the test unless the one record of the task's attempts says so.
-func wantAttempt(t *testing.T, r *rig, id domain.TaskID, outcome domain.AttemptOutcome, reason string) {
+func wantAttempt(t *testing.T, h *harness, id domain.TaskID, outcome domain.AttemptOutcome, reason string) {
 	t.Helper()
-	attempts := r.store.Attempts[id]
+	attempts := h.store.Attempts[id]
 	if len(attempts) != 1 {
 		t.Fatalf("recorded %v, want one attempt", attempts)
 	}
@@ -75,147 +73,147 @@ func wantAttempt(t *testing.T, r *rig, id domain.TaskID, outcome domain.AttemptO
 }
 
 func TestWorker_RecordsTheAttemptsThatFail(t *testing.T) {
-	onRig(t, func(t *testing.T, r *rig) {
-		r.handles(returning(apptest.ErrBroken))
-		id := r.enqueueOne()
-		r.start()
+	withHarness(t, func(t *testing.T, h *harness) {
+		h.handles(returning(apptest.ErrBroken))
+		id := h.enqueueOne()
+		h.start()
 
-		wantAttempt(t, r, id, domain.OutcomeFailed, apptest.ErrBroken.Error())
+		wantAttempt(t, h, id, domain.OutcomeFailed, apptest.ErrBroken.Error())
 	})
 }
 
 func TestWorker_RecordsTheAttemptsThatItReleases(t *testing.T) {
-	onRig(t, func(t *testing.T, r *rig) {
-		r.handles(untilTold)
-		id := r.enqueueOne()
-		r.start()
+	withHarness(t, func(t *testing.T, h *harness) {
+		h.handles(untilCanceled)
+		id := h.enqueueOne()
+		h.start()
 
-		r.stopAndWait()
+		h.stopAndWait()
 
-		wantAttempt(t, r, id, domain.OutcomeReleased, "")
+		wantAttempt(t, h, id, domain.OutcomeReleased, "")
 	})
 }
 
 // The save that meets the request to stop decides again: one attempt, one record.
 func TestWorker_RecordsAnAttemptOnceWhoeverElseChangesItsTask(t *testing.T) {
-	onRig(t, func(t *testing.T, r *rig) {
-		r.handles(func(_ context.Context, task *domain.Task) error {
-			apptest.Must(t, r.store.Change(task.ID(), func(task *domain.Task) error { return task.RequestStop(apptest.Now()) }))
+	withHarness(t, func(t *testing.T, h *harness) {
+		h.handles(func(_ context.Context, task *domain.Task) error {
+			apptest.Must(t, h.store.Change(task.ID(), func(task *domain.Task) error { return task.RequestStop(apptest.Now()) }))
 			return apptest.ErrBroken
 		})
-		id := r.enqueueOne()
-		r.start()
+		id := h.enqueueOne()
+		h.start()
 
-		wantAttempt(t, r, id, domain.OutcomeStopped, apptest.ErrBroken.Error())
+		wantAttempt(t, h, id, domain.OutcomeStopped, apptest.ErrBroken.Error())
 	})
 }
 
 func TestWorker_StopsAHandlerAtItsNextBeatWhenTheHintIsLost(t *testing.T) {
-	onRig(t, func(_ *testing.T, r *rig) {
-		r.stopsRequested()
-		r.handles(untilTold)
-		id := r.enqueueOne()
-		r.start()
-		r.requestStop(id)
+	withHarness(t, func(_ *testing.T, h *harness) {
+		h.stopsRequested()
+		h.handles(untilCanceled)
+		id := h.enqueueOne()
+		h.start()
+		h.requestStop(id)
 
-		apptest.Pass(r.interval() - 1)
-		r.wantStatus(domain.StatusProcessing, id)
+		apptest.Pass(h.interval() - 1)
+		h.wantStatus(domain.StatusProcessing, id)
 		apptest.Pass(1)
 
-		r.wantStatus(domain.StatusCanceled, id)
+		h.wantStatus(domain.StatusCanceled, id)
 	})
 }
 
 func TestWorker_AHandlerThatFinishesBeforeItsStopHasFinished(t *testing.T) {
-	onRig(t, func(t *testing.T, r *rig) {
-		r.stopsRequested()
-		r.handles(func(ctx context.Context, _ *domain.Task) error {
+	withHarness(t, func(t *testing.T, h *harness) {
+		h.stopsRequested()
+		h.handles(func(ctx context.Context, _ *domain.Task) error {
 			<-ctx.Done()
 			return nil // it was just about to
 		})
-		id := r.enqueueOne()
-		r.start()
-		r.requestStop(id)
-		r.hintStop(id)
-		apptest.Pass(nudgeGather)
+		id := h.enqueueOne()
+		h.start()
+		h.requestStop(id)
+		h.hintStop(id)
+		apptest.Pass(worker.StopHintDebounce)
 
-		r.wantStatus(domain.StatusCompleted, id)
-		apptest.Same(t, "result", r.store.State(id).Result, "done")
+		h.wantStatus(domain.StatusCompleted, id)
+		apptest.Same(t, "result", h.store.State(id).Result, "done")
 	})
 }
 
 func TestWorker_AHandlerThatIgnoresItsStopIsLeftBehindAndItsTaskCanceled(t *testing.T) {
-	onRig(t, func(_ *testing.T, r *rig) {
-		r.stopsRequested()
+	withHarness(t, func(_ *testing.T, h *harness) {
+		h.stopsRequested()
 		freed := make(chan struct{})
 		defer close(freed)
-		r.handles(func(context.Context, *domain.Task) error {
+		h.handles(func(context.Context, *domain.Task) error {
 			<-freed
 			return nil
 		})
-		id := r.enqueueOne()
-		r.Events.EXPECT().HandlerAbandoned(apptest.Any, application.AttemptRef{Task: id, Attempt: 1})
-		r.start()
-		r.requestStop(id)
-		r.hintStop(id)
+		id := h.enqueueOne()
+		h.Events.EXPECT().HandlerAbandoned(apptest.Any, application.AttemptRef{Task: id, Attempt: 1})
+		h.start()
+		h.requestStop(id)
+		h.hintStop(id)
 
-		apptest.Pass(nudgeGather + r.cfg.HandlerGrace)
+		apptest.Pass(worker.StopHintDebounce + h.cfg.HandlerGrace)
 
-		r.wantStatus(domain.StatusCanceled, id)
+		h.wantStatus(domain.StatusCanceled, id)
 	})
 }
 
 func TestWorker_HintsThatComeTogetherCostOneBeat(t *testing.T) {
-	onRig(t, func(t *testing.T, r *rig) {
-		r.stopsRequested()
-		r.handles(untilTold)
-		r.cfg.Capacity = 10
-		ids := r.enqueue(10)
-		r.start()
+	withHarness(t, func(t *testing.T, h *harness) {
+		h.stopsRequested()
+		h.handles(untilCanceled)
+		h.cfg.Capacity = 10
+		ids := h.enqueue(10)
+		h.start()
 		for _, id := range ids {
-			r.requestStop(id)
-			r.hintStop(id)
+			h.requestStop(id)
+			h.hintStop(id)
 			apptest.Pass(time.Millisecond)
 		}
 
 		apptest.Pass(time.Second)
 
-		apptest.Same(t, "beats", len(r.beats.List()), 2)
-		r.wantStatus(domain.StatusCanceled, ids...)
+		apptest.Same(t, "beats", len(h.beats.List()), 2)
+		h.wantStatus(domain.StatusCanceled, ids...)
 	})
 }
 
 func TestWorker_HintsThatAreNoneOfItsBusinessDoNothing(t *testing.T) {
-	onRig(t, func(t *testing.T, r *rig) {
-		r.stopsRequested()
-		r.handles(untilTold)
-		id := r.enqueueOne()
-		r.start()
+	withHarness(t, func(t *testing.T, h *harness) {
+		h.stopsRequested()
+		h.handles(untilCanceled)
+		id := h.enqueueOne()
+		h.start()
 
-		r.hintStop(apptest.NewTask(t).ID())
-		r.air.Send(application.Signal{Kind: application.SignalChanged, Tasks: []domain.TaskID{id}})
-		r.hintStop()
+		h.hintStop(apptest.NewTask(t).ID())
+		h.air.Send(application.Signal{Kind: application.SignalChanged, Tasks: []domain.TaskID{id}})
+		h.hintStop()
 		apptest.Pass(time.Second)
 
-		apptest.Same(t, "beats", len(r.beats.List()), 1)
-		r.wantStatus(domain.StatusProcessing, id)
+		apptest.Same(t, "beats", len(h.beats.List()), 1)
+		h.wantStatus(domain.StatusProcessing, id)
 	})
 }
 
 func TestWorker_ListensAgainWhenTheConnectionIsLost(t *testing.T) {
-	onRig(t, func(t *testing.T, r *rig) {
+	withHarness(t, func(t *testing.T, h *harness) {
 		var tries apptest.Record[time.Time]
-		r.Signals.EXPECT().Listen(apptest.Any, apptest.Any, apptest.Any).DoAndReturn(
+		h.Signals.EXPECT().Listen(apptest.Any, apptest.Any, apptest.Any).DoAndReturn(
 			func(context.Context, func(), func(application.Signal)) error {
 				tries.Add(apptest.Now())
 				return domain.ErrUnavailable
 			}).Times(12)
 		var turns apptest.Record[bool]
-		r.Events.EXPECT().Turn(apptest.Any, application.LoopListen, apptest.Any).Do(func(_ context.Context, _ application.Loop, err error) { turns.Add(err == nil) }).AnyTimes()
-		r.stopsRequested()
-		r.handles(untilTold)
-		id := r.enqueueOne()
-		r.start()
+		h.Events.EXPECT().Turn(apptest.Any, application.LoopListen, apptest.Any).Do(func(_ context.Context, _ application.Loop, err error) { turns.Add(err == nil) }).AnyTimes()
+		h.stopsRequested()
+		h.handles(untilCanceled)
+		id := h.enqueueOne()
+		h.start()
 
 		apptest.Pass(20 * time.Second)
 
@@ -227,63 +225,63 @@ func TestWorker_ListensAgainWhenTheConnectionIsLost(t *testing.T) {
 		if want := append(make([]bool, 12), true); !slices.Equal(turns.List(), want) {
 			t.Errorf("told the turns %v, want %v", turns.List(), want)
 		}
-		before := len(r.beats.List())
-		r.requestStop(id)
-		r.hintStop(id)
-		apptest.Pass(nudgeGather)
-		apptest.Same(t, "beats after the hint", len(r.beats.List())-before, 1)
-		r.wantStatus(domain.StatusCanceled, id)
+		before := len(h.beats.List())
+		h.requestStop(id)
+		h.hintStop(id)
+		apptest.Pass(worker.StopHintDebounce)
+		apptest.Same(t, "beats after the hint", len(h.beats.List())-before, 1)
+		h.wantStatus(domain.StatusCanceled, id)
 	})
 }
 
 func TestWorker_AnEndTellsNothingOfTheListening(t *testing.T) {
-	onRig(t, func(t *testing.T, r *rig) {
-		r.Events.EXPECT().Turn(apptest.Any, application.LoopListen, nil).Times(1)
-		r.start()
+	withHarness(t, func(t *testing.T, h *harness) {
+		h.Events.EXPECT().Turn(apptest.Any, application.LoopListen, nil).Times(1)
+		h.start()
 
-		r.stopAndWait()
+		h.stopAndWait()
 
 		synctest.Wait()
-		apptest.Same(t, "listeners left", r.air.Listening(), 0)
+		apptest.Same(t, "listeners left", h.air.Listening(), 0)
 	})
 }
 
 func TestWorker_KeepsTheResultOfItsHandler(t *testing.T) {
-	onRig(t, func(t *testing.T, r *rig) {
-		r.handles(returning(nil))
-		id := r.enqueueOne()
-		r.start()
+	withHarness(t, func(t *testing.T, h *harness) {
+		h.handles(returning(nil))
+		id := h.enqueueOne()
+		h.start()
 
-		apptest.Same(t, "result", r.store.State(id).Result, "done")
+		apptest.Same(t, "result", h.store.State(id).Result, "done")
 	})
 }
 
 func TestWorker_KeepsNoResultOfAnAttemptThatFailed(t *testing.T) {
 	for name, err := range map[string]error{"Retried": apptest.ErrBroken, "ForGood": application.Permanent(apptest.ErrBroken)} {
 		t.Run(name, func(t *testing.T) {
-			onRig(t, func(t *testing.T, r *rig) {
-				r.handles(returning(err))
-				id := r.enqueueOne()
-				r.start()
+			withHarness(t, func(t *testing.T, h *harness) {
+				h.handles(returning(err))
+				id := h.enqueueOne()
+				h.start()
 
-				apptest.Same(t, "result", r.store.State(id).Result, "")
+				apptest.Same(t, "result", h.store.State(id).Result, "")
 			})
 		})
 	}
 }
 
 func TestWorker_TellsWhoeverWaitsOfClaimsAndOutcomes(t *testing.T) {
-	onRig(t, func(t *testing.T, r *rig) {
-		r.handles(forTime(time.Minute))
-		ids := r.enqueue(2)
-		r.start()
+	withHarness(t, func(t *testing.T, h *harness) {
+		h.handles(forTime(time.Minute))
+		ids := h.enqueue(2)
+		h.start()
 
-		if sent := r.air.Sent.List(); len(sent) != 1 || sent[0].Kind != application.SignalChanged || !slices.Equal(sent[0].Tasks, ids) {
+		if sent := h.air.Sent.List(); len(sent) != 1 || sent[0].Kind != application.SignalChanged || !slices.Equal(sent[0].Tasks, ids) {
 			t.Errorf("sent %v, want one signal of the claim", sent)
 		}
 		apptest.Pass(time.Minute)
 		told := map[domain.TaskID]int{}
-		for _, s := range r.air.Sent.List()[1:] {
+		for _, s := range h.air.Sent.List()[1:] {
 			apptest.Same(t, "kind", s.Kind, application.SignalChanged)
 			for _, id := range s.Tasks {
 				told[id]++
@@ -296,14 +294,14 @@ func TestWorker_TellsWhoeverWaitsOfClaimsAndOutcomes(t *testing.T) {
 }
 
 func TestWorker_TellsNobodyOfAnOutcomeThatIsNotStored(t *testing.T) {
-	onRig(t, func(t *testing.T, r *rig) {
-		r.handles(func(_ context.Context, task *domain.Task) error {
-			return r.store.Change(task.ID(), claimedByAnother)
+	withHarness(t, func(t *testing.T, h *harness) {
+		h.handles(func(_ context.Context, task *domain.Task) error {
+			return h.store.Change(task.ID(), claimedByAnother)
 		})
-		id := r.enqueueOne()
-		r.Events.EXPECT().AttemptLost(apptest.Any, application.AttemptRef{Task: id, Attempt: 1})
-		r.start()
+		id := h.enqueueOne()
+		h.Events.EXPECT().AttemptLost(apptest.Any, application.AttemptRef{Task: id, Attempt: 1})
+		h.start()
 
-		apptest.Same(t, "signals after that of the claim", len(r.air.Sent.List())-1, 0)
+		apptest.Same(t, "signals after that of the claim", len(h.air.Sent.List())-1, 0)
 	})
 }

@@ -11,28 +11,28 @@ import (
 	"time"
 )
 
-func TestSlots_TakeAllTakesAllThatAreFree(t *testing.T) {
-	s := newSlots(3)
+func TestSlots_AcquireAllTakesAllThatAreFree(t *testing.T) {
+	s := newSlots(3, 0)
 
-	first, err := s.takeAll(t.Context())
+	first, err := s.acquireAll(t.Context())
 	if err != nil || first != 3 {
 		t.Fatalf("got %d and %v, want 3", first, err)
 	}
 	s.release(1)
 	s.release(1)
-	second, err := s.takeAll(t.Context())
+	second, err := s.acquireAll(t.Context())
 	if err != nil || second != 2 {
 		t.Fatalf("got %d and %v, want 2", second, err)
 	}
 }
 
-func TestSlots_TakeAllWaitsUntilASlotIsFree(t *testing.T) {
+func TestSlots_AcquireAllWaitsUntilASlotIsFree(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newSlots(1)
-		_, _ = s.takeAll(t.Context())
+		s := newSlots(1, 0)
+		_, _ = s.acquireAll(t.Context())
 		taken := make(chan int, 1)
 		go func() {
-			n, _ := s.takeAll(t.Context())
+			n, _ := s.acquireAll(t.Context())
 			taken <- n
 		}()
 		synctest.Wait()
@@ -50,52 +50,52 @@ func TestSlots_TakeAllWaitsUntilASlotIsFree(t *testing.T) {
 	})
 }
 
-func TestSlots_TakeAllEndsWithItsContext(t *testing.T) {
+func TestSlots_AcquireAllEndsWithItsContext(t *testing.T) {
 	ended, end := context.WithCancel(t.Context())
 	end()
-	s := newSlots(1)
+	s := newSlots(1, 0)
 
-	if n, err := s.takeAll(ended); n != 0 || !errors.Is(err, context.Canceled) {
+	if n, err := s.acquireAll(ended); n != 0 || !errors.Is(err, context.Canceled) {
 		t.Errorf("got %d and %v, want none and the context's error", n, err)
 	}
-	if n, err := s.takeAll(t.Context()); n != 1 || err != nil {
+	if n, err := s.acquireAll(t.Context()); n != 1 || err != nil {
 		t.Errorf("got %d and %v, want the slot that was left", n, err)
 	}
 }
 
-func TestSlots_AreFreeOnceTheHandlerHasReturnedAsLongAsThereAreSomePlaces(t *testing.T) {
+func TestSlots_ResumeAtHalfTheirNumberOnceAllRoomInFlightWasTaken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const capacity = 4
-		s := newSlots(capacity)
-		for range 2 { // to all eight places
-			if n, err := s.takeAll(t.Context()); n != capacity || err != nil {
+		s := newSlots(capacity, 0)
+		for range 2 { // to eight in flight
+			if n, err := s.acquireAll(t.Context()); n != capacity || err != nil {
 				t.Fatalf("got %d and %v, want %d", n, err, capacity)
 			}
 			for range capacity {
 				s.returned()
 			}
 		}
-		for _, places := range []int{0, 1} {
+		for _, room := range []int{0, 1} {
 			ctx, end := context.WithTimeout(t.Context(), time.Hour)
-			if n, err := s.takeAll(ctx); !errors.Is(err, context.DeadlineExceeded) {
-				t.Fatalf("got %d and %v with %d places, want none", n, err, places)
+			if n, err := s.acquireAll(ctx); !errors.Is(err, context.DeadlineExceeded) {
+				t.Fatalf("got %d and %v with room for %d in flight, want none", n, err, room)
 			}
 			end()
 			s.stored()
 		}
-		if n, err := s.takeAll(t.Context()); n != 2 || err != nil {
-			t.Errorf("got %d and %v, want the two that there are places for", n, err)
+		if n, err := s.acquireAll(t.Context()); n != 2 || err != nil {
+			t.Errorf("got %d and %v, want the two that there is room for", n, err)
 		}
 	})
 }
 
 func TestSlots_AreNeverTakenTwiceOrLost(t *testing.T) {
 	const capacity, rounds = 8, 2000
-	s := newSlots(capacity)
+	s := newSlots(capacity, 0)
 	var taken, held, most, mostHeld atomic.Int64
 	var users sync.WaitGroup
 	for given := 0; given < rounds; {
-		n, err := s.takeAll(t.Context())
+		n, err := s.acquireAll(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -115,9 +115,9 @@ func TestSlots_AreNeverTakenTwiceOrLost(t *testing.T) {
 	users.Wait()
 
 	if most.Load() > capacity || mostHeld.Load() > 2*capacity {
-		t.Errorf("%d slots of %d and %d places were taken at once", most.Load(), capacity, mostHeld.Load())
+		t.Errorf("%d of %d slots were taken at once, and %d were in flight", most.Load(), capacity, mostHeld.Load())
 	}
-	if n, _ := s.takeAll(t.Context()); n != capacity {
+	if n, _ := s.acquireAll(t.Context()); n != capacity {
 		t.Errorf("%d slots are free at the end, want %d", n, capacity)
 	}
 }

@@ -7,53 +7,50 @@ import (
 	"github.com/millrace/millrace/application"
 )
 
-// pullPatience is how long one turn of pull may take: a Pull returns every few
+// pullTimeout is how long one turn of the puller may take: a Pull returns every few
 // seconds, with or without entries, and a claim takes milliseconds.
-const pullPatience = 15 * time.Second
+const pullTimeout = 15 * time.Second
 
-// pulse knows by when each loop has to show progress.
-type pulse struct {
-	mu  sync.Mutex
-	due map[application.Loop]time.Time
+// watchdog has a deadline for each loop, by which it has to make progress.
+type watchdog struct {
+	mu        sync.Mutex
+	deadlines map[application.Loop]time.Time
 }
 
-// within says that the loop has made progress, and does so again by the given time.
-func (p *pulse) within(loop application.Loop, by time.Time) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.due == nil {
-		p.due = map[application.Loop]time.Time{}
+func newWatchdog() *watchdog {
+	return &watchdog{deadlines: map[application.Loop]time.Time{}}
+}
+
+// progress says that the loop has made progress, and sets its next deadline.
+func (w *watchdog) progress(loop application.Loop, deadline time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.deadlines[loop] = deadline
+}
+
+// begin sets a deadline, unless an earlier one still has to be met: a try that
+// fails is no progress.
+func (w *watchdog) begin(loop application.Loop, deadline time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if _, pending := w.deadlines[loop]; !pending {
+		w.deadlines[loop] = deadline
 	}
-	p.due[loop] = by
 }
 
-// begin says that the loop makes progress by the given time, unless it has said
-// when before, and not kept it yet.
-func (p *pulse) begin(loop application.Loop, by time.Time) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if _, begun := p.due[loop]; begun {
-		return
-	}
-	if p.due == nil {
-		p.due = map[application.Loop]time.Time{}
-	}
-	p.due[loop] = by
+// idle says that the loop waits for something that may take any time.
+func (w *watchdog) idle(loop application.Loop) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.deadlines, loop)
 }
 
-// rest says that the loop waits for something that may take any time.
-func (p *pulse) rest(loop application.Loop) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	delete(p.due, loop)
-}
-
-// overdue names a loop that has missed its time.
-func (p *pulse) overdue(now time.Time) (application.Loop, bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for loop, by := range p.due {
-		if now.After(by) {
+// overdue names a loop that has missed its deadline.
+func (w *watchdog) overdue(now time.Time) (application.Loop, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for loop, deadline := range w.deadlines {
+		if now.After(deadline) {
 			return loop, true
 		}
 	}

@@ -79,7 +79,7 @@ func (s *store) count(b *bench, status string) int {
 func (s *store) empty(b *bench) {
 	b.emptyRedis()
 	tables := b.text(s.db, `SELECT string_agg(quote_ident(tablename), ', ') FROM pg_tables
-		WHERE schemaname = 'public' AND tablename <> 'goose_db_version' AND ($1 OR tablename NOT IN ('tasks', 'attempts'))`, s.finished == "")
+		WHERE schemaname = 'public' AND tablename <> 'millrace_schema_version' AND ($1 OR tablename NOT IN ('tasks', 'attempts'))`, s.finished == "")
 	b.exec(s.db, "TRUNCATE "+tables)
 	if s.finished != "" {
 		b.exec(s.db, "DELETE FROM tasks WHERE created_at > $1::timestamptz", s.finished)

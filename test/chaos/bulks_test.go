@@ -9,9 +9,10 @@ import (
 func (r *run) awaitBulks() {
 	r.t.Helper()
 	const left = "SELECT count(*) FROM bulks WHERE done_at IS NULL"
-	for end := time.Now().Add(endLimit); number(r.t, r.direct, left) > 0; time.Sleep(100 * time.Millisecond) {
+	limit := r.pace.stretch(endLimit)
+	for end := time.Now().Add(limit); number(r.t, r.direct, left) > 0; time.Sleep(100 * time.Millisecond) {
 		if time.Now().After(end) {
-			r.t.Errorf("%d actions on many tasks are not done within %s", number(r.t, r.direct, left), endLimit)
+			r.t.Errorf("%d actions on many tasks are not done within %s", number(r.t, r.direct, left), limit)
 			return
 		}
 	}
@@ -58,7 +59,7 @@ func (r *run) checkBulks(p *report) {
 			lost.add("action %s was accepted, to %s %q, and stored is %+v", b.id, b.action, b.group, s)
 			continue
 		}
-		b.ended = s.done.Add(obeyed).Sub(r.load.begun).Nanoseconds() // what is committed is seen as soon as it is flushed
+		b.ended = s.done.Add(r.pace.stretch(obeyed)).Sub(r.load.begun).Nanoseconds() // what is committed is seen as soon as it is flushed
 		r.checkReach(b, s, moves, &missed)
 	}
 	p.BulksLost, p.BulkMissed = lost.n, missed.n

@@ -135,7 +135,7 @@ func (c *cluster) audit() {
 			WHEN ((OLD.paused, OLD.max_running, OLD.rate_count, OLD.rate_per) IS DISTINCT FROM (NEW.paused, NEW.max_running, NEW.rate_count, NEW.rate_per))
 			EXECUTE FUNCTION note_setting()`,
 	} {
-		ctx, cancel := context.WithTimeout(c.t.Context(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(c.t.Context(), settleLimit)
 		_, err := c.direct.ExecContext(ctx, statement)
 		cancel()
 		if err != nil {
@@ -149,7 +149,7 @@ func rows[T any](t *testing.T, db *sql.DB, scan func(*sql.Rows, *T) error, query
 	t.Helper()
 	var found []T
 	var err error
-	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(settleLimit); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		if found, err = tryRows(t, db, scan, query, args...); err == nil {
 			return found
 		}

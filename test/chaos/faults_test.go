@@ -163,7 +163,7 @@ func stopWorker(r *run, f fault) func() {
 	w := r.worker(f)
 	w.process().Signal(syscall.SIGTERM)
 	return func() {
-		if code := w.process().Wait(40 * time.Second); code != 0 { // a second signal would end it at once
+		if code := w.process().Wait(settleLimit); code != 0 { // a second signal would end it at once
 			r.t.Errorf("a worker that was told to stop ended with code %d", code)
 		}
 		w.start()

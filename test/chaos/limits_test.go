@@ -136,7 +136,7 @@ func (r *run) settings(queue string) []setting {
 			all[i-1].until = n.at
 		}
 		if queue == toggled { // the others are set before any worker is there
-			all[i].from = all[i].from.Add(obeyed)
+			all[i].from = all[i].from.Add(r.pace.stretch(obeyed))
 		}
 	}
 	return all
@@ -149,15 +149,47 @@ type move struct {
 	started time.Time // as it is stored
 }
 
+// movesOf are the beginnings and ends of the queue's attempts, in their order.
+func (r *run) movesOf(queue string) []move {
+	r.t.Helper()
+	return rows(r.t, r.direct, func(row *sql.Rows, m *move) error { return row.Scan(&m.begins, &m.at, &m.started) }, `
+		SELECT new_status = 'processing', at, started_at FROM audit WHERE queue = $1
+		AND (new_status = 'processing') <> (old_status = 'processing') ORDER BY n`, queue)
+}
+
+// mostRunning is how many tasks of the queue ran at once at most.
+func (r *run) mostRunning(queue string) (most int) {
+	running := 0
+	for _, m := range r.movesOf(queue) {
+		if m.begins {
+			running++
+		} else {
+			running--
+		}
+		most = max(most, running)
+	}
+	return most
+}
+
+// mostSpentOf is how much of the burst of the queue's rate was spent at most.
+func (r *run) mostSpentOf(queue string) float64 {
+	var started []time.Time
+	for _, m := range r.movesOf(queue) {
+		if m.begins {
+			started = append(started, m.started)
+		}
+	}
+	most, _ := mostSpent(started, time.Second/ratedStart)
+	return most
+}
+
 // checkLimits compares what has run of each limited queue with what was set of it.
 // The audit notes moves in the order in which they were made: a beginning while
 // its claim holds the queue, an end no later than anybody could see it. So the
 // count is exact where it matters, at each beginning.
 func (r *run) checkLimits(p *report) {
 	for _, queue := range []string{few, rated, toggled} {
-		moves := rows(r.t, r.direct, func(row *sql.Rows, m *move) error { return row.Scan(&m.begins, &m.at, &m.started) }, `
-			SELECT new_status = 'processing', at, started_at FROM audit WHERE queue = $1
-			AND (new_status = 'processing') <> (old_status = 'processing') ORDER BY n`, queue)
+		moves := r.movesOf(queue)
 		settings := r.settings(queue)
 		if queue != toggled && len(settings) != 1 {
 			r.t.Errorf("%s was set %d times, not once", queue, len(settings))
@@ -249,19 +281,51 @@ func (r *run) checkWatcher(p *report) {
 	}
 }
 
-// limit sets the limits that stay, and gives them something to hold.
+// limit sets the limits that stay.
 func (r *run) limit() {
 	random := rand.New(rand.NewPCG(r.seed, 4_000_000))
 	r.load.set(few, fmt.Sprintf(`{"max_running":%d}`, fewRunning), random)
 	r.load.set(rated, fmt.Sprintf(`{"rate":"%d/s"}`, ratedStart), random)
 	r.load.lift(random)
-	for queue, n := range map[string]int{few: 3 * fewRunning, rated: 2 * ratedStart} {
-		s := &submission{batch: true}
-		for i := range n {
-			s.wishes = append(s.wishes, wish{Message: fmt.Sprintf("%s, item %d", queue, i), Queue: queue})
+}
+
+// exhaust fills the limited queues until both limits have been reached, before
+// anything else is asked of the workers. What a slow machine starts of the load may
+// never reach them. Here it need not be fast: an idle worker pulls more entries of
+// a queue than its limit permits and claims them in one statement, which takes all
+// that is left of the limit.
+func (r *run) exhaust() {
+	r.t.Helper()
+	random := rand.New(rand.NewPCG(r.seed, 6_000_000))
+	for end, round := time.Now().Add(settleLimit), 1; ; round++ {
+		for queue, n := range map[string]int{few: 3 * fewRunning, rated: 3 * ratedStart} {
+			r.fill(queue, n, round, random)
 		}
-		if !r.load.submit(s, random, 10*time.Second) {
-			r.t.Fatal("no task was accepted before anything was broken")
+		running, spent := r.mostRunning(few), r.mostSpentOf(rated)
+		if running >= fewRunning && spent >= ratedStart-1 {
+			r.t.Logf("both limits were reached in round %d", round)
+			return
+		}
+		if time.Now().After(end) {
+			r.t.Fatalf("within %s at most %d of %d ran at once and %.1f of a burst of %d were spent", settleLimit, running, fewRunning, spent, ratedStart)
+		}
+	}
+}
+
+// fill submits n tasks to the queue at once, and waits until they have ended.
+func (r *run) fill(queue string, n, round int, random *rand.Rand) {
+	r.t.Helper()
+	s := &submission{batch: true}
+	for i := range n {
+		s.wishes = append(s.wishes, wish{Message: fmt.Sprintf("%s, round %d, item %d", queue, round, i), Queue: queue})
+	}
+	if !r.load.submit(s, random, settleLimit) {
+		r.t.Fatal("no task was accepted before anything was broken")
+	}
+	const unfinished = "SELECT count(*) FROM tasks WHERE queue = $1 AND status IN ('pending', 'processing')"
+	for end := time.Now().Add(settleLimit); number(r.t, r.direct, unfinished, queue) > 0; time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(end) {
+			r.t.Fatalf("the tasks of %s have not ended within %s, before anything was broken", queue, settleLimit)
 		}
 	}
 }

@@ -104,8 +104,8 @@ func (r *run) byKind(lives []life) []faultReport {
 		took := r.took(w)
 		k.Stranded += len(w.ids)
 		k.LeftMS = max(k.LeftMS, ms(took))
-		if w.fault.limit > 0 && took > w.fault.limit {
-			r.t.Errorf("%s: the last of %d tasks went on after %s, not within %s", w.fault.name, len(w.ids), took, w.fault.limit)
+		if limit := r.pace.stretch(w.fault.limit); limit > 0 && took > limit {
+			r.t.Errorf("%s: the last of %d tasks went on after %s, not within %s", w.fault.name, len(w.ids), took, limit)
 		}
 	}
 	var all []faultReport

@@ -17,7 +17,7 @@ const (
 	// endLimit: once nothing is broken and nothing arrives, all tasks end within this.
 	endLimit = 45 * time.Second
 	// checkLimit bounds the check of the history: one that takes longer has found nothing.
-	checkLimit = time.Minute
+	checkLimit = 5 * time.Minute
 )
 
 // life is a task as PostgreSQL has it at the end.
@@ -43,13 +43,14 @@ func (r *run) verify() {
 	// The second is for a change of which nothing was heard, and that came after the first.
 	random := rand.New(rand.NewPCG(r.seed, 5_000_000))
 	r.load.lift(random)
-	time.Sleep(time.Second)
+	time.Sleep(r.pace.stretch(obeyed))
 	r.load.lift(random)
 	r.awaitBulks() // before the others: they may reopen some
 	const unfinished = "SELECT count(*) FROM tasks WHERE status IN ('pending', 'processing')"
-	for end := time.Now().Add(endLimit); number(t, r.direct, unfinished) > 0; time.Sleep(100 * time.Millisecond) {
+	limit := r.pace.stretch(endLimit)
+	for end := time.Now().Add(limit); number(t, r.direct, unfinished) > 0; time.Sleep(100 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Errorf("%d tasks have not ended within %s", number(t, r.direct, unfinished), endLimit)
+			t.Errorf("%d tasks have not ended within %s", number(t, r.direct, unfinished), limit)
 			break
 		}
 	}

@@ -13,10 +13,10 @@ import (
 
 const (
 	// judgeInterval is short, so that a check sees an unbroken heartbeat soon, and
-	// long enough that a busy machine keeps it up.
-	judgeInterval = 150 * time.Millisecond
-	// patience bounds what has to come true at some time.
-	patience = 30 * time.Second
+	// so much longer than a beat takes that a busy machine keeps it up.
+	judgeInterval = 300 * time.Millisecond
+	// patience bounds what has to come true at some time: only a hang takes longer.
+	patience = 2 * time.Minute
 )
 
 // judging is a worker in whose name a check judges leases.
@@ -47,7 +47,7 @@ func (j *judging) beat(t *testing.T) {
 // untilFound beats and judges until something is found.
 func (j *judging) untilFound(t *testing.T, b application.SweepBatch, others ...func()) application.SweepResult {
 	t.Helper()
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(judgeInterval / 6) {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(judgeInterval / 10) {
 		for _, other := range others {
 			other()
 		}
@@ -180,7 +180,7 @@ func abandonedRace(t *testing.T, s Store) {
 	beating.Go(func() { // Fatal would end the wrong goroutine: a failed beat shows in the sweeps
 		for number := j.number + 1; ctx.Err() == nil; number++ {
 			_, _ = s.Workers.Beat(ctx, beatOf(t, j.judge.Worker, number, judgeInterval))
-			time.Sleep(judgeInterval / 6)
+			time.Sleep(judgeInterval / 10)
 		}
 	})
 	wantEachOnce(t, "abandoned", j.step, rescue(now().Add(time.Second)), count)

@@ -98,7 +98,7 @@ func bulkAtOnce(t *testing.T, s Store) {
 		}
 		return true
 	}
-	deadline := time.Now().Add(time.Minute)
+	deadline := time.Now().Add(patience)
 	var all sync.WaitGroup
 	for range steppers {
 		all.Go(func() {

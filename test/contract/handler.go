@@ -44,6 +44,9 @@ const (
 // worker waits for before it leaves the handler behind.
 const handlerSoon = 3 * time.Second
 
+// handlerPatience bounds one call: only a handler that hangs takes longer.
+const handlerPatience = 2 * time.Minute
+
 // Handler is the suite of application.Handler. open returns a handler whose work
 // behaves as it is told; except names what its technology has no words for.
 func Handler(t *testing.T, open func(t *testing.T, b Behaviour) application.Handler, except ...Behaviour) {
@@ -99,10 +102,10 @@ func claimedTask(t *testing.T, message string, attempt int) *domain.Task {
 	}
 }
 
-// handled calls the handler as a worker does, with a minute to run.
+// handled calls the handler as a worker does, with all the time that it needs.
 func handled(t *testing.T, h application.Handler, task *domain.Task) (string, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), handlerPatience)
 	defer cancel()
 	return h.Handle(ctx, task)
 }
@@ -179,9 +182,9 @@ func handlerRetryAfter(t *testing.T, h application.Handler) {
 	}
 }
 
-// endsSoon calls the handler under ctx, which end ends, and checks that it
-// returns an error soon after that and not before.
-func endsSoon(t *testing.T, h application.Handler, ctx context.Context, end func()) { //nolint:revive // t comes first
+// ends calls the handler under ctx, which end ends, and checks that it returns an
+// error after that and not before. It returns how long that took.
+func ends(t *testing.T, h application.Handler, ctx context.Context, end func()) time.Duration { //nolint:revive // t comes first
 	t.Helper()
 	task := claimedTask(t, "Hello World", 1)
 	done := make(chan error, 1)
@@ -199,42 +202,54 @@ func endsSoon(t *testing.T, h application.Handler, ctx context.Context, end func
 	}
 	end()
 	<-ctx.Done()
+	begin := time.Now()
 	select {
 	case err := <-done:
 		if err == nil {
 			t.Error("it reported success")
 		}
-	case <-time.After(handlerSoon):
-		t.Errorf("it did not return within %s, but later: %v", handlerSoon, <-done)
+	case <-time.After(handlerPatience):
+		t.Errorf("it did not return within %s, but later: %v", handlerPatience, <-done)
 	}
+	return time.Since(begin)
 }
 
 func handlerDeadline(t *testing.T, h application.Handler) {
-	ctx, cancel := context.WithTimeoutCause(t.Context(), 500*time.Millisecond, errors.New("the attempt's time is over"))
-	defer cancel()
-	endsSoon(t, h, ctx, func() {})
+	usuallyWithin(t, handlerSoon, "the end after the deadline", func() time.Duration {
+		ctx, cancel := context.WithTimeoutCause(t.Context(), 500*time.Millisecond, errors.New("the attempt's time is over"))
+		defer cancel()
+		return ends(t, h, ctx, func() {})
+	})
 }
 
 func handlerCancel(t *testing.T, h application.Handler) {
-	ctx, cancel := context.WithCancelCause(t.Context())
-	defer cancel(nil)
-	endsSoon(t, h, ctx, func() { cancel(errors.New("the task is asked to stop")) })
+	usuallyWithin(t, handlerSoon, "the end after the cancellation", func() time.Duration {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		defer cancel(nil)
+		return ends(t, h, ctx, func() { cancel(errors.New("the task is asked to stop")) })
+	})
 }
 
 func handlerCancelMany(t *testing.T, h application.Handler) {
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	var all sync.WaitGroup
-	for range 10 {
-		all.Go(func() { endsSoon(t, h, ctx, cancel) })
-	}
-	all.Wait()
+	usuallyWithin(t, handlerSoon, "the end of many after the cancellation", func() time.Duration {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		var all sync.WaitGroup
+		var took [10]time.Duration
+		for i := range took {
+			all.Go(func() { took[i] = ends(t, h, ctx, cancel) })
+		}
+		all.Wait()
+		return slices.Max(took[:])
+	})
 }
 
 func handlerEnded(t *testing.T, h application.Handler) {
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	endsSoon(t, h, ctx, cancel)
+	usuallyWithin(t, handlerSoon, "the end under a context that has ended", func() time.Duration {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		return ends(t, h, ctx, cancel)
+	})
 }
 
 // complete ends the task with the result, as a worker does.

@@ -58,7 +58,7 @@ func queueTake(t *testing.T, q application.Queue, p application.PullRequest) []a
 // queuePull pulls, n at a time, until it has got so many entries.
 func queuePull(t *testing.T, q application.Queue, n, total int) []application.Entry {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	var all []application.Entry
 	for len(all) < total {
@@ -121,6 +121,39 @@ func queueWantOnce(t *testing.T, got, want []application.Entry) {
 	if lost > 0 || len(got) != len(want) {
 		t.Fatalf("got %d entries, want %d; %d are lost", len(got), len(want), lost)
 	}
+}
+
+// usuallyWithin fails the test unless three tries took no longer than the limit,
+// before three others took longer. A busy machine is late now and then; a queue that
+// waits until its time is over is late each time.
+func usuallyWithin(t *testing.T, limit time.Duration, what string, try func() time.Duration) {
+	t.Helper()
+	const enough = 3
+	var late []time.Duration
+	for good := 0; good < enough; {
+		took := try()
+		if took <= limit {
+			good++
+			continue
+		}
+		if late = append(late, took); len(late) == enough {
+			t.Fatalf("%s took %v, want at most %v", what, late, limit)
+		}
+	}
+}
+
+// queueArrives waits for what a pull in the background brings, and returns how
+// long that took.
+func queueArrives(t *testing.T, pulled <-chan []application.Entry, want []application.Entry) time.Duration {
+	t.Helper()
+	begin := time.Now()
+	select {
+	case got := <-pulled:
+		queueWant(t, got, want)
+	case <-time.After(patience):
+		t.Fatal("the pull has brought nothing")
+	}
+	return time.Since(begin)
 }
 
 func queueSame(a, b application.Entry) bool {

@@ -1,6 +1,7 @@
 package contract
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"testing"
@@ -113,23 +114,21 @@ func queueOneList(t *testing.T, q application.Queue) {
 func queueWokenByAny(t *testing.T, q application.Queue) {
 	request := application.PullRequest{Queues: []domain.QueueName{"b", "a", "c"}, Max: 10, Wait: 5 * time.Second}
 	for _, l := range []application.Lane{{Queue: "a", Priority: 0}, {Queue: "c", Priority: 9}, {Queue: "b", Priority: 4}} {
-		pulled := queuePullBehind(t, q, request)
-		other := queueEntriesOf(application.Lane{Queue: "other", Priority: l.Priority}, 1)
-		queuePush(t, q, other...)
-		select {
-		case got := <-pulled:
-			t.Fatalf("pulled %v, of a queue that was not asked for", got)
-		case <-time.After(50 * time.Millisecond):
-		}
-		all := queueEntriesOf(l, 2)
-		queuePush(t, q, all...)
-		select {
-		case got := <-pulled:
-			queueWant(t, got, all)
-		case <-time.After(queueLimit):
-			t.Fatalf("a push to %v did not wake the pull", l)
-		}
-		queueWant(t, queueTake(t, q, queueOf(10, "other")), other)
+		usuallyWithin(t, queueLimit, fmt.Sprintf("a pull that waits, after a push to %v", l), func() time.Duration {
+			pulled := queuePullBehind(t, q, request)
+			other := queueEntriesOf(application.Lane{Queue: "other", Priority: l.Priority}, 1)
+			queuePush(t, q, other...)
+			select {
+			case got := <-pulled:
+				t.Fatalf("pulled %v, of a queue that was not asked for", got)
+			case <-time.After(50 * time.Millisecond):
+			}
+			all := queueEntriesOf(l, 2)
+			queuePush(t, q, all...)
+			took := queueArrives(t, pulled, all)
+			queueWant(t, queueTake(t, q, queueOf(10, "other")), other)
+			return took
+		})
 	}
 }
 
@@ -170,16 +169,13 @@ func queuePutBackLists(t *testing.T, q application.Queue) {
 }
 
 func queuePutBackWakes(t *testing.T, q application.Queue) {
-	pulled := queuePullBehind(t, q, queueRequest(10))
-	time.Sleep(50 * time.Millisecond) // until it waits; if it does not yet, it finds them at once
-	all := queueEntries(3)
-	queueBack(t, q, all...)
-	select {
-	case got := <-pulled:
-		queueWant(t, got, all)
-	case <-time.After(queueLimit):
-		t.Fatal("what was put back did not wake the pull")
-	}
+	usuallyWithin(t, queueLimit, "a pull that waits, after entries were put back", func() time.Duration {
+		pulled := queuePullBehind(t, q, queueRequest(10))
+		time.Sleep(50 * time.Millisecond) // until it waits; if it does not yet, it finds them at once
+		all := queueEntries(3)
+		queueBack(t, q, all...)
+		return queueArrives(t, pulled, all)
+	})
 }
 
 func queuePutBackMany(t *testing.T, q application.Queue) {

@@ -34,7 +34,7 @@ func queueAnyOrder(queues []domain.QueueName, most int, wait time.Duration) appl
 // wait, while entries come in.
 func queueStopsLoseNothing(t *testing.T, q application.Queue) {
 	queues, all := queueMany(2000)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	var (
 		mu      sync.Mutex
@@ -99,7 +99,7 @@ func queueManyPullers(t *testing.T, q application.Queue) {
 		got  []application.Entry
 		back int
 	)
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	var group sync.WaitGroup
 	for range 10 {

@@ -15,8 +15,9 @@ import (
 	"github.com/millrace/millrace/domain"
 )
 
-// signalLimit is how long a check waits for what has to happen promptly.
-const signalLimit = 5 * time.Second
+// signalLimit bounds the wait for what has to happen: what is lost never comes, and
+// what waits for a listener that is stuck never ends.
+const signalLimit = 30 * time.Second
 
 // Signals is the suite of application.Signals. open returns signals of its own
 // for the test, whose server nothing happens to: so none may be lost that is

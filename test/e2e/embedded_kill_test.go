@@ -70,18 +70,19 @@ func TestMillrace_LosesNothingThatItAcceptedWhenKilledUnderLoad(t *testing.T) {
 	t.Parallel()
 	const kills, more = 4, 150
 	dir := t.TempDir()
-	d := embed(t, dir, "HANDLER=sleep:30ms", "MAX_RESCUES=100")
+	settings := []string{"HANDLER=sleep:30ms", "MAX_RESCUES=100", "LEASE_TIMEOUT=1h"}
+	d := embed(t, dir, settings...)
 	l := startLoad("http://"+d.addr, 6)
 	for range kills {
 		enough := l.count() + more
-		programs.Eventually(t, 30*time.Second, "tasks are accepted", func() bool { return l.count() >= enough })
+		programs.Eventually(t, programs.Patience, "tasks are accepted", func() bool { return l.count() >= enough })
 		d.api.Kill()
-		d.api = programs.Start(t, dir, []string{"LISTEN_ADDR=" + d.addr, "HANDLER=sleep:30ms", "MAX_RESCUES=100"}, "millrace", "serve")
+		d.api = programs.Start(t, dir, append([]string{"LISTEN_ADDR=" + d.addr}, settings...), "millrace", "serve")
 	}
 	close(l.stop)
 	l.clients.Wait()
 	d.ready()
-	programs.Eventually(t, 25*time.Second, "nothing is left to do, sooner than a lease lapses", func() bool { return d.count("pending")+d.count("processing") == 0 })
+	programs.Eventually(t, programs.Patience, "nothing is left to do, sooner than a lease lapses", func() bool { return d.count("pending")+d.count("processing") == 0 })
 	for _, id := range l.accepted {
 		if got := d.get(id); got.Status != "completed" || got.Failures != 0 {
 			t.Errorf("accepted, and then: %+v", got)

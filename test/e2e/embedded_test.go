@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/millrace/millrace/client"
 	"github.com/millrace/millrace/test/programs"
@@ -26,15 +25,15 @@ func TestMillrace_KeepsTasksOverARestart(t *testing.T) {
 	dir := t.TempDir()
 	first := embed(t, dir, "HANDLER=sleep:1h", "WORKER_QUEUE_MAXSIZE=1")
 	running := first.submit("running").ID
-	first.becomes(running, "processing", 10*time.Second)
+	first.becomes(running, "processing")
 	waiting := first.submit("waiting").ID
 	first.api.Kill()
 
 	second := embed(t, dir)
-	if got := second.becomes(running, "completed", 5*time.Second); got.Attempt != 2 {
+	if got := second.becomes(running, "completed"); got.Attempt != 2 {
 		t.Errorf("attempt %d, not 2: %+v", got.Attempt, got)
 	}
-	second.becomes(waiting, "completed", 5*time.Second)
+	second.becomes(waiting, "completed")
 	second.api.Stop()
 }
 
@@ -43,7 +42,7 @@ func TestMillrace_RefusesAFileThatIsInUse(t *testing.T) {
 	dir := t.TempDir()
 	embed(t, dir)
 	other := programs.Start(t, dir, []string{"LISTEN_ADDR=" + programs.FreeAddr(t)}, "millrace")
-	if code := other.Wait(10 * time.Second); code != 1 {
+	if code := other.Wait(programs.Patience); code != 1 {
 		t.Errorf("exit code %d, not 1", code)
 	}
 	if out := other.Output(); strings.Count(out, "\n") != 1 || !strings.Contains(out, "millrace.db") {
@@ -73,7 +72,7 @@ func TestPrograms_HelpListsEverySetting(t *testing.T) {
 		"millrace": {"DATABASE_URL", "QUEUE_URL", "HANDLER", "LISTEN_ADDR", "API_KEYS", "ALLOW_ANONYMOUS", "WORKER_QUEUE_MAXSIZE"},
 	} {
 		p := programs.Start(t, t.TempDir(), nil, name, "--help")
-		if code := p.Wait(5 * time.Second); code != 0 {
+		if code := p.Wait(programs.Patience); code != 0 {
 			t.Errorf("%s --help: code %d", name, code)
 		}
 		for _, s := range settings {
@@ -81,7 +80,7 @@ func TestPrograms_HelpListsEverySetting(t *testing.T) {
 				t.Errorf("%s --help does not name %s", name, s)
 			}
 		}
-		if v := programs.Start(t, t.TempDir(), nil, name, "--version"); v.Wait(5*time.Second) != 0 || !strings.Contains(v.Output(), "version") {
+		if v := programs.Start(t, t.TempDir(), nil, name, "--version"); v.Wait(programs.Patience) != 0 || !strings.Contains(v.Output(), "version") {
 			t.Errorf("%s --version: %q", name, v.Output())
 		}
 	}
@@ -106,12 +105,12 @@ func TestPrograms_RefuseAWrongSettingWithOneLine(t *testing.T) {
 		{"millrace", "HANDLER=sleep:long", `"sleep:long"`},
 	} {
 		p := programs.Start(t, t.TempDir(), []string{c.setting}, c.program)
-		code, out := p.Wait(5*time.Second), p.Output()
+		code, out := p.Wait(programs.Patience), p.Output()
 		if code != 2 || strings.Count(out, "\n") != 1 || !strings.Contains(out, c.want) || strings.Contains(out, "secret") {
 			t.Errorf("%s with %s: code %d, %q", c.program, c.setting, code, out)
 		}
 	}
-	if p := programs.Start(t, t.TempDir(), nil, "api", "dance"); p.Wait(5*time.Second) != 2 {
+	if p := programs.Start(t, t.TempDir(), nil, "api", "dance"); p.Wait(programs.Patience) != 2 {
 		t.Errorf("an unknown command: %q", p.Output())
 	}
 }
@@ -130,7 +129,7 @@ func TestMillrace_WantsAKeyAndShowsNone(t *testing.T) {
 	if err != nil || made.JSON201 == nil {
 		t.Fatalf("with the key: %v %s", err, made.Body)
 	}
-	if p := programs.Start(t, t.TempDir(), []string{"LISTEN_ADDR=" + d.addr}, "millrace", "healthcheck"); p.Wait(10*time.Second) != 0 {
+	if p := programs.Start(t, t.TempDir(), []string{"LISTEN_ADDR=" + d.addr}, "millrace", "healthcheck"); p.Wait(programs.Patience) != 0 {
 		t.Errorf("health wants no key: %q", p.Output())
 	}
 	_, health := call(t, "http://"+d.addr, http.MethodGet, "/readyz", "")
@@ -149,11 +148,11 @@ func TestPrograms_Healthcheck(t *testing.T) {
 	t.Parallel()
 	d := embed(t, t.TempDir())
 	env := []string{"LISTEN_ADDR=" + d.addr}
-	if p := programs.Start(t, t.TempDir(), env, "millrace", "healthcheck"); p.Wait(10*time.Second) != 0 {
+	if p := programs.Start(t, t.TempDir(), env, "millrace", "healthcheck"); p.Wait(programs.Patience) != 0 {
 		t.Errorf("of a ready program: %q", p.Output())
 	}
 	d.api.Stop()
-	if p := programs.Start(t, t.TempDir(), env, "millrace", "healthcheck"); p.Wait(10*time.Second) != 1 {
+	if p := programs.Start(t, t.TempDir(), env, "millrace", "healthcheck"); p.Wait(programs.Patience) != 1 {
 		t.Errorf("of a program that has ended: %q", p.Output())
 	}
 
@@ -161,7 +160,7 @@ func TestPrograms_Healthcheck(t *testing.T) {
 	admin := programs.FreeAddr(t)
 	all.worker("ADMIN_ADDR=" + admin)
 	programs.WaitReady(t, admin)
-	if p := programs.Start(t, t.TempDir(), append(all.env, "ADMIN_ADDR="+admin), "worker", "healthcheck"); p.Wait(10*time.Second) != 0 {
+	if p := programs.Start(t, t.TempDir(), append(all.env, "ADMIN_ADDR="+admin), "worker", "healthcheck"); p.Wait(programs.Patience) != 0 {
 		t.Errorf("of a ready worker: %q", p.Output())
 	}
 }

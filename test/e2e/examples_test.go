@@ -133,7 +133,7 @@ func runSection(t *testing.T, steps []step) {
 // runShell runs the script, ends all that it started, and returns what it printed.
 func runShell(t *testing.T, dir, script string) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
 	var out, problems bytes.Buffer
 	cmd := exec.CommandContext(ctx, "sh", "-c", script)

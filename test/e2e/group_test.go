@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"testing"
-	"time"
 
 	"github.com/millrace/millrace/test/programs"
 	"github.com/millrace/millrace/test/services"
@@ -19,7 +18,7 @@ func TestAPI_KilledInTheMiddleOfABatchLosesNoAnsweredTask(t *testing.T) {
 	l := startLoad("http://"+d.addr, clients)
 	for range kills {
 		enough := l.count() + more
-		programs.Eventually(t, 30*time.Second, "tasks are accepted", func() bool { return l.count() >= enough })
+		programs.Eventually(t, programs.Patience, "tasks are accepted", func() bool { return l.count() >= enough })
 		d.api.Kill()
 		d.api = d.program("api", "LISTEN_ADDR="+d.addr)
 		d.ready()
@@ -40,7 +39,7 @@ func TestAPI_KilledInTheMiddleOfABatchLosesNoAnsweredTask(t *testing.T) {
 		t.Errorf("%d tasks were stored that no client has heard of", unheard)
 	}
 	d.worker()
-	programs.Eventually(t, 60*time.Second, "all are completed", func() bool {
+	programs.Eventually(t, programs.Patience, "all are completed", func() bool {
 		var left int
 		err := db.QueryRow("SELECT count(*) FROM tasks WHERE status <> 'completed'").Scan(&left)
 		return err == nil && left == 0

@@ -45,7 +45,7 @@ func TestWorker_ThatIsIdleHardlyAsksAnything(t *testing.T) {
 	database, queue := services.StartPostgreSQL(t, services.PostgresConf("log_statement = 'all'")), services.StartRedis(t)
 	d := deploy(t, database.URL("postgres"), queue.URL())
 	w := d.worker()
-	d.becomes(d.submit("it works").ID, "completed", 20*time.Second)
+	d.becomes(d.submit("it works").ID, "completed")
 	d.api.Stop()
 	c := dialRedis(t, queue)
 
@@ -63,5 +63,5 @@ func TestWorker_ThatIsIdleHardlyAsksAnything(t *testing.T) {
 	if !w.Alive() {
 		t.Error("the worker has ended")
 	}
-	programs.Eventually(t, time.Second, "the worker has nothing to complain of", func() bool { return !strings.Contains(w.Output(), "fails") })
+	programs.Eventually(t, programs.Patience, "the worker has nothing to complain of", func() bool { return !strings.Contains(w.Output(), "fails") })
 }

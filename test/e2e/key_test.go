@@ -18,7 +18,7 @@ import (
 // repeat posts the task with the key to the addresses in turn until one answers
 // with success, as a client would that wants to be sure.
 func repeat(t *testing.T, addrs []string, first int, key, body string) (got task, replayed bool) {
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(programs.Patience)
 	for i := first; time.Now().Before(deadline); i++ {
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+addrs[i%len(addrs)]+"/tasks", strings.NewReader(body))
 		if err != nil {
@@ -47,7 +47,7 @@ func repeat(t *testing.T, addrs []string, first int, key, body string) (got task
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	t.Error("no answer within 30 s")
+	t.Error("no answer within " + programs.Patience.String())
 	return task{}, false
 }
 
@@ -74,7 +74,7 @@ func TestIdempotencyKey_MakesOneTaskOfManyRequestsThoughAnAPIIsKilled(t *testing
 			})
 		}
 		if round == 2 { // in the middle
-			programs.Eventually(t, 20*time.Second, "some were answered", func() bool { return answered.Load() > 10 })
+			programs.Eventually(t, programs.Patience, "some were answered", func() bool { return answered.Load() > 10 })
 			victim.Kill()
 		}
 		posting.Wait()
@@ -105,7 +105,7 @@ func TestIdempotencyKey_HoldsWhileRedisIsAway(t *testing.T) {
 		t.Errorf("the repeat made task %s, replayed %t; the first was %s", two.ID, replayed, one.ID)
 	}
 	redis.Start()
-	if got := d.becomes(one.ID, "completed", 30*time.Second); got.Attempt != 1 {
+	if got := d.becomes(one.ID, "completed"); got.Attempt != 1 {
 		t.Errorf("attempt %d", got.Attempt)
 	}
 	if n := d.count("completed") + d.count("pending"); n != 1 {

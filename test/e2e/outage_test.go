@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -63,18 +64,18 @@ func TestWorker_IsUnreadyWhileRedisIsAwayForLong(t *testing.T) {
 	admin := programs.FreeAddr(t)
 	w := d.worker("ADMIN_ADDR=" + admin)
 	programs.WaitReady(t, admin)
-	d.becomes(d.submit("before").ID, "completed", 20*time.Second)
+	d.becomes(d.submit("before").ID, "completed")
 
 	redis.Kill()
 	if got := readiness(t, admin); got != http.StatusOK {
 		t.Errorf("at once: %d", got)
 	}
-	programs.Eventually(t, 40*time.Second, "the worker is unready", func() bool {
+	programs.Eventually(t, programs.Patience, "the worker is unready", func() bool {
 		return readiness(t, admin) == http.StatusServiceUnavailable
 	})
 	redis.Start()
 	programs.WaitReady(t, admin)
-	d.becomes(d.submit("after").ID, "completed", 20*time.Second)
+	d.becomes(d.submit("after").ID, "completed")
 	wantOneLineEach(t, w, "pull loop failing, retrying")
 }
 
@@ -86,10 +87,10 @@ func TestService_SaysThatPostgreSQLIsAwayAndRecovers(t *testing.T) {
 	w := d.worker("ADMIN_ADDR=" + admin)
 	programs.WaitReady(t, admin)
 	before := d.submit("before").ID
-	d.becomes(before, "completed", 20*time.Second)
+	d.becomes(before, "completed")
 
 	database.Stop(services.StopImmediate)
-	programs.Eventually(t, 20*time.Second, "both are unready", func() bool {
+	programs.Eventually(t, programs.Patience, "both are unready", func() bool {
 		return readiness(t, admin) == http.StatusServiceUnavailable && readiness(t, d.addr) == http.StatusServiceUnavailable
 	})
 	for range 5 {
@@ -108,8 +109,8 @@ func TestService_SaysThatPostgreSQLIsAwayAndRecovers(t *testing.T) {
 	database.Start()
 	d.ready()
 	programs.WaitReady(t, admin)
-	d.becomes(d.submit("after").ID, "completed", 30*time.Second)
-	programs.Eventually(t, 20*time.Second, "the worker has told that all works", func() bool {
+	d.becomes(d.submit("after").ID, "completed")
+	programs.Eventually(t, programs.Patience, "the worker has told that all works", func() bool {
 		failing, again := 0, 0
 		for message, n := range complaints(w, "WARN", "INFO") {
 			if strings.Contains(message, " failing, ") {
@@ -178,6 +179,7 @@ func TestAPI_TurnsAwayWhatAStalledPostgreSQLCannotTake(t *testing.T) {
 		took time.Duration
 	}
 	outcomes := make(chan outcome, clients)
+	begun := time.Now()
 	var posting sync.WaitGroup
 	for range clients {
 		posting.Go(func() {
@@ -199,14 +201,21 @@ func TestAPI_TurnsAwayWhatAStalledPostgreSQLCannotTake(t *testing.T) {
 	posting.Wait()
 	close(outcomes)
 	kinds := map[string]int{}
+	var away []time.Duration // of those that were turned away
 	for o := range outcomes {
-		kinds[o.kind]++
-		if o.kind == "/problems/overloaded" && o.took > 4*time.Second { // the store is waited for for five
-			t.Errorf("turned away after %s", o.took)
+		if kinds[o.kind]++; o.kind == "/problems/overloaded" {
+			away = append(away, o.took)
 		}
 	}
-	if kinds["/problems/unavailable"] != waiting || kinds["/problems/overloaded"] != clients-waiting {
-		t.Errorf("answers: %v, want %d that waited", kinds, waiting)
+	// A place is taken for as long as the store is waited for. The requests come at
+	// once, but a slow machine may take longer to read them.
+	most := waiting * (1 + int(time.Since(begun)/callTimeout))
+	waited, turned := kinds["/problems/unavailable"], kinds["/problems/overloaded"]
+	if waited < waiting || waited > most || turned == 0 || waited+turned != clients {
+		t.Errorf("answers: %v, want %d to %d that waited", kinds, waiting, most)
+	}
+	if slices.Sort(away); len(away) > 0 && away[len(away)/2] > callTimeout-time.Second {
+		t.Errorf("half of those turned away waited for %s and longer", away[len(away)/2])
 	}
 	if grown := residentMiB(t, d.api.PID()) - memory; grown > 200 {
 		t.Errorf("%d MiB more than before", grown)

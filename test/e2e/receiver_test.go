@@ -34,7 +34,7 @@ func receive(t *testing.T, secrets ...string) string {
 		t.Fatalf("the receiver needs python3: %v", err)
 	}
 	t.Cleanup(func() { cancel(); _ = cmd.Wait() }) // killed
-	programs.Eventually(t, 20*time.Second, "the receiver listens", func() bool {
+	programs.Eventually(t, programs.Patience, "the receiver listens", func() bool {
 		conn, err := net.Dial("tcp", addr)
 		if err == nil {
 			_ = conn.Close()

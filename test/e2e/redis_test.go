@@ -48,9 +48,9 @@ func TestService_RefillsTheQueueAfterFLUSHALL(t *testing.T) {
 	c := dialRedis(t, server)
 	d.submitMany(tasks)
 	for range 2 {
-		d.worker("HANDLER=sleep:100ms", "WORKER_QUEUE_MAXSIZE=10")
+		d.worker("HANDLER=sleep:500ms", "WORKER_QUEUE_MAXSIZE=10")
 	}
-	programs.Eventually(t, 20*time.Second, "the workers work", func() bool { return d.count("completed") > 0 })
+	programs.Eventually(t, programs.Patience, "the workers work", func() bool { return d.count("completed") > 0 })
 	if _, err := c.Do("FLUSHALL"); err != nil {
 		t.Fatal(err)
 	}
@@ -58,6 +58,6 @@ func TestService_RefillsTheQueueAfterFLUSHALL(t *testing.T) {
 	if left := d.count("pending"); left < tasks/2 {
 		t.Fatalf("only %d tasks are left to be found", left)
 	}
-	programs.Eventually(t, 15*time.Second, "all tasks are completed after the loss of the queue", func() bool { return d.count("completed") == tasks })
+	programs.Eventually(t, programs.Patience, "all tasks are completed after the loss of the queue", func() bool { return d.count("completed") == tasks })
 	t.Logf("recovered within %v", time.Since(flushed).Round(time.Millisecond))
 }

@@ -11,6 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jmoiron/sqlx"
+	_ "github.com/lib/pq" // the driver "postgres"
+
 	"github.com/millrace/millrace/test/programs"
 	"github.com/millrace/millrace/test/services"
 )
@@ -63,13 +66,13 @@ func TestService_ThousandTasksAreEachProcessedOnceOrCanceled(t *testing.T) {
 	}
 	started.Wait()
 	one := d.worker("WORKER_QUEUE_MAXSIZE=10")
+	programs.Eventually(t, programs.Patience, "the first worker works", func() bool { return len(handled(one)) > 50 })
 	two := d.worker("WORKER_QUEUE_MAXSIZE=10")
-	programs.Eventually(t, 30*time.Second, "the first worker works", func() bool { return len(handled(one)) > 50 })
 	one.Stop()
 	again := d.worker("WORKER_QUEUE_MAXSIZE=10")
 	posting.Wait()
 
-	programs.Eventually(t, 60*time.Second, "all tasks ended", func() bool { return d.count("pending")+d.count("processing") == 0 })
+	programs.Eventually(t, programs.Patience, "all tasks ended", func() bool { return d.count("pending")+d.count("processing") == 0 })
 	if got := [3]int{d.count("completed"), d.count("canceled"), d.count("failed")}; got != [3]int{tasks - cancels, cancels, 0} {
 		t.Errorf("completed, canceled, failed: %v, not [%d %d 0]", got, tasks-cancels, cancels)
 	}
@@ -89,7 +92,7 @@ func TestWorker_FinishesWhatRunsOnSIGTERM(t *testing.T) {
 	d := deployAll(t, "HANDLER=sleep:2s")
 	w := d.worker()
 	id := d.submit("a long one").ID
-	d.becomes(id, "processing", 20*time.Second)
+	d.becomes(id, "processing")
 	w.Stop()
 	if got := d.get(id); got.Status != "completed" || got.Attempt != 1 {
 		t.Errorf("after the stop: %+v", got)
@@ -101,7 +104,7 @@ func TestWorker_ReleasesWhatOutlastsItsShutdownTimeout(t *testing.T) {
 	d := deployAll(t)
 	w := d.worker("HANDLER=sleep:1h", "SHUTDOWN_TIMEOUT=500ms")
 	id := d.submit("an endless one").ID
-	d.becomes(id, "processing", 20*time.Second)
+	d.becomes(id, "processing")
 	if status, text := call(t, "http://"+d.addr, http.MethodPatch, "/tasks/"+id, `{"status":"canceled"}`); status != http.StatusConflict || !strings.Contains(text, "processing") {
 		t.Errorf("cancel of a running task: %d %s", status, text)
 	}
@@ -110,7 +113,7 @@ func TestWorker_ReleasesWhatOutlastsItsShutdownTimeout(t *testing.T) {
 		t.Errorf("after the stop: %+v", got)
 	}
 	d.worker("HANDLER=noop:")
-	if got := d.becomes(id, "completed", 20*time.Second); got.Attempt != 2 {
+	if got := d.becomes(id, "completed"); got.Attempt != 2 {
 		t.Errorf("attempt %d, not 2", got.Attempt)
 	}
 }
@@ -120,11 +123,11 @@ func TestService_AcceptsTasksWhileRedisIsAway(t *testing.T) {
 	redis := services.StartRedis(t)
 	d := deploy(t, services.PostgreSQL(t), redis.URL())
 	d.worker()
-	d.becomes(d.submit("before").ID, "completed", 20*time.Second)
+	d.becomes(d.submit("before").ID, "completed")
 	redis.Kill()
 	begun := time.Now()
 	id := d.submit("meanwhile").ID
-	if took := time.Since(begun); took > 5*time.Second {
+	if took := time.Since(begun); took > 20*time.Second {
 		t.Errorf("the answer took %s", took)
 	}
 	var health struct{ Status string }
@@ -133,7 +136,7 @@ func TestService_AcceptsTasksWhileRedisIsAway(t *testing.T) {
 		t.Errorf("health is %q, not degraded", health.Status)
 	}
 	redis.Start()
-	d.becomes(id, "completed", 30*time.Second)
+	d.becomes(id, "completed")
 }
 
 func TestPrograms_WaitForPostgreSQL(t *testing.T) {
@@ -144,7 +147,7 @@ func TestPrograms_WaitForPostgreSQL(t *testing.T) {
 	d := &deployment{t: t, env: []string{"DATABASE_URL=" + url, "QUEUE_URL=" + services.Redis(t)}, addr: programs.FreeAddr(t)}
 	w := d.worker()
 	d.api = d.program("api", "LISTEN_ADDR="+d.addr)
-	programs.Eventually(t, 10*time.Second, "both say that they wait", func() bool {
+	programs.Eventually(t, programs.Patience, "both say that they wait", func() bool {
 		return strings.Contains(w.Output(), "waiting for PostgreSQL") && strings.Contains(d.api.Output(), "waiting for PostgreSQL")
 	})
 	base := "http://" + d.addr
@@ -155,5 +158,25 @@ func TestPrograms_WaitForPostgreSQL(t *testing.T) {
 	}
 	server.Start()
 	d.ready()
-	d.becomes(d.submit("patience").ID, "completed", 20*time.Second)
+	d.becomes(d.submit("patience").ID, "completed")
+}
+
+// Both the programs that migrate and those that wait for the schema end at once.
+func TestPrograms_RefuseADatabaseOfAnotherProgram(t *testing.T) {
+	t.Parallel()
+	url := services.PostgreSQL(t)
+	db := sqlx.MustConnect("postgres", url)
+	defer func() { _ = db.Close() }()
+	db.MustExec("CREATE TABLE tasks (id int)")
+	d := &deployment{t: t, env: []string{"DATABASE_URL=" + url, "QUEUE_URL=" + services.Redis(t)}, addr: programs.FreeAddr(t)}
+	for name, p := range map[string]*programs.Process{
+		"api": d.program("api", "LISTEN_ADDR="+d.addr), "worker": d.worker(),
+		"api migrate": programs.Start(t, t.TempDir(), d.env, "api", "migrate"),
+	} {
+		code, out := p.Wait(10*time.Second), strings.TrimSpace(p.Output())
+		last := out[strings.LastIndex(out, "\n")+1:]
+		if code == 0 || !strings.Contains(last, "tasks; give Millrace a database or a schema of its own") {
+			t.Errorf("%s: exit %d, %s", name, code, out)
+		}
+	}
 }

@@ -19,6 +19,9 @@ import (
 	"time"
 )
 
+// Patience bounds the wait for what comes true at some time: only a hang takes longer.
+const Patience = 2 * time.Minute
+
 // dir is where the programs are, once Build has built them.
 var dir string
 
@@ -96,13 +99,19 @@ func (o *output) String() string {
 // if the test failed.
 func Start(t testing.TB, folder string, env []string, name string, args ...string) *Process {
 	t.Helper()
-	p := &Process{t: t, cmd: exec.CommandContext(context.Background(), Path(name), args...), done: make(chan struct{})}
+	return StartFile(t, folder, env, Path(name), args...)
+}
+
+// StartFile is Start for a program that Build has not built.
+func StartFile(t testing.TB, folder string, env []string, file string, args ...string) *Process {
+	t.Helper()
+	p := &Process{t: t, cmd: exec.CommandContext(context.Background(), file, args...), done: make(chan struct{})}
 	p.cmd.Dir = folder
 	p.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH")}, env...)
 	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a Ctrl-C at the tests is not for it
 	if err := p.cmd.Start(); err != nil {
-		t.Fatalf("start %s: %v", name, err)
+		t.Fatalf("start %s: %v", file, err)
 	}
 	go func() {
 		_ = p.cmd.Wait() // the exit code is asked for later
@@ -112,7 +121,7 @@ func Start(t testing.TB, folder string, env []string, name string, args ...strin
 		_ = p.cmd.Process.Kill()
 		<-p.done
 		if t.Failed() {
-			t.Logf("output of %s:\n%s", name, tail(p.out.String(), 60))
+			t.Logf("output of %s:\n%s", file, tail(p.out.String(), 60))
 		}
 	})
 	return p
@@ -142,7 +151,7 @@ func (p *Process) Wait(atMost time.Duration) int {
 func (p *Process) Stop() {
 	p.t.Helper()
 	p.Signal(syscall.SIGTERM)
-	if code := p.Wait(40 * time.Second); code != 0 {
+	if code := p.Wait(Patience); code != 0 {
 		p.t.Fatalf("%s ended with code %d, not 0", p.cmd.Path, code)
 	}
 }
@@ -197,7 +206,7 @@ func FreeAddr(t testing.TB) string {
 // WaitReady waits until the program on addr says that it is ready.
 func WaitReady(t testing.TB, addr string) {
 	t.Helper()
-	Eventually(t, 30*time.Second, "ready on "+addr, func() bool {
+	Eventually(t, Patience, "ready on "+addr, func() bool {
 		res, err := http.Get("http://" + addr + "/readyz")
 		if err != nil {
 			return false

@@ -24,10 +24,10 @@ func TestPostgresTime_IsOffAndPassesAsEver(t *testing.T) {
 			return now
 		}
 		first := read()
-		if wrong := time.Until(first) - off; wrong.Abs() > 5*time.Second {
+		if wrong := time.Until(first) - off; wrong.Abs() > time.Minute {
 			t.Errorf("the server is %v off, not %v", time.Until(first), off)
 		}
-		if passed := read().Sub(first); passed < 200*time.Millisecond || passed > 5*time.Second {
+		if passed := read().Sub(first); passed < 200*time.Millisecond || passed > time.Minute {
 			t.Errorf("its time has passed by %v during 200 ms", passed)
 		}
 	}

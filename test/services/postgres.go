@@ -67,7 +67,7 @@ var sharedPostgreSQL = sync.OnceValues(func() (string, error) {
 })
 
 func execute(database, statement string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	db, err := sql.Open("postgres", database)
 	if err != nil {
@@ -155,7 +155,7 @@ func (s *PostgresServer) Start() {
 		return
 	}
 	// The orphans of a killed postmaster hold its memory and port for a moment.
-	err := await(30*time.Second, func() (bool, error) {
+	err := await(func() (bool, error) {
 		err := s.launch(s.Port)
 		if err != nil && (errors.Is(err, errPortTaken) || strings.Contains(err.Error(), "still in use")) {
 			return false, nil
@@ -203,7 +203,7 @@ func (s *PostgresServer) initialize() error {
 	if err != nil {
 		return err
 	}
-	if err := await(time.Minute, func() (bool, error) { return initdb.gone(), nil }); err != nil {
+	if err := await(func() (bool, error) { return initdb.gone(), nil }); err != nil {
 		return fmt.Errorf("initdb: %w", err)
 	}
 	file, err := os.OpenFile(filepath.Join(s.data(), "postgresql.conf"), os.O_APPEND|os.O_WRONLY, 0)
@@ -227,7 +227,7 @@ func (s *PostgresServer) launch(port int) error {
 		return err
 	}
 	s.proc, s.Port = proc, port
-	return await(time.Minute, func() (bool, error) {
+	return await(func() (bool, error) {
 		if proc.gone() {
 			return false, proc.failure()
 		}
@@ -261,7 +261,7 @@ func (s *PostgresServer) remove() {
 		}
 	}
 	// Orphans of a killed postmaster may still be writing.
-	if err := await(10*time.Second, func() (bool, error) { return os.RemoveAll(s.dir) == nil, nil }); err != nil {
+	if err := await(func() (bool, error) { return os.RemoveAll(s.dir) == nil, nil }); err != nil {
 		s.t.Errorf("remove %s: %v", s.dir, err)
 	}
 }

@@ -82,7 +82,7 @@ func (p *process) end(signal syscall.Signal) error {
 	if err := p.signal(signal); err != nil {
 		return err
 	}
-	return await(30*time.Second, func() (bool, error) { return p.gone(), nil })
+	return await(func() (bool, error) { return p.gone(), nil })
 }
 
 // failure is why the process has ended: the end of its log.
@@ -99,14 +99,17 @@ func (p *process) failure() error {
 	return err
 }
 
+// patience bounds the wait for a server or a program: only a hang takes longer.
+const patience = 3 * time.Minute
+
 // await asks until done says yes or fails.
-func await(limit time.Duration, done func() (bool, error)) error {
-	for deadline := time.Now().Add(limit); ; time.Sleep(5 * time.Millisecond) {
+func await(done func() (bool, error)) error {
+	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
 		if ok, err := done(); ok || err != nil {
 			return err
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("nothing after %v", limit)
+			return fmt.Errorf("nothing after %v", patience)
 		}
 	}
 }

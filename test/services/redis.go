@@ -11,7 +11,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/gomodule/redigo/redis"
 )
@@ -72,7 +71,7 @@ func deleteKeys(server, prefix string) error {
 
 func redisTimeouts() []redis.DialOption {
 	return []redis.DialOption{
-		redis.DialConnectTimeout(5 * time.Second), redis.DialReadTimeout(5 * time.Second), redis.DialWriteTimeout(5 * time.Second),
+		redis.DialConnectTimeout(patience), redis.DialReadTimeout(patience), redis.DialWriteTimeout(patience),
 	}
 }
 
@@ -128,7 +127,7 @@ func (s *RedisServer) Start() {
 	if !s.proc.gone() {
 		return
 	}
-	err := await(10*time.Second, func() (bool, error) {
+	err := await(func() (bool, error) {
 		err := s.launch(s.Port)
 		if errors.Is(err, errPortTaken) {
 			return false, nil
@@ -166,7 +165,7 @@ func (s *RedisServer) launch(port int) error {
 		return err
 	}
 	s.proc, s.Port = proc, port
-	return await(30*time.Second, func() (bool, error) {
+	return await(func() (bool, error) {
 		if proc.gone() {
 			return false, proc.failure()
 		}

@@ -80,7 +80,7 @@ func TestNothingIsLeft_WhateverEndsTheProcess(t *testing.T) {
 			}
 			_, _ = io.Copy(io.Discard, out)
 			_ = child.Wait() // it fails, as told
-			eventually(t, 20*time.Second, "its directory is gone", func() bool {
+			eventually(t, 2*time.Minute, "its directory is gone", func() bool {
 				left, err := os.ReadDir(temp)
 				return err == nil && len(left) == 0
 			})
@@ -304,7 +304,7 @@ func query(t *testing.T, database, statement string) string {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	rows, err := db.QueryContext(ctx, statement)
 	if err != nil {

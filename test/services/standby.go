@@ -12,7 +12,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 )
 
 // StartStandby starts a streaming standby of the primary for this test alone,
@@ -46,7 +45,7 @@ func newStandby(primary *PostgresServer, name string) (*PostgresServer, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := await(time.Minute, func() (bool, error) { return backup.gone(), nil }); err != nil {
+	if err := await(func() (bool, error) { return backup.gone(), nil }); err != nil {
 		return nil, fmt.Errorf("pg_basebackup: %w", err)
 	}
 	if _, err := os.Stat(filepath.Join(s.data(), "standby.signal")); err != nil {
@@ -63,7 +62,7 @@ func (s *PostgresServer) Crash() {
 	if err := s.proc.signal(syscall.SIGSTOP); err != nil {
 		s.t.Fatalf("crash PostgreSQL: %v", err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	list, err := exec.CommandContext(ctx, "ps", "-A", "-o", "pid=,ppid=").Output()
 	if err != nil {
@@ -98,7 +97,7 @@ func (s *PostgresServer) Promote() {
 			s.t.Fatalf("promote: %v", err)
 		}
 	}
-	if err := await(time.Minute, s.takesWrites); err != nil {
+	if err := await(s.takesWrites); err != nil {
 		s.t.Fatalf("promote: %v: %v", err, s.proc.failure())
 	}
 }
@@ -112,7 +111,7 @@ func (s *PostgresServer) takesWrites() (bool, error) {
 // AwaitStandbys waits until so many standbys follow this primary synchronously.
 func (s *PostgresServer) AwaitStandbys(n int) {
 	s.t.Helper()
-	err := await(30*time.Second, func() (bool, error) {
+	err := await(func() (bool, error) {
 		var found int
 		err := s.ask("SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming' AND sync_state IN ('sync', 'quorum')", &found)
 		return err == nil && found == n, nil
@@ -124,7 +123,7 @@ func (s *PostgresServer) AwaitStandbys(n int) {
 
 // ask scans the first row of the answer.
 func (s *PostgresServer) ask(query string, into ...any) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	db, err := sql.Open("postgres", s.URL("postgres"))
 	if err != nil {

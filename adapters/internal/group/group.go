@@ -19,35 +19,37 @@ var ErrClosed = errors.New("the group is closed")
 
 // Config says how the items of concurrent callers are done together.
 type Config[T any] struct {
-	// Commit does all the items, in the order in which they came, or none. Its error
-	// is the answer to each of their callers. What differs from caller to caller
-	// belongs into the items themselves. It must end by itself: no caller's context
-	// reaches it. It is never called while another call of it is under way.
+	// Commit does all the items or none. They are given in the order in which they
+	// came, and Commit may sort them. Its error is the answer to each of their callers.
+	// What differs from caller to caller belongs into the items themselves. It must end
+	// by itself: no caller's context reaches it. It is never called while another call
+	// of it is under way.
 	Commit func(items []T) error
-	// Divides reports of an error of Commit that nothing was done and that a single
+	// SplitOn reports of an error of Commit that nothing was done and that a single
 	// item may be to blame: then the items are done in halves, so that one bad item
 	// does not fail its neighbours. Nil: no error does.
-	Divides func(err error) bool
+	SplitOn func(err error) bool
 	// Size is how much an item counts for, and how much it weighs. Nil: it counts
 	// for one and weighs nothing.
 	Size func(item T) (count, weight int)
 	// MaxCount and MaxWeight bound what is done together; an item that is larger is
 	// done alone.
 	MaxCount, MaxWeight int
-	// Patience: after a Commit that failed and took longer than this, whoever has
-	// waited longer gets its error too. What made it stall may stall the next one as
-	// well, and nobody is to wait for one after the other. 0: no end of it.
-	Patience time.Duration
-	// Hints: what is done is a hint, which may be done though its caller was told
-	// that it is not. Then a caller whose context ends never waits for Commit.
-	Hints bool
+	// MaxStall: after a Commit that failed and took longer than this, every caller who
+	// has waited longer gets its error too. What made it stall may stall the next one
+	// as well, and nobody is to wait for one after the other. 0: no limit.
+	MaxStall time.Duration
+	// BestEffort: an item may be done although its caller was told that it is not. Then
+	// a caller whose context ends never waits for Commit.
+	BestEffort bool
 }
 
 // Group gathers items for as long as a Commit is under way, and then does all that
 // wait, so that it adds no delay: an item that comes alone is done at once. It is
 // safe for concurrent use.
 type Group[T any] struct {
-	cfg Config[T]
+	cfg     Config[T]
+	isFirst func() func(item T) bool // see NewKeyed; nil: items have no keys
 
 	mu      sync.Mutex
 	waiting []*call[T]
@@ -72,6 +74,24 @@ func New[T any](cfg Config[T]) *Group[T] {
 	return &Group[T]{cfg: cfg, idle: make(chan struct{})}
 }
 
+// NewKeyed makes a group in which no Commit has two items of one key. The item that
+// came first is done first, and the others are left for the commits after it.
+func NewKeyed[T any, K comparable](cfg Config[T], key func(item T) K) *Group[T] {
+	g := New(cfg)
+	g.isFirst = func() func(item T) bool {
+		seen := map[K]struct{}{}
+		return func(item T) bool {
+			k := key(item)
+			if _, ok := seen[k]; ok {
+				return false
+			}
+			seen[k] = struct{}{}
+			return true
+		}
+	}
+	return g
+}
+
 // Do does the item together with those of other callers, and returns what Commit
 // says of them. When ctx ends before a Commit has begun, the item is not done and
 // the error is ctx's. After that Do waits: what may be done is not called undone.
@@ -88,7 +108,7 @@ func (g *Group[T]) Do(ctx context.Context, item T) error {
 		return err
 	case <-ctx.Done():
 	}
-	if g.withdraw(c) || g.cfg.Hints {
+	if g.withdraw(c) || g.cfg.BestEffort {
 		return ctx.Err()
 	}
 	return <-c.done
@@ -148,8 +168,8 @@ func (g *Group[T]) work() {
 		}
 		begun := time.Now()
 		err := g.do(calls)
-		if err != nil && g.cfg.Patience > 0 && time.Since(begun) > g.cfg.Patience {
-			g.disappoint(err)
+		if err != nil && g.cfg.MaxStall > 0 && time.Since(begun) > g.cfg.MaxStall {
+			g.failStalled(err)
 		}
 	}
 }
@@ -158,25 +178,46 @@ func (g *Group[T]) work() {
 func (g *Group[T]) take() []*call[T] {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	n, count, weight := 0, 0, 0
-	for _, c := range g.waiting {
-		moreCount, moreWeight := g.cfg.Size(c.item)
-		count, weight = count+moreCount, weight+moreWeight
-		if n > 0 && (count > g.cfg.MaxCount || g.cfg.MaxWeight > 0 && weight > g.cfg.MaxWeight) {
-			break
-		}
-		c.taken = true
-		n++
-	}
-	calls := g.waiting[:n:n]
-	if g.waiting = g.waiting[n:]; len(g.waiting) == 0 {
-		g.waiting = nil
-	}
-	if n == 0 {
+	calls := g.gather()
+	if len(calls) == 0 {
 		g.busy = false
 		if g.closed {
 			close(g.idle)
 		}
+	}
+	return calls
+}
+
+// gather moves those that are to be done together out of those that wait.
+func (g *Group[T]) gather() []*call[T] {
+	isFirst := func(T) bool { return true }
+	if g.isFirst != nil && len(g.waiting) > 1 {
+		isFirst = g.isFirst()
+	}
+	var calls, postponed []*call[T]
+	seen, count, weight := 0, 0, 0
+	for _, c := range g.waiting {
+		moreCount, moreWeight := g.cfg.Size(c.item)
+		full := count+moreCount > g.cfg.MaxCount || g.cfg.MaxWeight > 0 && weight+moreWeight > g.cfg.MaxWeight
+		if full && len(calls) > 0 {
+			break
+		}
+		seen++
+		if !isFirst(c.item) {
+			postponed = append(postponed, c)
+			continue
+		}
+		count, weight = count+moreCount, weight+moreWeight
+		c.taken = true
+		calls = append(calls, c)
+	}
+	switch rest := g.waiting[seen:]; {
+	case len(postponed) > 0:
+		g.waiting = append(postponed, rest...) // still in the order in which they came
+	case len(rest) > 0:
+		g.waiting = rest
+	default:
+		g.waiting = nil
 	}
 	return calls
 }
@@ -189,15 +230,15 @@ func (g *Group[T]) do(calls []*call[T]) error {
 		items[i] = c.item
 	}
 	err := g.commit(items)
-	divides := err != nil && g.cfg.Divides != nil && g.cfg.Divides(err)
-	if divides && len(calls) > 1 {
+	split := err != nil && g.cfg.SplitOn != nil && g.cfg.SplitOn(err)
+	if split && len(calls) > 1 {
 		half := len(calls) / 2
 		return errors.Join(g.do(calls[:half]), g.do(calls[half:]))
 	}
 	for _, c := range calls {
 		c.done <- err
 	}
-	if divides {
+	if split {
 		return nil
 	}
 	return err
@@ -214,12 +255,12 @@ func (g *Group[T]) commit(items []T) (err error) {
 	return g.cfg.Commit(items)
 }
 
-// disappoint gives err to all who have lost their patience.
-func (g *Group[T]) disappoint(err error) {
+// failStalled gives err to every caller who has waited for longer than MaxStall.
+func (g *Group[T]) failStalled(err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	n := 0
-	for n < len(g.waiting) && time.Since(g.waiting[n].since) > g.cfg.Patience { // who came first stands first
+	for n < len(g.waiting) && time.Since(g.waiting[n].since) > g.cfg.MaxStall { // who came first stands first
 		g.waiting[n].taken = true
 		g.waiting[n].done <- err
 		n++

@@ -1,4 +1,4 @@
-package postgres
+package pgconn
 
 import (
 	"errors"
@@ -27,7 +27,8 @@ type Config struct {
 	CallTimeout time.Duration
 }
 
-func (c Config) withDefaults() Config {
+// WithDefaults is c with every setting that is zero set to its default.
+func (c Config) WithDefaults() Config {
 	if c.MaxConns == 0 {
 		c.MaxConns = 10
 	}

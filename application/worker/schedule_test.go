@@ -15,35 +15,35 @@ var noon = time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
 
 const endless = math.MaxInt
 
-// mill is a worker's turns over queues of so many entries each; limited queues
-// answer claims with their room.
-type mill struct {
-	*turns
+// pullLoop runs a schedule over queues that have entries; limited queues answer claims
+// with their room.
+type pullLoop struct {
+	*schedule
 	t       *testing.T
 	now     time.Time
 	entries map[domain.QueueName]int
-	limits  map[domain.QueueName]leaves
+	limits  map[domain.QueueName]roomLeft
 	taken   map[domain.QueueName]int
 	pulls   int
 	refused int
 }
 
-// leaves is the room that a claim leaves in a limited queue.
-type leaves struct {
+// roomLeft is the room that a claim leaves in a limited queue.
+type roomLeft struct {
 	domain.Capacity
 	more bool // the same room at each claim: the limit is far away
 }
 
-func newMill(t *testing.T, queues ...QueueWeight) *mill {
-	return &mill{
-		turns: newTurns(queues), t: t, now: noon, entries: map[domain.QueueName]int{},
-		limits: map[domain.QueueName]leaves{}, taken: map[domain.QueueName]int{},
+func newPullLoop(t *testing.T, queues ...QueueWeight) *pullLoop {
+	return &pullLoop{
+		schedule: newSchedule(queues), t: t, now: noon, entries: map[domain.QueueName]int{},
+		limits: map[domain.QueueName]roomLeft{}, taken: map[domain.QueueName]int{},
 	}
 }
 
-// turn makes one turn of the pull loop with so many free slots, and returns the
-// queue that gave, and how many.
-func (m *mill) turn(free int) (gave domain.QueueName, n int) {
+// pull makes one pull into the free slots, and returns the queue that had entries, and
+// how many were taken.
+func (m *pullLoop) pull(free int) (gave domain.QueueName, n int) {
 	m.t.Helper()
 	p := m.next(free, m.now)
 	if len(p.Queues) == 0 {
@@ -72,7 +72,7 @@ func (m *mill) turn(free int) (gave domain.QueueName, n int) {
 	return gave, n
 }
 
-func (m *mill) claim(name domain.QueueName, entries []application.Entry) {
+func (m *pullLoop) claim(name domain.QueueName, entries []application.Entry) {
 	n := len(entries)
 	room, ok := m.limits[name]
 	if !ok {
@@ -85,7 +85,7 @@ func (m *mill) claim(name domain.QueueName, entries []application.Entry) {
 	if !room.more {
 		l.Capacity.Available -= starts
 	}
-	m.limits[name] = leaves{l.Capacity, room.more}
+	m.limits[name] = roomLeft{l.Capacity, room.more}
 	m.taken[name] += starts
 	m.refused += n - starts
 	m.entries[name] += n - starts
@@ -93,20 +93,20 @@ func (m *mill) claim(name domain.QueueName, entries []application.Entry) {
 }
 
 // wantTaken fails the test unless so many were taken of the queue, give or take one.
-func (m *mill) wantTaken(name domain.QueueName, want int) {
+func (m *pullLoop) wantTaken(name domain.QueueName, want int) {
 	m.t.Helper()
 	if got := m.taken[name]; got < want-1 || got > want+1 {
 		m.t.Errorf("%d were taken of %s, want %d", got, name, want)
 	}
 }
 
-func TestTurns_GiveEachQueueItsShareByWeight(t *testing.T) {
+func TestSchedule_GivesEachQueueItsShareByWeight(t *testing.T) {
 	for _, free := range []int{1, 7} {
-		m := newMill(t, QueueWeight{"a", 3}, QueueWeight{"b", 1}, QueueWeight{"c", 1})
+		m := newPullLoop(t, QueueWeight{"a", 3}, QueueWeight{"b", 1}, QueueWeight{"c", 1})
 		m.entries["a"], m.entries["b"], m.entries["c"] = endless, endless, endless
 		n := 0
 		for n < 5000 {
-			_, got := m.turn(free)
+			_, got := m.pull(free)
 			n += got
 		}
 		for name, want := range map[domain.QueueName]int{"a": 3000, "b": 1000, "c": 1000} {
@@ -117,61 +117,61 @@ func TestTurns_GiveEachQueueItsShareByWeight(t *testing.T) {
 	}
 }
 
-// A queue without entries must not give its turns to the one that happens to
+// A queue without entries must not give its schedule to the one that happens to
 // stand behind it.
-func TestTurns_AreSharedByThoseThatHaveEntries(t *testing.T) {
+func TestSchedule_SharesAmongQueuesThatHaveEntries(t *testing.T) {
 	queues := []QueueWeight{{"a", 1}, {"b", 1}}
 	for i := range 8 {
 		queues = append(queues, QueueWeight{domain.QueueName(fmt.Sprint("empty", i)), 1})
 	}
-	m := newMill(t, queues...)
+	m := newPullLoop(t, queues...)
 	m.entries["a"], m.entries["b"] = endless, endless
 	for range 1000 {
-		m.turn(1)
+		m.pull(1)
 	}
 	m.wantTaken("a", 500)
 	m.wantTaken("b", 500)
 }
 
-func TestTurns_StarveNone(t *testing.T) {
-	m := newMill(t, QueueWeight{"a", 1000}, QueueWeight{"b", 1})
+func TestSchedule_StarvesNone(t *testing.T) {
+	m := newPullLoop(t, QueueWeight{"a", 1000}, QueueWeight{"b", 1})
 	m.entries["a"], m.entries["b"] = endless, endless
 	for range 3003 {
-		m.turn(1)
+		m.pull(1)
 	}
 	m.wantTaken("b", 3)
 }
 
-func TestTurns_ServeAtOnceAQueueThatHasEntriesAgain(t *testing.T) {
-	m := newMill(t, QueueWeight{"a", 1000}, QueueWeight{"b", 1})
+func TestSchedule_ServesAtOnceAQueueThatHasEntriesAgain(t *testing.T) {
+	m := newPullLoop(t, QueueWeight{"a", 1000}, QueueWeight{"b", 1})
 	m.entries["a"] = endless
 	for range 100 {
-		m.turn(1)
+		m.pull(1)
 	}
 	m.entries["b"] = 1
-	if name, _ := m.turn(1); name != "b" {
-		t.Errorf("%q gave, want the queue that was empty until then", name)
+	if name, _ := m.pull(1); name != "b" {
+		t.Errorf("%q was served, want the queue that was empty until then", name)
 	}
 }
 
 // What a queue did not take while it was empty is not owed to it later.
-func TestTurns_OweNothingToAQueueThatWasEmptyOrClosed(t *testing.T) {
+func TestSchedule_OwesNothingToAQueueThatWasEmptyOrBlocked(t *testing.T) {
 	for name, closed := range map[string]bool{"Empty": false, "Closed": true} {
 		t.Run(name, func(t *testing.T) {
-			m := newMill(t, QueueWeight{"a", 1}, QueueWeight{"b", 1})
+			m := newPullLoop(t, QueueWeight{"a", 1}, QueueWeight{"b", 1})
 			m.entries["a"] = endless
 			if closed {
 				m.entries["b"] = endless
-				m.limits["b"] = leaves{Capacity: domain.Capacity{LimitedBy: domain.LimitPaused, RetryIn: 500 * time.Millisecond}}
+				m.limits["b"] = roomLeft{Capacity: domain.Capacity{LimitedBy: domain.LimitPaused, RetryIn: 500 * time.Millisecond}}
 			}
 			for range 1000 {
-				m.turn(1)
+				m.pull(1)
 			}
 			delete(m.limits, "b")
 			m.entries["b"], m.now = endless, m.now.Add(time.Minute)
 			clear(m.taken)
 			for range 100 {
-				m.turn(1)
+				m.pull(1)
 			}
 			m.wantTaken("a", 50)
 			m.wantTaken("b", 50)
@@ -180,9 +180,9 @@ func TestTurns_OweNothingToAQueueThatWasEmptyOrClosed(t *testing.T) {
 }
 
 // A limit that is far away must neither put the queue before others nor behind.
-func TestTurns_AreFairToQueuesWithALimit(t *testing.T) {
-	far := leaves{Capacity: domain.Capacity{Available: 900, LimitedBy: domain.LimitMaxRunning}, more: true}
-	for name, limits := range map[string]map[domain.QueueName]leaves{
+func TestSchedule_IsFairToQueuesWithALimit(t *testing.T) {
+	far := roomLeft{Capacity: domain.Capacity{Available: 900, LimitedBy: domain.LimitMaxRunning}, more: true}
+	for name, limits := range map[string]map[domain.QueueName]roomLeft{
 		"OneLimited":  {"a": far},
 		"TheOther":    {"b": far},
 		"BothLimited": {"a": far, "b": far},
@@ -190,10 +190,10 @@ func TestTurns_AreFairToQueuesWithALimit(t *testing.T) {
 	} {
 		for _, free := range []int{1, 10} {
 			t.Run(fmt.Sprint(name, free), func(t *testing.T) {
-				m := newMill(t, QueueWeight{"a", 1}, QueueWeight{"b", 1})
+				m := newPullLoop(t, QueueWeight{"a", 1}, QueueWeight{"b", 1})
 				m.entries["a"], m.entries["b"], m.limits = endless, endless, limits
 				for m.taken["a"]+m.taken["b"] < 1000 {
-					m.turn(free)
+					m.pull(free)
 				}
 				for _, q := range []domain.QueueName{"a", "b"} {
 					if got := m.taken[q]; got < 480 || got > 520 {
@@ -205,40 +205,40 @@ func TestTurns_AreFairToQueuesWithALimit(t *testing.T) {
 	}
 }
 
-func TestTurns_AnEmptyQueueThatIsNotKnownToBeDoesNotHoldUpOneWithLittleRoom(t *testing.T) {
-	m := newMill(t, QueueWeight{"a", 100}, QueueWeight{"b", 1})
+func TestSchedule_AnEmptyQueueThatIsNotKnownToBeDoesNotHoldUpOneWithLittleRoom(t *testing.T) {
+	m := newPullLoop(t, QueueWeight{"a", 100}, QueueWeight{"b", 1})
 	m.entries["b"] = endless
-	m.limits["b"] = leaves{Capacity: domain.Capacity{Available: 1, LimitedBy: domain.LimitMaxRunning}, more: true}
+	m.limits["b"] = roomLeft{Capacity: domain.Capacity{Available: 1, LimitedBy: domain.LimitMaxRunning}, more: true}
 	for range 20 {
-		m.turn(10)
+		m.pull(10)
 	}
 	if m.taken["b"] < 18 {
-		t.Errorf("%d of 20 turns were for the queue that has entries", m.taken["b"])
+		t.Errorf("%d of 20 schedule were for the queue that has entries", m.taken["b"])
 	}
 }
 
-func TestTurns_PullFromALimitedQueueNoMoreThanItHasRoomFor(t *testing.T) {
-	m := newMill(t, QueueWeight{"a", 1})
+func TestSchedule_PullsFromALimitedQueueNoMoreThanItHasRoomFor(t *testing.T) {
+	m := newPullLoop(t, QueueWeight{"a", 1})
 	m.entries["a"] = endless
-	m.limits["a"] = leaves{Capacity: domain.Capacity{Available: 25, LimitedBy: domain.LimitRate, RetryIn: 40 * time.Millisecond}}
+	m.limits["a"] = roomLeft{Capacity: domain.Capacity{Available: 25, LimitedBy: domain.LimitRate, RetryIn: 40 * time.Millisecond}}
 	var took []int
 	for range 4 {
-		_, n := m.turn(10)
+		_, n := m.pull(10)
 		took = append(took, n)
 	}
-	// The last turn waits: there is no room.
+	// The last pull waits: there is no room.
 	if want := []int{10, 10, 5, 0}; !slices.Equal(took, want) || m.refused != 0 {
-		t.Errorf("the turns took %v, want %v; %d were refused", took, want, m.refused)
+		t.Errorf("the schedule took %v, want %v; %d were refused", took, want, m.refused)
 	}
 	if want := noon.Add(40 * time.Millisecond); !m.now.Equal(want) {
 		t.Errorf("the queue is asked again at %s, want %s", m.now, want)
 	}
-	if _, n := m.turn(10); n != 1 {
-		t.Errorf("the first look takes %d, want 1", n)
+	if _, n := m.pull(10); n != 1 {
+		t.Errorf("the first pull after it takes %d, want 1", n)
 	}
 }
 
-func TestTurns_AskAClosedQueueAgainInTime(t *testing.T) {
+func TestSchedule_TriesABlockedQueueAgainInTime(t *testing.T) {
 	for name, c := range map[string]struct {
 		by          domain.Limit
 		again, want time.Duration
@@ -247,112 +247,112 @@ func TestTurns_AskAClosedQueueAgainInTime(t *testing.T) {
 		"Paused":          {domain.LimitPaused, 500 * time.Millisecond, 500 * time.Millisecond, false},
 		"MaxRunning":      {domain.LimitMaxRunning, 250 * time.Millisecond, 250 * time.Millisecond, false},
 		"Rate":            {domain.LimitRate, 20 * time.Millisecond, 20 * time.Millisecond, false},
-		"ARateOfHours":    {domain.LimitRate, 12 * time.Minute, time.Second, false},
-		"EndedInTheClaim": {domain.LimitMaxRunning, 250 * time.Millisecond, 20 * time.Millisecond, true},
+		"ARateOfHours":    {domain.LimitRate, 12 * time.Minute, retryLatest, false},
+		"EndedInTheClaim": {domain.LimitMaxRunning, 250 * time.Millisecond, retrySoon, true},
 		"EndedAndPaused":  {domain.LimitPaused, 500 * time.Millisecond, 500 * time.Millisecond, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			turns, entries := newTurns([]QueueWeight{{"a", 1}}), []application.Entry{{Lane: application.Lane{Queue: "a"}}}
-			turns.next(1, noon)
-			turns.pulled([]domain.QueueName{"a"}, entries)
+			schedule, entries := newSchedule([]QueueWeight{{"a", 1}}), []application.Entry{{Lane: application.Lane{Queue: "a"}}}
+			schedule.next(1, noon)
+			schedule.pulled([]domain.QueueName{"a"}, entries)
 			if c.endsInClaim {
-				turns.freed("a", noon)
+				schedule.attemptEnded("a", noon)
 			}
-			turns.claimed(entries, []application.LimitedQueue{{Name: "a", Capacity: domain.Capacity{LimitedBy: c.by, RetryIn: c.again}}}, noon)
+			schedule.claimed(entries, []application.LimitedQueue{{Name: "a", Capacity: domain.Capacity{LimitedBy: c.by, RetryIn: c.again}}}, noon)
 
-			p := turns.next(1, noon)
+			p := schedule.next(1, noon)
 			if got := p.until.Sub(noon); got != c.want || len(p.Queues) > 0 {
 				t.Errorf("pull from %v, or again in %s, want %s", p.Queues, got, c.want)
 			}
-			if p := turns.next(1, noon.Add(c.want-1)); len(p.Queues) > 0 {
+			if p := schedule.next(1, noon.Add(c.want-1)); len(p.Queues) > 0 {
 				t.Error("the gate is tried too early")
 			}
-			if p := turns.next(1, noon.Add(c.want)); len(p.Queues) != 1 || p.Max != 1 {
+			if p := schedule.next(1, noon.Add(c.want)); len(p.Queues) != 1 || p.Max != 1 {
 				t.Errorf("the gate is tried by %+v", p)
 			}
 		})
 	}
 }
 
-func closedBy(by domain.Limit, again time.Duration) *turns {
-	t := newTurns([]QueueWeight{{"a", 1}, {"b", 1}})
+func closedBy(by domain.Limit, again time.Duration) *schedule {
+	t := newSchedule([]QueueWeight{{"a", 1}, {"b", 1}})
 	t.claimed(nil, []application.LimitedQueue{{Name: "a", Capacity: domain.Capacity{LimitedBy: by, RetryIn: again}}}, noon)
 	return t
 }
 
-func TestTurns_WaitNoLongerThanAGateIsClosed(t *testing.T) {
+func TestSchedule_WaitsNoLongerThanAGateIsClosed(t *testing.T) {
 	for name, c := range map[string]struct {
-		turns *turns
-		want  time.Duration
+		schedule *schedule
+		want     time.Duration
 	}{
-		"NoGate":     {newTurns([]QueueWeight{{"a", 1}, {"b", 1}}), 5 * time.Second},
+		"NoGate":     {newSchedule([]QueueWeight{{"a", 1}, {"b", 1}}), pullWait},
 		"Paused":     {closedBy(domain.LimitPaused, 500*time.Millisecond), 500 * time.Millisecond},
 		"Rate":       {closedBy(domain.LimitRate, 20*time.Millisecond), 20 * time.Millisecond},
-		"MaxRunning": {closedBy(domain.LimitMaxRunning, 250*time.Millisecond), 50 * time.Millisecond},
-		"AlmostOpen": {closedBy(domain.LimitRate, time.Microsecond), time.Millisecond},
+		"MaxRunning": {closedBy(domain.LimitMaxRunning, 250*time.Millisecond), pullWaitShort},
+		"AlmostOpen": {closedBy(domain.LimitRate, time.Microsecond), pullWaitLeast},
 	} {
-		if got := c.turns.next(1, noon).Wait; got != c.want {
+		if got := c.schedule.next(1, noon).Wait; got != c.want {
 			t.Errorf("%s: a pull from the others waits for %s, want %s", name, got, c.want)
 		}
 	}
 }
 
-func TestTurns_AnEndOpensAGateThatIsClosedByMaxRunningAndNoOther(t *testing.T) {
+func TestSchedule_AnEndOpensAGateThatIsClosedByMaxRunningAndNoOther(t *testing.T) {
 	for by, opens := range map[domain.Limit]bool{domain.LimitMaxRunning: true, domain.LimitPaused: false, domain.LimitRate: false} {
-		turns := newTurns([]QueueWeight{{"a", 1}, {"b", 1}})
+		schedule := newSchedule([]QueueWeight{{"a", 1}, {"b", 1}})
 		for _, name := range []domain.QueueName{"a", "b"} {
-			turns.claimed(nil, []application.LimitedQueue{{Name: name, Capacity: domain.Capacity{LimitedBy: by, RetryIn: 100 * time.Millisecond}}}, noon)
+			schedule.claimed(nil, []application.LimitedQueue{{Name: name, Capacity: domain.Capacity{LimitedBy: by, RetryIn: 100 * time.Millisecond}}}, noon)
 		}
-		turns.freed("b", noon)
-		turns.freed("b", noon)
-		p := turns.next(10, noon)
+		schedule.attemptEnded("b", noon)
+		schedule.attemptEnded("b", noon)
+		p := schedule.next(10, noon)
 		if got := slices.Equal(p.Queues, []domain.QueueName{"b"}) && p.Max == 2; got != opens {
 			t.Errorf("%s: after two ends there is a pull of %d from %v", by, p.Max, p.Queues)
 		}
-		if got := len(turns.opened) == 1; got != opens {
-			t.Errorf("%s: whoever waits is told: %t", by, got)
+		if got := len(schedule.unblocked) == 1; got != opens {
+			t.Errorf("%s: whoever waits is woken: %t", by, got)
 		}
 	}
 }
 
-func TestTurns_AQueueWithoutEntriesNeedsNoGate(t *testing.T) {
-	turns := closedBy(domain.LimitRate, 20*time.Millisecond)
-	p := turns.next(10, noon.Add(time.Second))
-	turns.pulled(p.Queues, nil)
-	if p := turns.next(10, noon.Add(time.Second)); p.Max != 10 || len(p.Queues) != 2 {
+func TestSchedule_AQueueWithoutEntriesNeedsNoGate(t *testing.T) {
+	schedule := closedBy(domain.LimitRate, 20*time.Millisecond)
+	p := schedule.next(10, noon.Add(time.Second))
+	schedule.pulled(p.Queues, nil)
+	if p := schedule.next(10, noon.Add(time.Second)); p.Max != 10 || len(p.Queues) != 2 {
 		t.Errorf("the next pull is of %d from %v, want all", p.Max, p.Queues)
 	}
 }
 
-func TestTurns_AClaimThatMeetsNoLimitRemovesTheGate(t *testing.T) {
-	turns := closedBy(domain.LimitPaused, time.Millisecond)
-	turns.claimed([]application.Entry{{Lane: application.Lane{Queue: "a"}}}, nil, noon)
-	if p := turns.next(10, noon); len(p.Queues) != 2 {
+func TestSchedule_AClaimThatMeetsNoLimitRemovesTheGate(t *testing.T) {
+	schedule := closedBy(domain.LimitPaused, time.Millisecond)
+	schedule.claimed([]application.Entry{{Lane: application.Lane{Queue: "a"}}}, nil, noon)
+	if p := schedule.next(10, noon); len(p.Queues) != 2 {
 		t.Errorf("the next pull is from %v, want both", p.Queues)
 	}
 }
 
-func TestTurns_LeaveOutOfAPullWhatHasLessRoomAndDoNotWait(t *testing.T) {
-	turns := newTurns([]QueueWeight{{"a", 1}, {"b", 1}})
+func TestSchedule_LeavesOutOfAPullWhatHasLessRoomAndDoesNotWait(t *testing.T) {
+	schedule := newSchedule([]QueueWeight{{"a", 1}, {"b", 1}})
 	one := []application.Entry{{Lane: application.Lane{Queue: "a"}}}
-	turns.pulled([]domain.QueueName{"a"}, one)
-	turns.claimed(one, []application.LimitedQueue{{Name: "a", Capacity: domain.Capacity{Available: 3, LimitedBy: domain.LimitMaxRunning}}}, noon)
+	schedule.pulled([]domain.QueueName{"a"}, one)
+	schedule.claimed(one, []application.LimitedQueue{{Name: "a", Capacity: domain.Capacity{Available: 3, LimitedBy: domain.LimitMaxRunning}}}, noon)
 
-	if p := turns.next(10, noon); !slices.Equal(p.Queues, []domain.QueueName{"b"}) || p.Max != 5 || p.Wait != 0 {
+	if p := schedule.next(10, noon); !slices.Equal(p.Queues, []domain.QueueName{"b"}) || p.Max != 5 || p.Wait != 0 {
 		t.Errorf("the pull is %+v, want 5 of b at once", p)
 	}
-	if p := turns.next(6, noon); len(p.Queues) != 2 || p.Max != 3 || p.Wait != 5*time.Second {
+	if p := schedule.next(6, noon); len(p.Queues) != 2 || p.Max != 3 || p.Wait != pullWait {
 		t.Errorf("the pull is %+v, want 3 of both", p)
 	}
 }
 
-func TestTurns_ChargeNothingForWhatWasRefused(t *testing.T) {
-	turns := newTurns([]QueueWeight{{"a", 1}, {"b", 1}})
+func TestSchedule_ChargesNothingForWhatWasRefused(t *testing.T) {
+	schedule := newSchedule([]QueueWeight{{"a", 1}, {"b", 1}})
 	two, refused := slices.Repeat([]application.Entry{{Lane: application.Lane{Queue: "a"}}}, 2), make([]domain.TaskID, 2)
-	turns.pulled([]domain.QueueName{"a"}, two)
-	turns.claimed(two, []application.LimitedQueue{{Name: "a", Refused: refused, Capacity: domain.Capacity{LimitedBy: domain.LimitRate}}}, noon)
+	schedule.pulled([]domain.QueueName{"a"}, two)
+	schedule.claimed(two, []application.LimitedQueue{{Name: "a", Refused: refused, Capacity: domain.Capacity{LimitedBy: domain.LimitRate}}}, noon)
 
-	if p := turns.next(10, noon); p.Queues[0] != "a" {
+	if p := schedule.next(10, noon); p.Queues[0] != "a" {
 		t.Errorf("the pull is from %v, want from a first: it has given nothing yet", p.Queues)
 	}
 }

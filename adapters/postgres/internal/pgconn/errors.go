@@ -1,4 +1,4 @@
-package postgres
+package pgconn
 
 import (
 	"context"
@@ -13,7 +13,6 @@ import (
 
 	"github.com/lib/pq"
 
-	"github.com/millrace/millrace/adapters/internal/group"
 	"github.com/millrace/millrace/domain"
 )
 
@@ -37,8 +36,8 @@ const (
 	codeDeadlock       = "40P01"
 )
 
-// translate turns what the driver reports into the errors that the ports name.
-func translate(err error) error {
+// Translate turns what the driver reports into the errors that the ports name.
+func Translate(err error) error {
 	var known *domain.Error
 	switch {
 	case err == nil || errors.As(err, &known):
@@ -46,14 +45,15 @@ func translate(err error) error {
 	case errors.Is(err, sql.ErrNoRows):
 		return domain.ErrTaskNotFound
 	case unavailable(err) || retryable(err):
-		return outage(err)
-	case sqlState(err) == codeUndefinedTable:
-		return outage(fmt.Errorf("the schema is not there yet: run the migrations: %w", err))
+		return Outage(err)
+	case UndefinedTable(err):
+		return Outage(fmt.Errorf("the schema is missing: run the migrations: %w", err))
 	}
 	return fmt.Errorf("postgres: %w", err)
 }
 
-func outage(err error) error {
+// Outage makes err a domain.ErrUnavailable.
+func Outage(err error) error {
 	return fmt.Errorf("%w: postgres: %w", domain.ErrUnavailable, err)
 }
 
@@ -63,7 +63,7 @@ func unavailable(err error) bool {
 	if err == nil {
 		return false
 	}
-	if state := sqlState(err); state != "" {
+	if state := SQLState(err); state != "" {
 		switch state[:2] {
 		case classConnection, classResources, classIntervention:
 			return true
@@ -74,7 +74,7 @@ func unavailable(err error) bool {
 		return true
 	}
 	for _, lost := range []error{
-		domain.ErrUnavailable, group.ErrClosed, driver.ErrBadConn, sql.ErrConnDone, sql.ErrTxDone, io.EOF, io.ErrUnexpectedEOF,
+		domain.ErrUnavailable, driver.ErrBadConn, sql.ErrConnDone, sql.ErrTxDone, io.EOF, io.ErrUnexpectedEOF,
 		net.ErrClosed, os.ErrDeadlineExceeded, context.DeadlineExceeded,
 	} {
 		if errors.Is(err, lost) {
@@ -87,26 +87,29 @@ func unavailable(err error) bool {
 // retryable reports whether the server undid everything for the sake of another
 // transaction, or for want of a prepared statement, so that trying again is safe.
 func retryable(err error) bool {
-	state := sqlState(err)
+	state := SQLState(err)
 	return state == codeSerialization || state == codeDeadlock || outlived(err)
 }
 
-// aboutData reports whether the server refused a statement, and did nothing of it,
+// AboutData reports whether the server refused a statement, and did nothing of it,
 // because of what it was to store.
-func aboutData(err error) bool {
-	state := sqlState(err)
+func AboutData(err error) bool {
+	state := SQLState(err)
 	return state != "" && slices.Contains([]string{classData, classIntegrity, classLimits}, state[:2])
 }
 
+// UndefinedTable reports whether the server does not know a table of a statement.
+func UndefinedTable(err error) bool { return SQLState(err) == codeUndefinedTable }
+
 // refused reports whether the server is there and does not want us.
 func refused(err error) bool {
-	state := sqlState(err)
+	state := SQLState(err)
 	return state == codeNoDatabase || len(state) == 5 && state[:2] == classAuth
 }
 
-// sqlState returns the five letters that the server gave the error; "" if it is
+// SQLState returns the five letters that the server gave the error; "" if it is
 // not the server's.
-func sqlState(err error) string {
+func SQLState(err error) string {
 	if e, ok := errors.AsType[*pq.Error](err); ok && len(e.Code) == 5 {
 		return string(e.Code)
 	}

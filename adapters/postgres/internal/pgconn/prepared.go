@@ -1,30 +1,57 @@
-package postgres
+package pgconn
 
 import (
 	"context"
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"strings"
 
+	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
 )
 
 // maxPrepared bounds the statements that a connection keeps prepared.
 const maxPrepared = 100
 
-type preparedKey struct{}
+// preparedMark begins the text of every Stmt. The text is all of a statement that
+// database/sql hands on to a connection.
+const preparedMark = "/* prepared */ "
 
-// prepared has a statement that runs under this context prepared once for each
-// connection: for those that run often, and that are to be planned the same way
-// whatever their arguments. It does nothing for a context that may be canceled: the
-// driver would go on with the connection, and its cancel request could hit the
-// statement after, which may be a write.
-func prepared(ctx context.Context) context.Context {
-	return context.WithValue(ctx, preparedKey{}, true)
+// Stmt is a statement that each connection prepares once: for those that run often,
+// and that are to be planned the same way whatever their arguments.
+//
+// Under a context that may be canceled it runs like any other: the driver would go on
+// with the connection, and its cancel request could hit the statement after, which
+// may be a write.
+type Stmt struct{ text string }
+
+// Prepared makes a Stmt of a query.
+func Prepared(query string) Stmt { return Stmt{preparedMark + query} }
+
+// String is the text, as the server sees it.
+func (s Stmt) String() string { return s.text }
+
+// Select is sqlx.SelectContext.
+func (s Stmt) Select(ctx context.Context, q sqlx.QueryerContext, dest any, args ...any) error {
+	return sqlx.SelectContext(ctx, q, dest, s.text, args...)
 }
 
-func wantsPrepared(ctx context.Context) bool {
-	return ctx.Value(preparedKey{}) != nil && ctx.Done() == nil
+// Get is sqlx.GetContext.
+func (s Stmt) Get(ctx context.Context, q sqlx.QueryerContext, dest any, args ...any) error {
+	return sqlx.GetContext(ctx, q, dest, s.text, args...)
+}
+
+// Exec runs the statement for what it changes.
+func (s Stmt) Exec(ctx context.Context, x sqlx.ExecerContext, args ...any) error {
+	_, err := x.ExecContext(ctx, s.text, args...)
+	return err
+}
+
+// toPrepare reports whether the query is a Stmt that this context lets a connection
+// prepare.
+func toPrepare(ctx context.Context, query string) bool {
+	return strings.HasPrefix(query, preparedMark) && ctx.Done() == nil
 }
 
 // preparing makes the connections of a pool.
@@ -69,7 +96,7 @@ type preparingConn struct {
 }
 
 func (c *preparingConn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
-	if !wantsPrepared(ctx) {
+	if !toPrepare(ctx, query) {
 		return c.pqConn.ExecContext(ctx, query, args)
 	}
 	s, err := c.statement(ctx, query)
@@ -82,7 +109,7 @@ func (c *preparingConn) ExecContext(ctx context.Context, query string, args []dr
 }
 
 func (c *preparingConn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
-	if !wantsPrepared(ctx) {
+	if !toPrepare(ctx, query) {
 		return c.pqConn.QueryContext(ctx, query, args)
 	}
 	s, err := c.statement(ctx, query)

@@ -1,4 +1,4 @@
-package postgres
+package pgconn
 
 import (
 	"fmt"
@@ -23,7 +23,7 @@ func TestConfig_HostsAndSessionAttributes(t *testing.T) {
 		{"postgres://u:p@one:1,two:2/db?target_session_attrs=primary", "one:1 two:2", "primary"},
 		{"postgres://u:p@/db?host=one,two&port=1,2", "one:1 two:2", "read-write"},
 	} {
-		cfg, err := Config{URL: check.url}.withDefaults().driverConfig()
+		cfg, err := Config{URL: check.url}.WithDefaults().driverConfig()
 		if err != nil {
 			t.Errorf("%s: %v", check.url, err)
 			continue
@@ -55,7 +55,7 @@ func TestOpen_NamesWhatIsWrongAndNoSecret(t *testing.T) {
 		"postgres://u@h/db?password=s3cr3t&target_session_attrs=s3cr3t",
 		"postgres://u:s3cr3t@h1:1,h2:x/db",
 	} {
-		_, _, err := Open(Config{URL: url})
+		_, err := Open(Config{URL: url}.WithDefaults())
 		if err == nil {
 			t.Errorf("%s was accepted", url)
 			continue
@@ -66,20 +66,20 @@ func TestOpen_NamesWhatIsWrongAndNoSecret(t *testing.T) {
 	}
 	for _, cfg := range []Config{{MaxConns: -1}, {CallTimeout: -1}} {
 		cfg.URL = "postgres://h/db"
-		if _, _, err := Open(cfg); err == nil {
+		if _, err := Open(cfg.WithDefaults()); err == nil {
 			t.Errorf("%+v was accepted", cfg)
 		}
 	}
 }
 
 func TestOpen_EveryConnectionHasItsSession(t *testing.T) {
-	db := migrated(t, Config{})
+	pool := open(t, 1)
 	for setting, want := range map[string]string{
 		"idle_in_transaction_session_timeout": "5s", "timezone": "UTC", "application_name": "millrace", "statement_timeout": "0",
 		"enable_seqscan": "off", "jit": "off",
 	} {
 		var got string
-		if err := db.x.Get(&got, "SELECT current_setting($1)", setting); err != nil || got != want {
+		if err := pool.SQL.Get(&got, "SELECT current_setting($1)", setting); err != nil || got != want {
 			t.Errorf("%s = %q, %v; want %q", setting, got, err, want)
 		}
 	}

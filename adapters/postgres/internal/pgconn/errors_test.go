@@ -1,4 +1,4 @@
-package postgres
+package pgconn
 
 import (
 	"context"
@@ -50,29 +50,29 @@ func TestTranslate(t *testing.T) {
 		"a password that is wrong": {state("28P01"), nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := translate(check.err)
+			got := Translate(check.err)
 			if !errors.Is(got, check.err) && check.want != domain.ErrTaskNotFound {
 				t.Errorf("%v has lost its cause", got)
 			}
 			if check.want != nil && !errors.Is(got, check.want) {
-				t.Errorf("translate = %v, want %v", got, check.want)
+				t.Errorf("Translate = %v, want %v", got, check.want)
 			}
 			if check.want == nil && domain.Public(got).Code != domain.CodeInternal {
-				t.Errorf("translate = %v, want an internal error", got)
+				t.Errorf("Translate = %v, want an internal error", got)
 			}
 		})
 	}
-	if translate(nil) != nil {
+	if Translate(nil) != nil {
 		t.Error("nil became an error")
 	}
 }
 
 func TestRead_ACallerWhoGivesUpIsNoOutage(t *testing.T) {
 	t.Parallel()
-	db := open(t, Config{})
+	pool := open(t, 1)
 	ctx, giveUp := context.WithCancel(t.Context())
 	defer time.AfterFunc(200*time.Millisecond, giveUp).Stop()
-	err := db.read(ctx, func(ctx context.Context, q sqlx.QueryerContext) error {
+	err := pool.Read(ctx, func(ctx context.Context, q sqlx.QueryerContext) error {
 		var slept []string
 		return sqlx.SelectContext(ctx, q, &slept, "SELECT pg_sleep(10)::text")
 	})

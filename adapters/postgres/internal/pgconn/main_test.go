@@ -1,0 +1,22 @@
+package pgconn
+
+import (
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/millrace/millrace/test/services"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// open makes a pool of that size on a new database.
+func open(t *testing.T, size int) *Pool {
+	t.Helper()
+	pools, err := Open(Config{URL: services.PostgreSQL(t)}.WithDefaults(), size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pools[0].Close)
+	return pools[0]
+}

@@ -1,0 +1,52 @@
+package postgres
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/millrace/millrace/domain"
+)
+
+// What is the same in all tasks is sent once, which must make no difference.
+func TestAdd_StoresEveryColumnOfEveryTask(t *testing.T) {
+	repository := NewTaskRepository(migrated(t, Config{}))
+	specs := []domain.TaskSpec{
+		{Message: "m", MaxAttempts: 1},
+		{Message: "m", MaxAttempts: 1},
+		{Message: "n", MaxAttempts: 2, Queue: "q", Priority: 3, Timeout: time.Second, Delay: time.Hour, Metadata: map[string]string{"k": "v"},
+			TraceParent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"},
+		{Message: "n", MaxAttempts: 2, Queue: "q", Priority: 3, Timeout: time.Second, Delay: time.Hour, Metadata: map[string]string{"k": "w"}},
+	}
+	for _, text := range []string{
+		" ", "NULL", "null", `"`, `\`, `\\"`, "{}", "{a,b}", ",", "'", "''; DROP TABLE tasks; --", "a\nb\r\tc", "é", "😀", "\x7f", "$1",
+		strings.Repeat(`"\{},`, 1000),
+	} {
+		specs = append(specs, domain.TaskSpec{Message: text, MaxAttempts: 1})
+	}
+	for n := range specs {
+		var tasks []*domain.Task
+		for _, spec := range slices.Concat(specs[n:], specs[:n])[:1+n%len(specs)] { // one, two, … of them, of each kind
+			task, err := domain.NewTask(spec, time.Now())
+			if err != nil {
+				t.Fatal(err)
+			}
+			tasks = append(tasks, task)
+		}
+		if err := repository.Add(t.Context(), tasks...); err != nil {
+			t.Fatal(err)
+		}
+		for _, task := range tasks {
+			got, err := repository.Get(t.Context(), task.ID())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(task.State(), got.State()); diff != "" {
+				t.Errorf("task of %d (-sent +stored):\n%s", len(tasks), diff)
+			}
+		}
+	}
+}

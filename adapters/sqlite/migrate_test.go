@@ -1,0 +1,131 @@
+package sqlite_test
+
+import (
+	"errors"
+	"io/fs"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/pressly/goose/v3"
+
+	"github.com/millrace/millrace/adapters/sqlite"
+	"github.com/millrace/millrace/domain"
+	"github.com/millrace/millrace/migrations"
+)
+
+// The tables of versions: Millrace's, and goose's default.
+const ours, theirs = "millrace_schema_version", "goose_db_version"
+
+// opened opens a new file, without a schema.
+func opened(t *testing.T) *sqlite.DB {
+	t.Helper()
+	db, closeDB, err := sqlite.Open(fresh(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(closeDB)
+	return db
+}
+
+// migratedByGoose migrates with goose's default table of versions, as other programs
+// do and as the first Millrace did.
+func migratedByGoose(t *testing.T, db *sqlite.DB, files fs.FS) {
+	t.Helper()
+	writer, _ := sqlite.Pools(db)
+	provider, err := goose.NewProvider(goose.DialectSQLite3, writer.DB, files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := provider.Up(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func wantVersions(t *testing.T, db *sqlite.DB, table string, want ...int64) {
+	t.Helper()
+	var got []int64
+	_, reader := sqlite.Pools(db)
+	if err := reader.Select(&got, "SELECT version_id FROM "+table+" ORDER BY id"); err != nil || !slices.Equal(got, want) {
+		t.Errorf("%s records %v, %v; want %v", table, got, err, want)
+	}
+}
+
+func TestMigrate_AdoptsWhatTheFirstMillraceHasMigrated(t *testing.T) {
+	db := opened(t)
+	files, err := fs.Sub(migrations.SQLite, "sqlite")
+	if err != nil {
+		t.Fatal(err)
+	}
+	migratedByGoose(t, db, files)
+	task := addTask(t, storeOn(db))
+	for range 2 {
+		if err := sqlite.Migrate(t.Context(), db, slog.New(slog.DiscardHandler)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wantVersions(t, db, ours, 0, 1)
+	wantVersions(t, db, theirs, 0, 1)
+	if _, err := storeOn(db).Tasks.Get(t.Context(), task.ID()); err != nil {
+		t.Error(err)
+	}
+	if err := db.Probe(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestMigrate_WorksBesideAnotherProgramThatUsesGoose(t *testing.T) {
+	db := opened(t)
+	migratedByGoose(t, db, fstest.MapFS{"00001_users.sql": {Data: []byte("-- +goose Up\nCREATE TABLE users (id int);")}})
+	if err := sqlite.Migrate(t.Context(), db, slog.New(slog.DiscardHandler)); err != nil {
+		t.Fatal(err)
+	}
+	addTask(t, storeOn(db))
+	wantVersions(t, db, ours, 0, 1)
+	wantVersions(t, db, theirs, 0, 1)
+}
+
+func TestMigrate_RefusesTablesOfAnotherProgram(t *testing.T) {
+	db := opened(t)
+	writer, reader := sqlite.Pools(db)
+	writer.MustExec("CREATE TABLE tasks (id int)")
+	err := sqlite.Migrate(t.Context(), db, slog.New(slog.DiscardHandler))
+	if err == nil || errors.Is(err, domain.ErrUnavailable) || strings.Contains(err.Error(), "\n") ||
+		!strings.Contains(err.Error(), "tasks") || !strings.Contains(err.Error(), "of its own") {
+		t.Errorf("migrate: %v, want one line that says what is in the way and what to do", err)
+	}
+	var n int
+	if err := reader.Get(&n, "SELECT count(*) FROM sqlite_master"); err != nil || n != 1 {
+		t.Errorf("%d things are in the file, %v; want the table that was there", n, err)
+	}
+}
+
+func TestProbe_SaysWhatIsMissing(t *testing.T) {
+	wantReason := func(t *testing.T, db *sqlite.DB, reason string) {
+		t.Helper()
+		err := db.Probe(t.Context())
+		if public := domain.Public(err); !errors.Is(err, domain.ErrUnavailable) || !strings.Contains(public.Message, reason) {
+			t.Errorf("probe: %v, want unavailable: %s", err, reason)
+		}
+	}
+	const restart = "restart the program"
+	wantReason(t, opened(t), restart)
+
+	db, _ := open(t, fresh(t))
+	writer, _ := sqlite.Pools(db)
+	writer.MustExec("UPDATE millrace_schema_version SET version_id = version_id + 1000000 WHERE version_id > 0")
+	if err := db.Probe(t.Context()); err != nil {
+		t.Errorf("a newer schema: %v", err)
+	}
+	writer.MustExec("DELETE FROM millrace_schema_version WHERE version_id > 0")
+	wantReason(t, db, restart)
+
+	for _, table := range []string{"tasks", "task_metadata", "queues", "idempotency_keys", "bulks", "attempts", "workers"} {
+		db, _ := open(t, fresh(t))
+		writer, _ := sqlite.Pools(db)
+		writer.MustExec("DROP TABLE " + table)
+		wantReason(t, db, "restore the file")
+	}
+}
