@@ -18,7 +18,7 @@ import (
 	"github.com/millrace/millrace/domain"
 )
 
-// Task is what a handler is to know of the task that it processes.
+// Task is what a handler gets of the task that it processes.
 type Task struct {
 	ID      string // of the task; the same in every attempt
 	Attempt int    // counts from 1; a task is processed at least once
@@ -26,35 +26,34 @@ type Task struct {
 
 	Queue       string
 	Priority    int
-	Metadata    map[string]string // not to be written to
+	Metadata    map[string]string // read only
 	TraceParent string            // of the request that made the task (W3C Trace Context); empty: none
 }
 
 // Handler processes one task and returns what the task keeps as its result: text,
-// up to 64 KiB. An error is tried again later, unless it is Permanent; RetryAfter
-// says when. ctx ends at the attempt's deadline, when the task is to stop, and
-// when the program ends: return soon after that. It is called by many goroutines
-// at once.
+// up to 64 KiB. After an error the task is retried, unless the error is Permanent;
+// RetryAfter says when. ctx ends at the attempt's deadline, when a stop of the task is
+// requested, and when the program stops: return soon after that. A handler is called by
+// many goroutines at once.
 type Handler func(ctx context.Context, t Task) (result string, err error)
 
-// Permanent says that no retry can help: the task fails at once.
+// Permanent marks an error that no retry can help: the task fails at once.
 func Permanent(err error) error { return application.Permanent(err) }
 
-// RetryAfter says when the next try makes sense: not before d has passed.
+// RetryAfter marks an error after which the next attempt makes sense when d has passed.
 func RetryAfter(err error, d time.Duration) error { return application.RetryAfter(err, d) }
 
 var errNoHandler = errors.New("millrace: there is no handler")
 
-// Options say how to run. The zero value is that of the programs without any
-// setting.
+// Options say how to run. The zero value runs as the programs do without any setting.
 type Options struct {
 	// Env has the settings as NAME=value, such as "WORKER_QUEUE_MAXSIZE=10": those
 	// that cmd/worker and cmd/millrace list with --help. HANDLER and HANDLERS are ignored.
-	// Pass os.Environ() to take them from the environment.
+	// Pass os.Environ() to use the environment.
 	Env []string
-	// Log is where Millrace logs. nil: as JSON to standard error.
+	// Log is Millrace's logger. nil: JSON on standard error.
 	Log *slog.Logger
-	// Ready is told the address once the API of Serve listens. nil: nobody is.
+	// Ready, if not nil, is called with the address once the API of Serve listens.
 	Ready func(net.Addr)
 }
 
@@ -98,7 +97,7 @@ func Serve(ctx context.Context, handle Handler, o Options) error {
 	return all.Run(ctx, ready)
 }
 
-// env is without HANDLER and HANDLERS, which may be meant for another program, and
+// env is Env without HANDLER and HANDLERS, which may be meant for another program and be
 // wrong here.
 func (o Options) env() []string {
 	return slices.DeleteFunc(slices.Clone(o.Env), func(line string) bool {
@@ -113,7 +112,7 @@ func (o Options) log(level slog.Level) *slog.Logger {
 	return slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
 }
 
-// handler is a Handler as the port wants it.
+// handler adapts a Handler to the port.
 type handler Handler
 
 var _ application.Handler = handler(nil)

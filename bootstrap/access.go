@@ -18,19 +18,20 @@ import (
 // AccessConfig says who may use the API.
 type AccessConfig struct {
 	APIKeys        string `env:"API_KEYS" help:"who may use the API: name=sha256 of the key, separated by commas or spaces; or @file with one pair a line" secret:"true"`
-	AllowAnonymous bool   `env:"ALLOW_ANONYMOUS" envDefault:"false" help:"let anyone who reaches a public LISTEN_ADDR use the API, where there are no API_KEYS"`
+	AllowAnonymous bool   `env:"ALLOW_ANONYMOUS" envDefault:"false" help:"let anyone use the API on a public LISTEN_ADDR when there are no API_KEYS"`
 }
 
 const (
 	wantKeys = "name=sha256 pairs separated by commas or spaces, or @ and a file with one pair a line"
+	notAPair = "not a name=sha256 pair; a name has 1 to 64 letters, digits, dots, dashes and underscores, a sha256 has 64 hexadecimal digits"
 	// maxKeysFile is far more than a thousand keys.
 	maxKeysFile = 1 << 20
 )
 
 var credentialName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
 
-// check reads the keys, and refuses an API that anyone can reach and use unless
-// that is what its operator says.
+// check parses the keys, and refuses an API that anyone can reach and use, unless
+// ALLOW_ANONYMOUS says so.
 func (c AccessConfig) check(listenAddr string) error {
 	keys, err := c.credentials()
 	if err != nil {
@@ -38,53 +39,69 @@ func (c AccessConfig) check(listenAddr string) error {
 	}
 	if len(keys) == 0 && !c.AllowAnonymous && !onLoopback(listenAddr) {
 		return &SettingError{"LISTEN_ADDR", listenAddr,
-			"on loopback, such as 127.0.0.1:8000, unless API_KEYS says who may use the API, or ALLOW_ANONYMOUS=true lets anyone"}
+			"a loopback address, such as 127.0.0.1:8000, unless API_KEYS names who may use the API or ALLOW_ANONYMOUS=true lets anyone use it"}
 	}
 	return nil
 }
 
-// credentials reads API_KEYS. Errors say where it is wrong and quote nothing: a
-// key that was put there by mistake is a secret too.
+// credentials parses API_KEYS. Errors name the position and quote nothing: a key that
+// was put there by mistake is a secret too.
 func (c AccessConfig) credentials() ([]httpapi.Credential, error) {
 	if c.APIKeys == "" {
 		return nil, nil
 	}
-	wrong := func(why string) error {
-		return &SettingError{"API_KEYS", hidden, wantKeys + ": " + why}
-	}
-	text, place := c.APIKeys, "pair"
-	if path, ok := strings.CutPrefix(text, "@"); ok {
-		content, err := readKeys(path)
-		if err != nil {
-			return nil, wrong(err.Error())
-		}
-		text, place = content, "line"
-	}
-	var pairs []string
-	if place == "line" {
-		pairs = strings.Split(text, "\n")
-	} else {
-		pairs = strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ' ' || r == '\t' || r == '\n' || r == '\r' })
-	}
 	var all []httpapi.Credential
-	for i, pair := range pairs {
-		pair = strings.TrimSpace(pair)
-		if pair == "" || place == "line" && pair[0] == '#' {
-			continue
-		}
-		credential, ok := readPair(pair)
-		if !ok {
-			return nil, wrong(fmt.Sprintf("%s %d is none; a name has 1 to 64 letters, digits, dots, dashes and underscores, a sha256 64 hexadecimal digits", place, i+1))
-		}
-		all = append(all, credential)
+	var err error
+	if path, ok := strings.CutPrefix(c.APIKeys, "@"); ok {
+		all, err = parseFile(path)
+	} else {
+		all, err = parseInline(c.APIKeys)
 	}
-	if len(all) == 0 {
-		return nil, wrong("there is no pair")
+	if err == nil && len(all) == 0 {
+		err = errors.New("there is no pair")
+	}
+	if err != nil {
+		return nil, &SettingError{"API_KEYS", hidden, wantKeys + ": " + err.Error()}
 	}
 	return all, nil
 }
 
-func readPair(pair string) (httpapi.Credential, bool) {
+// parseInline parses pairs that are separated by commas or white space.
+func parseInline(text string) ([]httpapi.Credential, error) {
+	var all []httpapi.Credential
+	for i, pair := range strings.FieldsFunc(text, func(r rune) bool { return strings.ContainsRune(", \t\r\n", r) }) {
+		credential, ok := parsePair(pair)
+		if !ok {
+			return nil, fmt.Errorf("pair %d is %s", i+1, notAPair)
+		}
+		all = append(all, credential)
+	}
+	return all, nil
+}
+
+// parseFile parses a file with one pair a line; blank lines and those that begin with #
+// are skipped.
+func parseFile(path string) ([]httpapi.Credential, error) {
+	text, err := readKeys(path)
+	if err != nil {
+		return nil, err
+	}
+	var all []httpapi.Credential
+	for i, line := range strings.Split(text, "\n") {
+		line = strings.TrimSpace(line)
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		credential, ok := parsePair(line)
+		if !ok {
+			return nil, fmt.Errorf("line %d is %s", i+1, notAPair)
+		}
+		all = append(all, credential)
+	}
+	return all, nil
+}
+
+func parsePair(pair string) (httpapi.Credential, bool) {
 	name, digest, _ := strings.Cut(pair, "=")
 	c := httpapi.Credential{Name: strings.TrimSpace(name)}
 	sum, err := hex.DecodeString(strings.TrimSpace(digest))
@@ -94,8 +111,8 @@ func readPair(pair string) (httpapi.Credential, bool) {
 	return c, copy(c.SHA256[:], sum) == sha256.Size
 }
 
-// readKeys reads the file. Its errors do not quote the path: API_KEYS may hold a
-// key in its place.
+// readKeys reads the file. Its errors do not quote the path, which may be a key that was
+// put there by mistake.
 func readKeys(path string) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -104,7 +121,7 @@ func readKeys(path string) (string, error) {
 		}
 		return "", fmt.Errorf("the file cannot be opened: %w", err)
 	}
-	defer f.Close() //nolint:errcheck // it is only read from
+	defer f.Close() //nolint:errcheck // it is only read
 	content, err := io.ReadAll(io.LimitReader(f, maxKeysFile+1))
 	switch {
 	case err != nil:
@@ -115,8 +132,8 @@ func readKeys(path string) (string, error) {
 	return string(content), nil
 }
 
-// onLoopback reports whether only this machine reaches the address. A name other
-// than localhost is not looked up: it may mean something else tomorrow.
+// onLoopback reports whether only this machine reaches the address. A name other than
+// localhost is not resolved: it may resolve to another address tomorrow.
 func onLoopback(addr string) bool {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {

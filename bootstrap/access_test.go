@@ -58,20 +58,20 @@ func TestAPIKeys_AreReadFromTheVariableAndFromAFile(t *testing.T) {
 func TestAPIKeys_AreRefusedWithoutBeingShown(t *testing.T) {
 	digest := digestOf("a")
 	for value, want := range map[string]string{
-		"hunter2":                              "pair 1 is none",
-		"ann=hunter2":                          "pair 1 is none",
-		"a=" + digest + ",b=" + digest[:62]:    "pair 2 is none",
-		"a=" + digest + "0":                    "pair 1 is none",
-		"=" + digest:                           "pair 1 is none",
-		"a b=" + digest:                        "pair 1 is none",
-		"-a=" + digest:                         "pair 1 is none",
-		strings.Repeat("a", 65) + "=" + digest: "pair 1 is none",
+		"hunter2":                              "pair 1 is not a name=sha256 pair",
+		"ann=hunter2":                          "pair 1 is not a name=sha256 pair",
+		"a=" + digest + ",b=" + digest[:62]:    "pair 2 is not a name=sha256 pair",
+		"a=" + digest + "0":                    "pair 1 is not a name=sha256 pair",
+		"=" + digest:                           "pair 1 is not a name=sha256 pair",
+		"a b=" + digest:                        "pair 1 is not a name=sha256 pair",
+		"-a=" + digest:                         "pair 1 is not a name=sha256 pair",
+		strings.Repeat("a", 65) + "=" + digest: "pair 1 is not a name=sha256 pair",
 		",":                                    "there is no pair",
 		"@":                                    "cannot be opened",
 		"@/hunter2/none":                       "cannot be opened",
 		"@" + t.TempDir():                      "cannot be read",
 		keysFile(t, "# none\n\n"):              "there is no pair",
-		keysFile(t, "\na="+digest+"\nann:"+digest):      "line 3 is none",
+		keysFile(t, "\na="+digest+"\nann:"+digest):      "line 3 is not a name=sha256 pair",
 		keysFile(t, strings.Repeat("#", maxKeysFile+1)): "is over",
 	} {
 		for name, load := range map[string]func([]string) error{"api": loadAPI, "millrace": loadEmbedded} {

@@ -30,13 +30,13 @@ func provideAPI(cfg MigrateConfig, db *postgres.DB, clock *postgres.Clock, serve
 	return &API{migrateOnStart: cfg.MigrateOnStart, db: db, clock: clock, server: server, ready: ready, log: log}
 }
 
-// Migrate brings the schema up to date, waiting for PostgreSQL.
+// Migrate waits for PostgreSQL and migrates the schema.
 func (a *API) Migrate(ctx context.Context) error {
 	return retryUntilAvailable(ctx, a.log, "PostgreSQL", func(ctx context.Context) error { return postgres.Migrate(ctx, a.db, a.log) })
 }
 
-// Run waits for PostgreSQL, migrates if that is set, and serves until ctx ends.
-// How it is can be asked from the start.
+// Run waits for PostgreSQL, migrates the schema if MIGRATE_ON_START is set, and serves
+// until ctx ends. Health and readiness are served from the start.
 func (a *API) Run(ctx context.Context) error {
 	return onceReady(ctx, a.ready, a.server.run, func(ctx context.Context) error {
 		return prepare(ctx, a.log, a.db, a.clock, func(ctx context.Context) error {

@@ -16,13 +16,13 @@ import (
 type (
 	// LogConfig is about logs.
 	LogConfig struct {
-		LogLevel slog.Level `env:"LOG_LEVEL" envDefault:"info" help:"least level that is logged: debug, info, warn or error" allowed:"debug, info, warn or error"`
+		LogLevel slog.Level `env:"LOG_LEVEL" envDefault:"info" help:"lowest level that is logged: debug, info, warn or error" allowed:"debug, info, warn or error"`
 	}
 
 	// ServerConfig names the servers of a deployment.
 	ServerConfig struct {
 		DatabaseURL      string `env:"DATABASE_URL" envDefault:"postgres://millrace:millrace@127.0.0.1:5432/millrace?sslmode=disable" help:"PostgreSQL: postgres://user:password@host:port/database; several hosts: host1:port1,host2:port2" allowed:"a postgres:// URL" secret:"true"`
-		DatabaseMaxConns int    `env:"DATABASE_MAX_CONNS" envDefault:"10" help:"most connections to PostgreSQL, besides two for a worker's heartbeats" min:"2" max:"1000"`
+		DatabaseMaxConns int    `env:"DATABASE_MAX_CONNS" envDefault:"10" help:"maximum number of connections to PostgreSQL; a worker opens two more for its heartbeats" min:"2" max:"1000"`
 		QueueURL         string `env:"QUEUE_URL" envDefault:"redis://127.0.0.1:6379/0" help:"Redis: redis://host:port/db or rediss://…; ?prefix= sets the prefix of its keys" allowed:"a redis:// or rediss:// URL" secret:"true"`
 	}
 
@@ -34,18 +34,18 @@ type (
 
 	// HTTPConfig is about the API.
 	HTTPConfig struct {
-		ListenAddr     string `env:"LISTEN_ADDR" envDefault:"127.0.0.1:8000" help:"where the API listens, host:port"`
-		MaxMessageSize int    `env:"MAX_MESSAGE_BYTES" envDefault:"262144" help:"longest message, in bytes" min:"1" max:"16777216"`
-		MaxBatchSize   int    `env:"MAX_BATCH_BYTES" envDefault:"16777216" help:"longest body of a request for many tasks, in bytes" min:"1" max:"268435456"`
-		MaxConnections int    `env:"MAX_CONNECTIONS" envDefault:"4000" help:"most open connections; one without a request makes room for a new one" min:"1" max:"1000000"`
-		MaxRequests    int    `env:"MAX_CONCURRENT_REQUESTS" envDefault:"1000" help:"most requests under way at once; more are answered 503 at once" min:"1" max:"1000000"`
-		MaxWaiting     int    `env:"MAX_WAITING_REQUESTS" envDefault:"500" help:"most requests that wait for the database at once; more are answered 503 at once" min:"1" max:"1000000"`
-		MaxWaiters     int    `env:"MAX_WAITERS" envDefault:"2000" help:"most requests that wait for a task to change at once, which count towards no other bound but MAX_CONNECTIONS; more are answered 503" min:"0" max:"1000000"`
+		ListenAddr     string `env:"LISTEN_ADDR" envDefault:"127.0.0.1:8000" help:"address on which the API listens, host:port"`
+		MaxMessageSize int    `env:"MAX_MESSAGE_BYTES" envDefault:"262144" help:"maximum length of a message, in bytes" min:"1" max:"16777216"`
+		MaxBatchSize   int    `env:"MAX_BATCH_BYTES" envDefault:"16777216" help:"maximum length of the body of a batch request, in bytes" min:"1" max:"268435456"`
+		MaxConnections int    `env:"MAX_CONNECTIONS" envDefault:"4000" help:"maximum number of open connections; at the limit, one without a request is closed for a new one" min:"1" max:"1000000"`
+		MaxRequests    int    `env:"MAX_CONCURRENT_REQUESTS" envDefault:"1000" help:"maximum number of requests in progress; further ones are answered 503 at once" min:"1" max:"1000000"`
+		MaxWaiting     int    `env:"MAX_WAITING_REQUESTS" envDefault:"500" help:"maximum number of requests that wait for the database; further ones are answered 503 at once" min:"1" max:"1000000"`
+		MaxWaiters     int    `env:"MAX_WAITERS" envDefault:"2000" help:"maximum number of requests that wait for a task to end; further ones are answered 503; of the other limits only MAX_CONNECTIONS counts them" min:"0" max:"1000000"`
 	}
 
 	// SubmitConfig is about new tasks.
 	SubmitConfig struct {
-		MaxAttempts int           `env:"MAX_ATTEMPTS" envDefault:"10" help:"failures that make a task failed, for tasks that do not say" min:"1" max:"1000"`
+		MaxAttempts int           `env:"MAX_ATTEMPTS" envDefault:"10" help:"failures after which a task has failed, for tasks without a max_attempts of their own" min:"1" max:"1000"`
 		KeyLife     time.Duration `env:"IDEMPOTENCY_KEY_TTL" envDefault:"24h" help:"how long an Idempotency-Key is remembered" min:"1s" max:"8760h"`
 	}
 
@@ -56,26 +56,26 @@ type (
 
 	// WorkConfig is about processing tasks.
 	WorkConfig struct {
-		Handler       string        `env:"HANDLER" envDefault:"log:" help:"what does the work: log:, log:3s (and takes so long), sleep:3s, noop:, a URL that tasks are posted to, or exec:/path/program and its arguments"`
-		Queues        string        `env:"QUEUES" envDefault:"default" help:"queues that the worker takes, separated by commas; with weights: default=3,mail" allowed:"names of queues with weights"`
-		Handlers      string        `env:"HANDLERS" help:"handlers of single queues: queue=handler, one a line; HANDLER is for the rest" secret:"true"`
-		WebhookSecret string        `env:"WEBHOOK_SECRET" help:"signs what is posted to a URL: whsec_…; two, separated by a comma, while one replaces the other" secret:"true"`
-		Capacity      int           `env:"WORKER_QUEUE_MAXSIZE" envDefault:"100" help:"most tasks that a worker runs at once; while outcomes are saved it may hold as many again" min:"1" max:"100000"`
-		Lease         time.Duration `env:"LEASE_TIMEOUT" envDefault:"30s" help:"a worker silent for this long is lost, and its tasks go to others; it beats every tenth of it" min:"1s" max:"1h"`
-		TaskTimeout   time.Duration `env:"TASK_TIMEOUT" envDefault:"30m" help:"how long one attempt may run" min:"100ms" max:"168h"`
-		RetryBase     time.Duration `env:"RETRY_BASE" envDefault:"1s" help:"longest wait before the first retry; it doubles from retry to retry" min:"1ms" max:"24h"`
-		RetryCap      time.Duration `env:"RETRY_CAP" envDefault:"10m" help:"longest wait before any retry" min:"1ms" max:"168h"`
-		MaxRescues    int           `env:"MAX_RESCUES" envDefault:"3" help:"a task that lost its worker this often has failed" min:"1" max:"1000"`
+		Handler       string        `env:"HANDLER" envDefault:"log:" help:"how tasks are handled: log: (logs them), log:3s (and takes 3 s for each), sleep:3s, noop:, a URL to post them to, or exec:/path/program and its arguments"`
+		Queues        string        `env:"QUEUES" envDefault:"default" help:"queues that the worker pulls from, separated by commas; with weights: default=3,mail" allowed:"names of queues, with weights"`
+		Handlers      string        `env:"HANDLERS" help:"handlers for single queues: queue=handler, one a line; HANDLER handles the others" secret:"true"`
+		WebhookSecret string        `env:"WEBHOOK_SECRET" help:"secret that signs webhook requests: whsec_…; during a rotation two, separated by a comma" secret:"true"`
+		Capacity      int           `env:"WORKER_QUEUE_MAXSIZE" envDefault:"100" help:"maximum number of tasks that a worker runs at once; it may hold as many again while it saves their outcomes" min:"1" max:"100000"`
+		Lease         time.Duration `env:"LEASE_TIMEOUT" envDefault:"30s" help:"a worker without a heartbeat for this long is lost, and its tasks go to others; it sends one every tenth of it" min:"1s" max:"1h"`
+		TaskTimeout   time.Duration `env:"TASK_TIMEOUT" envDefault:"30m" help:"how long one attempt may run, for tasks without a timeout of their own" min:"100ms" max:"168h"`
+		RetryBase     time.Duration `env:"RETRY_BASE" envDefault:"1s" help:"maximum wait before the first retry; it doubles from retry to retry" min:"1ms" max:"24h"`
+		RetryCap      time.Duration `env:"RETRY_CAP" envDefault:"10m" help:"maximum wait before any retry" min:"1ms" max:"168h"`
+		MaxRescues    int           `env:"MAX_RESCUES" envDefault:"3" help:"a task has failed when it has lost its worker this often" min:"1" max:"1000"`
 	}
 
 	// AdminConfig is about a worker's own health.
 	AdminConfig struct {
-		AdminAddr string `env:"ADMIN_ADDR" help:"where a worker answers /healthz and /readyz, host:port; none: nowhere"`
+		AdminAddr string `env:"ADMIN_ADDR" help:"address on which a worker answers /healthz and /readyz, host:port; unset: it does not listen"`
 	}
 
-	// StopConfig is about the end.
+	// StopConfig is about the shutdown.
 	StopConfig struct {
-		ShutdownTimeout time.Duration `env:"SHUTDOWN_TIMEOUT" envDefault:"20s" help:"how long a stop waits for what runs" min:"0s" max:"1h"`
+		ShutdownTimeout time.Duration `env:"SHUTDOWN_TIMEOUT" envDefault:"20s" help:"how long a stop waits for running tasks and requests" min:"0s" max:"1h"`
 	}
 )
 
@@ -200,8 +200,8 @@ func (c WorkConfig) check() error {
 	return nil
 }
 
-// hasScheme looks at the scheme alone: what else is wrong with a URL its adapter
-// says, and a URL of several hosts is none to net/url.
+// hasScheme checks the scheme alone. The adapter reports what else is wrong with a URL,
+// and net/url rejects one with several hosts.
 func hasScheme(raw string, schemes ...string) bool {
 	scheme, _, ok := strings.Cut(raw, "://")
 	for _, s := range schemes {
@@ -212,14 +212,14 @@ func hasScheme(raw string, schemes ...string) bool {
 	return false
 }
 
-// path is where the embedded store is.
+// path is the file of the embedded store.
 func (c StoreConfig) path() string { return strings.TrimPrefix(c.DatabaseURL, "sqlite:") }
 
 // handlerGrace is how long a handler may take to return once its context has ended.
-// A program that is run gets two seconds between SIGTERM and SIGKILL.
+// The handler exec: needs two seconds of it, from SIGTERM to SIGKILL.
 const handlerGrace = 3 * time.Second
 
-// worker is what the application wants to know.
+// worker is the configuration of the worker.
 func (c WorkConfig) worker(stop StopConfig) (worker.Config, error) {
 	queues, err := c.queues()
 	return worker.Config{

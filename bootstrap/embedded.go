@@ -35,14 +35,14 @@ func provideEmbedded(db *sqlite.DB, server *apiServer, group *workerGroup, log *
 	return &Embedded{db: db, server: server, group: group, log: log}
 }
 
-// Run brings the store up to date, takes up what an earlier process left, and
-// serves until ctx ends. ready is told the address once the API listens.
+// Run migrates the store, recovers the tasks of an earlier process, and serves until ctx
+// ends. It calls ready with the address once the API listens.
 func (e *Embedded) Run(ctx context.Context, ready func(net.Addr)) error {
 	if err := sqlite.Migrate(ctx, e.db, e.log); err != nil {
-		return fmt.Errorf("bring the store up to date: %w", err)
+		return fmt.Errorf("migrate the store: %w", err)
 	}
 	if err := e.recover(ctx); err != nil {
-		return fmt.Errorf("take up what was left: %w", err)
+		return fmt.Errorf("recover the tasks of the last process: %w", err)
 	}
 	go func() {
 		select {
@@ -54,16 +54,16 @@ func (e *Embedded) Run(ctx context.Context, ready func(net.Addr)) error {
 	return runAll(ctx, e.server.run, e.group.run)
 }
 
-// recover makes what was processing when an earlier process died pending again,
-// and fills the queue, which is empty. The lock on the file says that nobody
-// else holds a task.
+// recover rescues the tasks that an earlier process was processing when it died, and
+// fills the queue, which is empty. The lock on the file guarantees that no other process
+// holds a task.
 func (e *Embedded) recover(ctx context.Context) error {
-	taken, err := sqlite.Recover(ctx, e.db, e.group.Dispatcher.Rescue)
+	rescued, err := sqlite.Recover(ctx, e.db, e.group.Dispatcher.Rescue)
 	if err != nil {
 		return err
 	}
-	if taken > 0 {
-		e.log.Info("took back what was processing when the last process ended", "tasks", taken)
+	if rescued > 0 {
+		e.log.Info("rescued the tasks of the last process", "tasks", rescued)
 	}
 	return e.group.Dispatcher.Refill(ctx)
 }

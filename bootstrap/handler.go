@@ -17,13 +17,12 @@ import (
 )
 
 const (
-	handlersAllowed = "noop:, log:, log: or sleep: and a duration, such as sleep:3s, an http:// or https:// URL, or exec: and a program with its arguments"
-	secretsAllowed  = "one or two secrets, separated by a comma or a space, each whsec_ and the base64 of 24 to 64 bytes"
+	handlerAllowed = "noop:, log:, log: or sleep: and a duration, such as sleep:3s, an http:// or https:// URL, or exec: and a program with its arguments"
+	secretsAllowed = "one or two secrets, separated by a comma or a space, each whsec_ and the base64 of 24 to 64 bytes"
 )
 
-// newHandler makes the handler of a worker: the one that HANDLER names, and those
-// that HANDLERS names for queues of their own. The returned function closes what
-// they hold.
+// newHandler makes the handler of a worker: the one in HANDLER, and those in HANDLERS for
+// their queues. The returned function closes what they hold.
 func newHandler(cfg WorkConfig, log *slog.Logger) (application.Handler, func(), error) {
 	var closers []func()
 	closeAll := func() {
@@ -93,11 +92,11 @@ func (s handlerSetting) open(log *slog.Logger) (application.Handler, func(), err
 	if strings.Contains(value, "://") { // what is nearly a URL may hold a password
 		value = hidden
 	}
-	return nil, nil, &SettingError{s.name, value, handlersAllowed}
+	return nil, nil, &SettingError{s.name, value, handlerAllowed}
 }
 
-// withHandler assembles something around the handler that HANDLER names; the
-// returned function closes both.
+// withHandler assembles a program with the handler that the settings name; the returned
+// function closes both.
 func withHandler[T any](cfg WorkConfig, log *slog.Logger, assemble func(application.Handler) (T, func(), error)) (T, func(), error) {
 	var none T
 	handler, closeHandler, err := newHandler(cfg, log)
@@ -112,7 +111,7 @@ func withHandler[T any](cfg WorkConfig, log *slog.Logger, assemble func(applicat
 	return all, func() { closeAll(); closeHandler() }, nil
 }
 
-// webhook: whether the secrets are right was checked before.
+// webhook makes a webhook handler. checkSecrets has checked the secrets.
 func (s handlerSetting) webhook() (application.Handler, func(), error) {
 	h, closeHandler, err := webhook.New(webhook.Config{
 		URL: s.value, Secrets: s.cfg.secrets(), UserAgent: "Millrace/" + Version(), Concurrency: s.cfg.Capacity,
@@ -123,8 +122,8 @@ func (s handlerSetting) webhook() (application.Handler, func(), error) {
 	return h, closeHandler, nil
 }
 
-// command splits the line as a shell would, quotes and backslashes included, and
-// takes it no further: no variables, no pipes, no shell.
+// command splits the line as a shell would, with quotes and backslashes, but there are no
+// variables, no pipes and no shell.
 func (s handlerSetting) command(line string) (application.Handler, error) {
 	const allowed = "exec: and a program with its arguments, such as exec:/usr/local/bin/work --fast 'an argument'"
 	parser := shellwords.NewParser()
@@ -133,7 +132,7 @@ func (s handlerSetting) command(line string) (application.Handler, error) {
 	case err != nil:
 		return nil, &SettingError{s.name, s.value, allowed + ": " + err.Error()}
 	case parser.Position >= 0:
-		return nil, &SettingError{s.name, s.value, allowed + "; no shell reads it, so ; & | < and > stand in quotes, or in a script"}
+		return nil, &SettingError{s.name, s.value, allowed + "; it is not run by a shell, so quote ; & | < and >, or put them in a script"}
 	case len(words) == 0:
 		return nil, &SettingError{s.name, s.value, allowed}
 	}
@@ -149,8 +148,8 @@ func (c WorkConfig) secrets() []string {
 	return strings.FieldsFunc(c.WebhookSecret, func(r rune) bool { return r == ',' || r == ' ' })
 }
 
-// checkSecrets looks at them whatever the handler is, so that a wrong one is seen
-// before the handler is changed.
+// checkSecrets checks them whatever the handler is, so that a wrong one is noticed before
+// the handler is changed to a webhook.
 func (c WorkConfig) checkSecrets() error {
 	secrets := c.secrets()
 	if c.WebhookSecret == "" {
@@ -164,11 +163,11 @@ func (c WorkConfig) checkSecrets() error {
 	return nil
 }
 
-// outsideSecrets are read by the libraries that connect to Millrace's servers.
+// outsideSecrets are variables that the libraries for Millrace's servers read.
 var outsideSecrets = []string{"PGPASSWORD"}
 
-// withoutSecrets is the environment for a program that does the work: all but
-// what opens Millrace's own doors.
+// withoutSecrets is the environment of a program that handles tasks: all but Millrace's
+// own secrets.
 func withoutSecrets(environ []string) []string {
 	secret := slices.Concat(outsideSecrets, secretNames[APIConfig](), secretNames[WorkerConfig](), secretNames[EmbeddedConfig]())
 	return slices.DeleteFunc(slices.Clone(environ), func(line string) bool {

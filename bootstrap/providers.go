@@ -38,7 +38,7 @@ func provideServerQueue(queue *redis.Queue, log *slog.Logger) application.Queue 
 	return telemetry.NewQueue(queue, log)
 }
 
-// provideWatchedTasks is for programs without loops that would tell of an outage.
+// provideWatchedTasks is for programs without loops, whose failures would be logged.
 func provideWatchedTasks(tasks *postgres.TaskRepository, log *slog.Logger) application.TaskRepository {
 	return telemetry.NewTaskRepository(tasks, log)
 }
@@ -54,7 +54,7 @@ func provideHTTPConfig(cfg HTTPConfig, access AccessConfig, stop StopConfig) (ht
 	return httpapi.Config{
 		ListenAddr: cfg.ListenAddr, Credentials: credentials, MessageBytes: cfg.MaxMessageSize, BatchBytes: cfg.MaxBatchSize,
 		Connections: cfg.MaxConnections, Requests: cfg.MaxRequests, Waiting: cfg.MaxWaiting,
-		ShutdownTimeout: stop.ShutdownTimeout,
+		ShutdownTimeout: stop.ShutdownTimeout, Version: Version(),
 	}, err
 }
 
@@ -70,8 +70,8 @@ func provideWaitLimit(cfg HTTPConfig) usecase.WaitLimit {
 	return usecase.WaitLimit(cfg.MaxWaiters)
 }
 
-// What each program needs in order to be ready. Accepting tasks needs the store
-// alone; working needs loops that make progress.
+// The probes of each program's readiness. Accepting tasks needs the store alone;
+// processing them needs loops that make progress.
 
 func provideAPIReadiness(db *postgres.DB, pool *redis.Pool) *usecase.CheckReadiness {
 	return usecase.NewCheckReadiness(

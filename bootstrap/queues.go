@@ -9,14 +9,14 @@ import (
 )
 
 const (
-	queuesAllowed = "names of queues separated by commas, each with a weight from 1 to 1000 if not 1, such as default=3,mail"
+	queuesAllowed = "names of queues separated by commas, optionally with weights from 1 to 1000, such as default=3,mail"
 	maxWeight     = 1000
-	// handlersRule goes on with what is wrong; lines are told by their number, as a
+	// handlersAllowed is followed by what is wrong. It names lines by number, because a
 	// URL may hold a password.
-	handlersRule = "queue=handler, one a line, of queues that QUEUES names: "
+	handlersAllowed = "queue=handler, one a line, for queues that QUEUES names: "
 )
 
-// queues are the queues that a worker takes.
+// queues are the queues that a worker pulls from.
 func (c WorkConfig) queues() ([]worker.QueueWeight, error) {
 	wrong := func(why string) error { return &SettingError{"QUEUES", c.Queues, queuesAllowed + ": " + why} }
 	seen := map[domain.QueueName]bool{}
@@ -25,7 +25,7 @@ func (c WorkConfig) queues() ([]worker.QueueWeight, error) {
 		text, weight, weighted := strings.Cut(strings.TrimSpace(part), "=")
 		name, err := domain.ParseQueueName(text)
 		if err != nil {
-			return nil, wrong(strconv.Quote(text) + " is not the name of a queue")
+			return nil, wrong(strconv.Quote(text) + " is not a queue name")
 		}
 		q := worker.QueueWeight{Name: name, Weight: 1}
 		if weighted {
@@ -54,9 +54,9 @@ func (c WorkConfig) handlers() ([]queueHandler, error) {
 	if err != nil {
 		return nil, err
 	}
-	left := map[domain.QueueName]bool{}
+	unset := map[domain.QueueName]bool{}
 	for _, q := range queues {
-		left[q.Name] = true
+		unset[q.Name] = true
 	}
 	var all []queueHandler
 	n := 0
@@ -67,10 +67,11 @@ func (c WorkConfig) handlers() ([]queueHandler, error) {
 		}
 		name, handler, ok := strings.Cut(line, "=")
 		queue := domain.QueueName(strings.TrimSpace(name))
-		if !ok || !left[queue] {
-			return nil, &SettingError{"HANDLERS", hidden, handlersRule + "line " + strconv.Itoa(n) + " is not, or names one twice"}
+		if !ok || !unset[queue] {
+			return nil, &SettingError{"HANDLERS", hidden, handlersAllowed + "line " + strconv.Itoa(n) +
+				" is not a queue=handler pair, or names a queue that is not in QUEUES or has a handler already"}
 		}
-		delete(left, queue)
+		delete(unset, queue)
 		all = append(all, queueHandler{queue, strings.TrimSpace(handler)})
 	}
 	return all, nil

@@ -31,8 +31,8 @@ func TestQueues_AreWhatTheSettingNames(t *testing.T) {
 
 func TestQueues_RefusesAWrongSettingWithOneLine(t *testing.T) {
 	for _, c := range []struct{ env, name, want string }{
-		{"QUEUES=Mail", "QUEUES", `"Mail" is not the name`},
-		{"QUEUES=default,,mail", "QUEUES", `"" is not the name`},
+		{"QUEUES=Mail", "QUEUES", `"Mail" is not a queue name`},
+		{"QUEUES=default,,mail", "QUEUES", `"" is not a queue name`},
 		{"QUEUES=default=0", "QUEUES", "weight of default"},
 		{"QUEUES=default=1001", "QUEUES", "weight of default"},
 		{"QUEUES=default=x", "QUEUES", "weight of default"},

@@ -18,10 +18,10 @@ import (
 	"github.com/millrace/millrace/domain"
 )
 
-// What the programs do in order: wait for what they need, serve and work, end.
+// The life of a program: wait for its servers, serve and work, stop.
 
-// onceReady serves from the start, held until prepare has brought about all that
-// the program needs, and then works until ctx ends.
+// onceReady serves from the start, unready until prepare has returned, and then works
+// until ctx ends.
 func onceReady(ctx context.Context, ready *usecase.CheckReadiness,
 	serve, prepare func(context.Context) error, work func(context.Context),
 ) error {
@@ -40,27 +40,26 @@ func onceReady(ctx context.Context, ready *usecase.CheckReadiness,
 	if err != nil {
 		return err
 	}
-	if ctx.Err() != nil { // told to end, while it was still waiting maybe
+	if ctx.Err() != nil { // stopped, maybe while prepare was waiting
 		return nil
 	}
 	return unprepared
 }
 
-// prepare waits until PostgreSQL answers, the schema is as it has to be, and the
-// clock has taken a sample.
+// prepare waits until PostgreSQL answers, the schema is right, and the clock has a sample.
 func prepare(ctx context.Context, log *slog.Logger, db *postgres.DB, clock *postgres.Clock, schema func(context.Context) error) error {
 	if err := retryUntilAvailable(ctx, log, "PostgreSQL", db.Ping); err != nil {
 		return err
 	}
-	if err := retryUntilAvailable(ctx, log, "the schema", schema); err != nil {
+	if err := retryUntilAvailable(ctx, log, "schema", schema); err != nil {
 		return err
 	}
-	return retryUntilAvailable(ctx, log, "the time of PostgreSQL", clock.Sync)
+	return retryUntilAvailable(ctx, log, "PostgreSQL clock", clock.Sync)
 }
 
-// retryUntilAvailable tries until it works, for as long as what it needs is merely away, with
-// one line when the wait begins and one when it is over. Any other failure, a
-// refused password say, is returned at once.
+// retryUntilAvailable calls try until it succeeds, as long as its error is
+// domain.ErrUnavailable. It logs one line when the wait begins and one when it is over.
+// Any other error, such as a refused password, is returned at once.
 func retryUntilAvailable(ctx context.Context, log *slog.Logger, what string, try func(context.Context) error) error {
 	wait := backoff.NewExponentialBackOff()
 	wait.InitialInterval, wait.MaxInterval = 200*time.Millisecond, 5*time.Second
@@ -73,7 +72,7 @@ func retryUntilAvailable(ctx context.Context, log *slog.Logger, what string, try
 		return struct{}{}, err
 	}, backoff.WithBackOff(wait), backoff.WithMaxElapsedTime(0), backoff.WithNotify(func(err error, _ time.Duration) {
 		if !waiting {
-			log.Warn("waiting for "+what, "error", err)
+			log.Warn("waiting for a dependency", "dependency", what, "error", err)
 		}
 		waiting = true
 	}))
@@ -81,7 +80,7 @@ func retryUntilAvailable(ctx context.Context, log *slog.Logger, what string, try
 		return fmt.Errorf("%s: %w", what, err)
 	}
 	if waiting {
-		log.Info(what+" is there", "after", time.Since(begun).Round(time.Millisecond).String())
+		log.Info("dependency available", "dependency", what, "after", time.Since(begun).Round(time.Millisecond).String())
 	}
 	return nil
 }
@@ -101,8 +100,8 @@ func runAll(ctx context.Context, serve func(context.Context) error, work func(co
 	return nil
 }
 
-// runWithBackground runs background for as long as main runs, which may still be busy for a
-// while when ctx has ended.
+// runWithBackground runs background until main has returned, which may be a while after
+// ctx has ended.
 func runWithBackground(ctx context.Context, background, main func(context.Context)) {
 	side, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var wait sync.WaitGroup
@@ -112,7 +111,7 @@ func runWithBackground(ctx context.Context, background, main func(context.Contex
 	main(ctx)
 }
 
-// workerGroup is a worker and the dispatcher runWithBackground it.
+// workerGroup is a worker and its dispatcher.
 type workerGroup struct {
 	Worker     *worker.Worker
 	Dispatcher *dispatch.Dispatcher
@@ -126,15 +125,15 @@ func (g *workerGroup) run(ctx context.Context) {
 	wait.Go(func() { g.Dispatcher.Run(ctx) })
 	g.Worker.Run(ctx)
 	wait.Wait()
-	g.Log.Info("worker ended", "worker", string(g.Info.ID))
+	g.Log.Info("worker stopped", "worker", string(g.Info.ID))
 }
 
-// apiServer is the server of the API, and the loop that its waiting clients share.
+// apiServer is the HTTP server of the API, and the loop that its waiting requests share.
 type apiServer struct {
 	Server *httpapi.Server
 	Wait   *usecase.WaitTask
 }
 
-// run serves until ctx ends. Waiting ends with ctx, not with the server: it must
-// not hold up the stop.
+// run serves until ctx ends. Waiting requests end with ctx rather than with the server, so
+// that they do not delay the stop.
 func (s *apiServer) run(ctx context.Context) error { return runAll(ctx, s.Server.Run, s.Wait.Serve) }

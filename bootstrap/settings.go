@@ -12,8 +12,8 @@ import (
 	"github.com/caarlos0/env/v11"
 )
 
-// SettingError is a setting that is not as it has to be. Its text is one line
-// that names the variable, the value (unless it is secret) and what is allowed.
+// SettingError is a setting with a wrong value. Its text is one line that names the
+// variable, the value (unless it is secret) and what is allowed.
 type SettingError struct {
 	Name, Value, Allowed string
 }
@@ -26,9 +26,9 @@ func (e *SettingError) Error() string {
 // hidden stands for the value of a secret.
 const hidden = "(hidden)"
 
-// setting is one variable of a program, as its struct field describes it:
-// env, envDefault; help: what it is; allowed: what it may be, where the type and
-// the bounds do not say; min, max: bounds of a number or a duration; secret.
+// setting is one variable of a program, as the tags of its struct field describe it:
+// env, envDefault; help: its meaning; allowed: its values, where the type and the bounds
+// do not say; min, max: bounds of a number or a duration; secret.
 type setting struct {
 	name, value, help, allowed string
 	min, max                   string

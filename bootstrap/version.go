@@ -5,7 +5,7 @@ import "runtime/debug"
 // version is set by the linker: -X github.com/millrace/millrace/bootstrap.version=v1.2.3.
 var version string
 
-// Version says which Millrace this is.
+// Version is the version of this program.
 func Version() string {
 	if version != "" {
 		return version

@@ -18,7 +18,7 @@ type Worker struct {
 	db    *postgres.DB
 	clock *postgres.Clock
 	group *workerGroup
-	admin *httpapi.Server // nil: nobody asks
+	admin *httpapi.Server // nil without ADMIN_ADDR
 	ready *usecase.CheckReadiness
 	log   *slog.Logger
 }
@@ -37,7 +37,7 @@ func NewWorkerOn(cfg WorkerConfig, log *slog.Logger, local postgres.LocalTime) (
 	})
 }
 
-// NewWorkerWith assembles the worker with a handler of the caller's.
+// NewWorkerWith assembles the worker with the caller's handler.
 func NewWorkerWith(cfg WorkerConfig, handler application.Handler, log *slog.Logger) (*Worker, func(), error) {
 	return newWorker(cfg, handler, log, time.Now)
 }
@@ -51,9 +51,9 @@ func provideWorker(cfg AdminConfig, db *postgres.DB, clock *postgres.Clock, grou
 }
 
 // Run waits for PostgreSQL and for the schema that it needs, and works until ctx
-// ends. How it is can be asked from the start.
+// ends. Health and readiness are served from the start.
 func (w *Worker) Run(ctx context.Context) error {
-	serve := func(ctx context.Context) error { // nobody asks
+	serve := func(ctx context.Context) error { // without an admin server
 		<-ctx.Done()
 		return nil
 	}

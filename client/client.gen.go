@@ -16,7 +16,6 @@ import (
 
 	"github.com/oapi-codegen/nullable"
 	"github.com/oapi-codegen/runtime"
-	openapi_types "github.com/oapi-codegen/runtime/types"
 )
 
 // Defines values for TaskStatus.
@@ -73,10 +72,10 @@ type AttemptList struct {
 
 // Bulk defines model for Bulk.
 type Bulk struct {
-	ID     openapi_types.UUID `json:"id"`
-	Action string             `json:"action"`
-	Filter TaskFilter         `json:"filter"`
-	Status string             `json:"status"`
+	ID     string     `json:"id"`
+	Action string     `json:"action"`
+	Filter TaskFilter `json:"filter"`
+	Status string     `json:"status"`
 
 	// Changed How many tasks it has changed so far.
 	Changed int `json:"changed"`
@@ -105,10 +104,10 @@ type BulkCount struct {
 
 // Explanation defines model for Explanation.
 type Explanation struct {
-	Task    openapi_types.UUID `json:"task"`
-	Status  TaskStatus         `json:"status"`
-	Queue   string             `json:"queue"`
-	Reasons []Reason           `json:"reasons"`
+	Task    string     `json:"task"`
+	Status  TaskStatus `json:"status"`
+	Queue   string     `json:"queue"`
+	Reasons []Reason   `json:"reasons"`
 }
 
 // Health defines model for Health.
@@ -269,7 +268,7 @@ type Reason struct {
 // Task defines model for Task.
 type Task struct {
 	// ID Ids sort by creation.
-	ID openapi_types.UUID `json:"id"`
+	ID string `json:"id"`
 
 	// Message What was submitted.
 	Message string     `json:"message"`

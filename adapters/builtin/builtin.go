@@ -17,17 +17,16 @@ var (
 	_ application.Handler = Noop{}
 )
 
-// Log writes each message to the log: the default, to see that tasks arrive.
+// Log writes each message to the log. It is the default handler, to see that tasks arrive.
 type Log struct {
 	log  *slog.Logger
 	work Sleep
 }
 
-// NewLog makes the handler. Each task takes it as long as work says.
+// NewLog makes the handler, which takes as long as work for each task.
 func NewLog(log *slog.Logger, work time.Duration) *Log { return &Log{log: log, work: Sleep(work)} }
 
-// Handle logs the message, takes its time, and completes the task unless ctx
-// ends first.
+// Handle logs the message, sleeps, and completes the task unless ctx ends first.
 func (h *Log) Handle(ctx context.Context, t *domain.Task) (string, error) {
 	h.log.InfoContext(ctx, "task", "task", t.ID().String(), "attempt", t.Attempt(), "message", t.Message())
 	if h.work == 0 {
@@ -36,10 +35,10 @@ func (h *Log) Handle(ctx context.Context, t *domain.Task) (string, error) {
 	return h.work.Handle(ctx, t)
 }
 
-// Sleep takes its time over each task: a demonstration of long work.
+// Sleep sleeps for each task: a demonstration of long work.
 type Sleep time.Duration
 
-// Handle waits, and completes the task unless ctx ends first.
+// Handle sleeps, and completes the task unless ctx ends first.
 func (h Sleep) Handle(ctx context.Context, _ *domain.Task) (string, error) {
 	timer := time.NewTimer(time.Duration(h))
 	defer timer.Stop()
@@ -51,7 +50,7 @@ func (h Sleep) Handle(ctx context.Context, _ *domain.Task) (string, error) {
 	}
 }
 
-// Noop completes each task at once: for measuring everything else.
+// Noop completes each task at once, to measure everything else.
 type Noop struct{}
 
 // Handle does nothing.

@@ -19,19 +19,19 @@ import (
 
 var _ application.Handler = (*Handler)(nil)
 
-// defaultGrace leaves a worker, which waits for a second more, time to see the end.
+// defaultGrace is a second less than the worker waits for a handler.
 const defaultGrace = 2 * time.Second
 
-// maxProblem is how much of the end of standard error an error quotes, in bytes:
-// with what stands before it, less than a task keeps of a reason.
+// maxProblem is how much of the end of standard error an error quotes, in bytes. Together
+// with the text before it, that is less than a task keeps of a reason.
 const maxProblem = 2 << 10
 
 // Config says what to run.
 type Config struct {
 	Path string   // of the program, or its name in a folder of PATH; no shell is involved
 	Args []string // without the program's name
-	// Env is the program's environment, as NAME=value, besides the variables that
-	// tell it of the task. None: it has only those.
+	// Env is the program's environment, as NAME=value, besides the variables that describe
+	// the task.
 	Env []string
 	// Grace is how long a program may go on after SIGTERM; 0: two seconds.
 	Grace time.Duration
@@ -43,8 +43,8 @@ type Handler struct {
 	cfg Config
 }
 
-// New makes the handler. A program that is missing or may not be executed is an
-// error at once, rather than one of every task.
+// New makes the handler. It fails if the program is missing or not executable, so that not
+// every task does.
 func New(cfg Config) (*Handler, error) {
 	if err := supported(); err != nil {
 		return nil, err
@@ -66,13 +66,12 @@ func New(cfg Config) (*Handler, error) {
 	return &Handler{cfg: cfg}, nil
 }
 
-// Handle runs the program. Exit code 0 completes the task, unless ctx ended
-// before: a program that ends well when it is told to end may not have finished
-// its work, and that is taken for interrupted, whatever it says. 65 (EX_DATAERR) is permanent, any other
-// code and death by a signal are tried again. When ctx ends, the whole process
-// group gets SIGTERM, and SIGKILL after the grace. Whatever else of the group is
-// left when the program has ended is killed; only what made itself a group of
-// its own, or the death of the worker by SIGKILL, escapes that.
+// Handle runs the program. Exit code 0 completes the task, unless ctx ended before: a
+// program that exits with 0 on SIGTERM may not have finished its work, so it counts as
+// interrupted. 65 (EX_DATAERR) is a permanent error; any other code and death by a signal
+// are retried. When ctx ends, the whole process group gets SIGTERM, and SIGKILL after the
+// grace. When the program has ended, the rest of its group is killed. Only a process that
+// has left the group survives that, and all of them a SIGKILL of the worker.
 func (h *Handler) Handle(ctx context.Context, t *domain.Task) (string, error) {
 	if ctx.Err() != nil {
 		return "", fmt.Errorf("the program was not started: %w", context.Cause(ctx))
@@ -82,22 +81,22 @@ func (h *Handler) Handle(ctx context.Context, t *domain.Task) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("start the program: %w", err)
 	}
-	stopped := p.await(ctx, h.cfg.Grace)
+	stopped := p.waitOrStop(ctx, h.cfg.Grace)
 	err = p.end()
 	switch {
 	case err == nil && !stopped:
 		return result.String(), nil
 	case err == nil:
-		return "", fmt.Errorf("the program was told to end: %w", context.Cause(ctx))
+		return "", fmt.Errorf("the program was terminated: %w", context.Cause(ctx))
 	}
 	return "", failure(ctx, stopped, err, problem.String())
 }
 
-// command makes what is to be started. Its end is not left to package exec, which
-// would kill the program alone and not the group.
+// command makes the command. Package exec must not end it: it would kill the program
+// alone and not the group.
 func (h *Handler) command(ctx context.Context, t *domain.Task) *exec.Cmd {
 	cmd := exec.CommandContext(context.WithoutCancel(ctx), h.cfg.Path, h.cfg.Args...)
-	cmd.Stdin = strings.NewReader(t.Message()) // one that is not read is no error
+	cmd.Stdin = strings.NewReader(t.Message()) // the program need not read it
 	cmd.Env = append(cmd.Env, h.cfg.Env...)
 	cmd.Env = append(cmd.Env, "MILLRACE_TASK_ID="+t.ID().String(), "MILLRACE_ATTEMPT="+strconv.Itoa(t.Attempt()),
 		"MILLRACE_QUEUE="+string(t.Queue()))
@@ -105,7 +104,7 @@ func (h *Handler) command(ctx context.Context, t *domain.Task) *exec.Cmd {
 		cmd.Env = append(cmd.Env, "TRACEPARENT="+parent) // as OpenTelemetry's tools read it
 	}
 	if deadline, ok := ctx.Deadline(); ok {
-		// By this machine's clock, which is the program's as well.
+		// By this machine's clock, which is the program's too.
 		cmd.Env = append(cmd.Env, "MILLRACE_DEADLINE="+deadline.UTC().Format(time.RFC3339))
 	}
 	return cmd

@@ -21,7 +21,7 @@ var sysexits = map[int]string{
 	74: "EX_IOERR", 75: "EX_TEMPFAIL", 76: "EX_PROTOCOL", 77: "EX_NOPERM", 78: "EX_CONFIG",
 }
 
-// failure says how the program ended and what it had to say about that.
+// failure says how the program ended, and quotes the end of its standard error.
 func failure(ctx context.Context, stopped bool, err error, problem string) error {
 	exit, ok := errors.AsType[*exec.ExitError](err)
 	if !ok {

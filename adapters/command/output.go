@@ -5,7 +5,7 @@ import (
 	"unicode/utf8"
 )
 
-// head keeps the first bytes that are written to it, and takes all the rest.
+// head keeps the first bytes that are written to it, and discards the rest.
 type head struct {
 	limit int
 	kept  []byte
@@ -34,8 +34,8 @@ func (t *tail) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// String returns what was kept, from the start of a character, and says if
-// something stood before it.
+// String returns the kept bytes from the start of a character, after an ellipsis if
+// something was cut.
 func (t *tail) String() string {
 	if !t.cut {
 		return string(t.kept)

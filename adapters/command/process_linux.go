@@ -14,24 +14,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// drainWait is how long the pipes may stay open after the whole group was killed:
-// a process that left the group may hold them for ever.
+// drainWait is how long the pipes may stay open after the whole group was killed: a
+// process that has left the group may hold them for ever.
 const drainWait = 250 * time.Millisecond
 
 // maxPipe is the most that a pipe holds, unless root has raised the limit.
 const maxPipe = 1 << 20
 
-// supported says that programs can be run and, above all, ended here.
+// supported reports that programs can be run, and their groups killed, on this system.
 func supported() error { return nil }
 
-// process is a running program and its process group, whose id is the program's.
-// That stays its own until end has taken the exit code, so no signal meets a
-// stranger that got the id next.
+// process is a running program and its process group, whose id is the program's. The id
+// is not reused until end has collected the exit code, so no signal reaches another
+// process.
 type process struct {
 	cmd    *exec.Cmd
-	pipes  []*os.File    // our ends
-	exited chan struct{} // the program has ended; its exit code was not taken
-	read   chan struct{} // nobody holds the other ends
+	pipes  []*os.File    // the ends that this process reads
+	exited chan struct{} // closed when the program has ended; its exit code is not collected yet
+	read   chan struct{} // closed when the pipes are read to their end
 }
 
 // start starts the program with its output going to stdout and stderr, each of
@@ -67,12 +67,12 @@ func start(cmd *exec.Cmd, stdout, stderr io.Writer) (*process, error) {
 		readers.Go(func() { readAll(to, p.pipes[i]) })
 	}
 	go func() { readers.Wait(); close(p.read) }()
-	go func() { p.watch(); close(p.exited) }()
+	go func() { p.waitForExit(); close(p.exited) }()
 	return p, nil
 }
 
-// readAll reads the pipe until nobody holds its other end, or else until its
-// deadline and then what is in it: all that the program wrote before it ended.
+// readAll reads the pipe until its other end is closed everywhere. At the deadline it
+// reads what is in the pipe: all that the program wrote before it ended.
 func readAll(to io.Writer, pipe *os.File) {
 	if _, err := io.Copy(to, pipe); !errors.Is(err, os.ErrDeadlineExceeded) {
 		return
@@ -88,14 +88,14 @@ func readAll(to io.Writer, pipe *os.File) {
 			if err != nil || n <= 0 {
 				break
 			}
-			_, _ = to.Write(buf[:n]) // it takes everything
+			_, _ = to.Write(buf[:n]) // head and tail never fail
 		}
 		return true
 	})
 }
 
-// watch returns when the program has ended, and leaves its exit code to be taken.
-func (p *process) watch() {
+// waitForExit returns when the program has ended. It does not collect the exit code.
+func (p *process) waitForExit() {
 	for {
 		err := unix.Waitid(unix.P_PID, p.cmd.Process.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
 		if !errors.Is(err, unix.EINTR) {
@@ -104,10 +104,10 @@ func (p *process) watch() {
 	}
 }
 
-// await waits until the program has ended. If ctx ends before, it asks the group
-// to end and waits no longer than the grace, but as long as that for children
-// that still say something; it reports whether that was so.
-func (p *process) await(ctx context.Context, grace time.Duration) (stopped bool) {
+// waitOrStop waits until the program has ended. If ctx ends before, it sends SIGTERM to
+// the group, waits at most the grace for the program and for children that still write,
+// and returns true.
+func (p *process) waitOrStop(ctx context.Context, grace time.Duration) (stopped bool) {
 	select {
 	case <-p.exited:
 		return false
@@ -126,8 +126,8 @@ func (p *process) await(ctx context.Context, grace time.Duration) (stopped bool)
 	return true
 }
 
-// end kills what is left of the group, reads the rest of the output, and returns
-// how the program ended: nil, or an *exec.ExitError.
+// end kills the rest of the group, reads the rest of the output, and returns how the
+// program ended: nil, or an *exec.ExitError.
 func (p *process) end() error {
 	p.signal(syscall.SIGKILL)
 	<-p.exited
@@ -144,12 +144,12 @@ func (p *process) end() error {
 	p.closePipes()
 	err := p.cmd.Wait()
 	if errors.Is(err, exec.ErrWaitDelay) {
-		return nil // exit code 0, and standard input was not read
+		return nil // exit code 0; standard input was not read
 	}
 	return err
 }
 
-// signal signals the group. One that has no member but the ended program is no error.
+// signal signals the group. It is no error if only the ended program is left in it.
 func (p *process) signal(sig syscall.Signal) { _ = syscall.Kill(-p.cmd.Process.Pid, sig) }
 
 func (p *process) closePipes() {

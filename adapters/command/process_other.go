@@ -18,6 +18,6 @@ type process struct{}
 
 func start(*exec.Cmd, io.Writer, io.Writer) (*process, error) { return nil, errUnsupported }
 
-func (*process) await(context.Context, time.Duration) bool { return false }
+func (*process) waitOrStop(context.Context, time.Duration) bool { return false }
 
 func (*process) end() error { return errUnsupported }

@@ -1,7 +1,9 @@
 package httpapi
 
 import (
+	"bytes"
 	_ "embed"
+	"html/template"
 	"net/http"
 
 	"github.com/swaggest/swgui/v5emb"
@@ -21,10 +23,28 @@ var openAPIJSON = func() []byte {
 	return j
 }()
 
-// docsUI is Swagger UI with its assets. docsAssets are all that its page asks for.
+// docsUI has the assets of Swagger UI. docsAssets are all that the page asks for.
 var docsUI = v5emb.New("Millrace", "/openapi.json", "/docs")
 
-const docsAssets = `swagger-ui\.css|swagger-ui-bundle\.js|swagger-ui-standalone-preset\.js|favicon-16x16\.png|favicon-32x32\.png`
+const docsAssets = `swagger-ui\.css|swagger-ui-bundle\.js|favicon-16x16\.png|favicon-32x32\.png`
+
+//go:embed docs.html
+var docsHTML string
+
+var docsTemplate = template.Must(template.New("docs").Parse(docsHTML))
+
+// docsPage is the page of a program of that version. Without keys it shows no
+// padlocks: there is nothing to unlock.
+func docsPage(version string, keys bool) []byte {
+	var page bytes.Buffer
+	if err := docsTemplate.Execute(&page, struct {
+		Version string
+		Keys    bool
+	}{version, keys}); err != nil {
+		panic(err) // the template is part of the program
+	}
+	return page.Bytes()
+}
 
 // docsPolicy lets the page run its own inline script and load from this server
 // only. It holds nothing of a user's.
@@ -32,9 +52,9 @@ const docsPolicy = "default-src 'self'; script-src 'self' 'unsafe-inline'; style
 	"img-src 'self' data:; frame-ancestors 'none'"
 
 // GetDocs is GET /docs.
-func (h *handlers) GetDocs(w http.ResponseWriter, r *http.Request) {
+func (h *handlers) GetDocs(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Security-Policy", docsPolicy)
-	docsUI.ServeHTTP(w, r)
+	writeBytes(w, http.StatusOK, typeHTML, h.docs)
 }
 
 // GetOpenAPIYAML is GET /openapi.yaml.

@@ -146,7 +146,7 @@ func TestKey_ManyAtOnceMakeOneTask(t *testing.T) {
 						t.Errorf("%s", a.Body)
 						return
 					}
-					ids <- a.JSON201.ID.String()
+					ids <- a.JSON201.ID
 					if a.HTTPResponse.Header.Get("Idempotency-Replayed") == "" {
 						originals <- 1
 					}

@@ -21,6 +21,7 @@ type handlers struct {
 	bodyLimit   int64
 	batchLimit  int64
 	credentials []Credential
+	docs        []byte // the page
 	requests    places // under way
 	batches     places // under way
 	waiting     places // for the store

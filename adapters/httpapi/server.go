@@ -18,6 +18,8 @@ type Config struct {
 	ListenAddr  string       // host:port; port 0 takes a free one
 	Credentials []Credential // what opens every route but health; none: the API is open to all
 
+	Version string // of the program, for people
+
 	MessageBytes int // longest message; 256 KiB. The limit on bodies follows from it
 	BatchBytes   int // largest body of a batch; 16 MiB
 	Batches      int // most under way at once, as each may take several times that of memory; the next gets 503 at once; 16
@@ -54,6 +56,7 @@ func (c Config) withDefaults() Config {
 func (c Config) handlers(uc UseCases, log *slog.Logger) *handlers {
 	return &handlers{
 		uc: uc, log: log, bodyLimit: bodyLimit(c.MessageBytes), credentials: c.Credentials,
+		docs:       docsPage(c.Version, len(c.Credentials) > 0),
 		batchLimit: int64(c.BatchBytes), batches: make(places, c.Batches),
 		requests: make(places, c.Requests), waiting: make(places, c.Waiting),
 	}

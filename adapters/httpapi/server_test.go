@@ -88,6 +88,27 @@ func TestRouter_TellsTheMethodsOfEveryPath(t *testing.T) {
 	}
 }
 
+func TestDocs_SuitTheService(t *testing.T) {
+	open := newService(t, func(c *httpapi.Config) { c.Version = "v1.2.3<b>" })
+	keyed := newService(t, locked)
+	page := open.call("GET", "/docs", "").body
+	for _, want := range []string{
+		"<!DOCTYPE html>", `<meta name="viewport"`, "<title>Millrace API</title>", "Millrace v1.2.3&lt;b&gt;",
+		`methods = ["post", "get", "patch"]`, "operationsSorter: byPathAndMethod",
+	} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page lacks %s", want)
+		}
+	}
+	const noPadlocks = ".authorization__btn { display: none; }"
+	if !strings.Contains(page, noPadlocks) {
+		t.Error("there are padlocks without keys")
+	}
+	if strings.Contains(keyed.call("GET", "/docs", "", "Authorization: Bearer old-key").body, noPadlocks) {
+		t.Error("there are no padlocks, and yet keys")
+	}
+}
+
 func TestDocs_NeedNothingFromElsewhere(t *testing.T) {
 	s := newService(t)
 	page := s.call("GET", "/docs", "", "Accept: text/html,application/xhtml+xml,*/*;q=0.8")
@@ -290,7 +311,7 @@ func TestClient_SpeaksToTheServer(t *testing.T) {
 	if err != nil || made.JSON201 == nil {
 		t.Fatalf("%v %s", err, made.Body)
 	}
-	id := made.JSON201.ID.String()
+	id := made.JSON201.ID
 	got, err := c.ChangeTaskWithResponse(t.Context(), id, nil, client.TaskChange{Status: "canceled"})
 	if err != nil || got.JSON200 == nil || got.JSON200.Status != client.Canceled || got.JSON200.CreatedAt != made.JSON201.CreatedAt {
 		t.Fatalf("%v %s", err, got.Body)

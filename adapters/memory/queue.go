@@ -14,74 +14,73 @@ import (
 
 var _ application.Queue = (*Queue)(nil)
 
-// maxWait is how long a pull waits before it returns none: whoever pulls shows by
-// that that it is alive.
+// maxWait is the longest wait of a pull. A pull that returns shows the worker's probe that
+// its loop makes progress.
 const maxWait = 2 * time.Second
 
-// Queue is a queue inside the process. Its entries end with the process: the
-// dispatcher pushes them again. It never fails, and has no bound but memory.
+// Queue is a queue inside the process. Its entries end with the process, and the
+// dispatcher pushes them again. It never fails, and only memory bounds it.
 type Queue struct {
 	mu     sync.Mutex
-	lists  map[application.Lane]*list // those that have entries
+	lanes  map[application.Lane]*lane // only those that have entries
 	pushed chan struct{}              // closed, and replaced, by a push
 }
 
-// list is a queue of entries. What was put back has a slice of its own, so that
-// putting back costs the same however many entries wait.
-type list struct {
-	back []application.Entry // the last is the head
-	rest []application.Entry // append and reslice: what is behind the head goes with the next growth
+// lane has the entries of a lane. Those that were put back have a slice of their own, so
+// that putting back costs the same however many entries wait.
+type lane struct {
+	returned []application.Entry // put back; the last is the head of the lane
+	pushed   []application.Entry // behind them; popping reslices, and the next growth frees what was popped
 }
 
 // NewQueue makes an empty queue.
 func NewQueue() *Queue {
-	return &Queue{lists: map[application.Lane]*list{}, pushed: make(chan struct{})}
+	return &Queue{lanes: map[application.Lane]*lane{}, pushed: make(chan struct{})}
 }
 
-// Push appends the entries as one.
+// Push appends the entries in one step.
 func (q *Queue) Push(_ context.Context, entries ...application.Entry) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for _, e := range entries {
-		l := q.list(e.Lane)
-		l.rest = append(l.rest, e)
+		l := q.lane(e.Lane)
+		l.pushed = append(l.pushed, e)
 	}
-	q.tell(len(entries))
+	q.wakePulls(len(entries))
 	return nil
 }
 
-// PutBack puts the entries at the heads of their lists as one.
+// PutBack puts the entries at the heads of their lanes in one step.
 func (q *Queue) PutBack(_ context.Context, entries ...application.Entry) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for _, e := range slices.Backward(entries) {
-		l := q.list(e.Lane)
-		l.back = append(l.back, e)
+		l := q.lane(e.Lane)
+		l.returned = append(l.returned, e)
 	}
-	q.tell(len(entries))
+	q.wakePulls(len(entries))
 	return nil
 }
 
-// list returns a list that is to get an entry.
-func (q *Queue) list(name application.Lane) *list {
-	l := q.lists[name]
+// lane returns the lane of that name, and makes it if there is none.
+func (q *Queue) lane(name application.Lane) *lane {
+	l := q.lanes[name]
 	if l == nil {
-		l = &list{}
-		q.lists[name] = l
+		l = &lane{}
+		q.lanes[name] = l
 	}
 	return l
 }
 
-// tell wakes the pulls that wait.
-func (q *Queue) tell(entries int) {
+// wakePulls wakes the pulls that wait.
+func (q *Queue) wakePulls(entries int) {
 	if entries > 0 {
 		close(q.pushed)
 		q.pushed = make(chan struct{})
 	}
 }
 
-// Pull takes entries from the first list that has any; it waits for 2 seconds at
-// the most.
+// Pull removes entries from the first lane that has any; it waits for at most 2 seconds.
 func (q *Queue) Pull(ctx context.Context, p application.PullRequest) ([]application.Entry, error) {
 	wait := time.NewTimer(min(p.Wait, maxWait))
 	defer wait.Stop()
@@ -89,9 +88,9 @@ func (q *Queue) Pull(ctx context.Context, p application.PullRequest) ([]applicat
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		taken, pushed := q.take(p)
-		if len(taken) > 0 {
-			return taken, nil
+		entries, pushed := q.pop(p)
+		if len(entries) > 0 {
+			return entries, nil
 		}
 		select {
 		case <-pushed:
@@ -102,69 +101,70 @@ func (q *Queue) Pull(ctx context.Context, p application.PullRequest) ([]applicat
 	}
 }
 
-// take takes what there is, and returns what tells of the next push.
-func (q *Queue) take(p application.PullRequest) ([]application.Entry, <-chan struct{}) {
+// pop removes entries from the first lane that has any. The channel is closed by the next
+// push.
+func (q *Queue) pop(p application.PullRequest) ([]application.Entry, <-chan struct{}) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for _, queue := range p.Queues {
 		for priority := domain.MaxPriority; priority >= 0; priority-- {
 			name := application.Lane{Queue: queue, Priority: priority}
-			if l := q.lists[name]; l != nil {
-				taken := l.take(p.Max)
+			if l := q.lanes[name]; l != nil {
+				entries := l.pop(p.Max)
 				if l.length() == 0 {
-					delete(q.lists, name)
+					delete(q.lanes, name)
 				}
-				return taken, q.pushed
+				return entries, q.pushed
 			}
 		}
 	}
 	return nil, q.pushed
 }
 
-// take takes at most n entries.
-func (l *list) take(n int) []application.Entry {
+// pop removes at most n entries.
+func (l *lane) pop(n int) []application.Entry {
 	n = min(n, l.length())
-	taken := make([]application.Entry, 0, n)
-	for ; n > 0 && len(l.back) > 0; n-- {
-		last := len(l.back) - 1
-		taken = append(taken, l.back[last])
-		l.back = l.back[:last]
+	entries := make([]application.Entry, 0, n)
+	for ; n > 0 && len(l.returned) > 0; n-- {
+		last := len(l.returned) - 1
+		entries = append(entries, l.returned[last])
+		l.returned = l.returned[:last]
 	}
-	if len(l.back) == 0 {
-		l.back = nil
+	if len(l.returned) == 0 {
+		l.returned = nil
 	}
-	taken = append(taken, l.rest[:n]...)
-	l.rest = l.rest[n:]
-	return taken
+	entries = append(entries, l.pushed[:n]...)
+	l.pushed = l.pushed[n:]
+	return entries
 }
 
-func (l *list) length() int { return len(l.back) + len(l.rest) }
+func (l *lane) length() int { return len(l.returned) + len(l.pushed) }
 
-func (l *list) head() application.Entry {
-	if n := len(l.back); n > 0 {
-		return l.back[n-1]
+func (l *lane) head() application.Entry {
+	if n := len(l.returned); n > 0 {
+		return l.returned[n-1]
 	}
-	return l.rest[0]
+	return l.pushed[0]
 }
 
 // Oldest returns when the entries at the heads were marked.
-func (q *Queue) Oldest(_ context.Context, lists ...application.Lane) (map[application.Lane]time.Time, error) {
+func (q *Queue) Oldest(_ context.Context, lanes ...application.Lane) (map[application.Lane]time.Time, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	oldest := make(map[application.Lane]time.Time, len(lists))
-	for _, name := range lists {
-		if l := q.lists[name]; l != nil {
+	oldest := make(map[application.Lane]time.Time, len(lanes))
+	for _, name := range lanes {
+		if l := q.lanes[name]; l != nil {
 			oldest[name] = l.head().QueuedAt
 		}
 	}
 	return oldest, nil
 }
 
-// Length counts the entries of the list.
+// Length counts the entries of the lane.
 func (q *Queue) Length(_ context.Context, name application.Lane) (int, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if l := q.lists[name]; l != nil {
+	if l := q.lanes[name]; l != nil {
 		return l.length(), nil
 	}
 	return 0, nil

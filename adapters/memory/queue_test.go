@@ -64,11 +64,11 @@ func TestQueue_KeepsNoMemoryOfWhatWasPulled(t *testing.T) {
 		putBack(pull(3))
 		pull(5)
 	}
-	if room := cap(q.lists[name].rest) + cap(q.lists[name].back); room > 100 {
+	if room := cap(q.lanes[name].pushed) + cap(q.lanes[name].returned); room > 100 {
 		t.Errorf("room for %d entries is kept for a backlog of 3", room)
 	}
 	pull(3)
-	if n := len(q.lists); n != 0 {
+	if n := len(q.lanes); n != 0 {
 		t.Errorf("%d lists are kept for none", n)
 	}
 }

@@ -10,8 +10,8 @@ import (
 
 var _ application.Signals = (*Signals)(nil)
 
-// maxUnheard bounds the ids that a listener which does not keep up has before
-// it; those that come on top are lost to it.
+// maxUnheard bounds the ids that wait for a listener which does not keep up; it does not
+// hear those beyond.
 const maxUnheard = 1 << 16
 
 // Signals carries signals inside the process. It never fails.
@@ -20,11 +20,11 @@ type Signals struct {
 	listeners map[*listener]struct{}
 }
 
-// listener is one call of Listen, and what it has yet to hear.
+// listener is one call of Listen, with the signals that it has not heard yet.
 type listener struct {
 	unheard []application.Signal
 	ids     int           // in unheard
-	news    chan struct{} // holds a token after a change of unheard
+	wake    chan struct{} // holds a token after a change of unheard
 }
 
 // NewSignals makes signals that nobody listens to yet.
@@ -32,7 +32,7 @@ func NewSignals() *Signals { return &Signals{listeners: map[*listener]struct{}{}
 
 // Send hands the signal to all who listen. It waits for none of them.
 func (s *Signals) Send(signal application.Signal) {
-	signal.Tasks = slices.Clone(signal.Tasks) // the sender goes on with its own
+	signal.Tasks = slices.Clone(signal.Tasks) // the sender may change its slice
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for l := range s.listeners {
@@ -42,7 +42,7 @@ func (s *Signals) Send(signal application.Signal) {
 		l.unheard = append(l.unheard, signal)
 		l.ids += len(signal.Tasks)
 		select {
-		case l.news <- struct{}{}:
+		case l.wake <- struct{}{}:
 		default:
 		}
 	}
@@ -53,7 +53,7 @@ func (s *Signals) Listen(ctx context.Context, ready func(), hear func(applicatio
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	l := &listener{news: make(chan struct{}, 1)}
+	l := &listener{wake: make(chan struct{}, 1)}
 	s.mu.Lock()
 	s.listeners[l] = struct{}{}
 	s.mu.Unlock()
@@ -61,11 +61,11 @@ func (s *Signals) Listen(ctx context.Context, ready func(), hear func(applicatio
 	ready()
 	for {
 		select {
-		case <-l.news:
+		case <-l.wake:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		for _, signal := range s.take(l) {
+		for _, signal := range s.drain(l) {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
@@ -74,7 +74,7 @@ func (s *Signals) Listen(ctx context.Context, ready func(), hear func(applicatio
 	}
 }
 
-func (s *Signals) take(l *listener) []application.Signal {
+func (s *Signals) drain(l *listener) []application.Signal {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	unheard := l.unheard

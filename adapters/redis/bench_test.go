@@ -17,7 +17,7 @@ func benchQueue(b *testing.B) *Queue {
 	return q
 }
 
-// hundred are 100 entries of one list.
+// hundred are 100 entries of one lane.
 func hundred() []application.Entry {
 	entries := make([]application.Entry, 100)
 	for i := range entries {
@@ -67,18 +67,18 @@ func BenchmarkQueue_PutBack100AndPull100(b *testing.B) {
 
 func BenchmarkQueue_OldestOf10Lists(b *testing.B) {
 	q := benchQueue(b)
-	lists := make([]application.Lane, domain.MaxPriority+1)
-	for i := range lists {
+	lanes := make([]application.Lane, domain.MaxPriority+1)
+	for i := range lanes {
 		e := entry()
 		e.Priority = i
-		lists[i] = e.Lane
+		lanes[i] = e.Lane
 		if err := q.Push(b.Context(), e); err != nil {
 			b.Fatal(err)
 		}
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		if oldest, err := q.Oldest(b.Context(), lists...); err != nil || len(oldest) != len(lists) {
+		if oldest, err := q.Oldest(b.Context(), lanes...); err != nil || len(oldest) != len(lanes) {
 			b.Fatalf("%d times: %v", len(oldest), err)
 		}
 	}
@@ -88,7 +88,7 @@ func BenchmarkQueue_Length(b *testing.B) {
 	q := benchQueue(b)
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := q.Length(b.Context(), list); err != nil {
+		if _, err := q.Length(b.Context(), lane); err != nil {
 			b.Fatal(err)
 		}
 	}

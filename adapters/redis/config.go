@@ -26,6 +26,7 @@ type Config struct {
 }
 
 const (
+	defaultPort        = "6379"
 	defaultPrefix      = "millrace:"
 	defaultCallTimeout = 2 * time.Second
 	maxPrefix          = 200
@@ -56,24 +57,21 @@ func (cfg Config) parse() (target, error) {
 	return t, nil
 }
 
+// parseURL reads a URL part by part. Its errors quote nothing of it.
 func parseURL(text string) (target, error) {
 	u, err := url.Parse(text)
 	if err != nil {
 		return target{}, errors.New("it is not a URL") // err quotes it
 	}
-	t := target{prefix: defaultPrefix}
-	port := cmp.Or(u.Port(), "6379")
-	switch n, err := strconv.ParseUint(port, 10, 16); {
-	case u.Scheme != "redis" && u.Scheme != "rediss":
-		return target{}, errors.New("it must start with redis:// or rediss://")
-	case u.Opaque != "" || u.Hostname() == "":
-		return target{}, errors.New("it names no host")
-	case err != nil || n == 0:
-		return target{}, errors.New("its port must be a number from 1 to 65535")
-	case u.Fragment != "":
-		return target{}, errors.New("it must not have a fragment (#); in a password, write %23")
+	address, err := parseAddress(u)
+	if err != nil {
+		return target{}, err
 	}
-	t.address = net.JoinHostPort(u.Hostname(), port)
+	prefix, err := parsePrefix(u.RawQuery)
+	if err != nil {
+		return target{}, err
+	}
+	t := target{address: address, prefix: prefix, options: credentials(u.User)}
 	if u.Scheme == "rediss" {
 		t.tls = &tls.Config{MinVersion: tls.VersionTLS12, ServerName: u.Hostname()}
 	}
@@ -84,20 +82,45 @@ func parseURL(text string) (target, error) {
 		}
 		t.options = append(t.options, redigo.DialDatabase(int(db)))
 	}
-	if password, ok := u.User.Password(); ok {
-		t.options = append(t.options, redigo.DialUsername(u.User.Username()), redigo.DialPassword(password))
-	} else {
-		t.options = append(t.options, redigo.DialPassword(u.User.Username()))
-	}
-	query, err := url.ParseQuery(u.RawQuery)
-	if err != nil {
-		return target{}, errors.New("its query is malformed")
-	}
-	for name, values := range query {
-		if name != "prefix" || len(values) != 1 || values[0] == "" || len(values[0]) > maxPrefix {
-			return target{}, fmt.Errorf("its query may have one prefix=, of 1 to %d bytes, and nothing else", maxPrefix)
-		}
-		t.prefix = values[0]
-	}
 	return t, nil
+}
+
+// parseAddress returns the host and port that u names.
+func parseAddress(u *url.URL) (string, error) {
+	port := cmp.Or(u.Port(), defaultPort)
+	switch n, err := strconv.ParseUint(port, 10, 16); {
+	case u.Scheme != "redis" && u.Scheme != "rediss":
+		return "", errors.New("it must start with redis:// or rediss://")
+	case u.Opaque != "" || u.Hostname() == "":
+		return "", errors.New("it names no host")
+	case err != nil || n == 0:
+		return "", errors.New("its port must be a number from 1 to 65535")
+	case u.Fragment != "":
+		return "", errors.New("it must not have a fragment (#); in a password, write %23")
+	}
+	return net.JoinHostPort(u.Hostname(), port), nil
+}
+
+// credentials are the options that sign in. A user without a colon is a password.
+func credentials(user *url.Userinfo) []redigo.DialOption {
+	if password, ok := user.Password(); ok {
+		return []redigo.DialOption{redigo.DialUsername(user.Username()), redigo.DialPassword(password)}
+	}
+	return []redigo.DialOption{redigo.DialPassword(user.Username())}
+}
+
+// parsePrefix returns the prefix of keys that the query of a URL sets.
+func parsePrefix(query string) (string, error) {
+	values, err := url.ParseQuery(query)
+	if err != nil {
+		return "", errors.New("its query is malformed")
+	}
+	prefix := values["prefix"]
+	switch {
+	case len(values) == 0:
+		return defaultPrefix, nil
+	case len(values) > 1 || len(prefix) != 1 || prefix[0] == "" || len(prefix[0]) > maxPrefix:
+		return "", fmt.Errorf("its query may have one prefix=, of 1 to %d bytes, and nothing else", maxPrefix)
+	}
+	return prefix[0], nil
 }

@@ -11,10 +11,10 @@ import (
 
 func TestParseEntry_RefusesWhatEncodeEntryDoesNotWrite(t *testing.T) {
 	const id = "01890a5d-ac96-774b-bcce-b302099a8057"
-	if _, err := parseEntry(list, id+":0"); err != nil {
+	if _, err := parseEntry(lane, id+":0"); err != nil {
 		t.Errorf("the beginning of time: %v", err)
 	}
-	if _, err := parseEntry(list, id+":253402300799999999"); err != nil {
+	if _, err := parseEntry(lane, id+":253402300799999999"); err != nil {
 		t.Errorf("the end of time: %v", err)
 	}
 	for _, text := range []string{
@@ -22,7 +22,7 @@ func TestParseEntry_RefusesWhatEncodeEntryDoesNotWrite(t *testing.T) {
 		id + ":253402300800000000", id + ":99999999999999999999", "{" + id + "}:1", "01890A5D-AC96-774B-BCCE-B302099A8057:1",
 		"01890a5dac96774bbcceb302099a8057:1", id + ":1\n", "\xff\x00",
 	} {
-		if e, err := parseEntry(list, text); err == nil {
+		if e, err := parseEntry(lane, text); err == nil {
 			t.Errorf("%q was read as %v", text, e)
 		}
 	}
@@ -32,11 +32,11 @@ func FuzzEntry(f *testing.F) {
 	now := time.Date(2026, 3, 1, 12, 0, 0, 1000, time.UTC)
 	f.Add(encodeEntry(application.Entry{ID: domain.NewTaskID(now), QueuedAt: now}))
 	f.Fuzz(func(t *testing.T, text string) {
-		e, err := parseEntry(list, text)
+		e, err := parseEntry(lane, text)
 		if err != nil {
 			return
 		}
-		if got := encodeEntry(e); got != text || e.Lane != list {
+		if got := encodeEntry(e); got != text || e.Lane != lane {
 			t.Errorf("%q is written back as %q, of %v", text, got, e.Lane)
 		}
 		if y := e.QueuedAt.Year(); y < 1970 || y > 9999 || e.QueuedAt.Location() != time.UTC {
@@ -48,7 +48,7 @@ func FuzzEntry(f *testing.F) {
 func TestParseList_RefusesWhatEncodeListDoesNotWrite(t *testing.T) {
 	longest := domain.QueueName(strings.Repeat("q", 64))
 	for _, want := range []application.Lane{{Queue: "default", Priority: 0}, {Queue: "0", Priority: 9}, {Queue: "a.b_c-d", Priority: 5}, {Queue: longest}} {
-		if got, err := parseList(encodeList(want)); err != nil || got != want {
+		if got, err := parseLane(encodeLane(want)); err != nil || got != want {
 			t.Errorf("%v is read as %v, error %v", want, got, err)
 		}
 	}
@@ -56,20 +56,20 @@ func TestParseList_RefusesWhatEncodeListDoesNotWrite(t *testing.T) {
 		"", ":", "queue", "queue:", "queue::", "queue:a", "queue:a:", "queue::0", "queue:a:10", "queue:a:-1", "queue:a:+1", "queue:a:01", "queue:a:x",
 		"queue:a:1:1", "queue:a: 1", "queue:A:1", "queue:.a:1", "queue:a b:1", "a:1", "queue:queue:a:1", "Queue:a:1", "queue:" + string(longest) + "q:1", "\xff\x00",
 	} {
-		if l, err := parseList(text); err == nil {
+		if l, err := parseLane(text); err == nil {
 			t.Errorf("%q was read as %v", text, l)
 		}
 	}
 }
 
-func FuzzList(f *testing.F) {
-	f.Add(encodeList(list))
+func FuzzLane(f *testing.F) {
+	f.Add(encodeLane(lane))
 	f.Fuzz(func(t *testing.T, text string) {
-		l, err := parseList(text)
+		l, err := parseLane(text)
 		if err != nil {
 			return
 		}
-		if got := encodeList(l); got != text {
+		if got := encodeLane(l); got != text {
 			t.Errorf("%q is written back as %q", text, got)
 		}
 		if _, err := domain.ParseQueueName(string(l.Queue)); err != nil || l.Priority < 0 || l.Priority > domain.MaxPriority {

@@ -16,9 +16,9 @@ import (
 	"github.com/millrace/millrace/domain"
 )
 
-// awayWords start the answers of a server that will take the same command at
-// another time, or whose successor will.
-var awayWords = []string{
+// unavailableReplies begin the errors of a server that will accept the same command later,
+// or whose successor will.
+var unavailableReplies = []string{
 	"LOADING", "READONLY", "MASTERDOWN", "OOM", "MISCONF", "NOREPLICAS", "CLUSTERDOWN", "TRYAGAIN", "BUSY",
 	"ERR max number of clients reached",
 }
@@ -34,20 +34,21 @@ func translate(err error) error {
 	return fmt.Errorf("redis: %w", err)
 }
 
-// unavailable reports trouble with the connection, or a server that is away.
+// unavailable reports whether err is a failure of the connection or of the server, rather
+// than of this command.
 func unavailable(err error) bool {
 	if answer, ok := errors.AsType[redigo.Error](err); ok {
-		return slices.ContainsFunc(awayWords, func(word string) bool { return starts(answer, word) })
+		return slices.ContainsFunc(unavailableReplies, func(word string) bool { return starts(answer, word) })
 	}
-	// Answers that make no sense are not trouble with the connection.
+	// A malformed reply is not a failure of the connection.
 	_, network := errors.AsType[net.Error](err)
 	_, system := errors.AsType[syscall.Errno](err)
 	return network || system || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) ||
 		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
 }
 
-// endOf returns ctx's error. The network sees a deadline pass a moment before ctx does.
-func endOf(ctx context.Context) error {
+// contextErr returns ctx's error. The network sees a deadline pass a moment before ctx does.
+func contextErr(ctx context.Context) error {
 	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
 		<-ctx.Done()
 	}

@@ -14,11 +14,11 @@ import (
 
 // Listen subscribes on a connection of its own and calls hear for every signal
 // until ctx ends or the connection is lost: closed, or silent for 8 seconds
-// although it is pinged every 4. A message that cannot be read is dropped, and
-// the first of them logged.
+// although it is pinged every 4. Malformed messages are dropped, and the first of
+// them is logged.
 func (s *Signals) Listen(ctx context.Context, ready func(), hear func(application.Signal)) error {
 	err := s.listen(ctx, ready, hear)
-	if ended := endOf(ctx); ended != nil {
+	if ended := contextErr(ctx); ended != nil {
 		return ended
 	}
 	return fmt.Errorf("listen to signals: %w", translate(err))
@@ -33,7 +33,7 @@ func (s *Signals) listen(ctx context.Context, ready func(), hear func(applicatio
 		return err
 	}
 	defer func() { _ = c.Close() }()
-	defer context.AfterFunc(ctx, func() { _ = c.Close() })() // which ends the wait
+	defer context.AfterFunc(ctx, func() { _ = c.Close() })() // ends the wait
 	sub := redigo.PubSubConn{Conn: c.Conn}
 	if err := sub.Subscribe(s.channel); err != nil {
 		return err
@@ -43,20 +43,20 @@ func (s *Signals) listen(ctx context.Context, ready func(), hear func(applicatio
 	case error:
 		return answer
 	default:
-		return fmt.Errorf("SUBSCRIBE has answered with %T", answer)
+		return fmt.Errorf("the reply to SUBSCRIBE is a %T", answer)
 	}
 	ready()
-	gone := make(chan struct{})
+	done := make(chan struct{})
 	var pinging sync.WaitGroup
-	pinging.Go(func() { s.ping(sub, gone) })
+	pinging.Go(func() { s.ping(sub, done) })
 	defer pinging.Wait()
-	defer close(gone)
+	defer close(done)
 	return s.receive(ctx, sub, hear)
 }
 
-// receive hands on what arrives until there is an error.
+// receive calls hear for what arrives, until there is an error.
 func (s *Signals) receive(ctx context.Context, sub redigo.PubSubConn, hear func(application.Signal)) error {
-	unread := 0
+	malformed := 0
 	for {
 		switch m := sub.ReceiveWithTimeout(s.maxQuiet).(type) {
 		case error:
@@ -64,8 +64,8 @@ func (s *Signals) receive(ctx context.Context, sub redigo.PubSubConn, hear func(
 		case redigo.Message:
 			signal, err := parseSignal(string(m.Data))
 			if err != nil {
-				if unread++; unread == 1 {
-					s.log.ErrorContext(ctx, "dropped a signal that cannot be read", "channel", s.channel, "error", err)
+				if malformed++; malformed == 1 {
+					s.log.ErrorContext(ctx, "dropped a malformed signal", "channel", s.channel, "error", err)
 				}
 				continue
 			}
@@ -74,14 +74,14 @@ func (s *Signals) receive(ctx context.Context, sub redigo.PubSubConn, hear func(
 			}
 		case redigo.Subscription:
 			if m.Count == 0 {
-				return errors.New("the server has ended the subscription")
+				return errors.New("the server ended the subscription")
 			}
 		}
 	}
 }
 
-// ping pings until gone is closed. A ping that fails is noticed by who receives.
-func (s *Signals) ping(sub redigo.PubSubConn, gone <-chan struct{}) {
+// ping pings until done is closed. If a ping fails, receive gets the error.
+func (s *Signals) ping(sub redigo.PubSubConn, done <-chan struct{}) {
 	ticker := time.NewTicker(s.pingEvery)
 	defer ticker.Stop()
 	for {
@@ -90,7 +90,7 @@ func (s *Signals) ping(sub redigo.PubSubConn, gone <-chan struct{}) {
 			if sub.Ping("") != nil {
 				return
 			}
-		case <-gone:
+		case <-done:
 			return
 		}
 	}

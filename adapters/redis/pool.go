@@ -1,6 +1,5 @@
-// Package redis is the queue on Redis, a list for every queue and priority, and the
-// signals, one channel: hints only. Nothing in it is needed to have no task lost.
-// It needs Redis 7.0.
+// Package redis is the queue on Redis, one list a lane, and the signals, one channel.
+// All of it is hints: losing it loses no task. It needs Redis 7.0.
 package redis
 
 import (
@@ -20,32 +19,32 @@ import (
 var _ application.Probe = (*Pool)(nil)
 
 const (
-	maxConnections = 32              // for calls; more callers wait
-	maxWaiting     = 8               // idle connections for pulls that are kept
-	idleCheck      = time.Second     // a connection that was idle for longer is tried first
-	idleLimit      = 5 * time.Minute // and after this it is closed
-	dialPause      = 100 * time.Millisecond
-	probeTimeout   = 2 * time.Second
+	maxConnections  = 32              // for calls; more callers wait
+	maxIdleBlocking = 8               // idle connections for pulls that are kept
+	idleCheck       = time.Second     // a connection that was idle for longer is checked first
+	idleLimit       = 5 * time.Minute // and after this it is closed
+	dialPause       = 100 * time.Millisecond
+	probeTimeout    = 2 * time.Second
 )
 
 var errClosed = errors.New("the pool is closed")
 
-// Pool has the connections to one Redis. Calls share a bounded number; pulls,
-// which wait for long, have connections of their own, so that they keep nobody
-// waiting. It is safe for concurrent use.
+// Pool has the connections to one Redis. Calls share a bounded number; pulls, which block
+// for long, have connections of their own, so that no call waits for them. It is safe for
+// concurrent use.
 type Pool struct {
 	target target
 	calls  *redigo.Pool
 
 	mu       sync.Mutex
-	waiting  []*conn // idle, for pulls
+	blocking []*conn // idle, for pulls
 	closed   bool
 	failed   error // why the last dialing failed
 	failedAt time.Time
 }
 
-// Open makes a Pool, and what closes it. It does not connect. Its error says
-// what is wrong with cfg, and gives no secret away.
+// Open makes a Pool and the function that closes it. It does not connect. Its error says
+// what is wrong with cfg, and shows no secret.
 func Open(cfg Config) (*Pool, func(), error) {
 	target, err := cfg.parse()
 	if err != nil {
@@ -80,8 +79,8 @@ func (p *Pool) Probe(ctx context.Context) error {
 // key is the full name of a key.
 func (p *Pool) key(name string) string { return p.target.prefix + name }
 
-// do runs one command that does not wait. It takes no longer than the call
-// timeout, with the wait for a connection.
+// do runs one command that does not block. The call timeout bounds it together with the
+// wait for a connection.
 func (p *Pool) do(ctx context.Context, command string, args ...any) (any, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.target.timeout)
 	defer cancel()
@@ -94,8 +93,8 @@ func (p *Pool) do(ctx context.Context, command string, args ...any) (any, error)
 	return reply, translate(err)
 }
 
-// dial connects, in half the time that a call has. Just after a failure it fails the same way at once: a Redis that
-// is away is not asked by every caller.
+// dial connects, within half the call timeout. Just after a failure it returns the same
+// error at once, so that not every caller dials a Redis that is away.
 func (p *Pool) dial(ctx context.Context) (*conn, error) {
 	p.mu.Lock()
 	err := p.failed
@@ -112,7 +111,7 @@ func (p *Pool) dial(ctx context.Context) (*conn, error) {
 	defer cancel()
 	c, err := redigo.DialContext(dialCtx, "tcp", p.target.address, p.target.options...)
 	if err != nil {
-		if endOf(ctx) == nil { // else the caller gave up, and nothing is known of Redis
+		if contextErr(ctx) == nil { // else the caller gave up, and nothing is known of Redis
 			p.mu.Lock()
 			p.failed, p.failedAt = err, time.Now()
 			p.mu.Unlock()
@@ -130,12 +129,12 @@ func (p *Pool) connect(ctx context.Context, network, address string) (net.Conn, 
 	return (&tls.Dialer{Config: p.target.tls}).DialContext(ctx, network, address)
 }
 
-// takeWaiting returns a connection for a pull; its id is known.
-func (p *Pool) takeWaiting(ctx context.Context) (*conn, error) {
+// acquireBlocking returns a connection for a pull, with its id.
+func (p *Pool) acquireBlocking(ctx context.Context) (*conn, error) {
 	p.mu.Lock()
-	if n := len(p.waiting); n > 0 {
-		c := p.waiting[n-1]
-		p.waiting = p.waiting[:n-1]
+	if n := len(p.blocking); n > 0 {
+		c := p.blocking[n-1]
+		p.blocking = p.blocking[:n-1]
 		p.mu.Unlock()
 		return c, nil
 	}
@@ -145,40 +144,40 @@ func (p *Pool) takeWaiting(ctx context.Context) (*conn, error) {
 		return nil, err
 	}
 	if c.id, err = redigo.Int64(redigo.DoContext(c, ctx, "CLIENT", "ID")); err != nil {
-		_ = c.Close() // err says what there is to say
+		_ = c.Close() // err is what matters
 		return nil, err
 	}
 	return c, nil
 }
 
-// giveWaiting takes back a connection on which no answer is outstanding.
-func (p *Pool) giveWaiting(c *conn) {
+// releaseBlocking keeps a connection for the next pull. No reply may be outstanding on it.
+func (p *Pool) releaseBlocking(c *conn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.closed || c.Err() != nil || len(p.waiting) >= maxWaiting {
-		_ = c.Close() // it is of no use any more
+	if p.closed || c.Err() != nil || len(p.blocking) >= maxIdleBlocking {
+		_ = c.Close() // it is not kept
 		return
 	}
-	p.waiting = append(p.waiting, c)
+	p.blocking = append(p.blocking, c)
 }
 
-// close closes what is idle; what is in use is closed when it is given back.
+// close closes idle connections; those in use are closed when they are released.
 func (p *Pool) close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.closed = true
-	for _, c := range p.waiting {
-		_ = c.Close() // there is nobody to tell
+	for _, c := range p.blocking {
+		_ = c.Close() // a failure changes nothing
 	}
-	p.waiting = nil
+	p.blocking = nil
 	_ = p.calls.Close() // it never fails
 }
 
-// conn is a connection that is used no longer once its server has become a
-// replica: the next one may lead to the new master.
+// conn is a connection that is not used again once its server has become a replica: the
+// next one may reach the new master.
 type conn struct {
 	redigo.Conn
-	id      int64 // the server's name for it; 0 if it was not asked
+	id      int64 // CLIENT ID; 0 if the server was not asked
 	replica error
 }
 
@@ -202,7 +201,7 @@ func (c *conn) ReceiveContext(ctx context.Context) (any, error) {
 	return reply, c.note(err)
 }
 
-// doWithin runs a command that may take so long.
+// doWithin runs a command that may take as long as limit.
 func (c *conn) doWithin(limit time.Duration, command string, args ...any) (any, error) {
 	reply, err := redigo.DoWithTimeout(c.Conn, limit, command, args...)
 	return reply, c.note(err)

@@ -14,70 +14,70 @@ import (
 )
 
 const (
-	maxWait   = 2 * time.Second // then a pull returns none: one command in 2 seconds from an idle worker
+	maxWait   = 2 * time.Second // the longest wait of a pull: an idle worker sends one command in 2 seconds
 	leastWait = time.Millisecond
 	stopGrace = time.Second // for the answer to a pull whose context has ended
 	stopRetry = 5 * time.Millisecond
 )
 
-// Pull takes entries from the first list that has any; it waits for 2 seconds at
-// the most. Redis looks at the time ten times a second, so a short wait may last
-// that much longer. When ctx ends, Pull has Redis end the wait, so that what Redis
-// has taken off a list for it is not lost on the way; that may take a second if
-// Redis does not answer.
+// Pull removes entries from the first lane that has any; it waits for at most 2 seconds.
+// Redis checks its timeouts ten times a second, so a short wait may last that much
+// longer. When ctx ends, Pull ends the wait on the server with CLIENT UNBLOCK, so that no
+// entries are lost that Redis has popped already; if Redis does not answer, that takes up
+// to a second.
 func (q *Queue) Pull(ctx context.Context, p application.PullRequest) ([]application.Entry, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	a := q.pop(ctx, p)
-	if len(a.texts) > 0 {
-		return q.read(ctx, a.list, a.texts), nil
+	reply := q.pop(ctx, p)
+	if len(reply.texts) > 0 {
+		return q.parseEntries(ctx, reply.lane, reply.texts), nil
 	}
-	if ended := endOf(ctx); ended != nil {
+	if ended := contextErr(ctx); ended != nil {
 		return nil, ended
 	}
-	if a.err != nil {
-		return nil, fmt.Errorf("pull: %w", translate(a.err))
+	if reply.err != nil {
+		return nil, fmt.Errorf("pull: %w", translate(reply.err))
 	}
 	return nil, nil
 }
 
-// answer is what became of a command that pops: nothing, or entries of one list.
-type answer struct {
-	list  application.Lane
+// popReply is the result of LMPOP or BLMPOP: nothing, or entries of one lane.
+type popReply struct {
+	lane  application.Lane
 	texts []string
 	err   error
 }
 
-func (q *Queue) pop(ctx context.Context, p application.PullRequest) answer {
-	c, err := q.pool.takeWaiting(ctx)
+func (q *Queue) pop(ctx context.Context, p application.PullRequest) popReply {
+	c, err := q.pool.acquireBlocking(ctx)
 	if err != nil {
-		return answer{err: err}
+		return popReply{err: err}
 	}
-	defer q.pool.giveWaiting(c)
+	defer q.pool.releaseBlocking(c)
 	wait := max(0, min(p.Wait, maxWait))
 	command, args := q.popCommand(p, wait)
-	answers := make(chan answer, 1)
-	go func() { answers <- q.parsePopped(c.doWithin(wait+q.pool.target.timeout, command, args...)) }()
+	replies := make(chan popReply, 1)
+	go func() { replies <- q.parsePopReply(c.doWithin(wait+q.pool.target.timeout, command, args...)) }()
 	select {
-	case a := <-answers:
-		return a
+	case reply := <-replies:
+		return reply
 	case <-ctx.Done():
-		return q.stop(ctx, c, answers)
+		return q.unblock(ctx, c, replies)
 	}
 }
 
-// popCommand names the lists in the order in which they are pulled. To BLMPOP a
-// time of 0 is for ever.
+// popCommand lists the keys in the order in which they are pulled. BLMPOP would wait for
+// ever with a timeout of 0.
 func (q *Queue) popCommand(p application.PullRequest, wait time.Duration) (string, []any) {
-	lists := len(p.Queues) * (domain.MaxPriority + 1)
-	args := make([]any, 0, lists+5)
+	lanes := len(p.Queues) * (domain.MaxPriority + 1)
+	args := make([]any, 0, lanes+5)
 	command := "LMPOP"
 	if wait > 0 {
 		command = "BLMPOP"
 		args = append(args, max(wait, leastWait).Seconds())
 	}
-	args = append(args, lists)
+	args = append(args, lanes)
 	for _, name := range p.Queues {
 		for priority := domain.MaxPriority; priority >= 0; priority-- {
 			args = append(args, q.key(application.Lane{Queue: name, Priority: priority}))
@@ -86,10 +86,10 @@ func (q *Queue) popCommand(p application.PullRequest, wait time.Duration) (strin
 	return command, append(args, "LEFT", "COUNT", p.Max)
 }
 
-// stop ends the wait of c and returns its answer. Redis may see the request before
-// the command that it is to end, so it is repeated. If there is no answer in time
-// the connection is closed, which ends the command here.
-func (q *Queue) stop(ctx context.Context, c *conn, answers <-chan answer) answer {
+// unblock ends the wait of c and returns the reply. Redis may see CLIENT UNBLOCK before
+// the command that it has to end, so it is repeated. Without a reply in time the
+// connection is closed, which ends the command on this side.
+func (q *Queue) unblock(ctx context.Context, c *conn, replies <-chan popReply) popReply {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopGrace)
 	defer cancel()
 	for {
@@ -97,40 +97,40 @@ func (q *Queue) stop(ctx context.Context, c *conn, answers <-chan answer) answer
 			break
 		}
 		select {
-		case a := <-answers:
-			return a
+		case reply := <-replies:
+			return reply
 		case <-time.After(stopRetry):
 		}
 	}
-	_ = c.Close() // it is no longer of use
-	return <-answers
+	_ = c.Close() // its state is unknown
+	return <-replies
 }
 
-// parsePopped reads the answer to LMPOP and BLMPOP: a key and elements, or nil.
-func (q *Queue) parsePopped(reply any, err error) answer {
+// parsePopReply parses the reply to LMPOP and BLMPOP: a key and elements, or nil.
+func (q *Queue) parsePopReply(reply any, err error) popReply {
 	parts, err := redigo.Values(reply, err)
 	switch {
 	case errors.Is(err, redigo.ErrNil):
-		return answer{}
+		return popReply{}
 	case err != nil:
-		return answer{err: err}
+		return popReply{err: err}
 	case len(parts) != 2:
-		return answer{err: fmt.Errorf("a pull is answered with %d parts", len(parts))}
+		return popReply{err: fmt.Errorf("the reply to a pull has %d parts", len(parts))}
 	}
 	key, err := redigo.String(parts[0], nil)
 	if err != nil {
-		return answer{err: err}
+		return popReply{err: err}
 	}
-	list, err := parseList(strings.TrimPrefix(key, q.pool.target.prefix))
+	lane, err := parseLane(strings.TrimPrefix(key, q.pool.target.prefix))
 	if err != nil {
-		return answer{err: err}
+		return popReply{err: err}
 	}
 	texts, err := redigo.Strings(parts[1], nil)
-	return answer{list, texts, err}
+	return popReply{lane, texts, err}
 }
 
-// read reads entries, and drops those that cannot be read.
-func (q *Queue) read(ctx context.Context, l application.Lane, texts []string) []application.Entry {
+// parseEntries parses entries, and drops those that are malformed.
+func (q *Queue) parseEntries(ctx context.Context, l application.Lane, texts []string) []application.Entry {
 	entries := make([]application.Entry, 0, len(texts))
 	var bad []string
 	for _, text := range texts {
@@ -142,7 +142,7 @@ func (q *Queue) read(ctx context.Context, l application.Lane, texts []string) []
 		entries = append(entries, e)
 	}
 	if len(bad) > 0 {
-		q.report(ctx, l, len(bad), bad[0])
+		q.logDropped(ctx, l, len(bad), bad[0])
 	}
 	return entries
 }

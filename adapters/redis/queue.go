@@ -18,9 +18,9 @@ import (
 
 var _ application.Queue = (*Queue)(nil)
 
-// atOnce bounds the entries of one command, and its lists: Redis does one command
+// maxPerCommand bounds the entries and the lanes of one command: Redis runs one command
 // at a time.
-const atOnce = 1000
+const maxPerCommand = 1000
 
 // pushMaxStall: when a push that took longer has failed, whoever has waited longer
 // for it to end has failed too.
@@ -37,7 +37,7 @@ for _, list in ipairs(KEYS) do
 	at = last + 1
 end`
 
-// headScript looks at the heads of several lists.
+// headScript reads the heads of several lists.
 // KEYS: the lists. Result: the entry at the head of each, nil for an empty one.
 const headScript = `
 local heads = {}
@@ -46,8 +46,8 @@ for i, list in ipairs(KEYS) do
 end
 return heads`
 
-// Queue is one list for every queue and priority: pushed at its tail, pulled at its
-// head. An entry that cannot be read is dropped and logged.
+// Queue keeps each lane in a Redis list: entries are pushed at its tail and pulled at
+// its head. A malformed entry is dropped and logged.
 type Queue struct {
 	pool    *Pool
 	log     *slog.Logger
@@ -59,19 +59,20 @@ type Queue struct {
 func NewQueue(pool *Pool, log *slog.Logger) *Queue {
 	q := &Queue{pool: pool, log: log}
 	q.pushes = group.New(group.Config[[]application.Entry]{
-		Commit: q.pushAll, MaxCount: atOnce, MaxStall: pushMaxStall, BestEffort: true,
+		Commit: q.pushAll, MaxCount: maxPerCommand, MaxStall: pushMaxStall, BestEffort: true,
 		Size: func(entries []application.Entry) (int, int) { return len(entries), 0 },
-		// A key that is no list is one queue's trouble. Some entries may be pushed twice.
+		// A key that holds something other than a list concerns one lane alone. Some entries
+		// may be pushed twice.
 		SplitOn: func(err error) bool { return !errors.Is(err, domain.ErrUnavailable) },
 	})
 	return q
 }
 
-// key is the full name of a list.
-func (q *Queue) key(l application.Lane) string { return q.pool.key(encodeList(l)) }
+// key is the key of the lane's list.
+func (q *Queue) key(l application.Lane) string { return q.pool.key(encodeLane(l)) }
 
-// Push appends the entries, in one command with those of other callers; a thousand
-// at a time, so that after an error some may be there.
+// Push appends the entries, in one command with those of other callers. A command has
+// at most a thousand, so after an error some of them may have been pushed.
 func (q *Queue) Push(ctx context.Context, entries ...application.Entry) error {
 	err := q.pushes.Do(ctx, entries)
 	if err == nil {
@@ -85,7 +86,7 @@ func (q *Queue) Push(ctx context.Context, entries ...application.Entry) error {
 
 // pushAll appends the entries of many callers, in the order in which they came.
 func (q *Queue) pushAll(pushes [][]application.Entry) error {
-	for chunk := range slices.Chunk(slices.Concat(pushes...), atOnce) {
+	for chunk := range slices.Chunk(slices.Concat(pushes...), maxPerCommand) {
 		if err := q.push(context.Background(), "RPUSH", chunk); err != nil {
 			return err
 		}
@@ -93,12 +94,12 @@ func (q *Queue) pushAll(pushes [][]application.Entry) error {
 	return nil
 }
 
-// PutBack puts the entries at the heads of their lists; a thousand at a time, from
-// the last, so that after an error some may be there.
+// PutBack puts the entries at the heads of their lanes, from the last to the first. A
+// command has at most a thousand, so after an error some of them may have been put back.
 func (q *Queue) PutBack(ctx context.Context, entries ...application.Entry) error {
 	reversed := slices.Clone(entries) // the last that is pushed is the head
 	slices.Reverse(reversed)
-	for chunk := range slices.Chunk(reversed, atOnce) {
+	for chunk := range slices.Chunk(reversed, maxPerCommand) {
 		if err := q.push(ctx, "LPUSH", chunk); err != nil {
 			return fmt.Errorf("put %d entries back: %w", len(entries), err)
 		}
@@ -106,41 +107,41 @@ func (q *Queue) PutBack(ctx context.Context, entries ...application.Entry) error
 	return nil
 }
 
-// push pushes to one end of the lists, in one command.
+// push pushes to one end of the lanes, in one command.
 func (q *Queue) push(ctx context.Context, command string, entries []application.Entry) error {
-	var lists []application.Lane
+	var lanes []application.Lane
 	texts := map[application.Lane][]any{}
 	for _, e := range entries {
 		if texts[e.Lane] == nil {
-			lists = append(lists, e.Lane)
+			lanes = append(lanes, e.Lane)
 		}
 		texts[e.Lane] = append(texts[e.Lane], encodeEntry(e))
 	}
-	if len(lists) == 1 {
-		_, err := q.pool.do(ctx, command, append([]any{q.key(lists[0])}, texts[lists[0]]...)...)
+	if len(lanes) == 1 {
+		_, err := q.pool.do(ctx, command, append([]any{q.key(lanes[0])}, texts[lanes[0]]...)...)
 		return err
 	}
-	args := []any{pushScript, len(lists)}
-	for _, l := range lists {
+	args := []any{pushScript, len(lanes)}
+	for _, l := range lanes {
 		args = append(args, q.key(l))
 	}
 	args = append(args, command)
-	for _, l := range lists {
+	for _, l := range lanes {
 		args = append(append(args, len(texts[l])), texts[l]...)
 	}
 	_, err := q.pool.do(ctx, "EVAL", args...)
 	return err
 }
 
-// Oldest returns when the entries at the heads were marked; it looks at a thousand
-// lists at a time. A head that cannot be read is removed: nobody may be pulling.
-func (q *Queue) Oldest(ctx context.Context, lists ...application.Lane) (map[application.Lane]time.Time, error) {
-	oldest := make(map[application.Lane]time.Time, len(lists))
-	for chunk := range slices.Chunk(lists, atOnce) {
+// Oldest returns when the entries at the heads were marked; one command reads a thousand
+// heads. A malformed head is removed, because there may be no worker that pulls it.
+func (q *Queue) Oldest(ctx context.Context, lanes ...application.Lane) (map[application.Lane]time.Time, error) {
+	oldest := make(map[application.Lane]time.Time, len(lanes))
+	for chunk := range slices.Chunk(lanes, maxPerCommand) {
 		for len(chunk) > 0 {
 			again, err := q.heads(ctx, chunk, oldest)
 			if err != nil {
-				return nil, fmt.Errorf("look at the oldest entries: %w", err)
+				return nil, fmt.Errorf("read the oldest entries: %w", err)
 			}
 			chunk = again
 		}
@@ -148,21 +149,21 @@ func (q *Queue) Oldest(ctx context.Context, lists ...application.Lane) (map[appl
 	return oldest, nil
 }
 
-// heads notes the times of the heads, and returns the lists to look at again
-// because their heads could not be read.
-func (q *Queue) heads(ctx context.Context, lists []application.Lane, oldest map[application.Lane]time.Time) (again []application.Lane, err error) {
-	args := []any{headScript, len(lists)}
-	for _, l := range lists {
+// heads stores the times of the heads in oldest, and returns the lanes to ask for again
+// because their heads were malformed.
+func (q *Queue) heads(ctx context.Context, lanes []application.Lane, oldest map[application.Lane]time.Time) (again []application.Lane, err error) {
+	args := []any{headScript, len(lanes)}
+	for _, l := range lanes {
 		args = append(args, q.key(l))
 	}
 	heads, err := redigo.Values(q.pool.do(ctx, "EVAL", args...))
 	if err != nil {
 		return nil, err
 	}
-	if len(heads) != len(lists) {
-		return nil, fmt.Errorf("redis: %d heads of %d lists", len(heads), len(lists))
+	if len(heads) != len(lanes) {
+		return nil, fmt.Errorf("redis: got %d heads for %d lanes", len(heads), len(lanes))
 	}
-	for i, l := range lists {
+	for i, l := range lanes {
 		if heads[i] == nil {
 			continue
 		}
@@ -182,19 +183,19 @@ func (q *Queue) heads(ctx context.Context, lists []application.Lane, oldest map[
 	return again, nil
 }
 
-// remove removes an entry that cannot be read, unless a pull has dropped it.
+// remove removes a malformed entry, unless a pull has dropped it meanwhile.
 func (q *Queue) remove(ctx context.Context, l application.Lane, text string) error {
 	removed, err := redigo.Int(q.pool.do(ctx, "LREM", q.key(l), 1, text))
 	if err != nil {
-		return fmt.Errorf("remove an entry that cannot be read: %w", err)
+		return fmt.Errorf("remove a malformed entry: %w", err)
 	}
 	if removed > 0 {
-		q.report(ctx, l, removed, text)
+		q.logDropped(ctx, l, removed, text)
 	}
 	return nil
 }
 
-// Length counts the entries of the list.
+// Length counts the entries of the lane.
 func (q *Queue) Length(ctx context.Context, l application.Lane) (int, error) {
 	n, err := redigo.Int(q.pool.do(ctx, "LLEN", q.key(l)))
 	if err != nil {
@@ -203,9 +204,9 @@ func (q *Queue) Length(ctx context.Context, l application.Lane) (int, error) {
 	return n, nil
 }
 
-// report logs entries that were dropped: one line for all of a call.
-func (q *Queue) report(ctx context.Context, l application.Lane, n int, example string) {
+// logDropped logs entries that were dropped: one line a call.
+func (q *Queue) logDropped(ctx context.Context, l application.Lane, n int, example string) {
 	total := q.dropped.Add(int64(n))
-	q.log.ErrorContext(ctx, "dropped entries of the queue that cannot be read",
+	q.log.ErrorContext(ctx, "dropped malformed queue entries",
 		"key", q.key(l), "dropped", n, "dropped_since_start", total, "example", example[:min(len(example), 100)])
 }

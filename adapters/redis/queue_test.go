@@ -45,7 +45,7 @@ func TestQueue_DropsWhatItCannotRead(t *testing.T) {
 	if got, err := q.Oldest(t.Context(), other.Lane, e.Lane); err != nil || !maps.Equal(got, want) {
 		t.Errorf("the oldest are %v, error %v, want %v", got, err, want)
 	}
-	if _, err := q.pool.do(t.Context(), "LPUSH", q.key(list), "more"); err != nil {
+	if _, err := q.pool.do(t.Context(), "LPUSH", q.key(lane), "more"); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []application.Entry{other, e} {
@@ -71,12 +71,12 @@ func TestQueue_OneCommandServesManyLists(t *testing.T) {
 	}
 	defer conn.Close()
 	var entries []application.Entry
-	var lists []application.Lane
+	var lanes []application.Lane
 	for _, name := range []domain.QueueName{"a", "b", "c"} {
 		for priority := range domain.MaxPriority + 1 {
 			e := entry()
 			e.Lane = application.Lane{Queue: name, Priority: priority}
-			lists, entries = append(lists, e.Lane), append(entries, e)
+			lanes, entries = append(lanes, e.Lane), append(entries, e)
 		}
 	}
 	if err := q.Push(t.Context(), entries...); err != nil { // connects
@@ -85,14 +85,14 @@ func TestQueue_OneCommandServesManyLists(t *testing.T) {
 	for what, call := range map[string]func() error{
 		"push":     func() error { return q.Push(t.Context(), entries...) },
 		"put back": func() error { return q.PutBack(t.Context(), entries...) },
-		"oldest":   func() error { _, err := q.Oldest(t.Context(), lists...); return err },
+		"oldest":   func() error { _, err := q.Oldest(t.Context(), lanes...); return err },
 	} {
 		before := scripts(t, conn)
 		if err := call(); err != nil {
 			t.Fatal(err)
 		}
 		if sent := scripts(t, conn) - before; sent != 1 {
-			t.Errorf("%s of %d lists is %d scripts", what, len(lists), sent)
+			t.Errorf("%s of %d lanes is %d scripts", what, len(lanes), sent)
 		}
 	}
 }
@@ -156,9 +156,9 @@ func TestQueue_SurvivesARestartOfItsServer(t *testing.T) {
 	_, err := q.Pull(t.Context(), request(1))
 	wantUnavailable(t, "pull", err)
 	wantUnavailable(t, "put back", q.PutBack(t.Context(), entry()))
-	_, err = q.Oldest(t.Context(), list)
+	_, err = q.Oldest(t.Context(), lane)
 	wantUnavailable(t, "oldest", err)
-	_, err = q.Length(t.Context(), list)
+	_, err = q.Length(t.Context(), lane)
 	wantUnavailable(t, "length", err)
 	wantUnavailable(t, "probe", q.pool.Probe(t.Context()))
 	if took := time.Since(begin); took > 5*defaultCallTimeout { // six calls, none of which waits for its time-out
@@ -309,21 +309,21 @@ func TestQueue_AServerThatRefusesWritesIsUnavailableForNow(t *testing.T) {
 	wantUnavailable(t, "push of two lists to a replica", q.Push(t.Context(), entry(), other))
 	_, err := q.Pull(t.Context(), request(1))
 	wantUnavailable(t, "pull from a replica", err)
-	if n := len(q.pool.waiting); n != 0 {
+	if n := len(q.pool.blocking); n != 0 {
 		t.Errorf("%d connections to a replica are kept for pulls", n)
 	}
 	do("REPLICAOF", "NO", "ONE")
 	if err := q.Push(t.Context(), entry()); err != nil {
 		t.Error(err)
 	}
-	do("DEL", q.key(list))
-	do("SET", q.key(list), "not a list")
+	do("DEL", q.key(lane))
+	do("SET", q.key(lane), "not a lane")
 	for _, entries := range [][]application.Entry{{entry()}, {other, entry()}} {
 		if err := q.Push(t.Context(), entries...); err == nil || errors.Is(err, domain.ErrUnavailable) {
 			t.Errorf("push to what is no list: %v", err)
 		}
 	}
-	if _, err := q.Oldest(t.Context(), other.Lane, list); err == nil || errors.Is(err, domain.ErrUnavailable) {
+	if _, err := q.Oldest(t.Context(), other.Lane, lane); err == nil || errors.Is(err, domain.ErrUnavailable) {
 		t.Errorf("the oldest of what is no list: %v", err)
 	}
 }
@@ -340,8 +340,8 @@ func openQueue(t testing.TB, cfg Config) (*Queue, *bytes.Buffer) {
 	return NewQueue(pool, slog.New(slog.NewTextHandler(&log, nil))), &log
 }
 
-// list is where entry belongs.
-var list = application.Lane{Queue: domain.DefaultQueue}
+// lane is the lane of entry.
+var lane = application.Lane{Queue: domain.DefaultQueue}
 
 func request(n int) application.PullRequest {
 	return application.PullRequest{Queues: []domain.QueueName{domain.DefaultQueue}, Max: n, Wait: time.Minute}
@@ -349,7 +349,7 @@ func request(n int) application.PullRequest {
 
 func entry() application.Entry {
 	now := domain.Moment(time.Now())
-	return application.Entry{Lane: list, ID: domain.NewTaskID(now), QueuedAt: now}
+	return application.Entry{Lane: lane, ID: domain.NewTaskID(now), QueuedAt: now}
 }
 
 func wantUnavailable(t *testing.T, what string, err error) {

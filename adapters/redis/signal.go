@@ -26,8 +26,8 @@ func encodeSignal(s application.Signal) string {
 	return b.String()
 }
 
-// parseSignal reads what encodeSignal has written. Any kind of lower-case letters
-// will do: during an upgrade there may be one that only newer processes know.
+// parseSignal parses what encodeSignal has written. It accepts any kind in lower-case
+// letters: during an upgrade there may be one that only newer processes know.
 func parseSignal(text string) (application.Signal, error) {
 	kind, _, found := strings.Cut(text[:min(len(text), maxKind+1)], ":")
 	if !found || kind == "" || strings.Trim(kind, "abcdefghijklmnopqrstuvwxyz") != "" {

@@ -15,22 +15,21 @@ var _ application.Signals = (*Signals)(nil)
 
 const (
 	signalChannel = "signals"
-	// maxUnsent bounds the ids of a kind that wait to be published; what comes on
-	// top is lost. A kind that comes in floods leaves the other its room.
+	// maxUnsent bounds the ids of one kind that wait to be published; more are dropped.
+	// Each kind has its own bound, so that a flood of one does not crowd out the other.
 	maxUnsent = 1 << 15
-	// publishPause is the least time between two rounds of publishing. A signal
-	// that comes after a quiet moment goes out at once; of thousands a second, those
-	// that come within a pause share a message.
+	// publishPause is the least time between two rounds of publishing. A single signal is
+	// published at once; of thousands a second, those within a pause share a message.
 	publishPause = 10 * time.Millisecond
 	lastPublish  = time.Second // for what is unsent when the signals are closed
-	lossReport   = time.Minute // between two lines of the log about a buffer that was full
+	lossReport   = time.Minute // the least time between two log lines about a full buffer
 
 	pingEvery  = 4 * time.Second // one command in 4 seconds from a listener
-	maxSilence = 8 * time.Second // a link that brings not even an answer to a ping is lost
+	maxSilence = 8 * time.Second // without even a reply to a ping, the connection is lost
 )
 
-// Signals carries signals through one channel of Redis's publish and subscribe.
-// A Redis that is away costs signals and nothing else.
+// Signals carries signals over one Redis publish/subscribe channel. An outage of Redis
+// loses signals and nothing else.
 type Signals struct {
 	pool                *Pool
 	log                 *slog.Logger
@@ -42,15 +41,15 @@ type Signals struct {
 	unsent map[application.SignalKind][]domain.TaskID
 	lost   int // ids, since the last report
 	closed bool
-	news   chan struct{} // holds a token while there are any unsent
+	wake   chan struct{} // holds a token while there are any unsent
 }
 
-// NewSignals makes signals, and what closes them: it publishes what is unsent,
-// within a second. A call of Listen ends with its own context.
+// NewSignals makes Signals and the function that closes them, which publishes what is
+// unsent within a second. A call of Listen ends with its own context.
 func NewSignals(pool *Pool, log *slog.Logger) (*Signals, func()) {
 	s := &Signals{
 		pool: pool, log: log, channel: pool.key(signalChannel), pause: publishPause, pingEvery: pingEvery, maxQuiet: maxSilence,
-		unsent: map[application.SignalKind][]domain.TaskID{}, news: make(chan struct{}, 1),
+		unsent: map[application.SignalKind][]domain.TaskID{}, wake: make(chan struct{}, 1),
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	closing := make(chan struct{})
@@ -66,7 +65,7 @@ func NewSignals(pool *Pool, log *slog.Logger) (*Signals, func()) {
 	})
 }
 
-// Send notes what is to be published. When there is no room it is lost.
+// Send queues the signal for publishing. When the buffer is full, it is dropped.
 func (s *Signals) Send(signal application.Signal) {
 	if len(signal.Tasks) == 0 {
 		return
@@ -84,7 +83,7 @@ func (s *Signals) Send(signal application.Signal) {
 	}
 	s.unsent[signal.Kind] = append(unsent, signal.Tasks[:n]...)
 	select {
-	case s.news <- struct{}{}:
+	case s.wake <- struct{}{}:
 	default:
 	}
 }
@@ -95,7 +94,7 @@ func (s *Signals) close() {
 	s.closed = true
 }
 
-func (s *Signals) take() map[application.SignalKind][]domain.TaskID {
+func (s *Signals) drain() map[application.SignalKind][]domain.TaskID {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	unsent := s.unsent
@@ -103,18 +102,18 @@ func (s *Signals) take() map[application.SignalKind][]domain.TaskID {
 	return unsent
 }
 
-// publishAll publishes what is sent until closing is closed, and then what is left.
+// publishAll publishes what is sent until closing is closed, and then what remains.
 func (s *Signals) publishAll(ctx context.Context, closing <-chan struct{}) {
 	var r losses
 	for open := true; open; {
 		select {
-		case <-s.news:
+		case <-s.wake:
 		case <-closing:
 			open = false
 		}
-		if unsent := s.take(); len(unsent) > 0 { // else an earlier round took them
+		if unsent := s.drain(); len(unsent) > 0 { // else an earlier round published them
 			lost, err := s.publish(ctx, unsent)
-			r.report(ctx, s.log, lost+s.takeLost(), err)
+			r.report(ctx, s.log, lost+s.drainLost(), err)
 		}
 		if open {
 			select {
@@ -125,8 +124,8 @@ func (s *Signals) publishAll(ctx context.Context, closing <-chan struct{}) {
 	}
 }
 
-// publish publishes one round. After a failure it gives the rest up, and returns
-// how many ids that are.
+// publish publishes one round. After a failure it drops the rest, and returns the number
+// of ids that were dropped.
 func (s *Signals) publish(ctx context.Context, unsent map[application.SignalKind][]domain.TaskID) (lost int, failed error) {
 	for kind, ids := range unsent {
 		for chunk := range slices.Chunk(ids, maxSignalIDs) {
@@ -141,7 +140,7 @@ func (s *Signals) publish(ctx context.Context, unsent map[application.SignalKind
 	return lost, failed
 }
 
-func (s *Signals) takeLost() int {
+func (s *Signals) drainLost() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := s.lost
@@ -149,8 +148,8 @@ func (s *Signals) takeLost() int {
 	return n
 }
 
-// losses logs that publishing begins to fail and that it works again, and from
-// time to time what was lost otherwise.
+// losses logs that publishing begins to fail, that it works again, and at most once a
+// minute how many ids were dropped because the buffer was full.
 type losses struct {
 	failing  bool
 	lost     int
@@ -162,14 +161,14 @@ func (l *losses) report(ctx context.Context, log *slog.Logger, lost int, err err
 	switch {
 	case err != nil:
 		if !l.failing {
-			log.WarnContext(ctx, "publishing signals failing, retrying", "error", err)
+			log.WarnContext(ctx, "publishing signals failing, dropping them", "error", err)
 		}
 		l.failing = true
 		return
 	case l.failing:
 		log.InfoContext(ctx, "publishing signals working again", "lost", l.lost)
 	case l.lost > 0 && time.Since(l.reported) > lossReport:
-		log.WarnContext(ctx, "signals were lost: there were too many at a time", "lost", l.lost)
+		log.WarnContext(ctx, "signals dropped, buffer full", "lost", l.lost)
 	default:
 		return
 	}

@@ -155,25 +155,25 @@ func TestSignals_SurviveARestartOfTheirServer(t *testing.T) {
 	if took := time.Since(begin); took > time.Minute { // not even half a time-out each
 		t.Errorf("sending without a server took %v", took)
 	}
-	taken := func() {
+	drained := func() {
 		t.Helper()
 		for deadline := time.Now().Add(time.Minute); ; time.Sleep(5 * publishPause) {
 			s.mu.Lock()
-			left := len(s.unsent) + len(s.news)
+			left := len(s.unsent) + len(s.wake)
 			s.mu.Unlock()
 			if left == 0 {
 				return
 			}
 			if time.Now().After(deadline) {
-				t.Fatal("what was sent is not taken")
+				t.Fatal("the buffer is not drained")
 			}
 		}
 	}
-	taken()
-	s.news <- struct{}{} // as when a round took what the next was called for
-	taken()
+	drained()
+	s.wake <- struct{}{} // as when a round has drained what woke the next
+	drained()
 	send(1)
-	taken()
+	drained()
 	time.Sleep(5 * publishPause) // and has failed
 	server.Start()
 	time.Sleep(dialPause + 2*publishPause)
@@ -240,7 +240,7 @@ func TestSignals_DropWhatTheyCannotRead(t *testing.T) {
 		t.Errorf("heard %v", got)
 	}
 	closeSignals()
-	if text := log.String(); strings.Count(text, "\n") != 1 || !strings.Contains(text, "cannot be read") {
+	if text := log.String(); strings.Count(text, "\n") != 1 || !strings.Contains(text, "malformed") {
 		t.Errorf("the log says %q", text)
 	}
 }

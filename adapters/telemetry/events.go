@@ -11,16 +11,16 @@ import (
 
 var _ application.Events = (*Events)(nil)
 
-// Events logs what happens in the loops of a worker. What is as it should be is
-// told at level debug, what an operator has to know at a higher one.
+// Events logs what happens in the loops of a worker: normal work at level debug, what an
+// operator has to know at a higher one.
 type Events struct {
 	log   *slog.Logger
-	turns *changes
+	loops *outages
 }
 
 // NewEvents makes an Events that writes to log.
 func NewEvents(log *slog.Logger) *Events {
-	return &Events{log: log, turns: newChanges(log, "loop failing, retrying", "loop working again")}
+	return &Events{log: log, loops: newOutages(log, "loop failing, retrying", "loop working again")}
 }
 
 // EntryDropped logs an entry that names no task.
@@ -30,7 +30,7 @@ func (e *Events) EntryDropped(ctx context.Context, id domain.TaskID) {
 
 // AttemptStarted logs that a handler was called.
 func (e *Events) AttemptStarted(ctx context.Context, t *domain.Task) {
-	if e.tells(ctx, slog.LevelDebug) {
+	if e.enabled(ctx, slog.LevelDebug) {
 		e.log.DebugContext(ctx, "attempt started", "task", t.ID().String(), "attempt", t.Attempt())
 	}
 }
@@ -44,7 +44,7 @@ func (e *Events) AttemptEnded(ctx context.Context, t *domain.Task, took time.Dur
 	case err != nil:
 		level = slog.LevelInfo
 	}
-	if !e.tells(ctx, level) {
+	if !e.enabled(ctx, level) {
 		return
 	}
 	args := []any{"task", t.ID().String(), "attempt", t.Attempt(), "status", string(t.Status()), "took", took.String()}
@@ -54,18 +54,20 @@ func (e *Events) AttemptEnded(ctx context.Context, t *domain.Task, took time.Dur
 	e.log.Log(ctx, level, "attempt ended", args...)
 }
 
-// tells reports whether the log takes that level: what every task calls must not
-// write texts that nobody reads.
-func (e *Events) tells(ctx context.Context, level slog.Level) bool { return e.log.Enabled(ctx, level) }
+// enabled reports whether the log records that level: a method that is called for every
+// task must not format attributes that are thrown away.
+func (e *Events) enabled(ctx context.Context, level slog.Level) bool {
+	return e.log.Enabled(ctx, level)
+}
 
-// AttemptLost logs that the outcome of an attempt came too late.
+// AttemptLost logs that an attempt had lost its task before its outcome was saved.
 func (e *Events) AttemptLost(ctx context.Context, ref application.AttemptRef) {
 	e.log.WarnContext(ctx, "attempt lost its task, outcome dropped", "task", ref.Task.String(), "attempt", ref.Attempt)
 }
 
-// OutcomeUnsaved logs that an outcome could not be stored before the end.
+// OutcomeUnsaved logs that an outcome could not be saved before the worker stopped.
 func (e *Events) OutcomeUnsaved(ctx context.Context, ref application.AttemptRef, err error) {
-	e.log.ErrorContext(ctx, "outcome not stored, the task will be rescued",
+	e.log.ErrorContext(ctx, "outcome not saved, the task will be rescued",
 		"task", ref.Task.String(), "attempt", ref.Attempt, "error", err)
 }
 
@@ -74,12 +76,12 @@ func (e *Events) HandlerPanicked(ctx context.Context, ref application.AttemptRef
 	e.log.ErrorContext(ctx, "handler panicked", "task", ref.Task.String(), "attempt", ref.Attempt, "panic", value, "stack", string(stack))
 }
 
-// HandlerAbandoned logs that a handler ignores the end of its context.
+// HandlerAbandoned logs that a handler goes on after the end of its context.
 func (e *Events) HandlerAbandoned(ctx context.Context, ref application.AttemptRef) {
 	e.log.ErrorContext(ctx, "handler ignored the end of its context, abandoned", "task", ref.Task.String(), "attempt", ref.Attempt)
 }
 
-// Swept logs what a sweep has changed. Tasks that are merely due are everyday work.
+// Swept logs what a sweep has changed. Due tasks are normal work.
 func (e *Events) Swept(ctx context.Context, sweep application.Loop, n int) {
 	level := slog.LevelInfo
 	if sweep == application.SweepDue {
@@ -95,5 +97,5 @@ func (e *Events) TaskPassed(ctx context.Context, sweep application.Loop, id doma
 
 // Turn logs that a loop begins to fail, and that it works again.
 func (e *Events) Turn(ctx context.Context, loop application.Loop, err error) {
-	e.turns.report(ctx, string(loop), err, slog.String("loop", string(loop)))
+	e.loops.report(ctx, string(loop), err, slog.String("loop", string(loop)))
 }

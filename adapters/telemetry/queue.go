@@ -9,16 +9,16 @@ import (
 
 var _ application.Queue = (*Queue)(nil)
 
-// Queue logs that pushes begin to fail, and that they work again: whoever
-// submits a task does not, because the task is accepted all the same.
+// Queue logs that pushes begin to fail and that they work again. The use cases do not,
+// because a task is accepted all the same.
 type Queue struct {
 	application.Queue
-	pushes *changes
+	pushes *outages
 }
 
 // NewQueue decorates next.
 func NewQueue(next application.Queue, log *slog.Logger) *Queue {
-	return &Queue{Queue: next, pushes: newChanges(log, "push failing, retrying", "push working again")}
+	return &Queue{Queue: next, pushes: newOutages(log, "push failing, retrying", "push working again")}
 }
 
 // Push pushes to the decorated queue.
@@ -26,8 +26,7 @@ func (q *Queue) Push(ctx context.Context, entries ...application.Entry) error {
 	return q.report(ctx, q.Queue.Push(ctx, entries...))
 }
 
-// PutBack puts back to the decorated queue: to a server that is away the one fails
-// as the other does.
+// PutBack puts back to the decorated queue. In an outage it fails as Push does.
 func (q *Queue) PutBack(ctx context.Context, entries ...application.Entry) error {
 	return q.report(ctx, q.Queue.PutBack(ctx, entries...))
 }

@@ -11,17 +11,17 @@ import (
 
 var _ application.TaskRepository = (*TaskRepository)(nil)
 
-// TaskRepository logs that the store is away, and that it is back, rather than
-// every request that was refused meanwhile. Claims are for workers, whose loops
-// are watched by Events.
+// TaskRepository logs that the store is away and that it is back, rather than every
+// request that fails meanwhile. Claims are not logged here: Events logs the failures of a
+// worker's loops.
 type TaskRepository struct {
 	application.TaskRepository
-	calls *changes
+	calls *outages
 }
 
 // NewTaskRepository decorates next.
 func NewTaskRepository(next application.TaskRepository, log *slog.Logger) *TaskRepository {
-	return &TaskRepository{TaskRepository: next, calls: newChanges(log, "store failing, answering 503", "store working again")}
+	return &TaskRepository{TaskRepository: next, calls: newOutages(log, "store failing, answering 503", "store working again")}
 }
 
 // Add adds to the decorated repository.
@@ -46,8 +46,8 @@ func (r *TaskRepository) Save(ctx context.Context, t *domain.Task) error {
 	return r.report(ctx, r.TaskRepository.Save(ctx, t))
 }
 
-// report returns err. Only what the store itself decided shows that it is there:
-// a client that hangs up says nothing of the store.
+// report returns err. Only a decision of the store shows that it is available; a client
+// that hangs up shows nothing about the store.
 func (r *TaskRepository) report(ctx context.Context, err error) error {
 	_, decided := errors.AsType[*domain.Error](err)
 	switch {

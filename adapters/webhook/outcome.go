@@ -16,24 +16,24 @@ import (
 )
 
 const (
-	// maxDrain is how much of an answer is read beyond what counts, so that its
-	// connection can be used again; an answer that is longer costs the connection.
+	// maxDrain is how much of an answer is read beyond the result, so that its connection
+	// can be used again; the connection of a longer answer is closed.
 	maxDrain = 256 << 10
-	// drainTime is how long that may take: a slot is worth more than a connection.
+	// drainTime bounds that, because a slot is worth more than a connection.
 	drainTime = time.Second
 	// maxExcerpt bounds what an error quotes of an answer, in bytes.
 	maxExcerpt = 300
-	// maxRetryAfter bounds what an answer may ask for.
+	// maxRetryAfter bounds the wait that an answer may ask for.
 	maxRetryAfter = 24 * time.Hour
 )
 
-// outcome reads the answer: 2xx is success, 410 and 422 and Millrace-Permanent
-// are permanent, 429 and 503 say when to try again, all else is tried again.
+// outcome interprets the answer: 2xx is success; 410, 422 and Millrace-Permanent are
+// permanent errors; 429 and 503 say when to retry; anything else is retried.
 func (h *Handler) outcome(ctx context.Context, res *http.Response) (string, error) {
 	var body string
 	var err error
 	if res.StatusCode >= http.StatusOK { // the body of 101 would be the bare connection
-		body, err = read(res.Body)
+		body, err = readBody(res.Body)
 	}
 	if success := res.StatusCode >= 200 && res.StatusCode < 300; success && err == nil {
 		return body, nil
@@ -41,40 +41,40 @@ func (h *Handler) outcome(ctx context.Context, res *http.Response) (string, erro
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}
-		return "", fmt.Errorf("the answer of the webhook at %s broke off: %w", h.url.Host, err)
+		return "", fmt.Errorf("the answer of the webhook at %s was cut short: %w", h.url.Host, err)
 	}
-	failure := h.refused(res, body)
+	err = h.failure(res, body)
 	switch res.StatusCode {
 	case http.StatusGone, http.StatusUnprocessableEntity:
-		return "", application.Permanent(failure)
+		return "", application.Permanent(err)
 	}
 	if strings.EqualFold(res.Header.Get(headerPermanent), "true") {
-		return "", application.Permanent(failure)
+		return "", application.Permanent(err)
 	}
 	switch res.StatusCode {
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		if wait := retryAfter(res.Header, time.Now()); wait > 0 {
-			return "", application.RetryAfter(failure, wait)
+			return "", application.RetryAfter(err, wait)
 		}
 	}
-	return "", failure
+	return "", err
 }
 
-// read returns the body as far as a task may keep it and one byte beyond, so
-// that a longer one is seen to be cut.
-func read(body io.ReadCloser) (string, error) {
+// readBody returns as much of the body as a task may keep and one byte more, so that
+// the caller can see that a longer one was cut.
+func readBody(body io.ReadCloser) (string, error) {
 	b, err := io.ReadAll(io.LimitReader(body, domain.MaxResult+1))
 	if err != nil {
 		return "", err
 	}
-	late := time.AfterFunc(drainTime, func() { _ = body.Close() }) // which ends the wait
+	late := time.AfterFunc(drainTime, func() { _ = body.Close() }) // ends the wait
 	defer late.Stop()
-	_, _ = io.CopyN(io.Discard, body, maxDrain) // what comes after that changes nothing
+	_, _ = io.CopyN(io.Discard, body, maxDrain) // the rest is of no interest
 	return string(b), nil
 }
 
-// refused says what the answer was, and quotes its first line.
-func (h *Handler) refused(res *http.Response, body string) error {
+// failure says what the answer was, and quotes its first line.
+func (h *Handler) failure(res *http.Response, body string) error {
 	status := strings.TrimSpace(strconv.Itoa(res.StatusCode) + " " + http.StatusText(res.StatusCode))
 	text := fmt.Sprintf("the webhook at %s answered %s", h.url.Host, status)
 	if res.StatusCode >= 300 && res.StatusCode < 400 {
@@ -86,7 +86,7 @@ func (h *Handler) refused(res *http.Response, body string) error {
 	return errors.New(text)
 }
 
-// excerpt is the first line of a text that is not blank, fit to be shown.
+// excerpt is the first line of a text that is not blank, cut and made printable.
 func excerpt(text string) string {
 	line, _, _ := strings.Cut(strings.TrimSpace(text), "\n")
 	end := ""
@@ -102,9 +102,8 @@ func excerpt(text string) string {
 	return shown + end
 }
 
-// retryAfter reads the header of that name: seconds, or a date, which is taken
-// by the clock of whoever sent it if the answer tells that. 0: it says nothing
-// that can be obeyed.
+// retryAfter parses the Retry-After header: seconds, or a date, which is compared with
+// the answer's Date header if there is one. 0 means that there is no valid value.
 func retryAfter(header http.Header, now time.Time) time.Duration {
 	value := strings.TrimSpace(header.Get("Retry-After"))
 	if seconds, err := strconv.ParseUint(value, 10, 64); err == nil || errors.Is(err, strconv.ErrRange) {

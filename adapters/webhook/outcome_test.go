@@ -141,7 +141,7 @@ func TestHandler_TriesAnAnswerThatBrokeOffAgain(t *testing.T) {
 		w.Header().Set("Content-Length", "100")
 		_, _ = io.WriteString(w, "half")
 	})
-	if err == nil || application.FailureOf(err).Permanent || !strings.Contains(err.Error(), "broke off") {
+	if err == nil || application.FailureOf(err).Permanent || !strings.Contains(err.Error(), "was cut short") {
 		t.Errorf("error %v", err)
 	}
 }

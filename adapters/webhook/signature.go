@@ -21,19 +21,19 @@ const (
 	maxKey = 64
 )
 
-// newSigner takes a secret in the form that Standard Webhooks gives it. The
-// library takes more than that, such as an empty key.
+// newSigner parses a secret in the form of Standard Webhooks. The library accepts more
+// than that, such as an empty key.
 func newSigner(secret string) (*standardwebhooks.Webhook, error) {
 	encoded, ok := strings.CutPrefix(secret, secretPrefix)
 	key, err := base64.StdEncoding.DecodeString(encoded)
 	if !ok || err != nil || len(key) < minKey || len(key) > maxKey {
-		return nil, errors.New("a secret is not whsec_ and the base64 of 24 to 64 bytes")
+		return nil, errors.New("a secret must be whsec_ and the base64 of 24 to 64 bytes")
 	}
 	return standardwebhooks.NewWebhookRaw(key)
 }
 
-// sign sets the headers of Standard Webhooks. While a secret is replaced, there
-// are two signatures, and a receiver that knows one of the secrets is content.
+// sign sets the headers of Standard Webhooks. While a secret is being replaced there are
+// two signatures, and a receiver that knows either secret accepts the request.
 func (h *Handler) sign(header http.Header, id string, at time.Time, message string) error {
 	header.Set(standardwebhooks.HeaderWebhookID, id)
 	header.Set(standardwebhooks.HeaderWebhookTimestamp, strconv.FormatInt(at.Unix(), 10))

@@ -1,6 +1,5 @@
-// Package webhook is the handler that posts each task to a URL and takes the
-// answer as its outcome. It knows HTTP and the Standard Webhooks specification,
-// and nothing of queues and stores.
+// Package webhook is the handler that posts each task to a URL; the answer is the outcome.
+// It knows HTTP and the Standard Webhooks specification, and nothing of queues and stores.
 package webhook
 
 import (
@@ -29,7 +28,7 @@ const (
 	headerAttempt   = "Millrace-Attempt"   // counts from 1
 	headerQueue     = "Millrace-Queue"     // which queue the task was on
 	headerTrace     = "Traceparent"        // of the request that made the task (W3C Trace Context), if it had one
-	headerDeadline  = "Millrace-Deadline"  // RFC 3339: nobody waits for the answer after it
+	headerDeadline  = "Millrace-Deadline"  // RFC 3339: an answer after it is not read
 	headerPermanent = "Millrace-Permanent" // in an answer that is not 2xx, "true": no retry can help
 )
 
@@ -42,7 +41,7 @@ type Config struct {
 	URL         string   // http or https; a user and password in it are sent as basic authorization
 	Secrets     []string // whsec_…: each of them signs; none: requests carry no signature
 	UserAgent   string
-	Concurrency int // how many tasks there are at once, for which connections are kept
+	Concurrency int // how many tasks run at once, and so how many idle connections are kept
 }
 
 // Handler posts tasks to a URL. It is safe for concurrent use.
@@ -90,18 +89,18 @@ func New(cfg Config) (*Handler, func(), error) {
 	}, transport.CloseIdleConnections, nil
 }
 
-// parseURL says what is wrong in words of its own: those of net/url repeat the URL.
+// parseURL has error messages of its own, because those of net/url repeat the URL.
 func parseURL(raw string) (*url.URL, error) {
 	u, err := url.Parse(raw)
 	switch {
 	case err != nil:
-		return nil, errors.New("it is no URL")
+		return nil, errors.New("it is not a URL")
 	case u.Scheme != "http" && u.Scheme != "https":
 		return nil, errors.New("its scheme is neither http nor https")
 	case u.Hostname() == "":
 		return nil, errors.New("it names no host")
 	case u.Fragment != "":
-		return nil, errors.New("it has a fragment, which is never sent")
+		return nil, errors.New("it has a fragment, which would not be sent")
 	}
 	if port := u.Port(); port != "" {
 		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
@@ -111,8 +110,8 @@ func parseURL(raw string) (*url.URL, error) {
 	return u, nil
 }
 
-// Handle posts the task. An answer of 2xx completes it, with the body as its
-// result; outcome says what becomes of it otherwise.
+// Handle posts the task. A 2xx answer completes it, with the body as its result; outcome
+// interprets the others.
 func (h *Handler) Handle(ctx context.Context, t *domain.Task) (string, error) {
 	req, err := h.request(ctx, t)
 	if err != nil {
@@ -120,7 +119,7 @@ func (h *Handler) Handle(ctx context.Context, t *domain.Task) (string, error) {
 	}
 	res, err := h.client.Do(req)
 	if err != nil {
-		return "", h.unanswered(ctx, err)
+		return "", h.noAnswer(ctx, err)
 	}
 	defer res.Body.Close()
 	return h.outcome(ctx, res)
@@ -143,8 +142,8 @@ func (h *Handler) request(ctx context.Context, t *domain.Task) (*http.Request, e
 	if parent := t.State().TraceParent; parent != "" {
 		header.Set(headerTrace, parent)
 	}
-	// Both times are those of the store, on which all processes agree: a receiver
-	// compares them with its own clock, and this machine's may be wrong.
+	// Both times are the store's, on which all processes agree: a receiver compares them
+	// with its own clock, and the clock of this machine may be wrong.
 	started := t.State().StartedAt
 	if deadline, ok := ctx.Deadline(); ok {
 		header.Set(headerDeadline, started.Add(time.Until(deadline)).UTC().Format(time.RFC3339))
@@ -152,15 +151,15 @@ func (h *Handler) request(ctx context.Context, t *domain.Task) (*http.Request, e
 	return req, h.sign(header, t.ID().String(), started, message)
 }
 
-// unanswered says why there is no answer.
-func (h *Handler) unanswered(ctx context.Context, err error) error {
+// noAnswer says why there is no answer.
+func (h *Handler) noAnswer(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
 	return fmt.Errorf("no answer from the webhook at %s: %w", h.url.Host, withoutURL(err))
 }
 
-// withoutURL takes the URL, which may hold secrets, out of an error of net/http.
+// withoutURL removes the URL, which may hold secrets, from an error of net/http.
 func withoutURL(err error) error {
 	if e, ok := errors.AsType[*url.Error](err); ok {
 		return e.Err

@@ -280,7 +280,7 @@ func TestHandler_SaysWhyItsContextEnded(t *testing.T) {
 	t.Parallel()
 	for name, receive := range map[string]http.HandlerFunc{
 		"no answer": func(_ http.ResponseWriter, r *http.Request) { _, _ = io.ReadAll(r.Body); <-r.Context().Done() },
-		"broke off": func(w http.ResponseWriter, r *http.Request) {
+		"was cut short": func(w http.ResponseWriter, r *http.Request) {
 			_, _ = io.ReadAll(r.Body)
 			_, _ = io.WriteString(w, "half")
 			_ = http.NewResponseController(w).Flush()

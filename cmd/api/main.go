@@ -12,22 +12,22 @@ import (
 func main() {
 	cmd := cli.Root("api", "Serve Millrace's HTTP API on PostgreSQL and Redis.", bootstrap.DescribeAPI(), run)
 	cmd.AddCommand(
-		cli.Sub("migrate", "Bring the schema up to date and end.", migrate),
-		cli.Sub("healthcheck", "Ask the API on LISTEN_ADDR whether it is ready; exit 0 if it is.", healthcheck),
+		cli.Sub("migrate", "Migrate the schema and exit.", migrate),
+		cli.Sub("healthcheck", "Ask the API on LISTEN_ADDR whether it is ready; exit with 0 if it is.", healthcheck),
 	)
 	os.Exit(cli.Main(cmd))
 }
 
 func run(ctx context.Context) error {
-	return assembled(func(api *bootstrap.API) error { return api.Run(ctx) })
+	return withAPI(func(api *bootstrap.API) error { return api.Run(ctx) })
 }
 
 func migrate(ctx context.Context) error {
-	return assembled(func(api *bootstrap.API) error { return api.Migrate(ctx) })
+	return withAPI(func(api *bootstrap.API) error { return api.Migrate(ctx) })
 }
 
-// assembled does something with the API that the environment describes.
-func assembled(do func(*bootstrap.API) error) error {
+// withAPI assembles the API from the environment, calls do, and closes the API.
+func withAPI(do func(*bootstrap.API) error) error {
 	cfg, err := bootstrap.LoadAPI(os.Environ())
 	if err != nil {
 		return err

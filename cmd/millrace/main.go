@@ -15,8 +15,8 @@ import (
 func main() {
 	cmd := cli.Root("millrace", "Run Millrace in one process on an embedded store.", bootstrap.DescribeEmbedded(), serve)
 	cmd.AddCommand(
-		cli.Sub("serve", "Run API and worker; what plain millrace does.", serve),
-		cli.Sub("healthcheck", "Ask the Millrace on LISTEN_ADDR whether it is ready; exit 0 if it is.", healthcheck),
+		cli.Sub("serve", "Run API and worker, as millrace does without a command.", serve),
+		cli.Sub("healthcheck", "Ask the Millrace on LISTEN_ADDR whether it is ready; exit with 0 if it is.", healthcheck),
 	)
 	os.Exit(cli.Main(cmd))
 }
@@ -34,7 +34,7 @@ func serve(ctx context.Context) error {
 	return all.Run(ctx, func(addr net.Addr) { welcome(addr, cfg.APIKeys != "") })
 }
 
-// welcome tells a person what to do next.
+// welcome prints where Millrace is and a command to try.
 func welcome(addr net.Addr, wantsKey bool) {
 	base, key := "http://"+addr.String(), ""
 	if wantsKey {

@@ -11,7 +11,7 @@ import (
 
 func main() {
 	cmd := cli.Root("worker", "Process Millrace's tasks from PostgreSQL and Redis.", bootstrap.DescribeWorker(), run)
-	cmd.AddCommand(cli.Sub("healthcheck", "Ask the worker on ADMIN_ADDR whether it is ready; exit 0 if it is.", healthcheck))
+	cmd.AddCommand(cli.Sub("healthcheck", "Ask the worker on ADMIN_ADDR whether it is ready; exit with 0 if it is.", healthcheck))
 	os.Exit(cli.Main(cmd))
 }
 
@@ -34,7 +34,7 @@ func healthcheck(ctx context.Context) error {
 		return err
 	}
 	if cfg.AdminAddr == "" {
-		return &bootstrap.SettingError{Name: "ADMIN_ADDR", Value: "", Allowed: "host:port for a healthcheck"}
+		return &bootstrap.SettingError{Name: "ADMIN_ADDR", Value: "", Allowed: "host:port to use healthcheck"}
 	}
 	return cli.Healthcheck(ctx, cfg.AdminAddr)
 }

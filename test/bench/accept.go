@@ -61,16 +61,16 @@ func (s *store) accept(b *bench, load wrk, perRequest int) reading {
 }
 
 // processes are the servers, and one more.
-func (b *bench) processes(name string, pid int) watched {
-	return watched{"postgres": b.servers.postgresPID, "redis": b.servers.redisPID, name: pid}
+func (b *bench) processes(name string, pid int) processGroup {
+	return processGroup{"postgres": b.servers.postgresPID, "redis": b.servers.redisPID, name: pid}
 }
 
 func echo(b *bench) reading {
-	addr := programs.FreeAddr(b.life)
+	addr := programs.FreeAddr(b.session)
 	p := b.start(addr, nil, "echo", addr)
 	load := wrk{url: "http://" + addr + "/tasks", body: taskBody(), clients: 64}
 	load.warmUp(b)
-	r, _ := load.measure(b, watched{"api": p.PID()}, 1)
+	r, _ := load.measure(b, processGroup{"api": p.PID()}, 1)
 	return r
 }
 
@@ -79,5 +79,5 @@ func echo(b *bench) reading {
 func riverInsert(b *bench) reading { return riverInsertOn(b, 20) }
 
 func riverInsertOn(b *bench, conns int) reading {
-	return b.peer(watched{"postgres": b.servers.postgresPID}, "river-insert", "-database", b.river(), "-clients", "64", "-conns", strconv.Itoa(conns))
+	return b.peer(processGroup{"postgres": b.servers.postgresPID}, "river-insert", "-database", b.river(), "-clients", "64", "-conns", strconv.Itoa(conns))
 }

@@ -27,5 +27,5 @@ var batchGoal = goal{
 }
 
 func riverBatch(b *bench) reading {
-	return b.peer(watched{"postgres": b.servers.postgresPID}, "river-batch", "-database", b.river(), "-clients", "8", "-conns", "8", "-batch", "1000")
+	return b.peer(processGroup{"postgres": b.servers.postgresPID}, "river-batch", "-database", b.river(), "-clients", "8", "-conns", "8", "-batch", "1000")
 }

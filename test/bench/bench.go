@@ -21,16 +21,16 @@ type options struct {
 	warm     time.Duration // before each measurement
 	measured time.Duration // of each, where time is what ends it
 	tasks    int           // to drain
-	waiting  int           // tasks of the longest line
+	waiting  int           // tasks of the longest queue
 	finished int           // tasks of the fullest table
-	idle     time.Duration // how long an idle worker is watched
+	idle     time.Duration // how long an idle worker is observed
 	steady   time.Duration // how long a steady load lasts
 }
 
-// bench is what measurements work with. Servers and stores are made when they are
-// first asked for, and shared.
+// bench is the environment of the measurements. Servers and stores are made at their
+// first use, and shared.
 type bench struct {
-	*life // of the measurement
+	*session // of the measurement
 	options
 	*shared
 }
@@ -43,8 +43,8 @@ type shared struct {
 	progress *progress
 }
 
-func newBench(l *life, o options) *bench {
-	b := &bench{life: l, options: o, shared: &shared{servers: startServers(l)}}
+func newBench(tb *session, o options) *bench {
+	b := &bench{session: tb, options: o, shared: &shared{servers: startServers(tb)}}
 	b.plain = sync.OnceValue(func() *store { return newStore(b, "millrace") })
 	b.full = sync.OnceValue(func() *store {
 		s := newStore(b, "millrace_full")
@@ -52,35 +52,35 @@ func newBench(l *life, o options) *bench {
 		return s
 	})
 	b.river = sync.OnceValue(func() string {
-		url := b.servers.database(l, "river")
+		url := b.servers.database(tb, "river")
 		b.must(exec.CommandContext(b.ctx, programs.Path("peers"), "river-migrate", "-database", url).Run(), "make River's schema")
 		return url
 	})
 	return b
 }
 
-// within is b for the time of a shorter life.
-func (b *bench) within(l *life) *bench { return &bench{l, b.options, b.shared} }
+// within is b in a shorter session.
+func (b *bench) within(tb *session) *bench { return &bench{tb, b.options, b.shared} }
 
-// buildPrograms builds Millrace's programs, and those that it is measured against.
-func buildPrograms(l *life) {
-	remove, err := programs.Build(l.ctx, "cmd/api", "cmd/worker", "cmd/millrace", "test/bench/echo")
-	l.must(err, "build")
-	l.Cleanup(remove)
-	peers := exec.CommandContext(l.ctx, "go", "build", "-o", programs.Path("peers"), ".")
+// buildPrograms builds Millrace's programs and those of its peers.
+func buildPrograms(tb *session) {
+	remove, err := programs.Build(tb.ctx, "cmd/api", "cmd/worker", "cmd/millrace", "test/bench/echo")
+	tb.must(err, "build")
+	tb.Cleanup(remove)
+	peers := exec.CommandContext(tb.ctx, "go", "build", "-o", programs.Path("peers"), ".")
 	peers.Dir = filepath.Join("test", "bench", "peers")
 	out, err := peers.CombinedOutput()
-	l.must(err, "build the peers: "+string(out))
+	tb.must(err, "build the peers: "+string(out))
 }
 
-// contender is one of those that a goal compares.
+// contender is one of the systems that a goal compares.
 type contender struct {
 	name    string
 	once    bool // it is measured in the first run only
 	measure func(b *bench) reading
 }
 
-// goal is one of the issue's: what is compared, and what has to come out.
+// goal is one goal of the benchmark: what is compared, and what has to come out.
 type goal struct {
 	name, title string
 	about       string // how it was measured, for the report
@@ -89,8 +89,8 @@ type goal struct {
 	charts      []chart
 }
 
-// run measures the contenders of a goal in turn, as often as was asked for, so that
-// what else the machine does disturbs all alike.
+// run measures the contenders of a goal in turn, and repeats that as often as the flags
+// say, so that other work on the machine disturbs all alike.
 func (g goal) run(b *bench) (series, error) {
 	all := series{}
 	contenders := g.contenders(b.options)
@@ -101,7 +101,7 @@ func (g goal) run(b *bench) (series, error) {
 			}
 			b.progress.begin(g.name, c.name, n+1, b.runs)
 			var r reading
-			if err := live(b.ctx, func(l *life) { r = c.measure(b.within(l)) }); err != nil {
+			if err := runSession(b.ctx, func(tb *session) { r = c.measure(b.within(tb)) }); err != nil {
 				return all, fmt.Errorf("%s: %w", c.name, err)
 			}
 			all[c.name] = append(all[c.name], r)
@@ -111,7 +111,7 @@ func (g goal) run(b *bench) (series, error) {
 	return all, nil
 }
 
-// measurements is how many measurements run takes.
+// measurements is how many measurements run makes.
 func (g goal) measurements(o options) int {
 	n := 0
 	for _, c := range g.contenders(o) {
@@ -133,7 +133,7 @@ func batchBody(n int) string {
 	return `{"tasks":[` + strings.Repeat(taskBody()+",", n-1) + taskBody() + `]}`
 }
 
-// post sends a request whose answer is not of interest.
+// post sends a request and ignores the answer.
 func (b *bench) post(addr, path, body string) { b.request(addr, http.MethodPost, path, body) }
 
 func (b *bench) request(addr, method, path, body string) {
@@ -159,8 +159,8 @@ type peerResult struct {
 	P99     float64
 }
 
-// peer has test/bench/peers measure something, while the processes are watched.
-func (b *bench) peer(others watched, command string, args ...string) reading {
+// peer has test/bench/peers measure something, and counts what the processes use meanwhile.
+func (b *bench) peer(others processGroup, command string, args ...string) reading {
 	cmd := exec.CommandContext(b.ctx, programs.Path("peers"), append([]string{command,
 		"-warm", b.warm.String(), "-measured", b.measured.String()}, args...)...)
 	var problems bytes.Buffer
@@ -168,29 +168,29 @@ func (b *bench) peer(others watched, command string, args ...string) reading {
 	out, err := cmd.StdoutPipe()
 	b.must(err, "run the peers")
 	b.must(cmd.Start(), "run the peers")
-	processes := watched{"peer": cmd.Process.Pid}
+	processes := processGroup{"peer": cmd.Process.Pid}
 	maps.Copy(processes, others)
-	spent := processes.watch()
+	spent := processes.startCounting()
 	var r reading
 	for lines := json.NewDecoder(out); r == nil; {
 		var line peerResult
-		if lines.Decode(&line) != nil { // it has ended, and says why
+		if lines.Decode(&line) != nil { // it has ended, and Wait says why
 			break
 		}
 		switch line.Event {
 		case "begin":
-			spent = processes.watch()
+			spent = processes.startCounting()
 		case "end":
 			r = rated(line.Tasks, time.Duration(line.Seconds*float64(time.Second)), spent(line.Tasks))
 			if line.P99 > 0 {
-				delete(r, "rate") // which was given
+				delete(r, "rate") // which the load fixes
 				r["p50"], r["p99"] = line.P50, line.P99
 			}
 		}
 	}
 	b.must(cmd.Wait(), command+": "+problems.String())
 	if r == nil {
-		b.Fatalf("%s has measured nothing", command)
+		b.Fatalf("%s measured nothing", command)
 	}
 	return r
 }

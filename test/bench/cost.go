@@ -63,7 +63,7 @@ func (s *store) steadily(b *bench) reading {
 			}
 		}
 	}()
-	spent := processes.watch()
+	spent := processes.startCounting()
 	m := b.openLoop(api.addr, steadyRate, b.steady)
 	r := spent(int(m.Requests))
 	<-done

@@ -17,7 +17,7 @@ import (
 	"github.com/millrace/millrace/test/programs"
 )
 
-const defaultList = keyPrefix + "queue:default:0" // in Redis
+const defaultLane = keyPrefix + "queue:default:0" // in Redis
 
 // drain is how tasks are drained.
 type drain struct {
@@ -32,8 +32,8 @@ type drain struct {
 func (d drain) warm() int { return max(cmp.Or(d.before, d.tasks/10), 1) }
 
 // drain times from the completion of the last task that warms up to that of the
-// last one that counts, by the table. A worker starts on a line that is there
-// already, so it is never idle.
+// last measured one, by the table. A worker starts on a queue that is filled already, so
+// it is never idle.
 func (s *store) drain(b *bench, d drain) reading {
 	s.empty(b)
 	if d.limit > 0 {
@@ -41,19 +41,19 @@ func (s *store) drain(b *bench, d drain) reading {
 	}
 	all := max(d.waiting, d.tasks+d.warm())
 	s.seed(b, all)
-	processes := watched{"postgres": b.servers.postgresPID, "redis": b.servers.redisPID}
+	processes := processGroup{"postgres": b.servers.postgresPID, "redis": b.servers.redisPID}
 	var workers []*programs.Process
 	for n := range max(1, d.workers) {
-		w := programs.Start(b.life, os.TempDir(), s.workerEnv(b, d.slots), "worker")
+		w := programs.Start(b.session, os.TempDir(), s.workerEnv(b, d.slots), "worker")
 		processes["worker "+strconv.Itoa(n+1)] = w.PID()
 		workers = append(workers, w)
 	}
 
-	b.awaitLine(all - d.warm())
-	from := b.line()
-	spent := processes.watch()
-	b.awaitLine(all - d.warm() - d.tasks)
-	to := b.line()
+	b.awaitQueueLength(all - d.warm())
+	from := b.queueLength()
+	spent := processes.startCounting()
+	b.awaitQueueLength(all - d.warm() - d.tasks)
+	to := b.queueLength()
 	if all == d.tasks+d.warm() {
 		b.until(time.Minute, 5*time.Millisecond, "all tasks are completed", func() bool {
 			return to == 0 && b.number(s.db, "SELECT count(*) FROM tasks WHERE status = 'processing'") == 0 &&
@@ -77,20 +77,20 @@ func (s *store) drain(b *bench, d drain) reading {
 	return r
 }
 
-// line is how many tasks wait in Redis.
-func (b *bench) line() int {
-	n, err := redigo.Int(b.servers.conn.Do("LLEN", defaultList))
-	b.must(err, "look at the line")
+// queueLength is the number of entries in Redis.
+func (b *bench) queueLength() int {
+	n, err := redigo.Int(b.servers.conn.Do("LLEN", defaultLane))
+	b.must(err, "read the length of the queue")
 	return n
 }
 
-// awaitLine waits until at most so many tasks wait.
-func (b *bench) awaitLine(n int) {
-	b.until(10*time.Minute, 2*time.Millisecond, "the line gets shorter", func() bool { return b.line() <= n })
+// awaitQueueLength waits until at most n tasks wait.
+func (b *bench) awaitQueueLength(n int) {
+	b.until(10*time.Minute, 2*time.Millisecond, "the queue gets shorter", func() bool { return b.queueLength() <= n })
 }
 
-// updates is the ceiling: clients that move tasks through two prepared UPDATEs, of
-// so many tasks at once, and change the columns that a claim and a completion change.
+// updates is the ceiling: clients that move tasks through two prepared UPDATEs, size
+// tasks at once, which change the columns that a claim and a completion change.
 func (s *store) updates(b *bench, tasks, clients, size int) reading {
 	const claim = `UPDATE tasks SET status = 'processing', version = version + 1, updated_at = now(), attempt = attempt + 1, worker = 'ceiling',
 		claim_beat = 1, deadline = now() + interval '30 minutes', started_at = now(), queued_at = NULL WHERE id = ANY($1::uuid[])`
@@ -140,7 +140,7 @@ func (s *store) updates(b *bench, tasks, clients, size int) reading {
 		return time.Since(start)
 	}
 	through(ids[:warm])
-	spent := watched{"postgres": b.servers.postgresPID, "load": os.Getpid()}.watch()
+	spent := processGroup{"postgres": b.servers.postgresPID, "load": os.Getpid()}.startCounting()
 	took := through(ids[warm:])
 	return rated(tasks, took, spent(tasks))
 }

@@ -60,7 +60,7 @@ const asynqBest = 200
 
 func riverDrain(r riverSettings) func(b *bench) reading {
 	return func(b *bench) reading {
-		return b.peer(watched{"postgres": b.servers.postgresPID}, "river-drain", "-database", b.river(),
+		return b.peer(processGroup{"postgres": b.servers.postgresPID}, "river-drain", "-database", b.river(),
 			"-tasks", strconv.Itoa(b.tasks), "-warm-tasks", strconv.Itoa(b.tasks/10), "-cooldown", "2ms", "-poll", "5ms",
 			"-workers", strconv.Itoa(r.workers), "-conns", strconv.Itoa(r.conns))
 	}
@@ -69,7 +69,7 @@ func riverDrain(r riverSettings) func(b *bench) reading {
 func asynqDrain(workers int) func(b *bench) reading {
 	return func(b *bench) reading {
 		b.emptyRedis()
-		return b.peer(watched{"redis": b.servers.redisPID}, "asynq-drain", "-redis", b.servers.redisAddr(),
+		return b.peer(processGroup{"redis": b.servers.redisPID}, "asynq-drain", "-redis", b.servers.redisAddr(),
 			"-tasks", strconv.Itoa(b.tasks), "-warm-tasks", strconv.Itoa(b.tasks/10), "-workers", strconv.Itoa(workers))
 	}
 }

@@ -41,7 +41,7 @@ var embeddedGoal = goal{
 // startEmbedded starts millrace serve on an empty store, for tasks of a queue.
 func (b *bench) startEmbedded(queue string) (p *programs.Process, addr, file string) {
 	file = filepath.Join(b.folder("embedded"), "millrace.db")
-	addr = programs.FreeAddr(b.life)
+	addr = programs.FreeAddr(b.session)
 	p = b.start(addr, []string{
 		"LISTEN_ADDR=" + addr, "DATABASE_URL=sqlite:" + file, "HANDLER=noop:", "QUEUES=" + queue, "WORKER_QUEUE_MAXSIZE=100",
 	}, "millrace", "serve")
@@ -52,7 +52,7 @@ func embeddedAccept(b *bench) reading {
 	p, addr, _ := b.startEmbedded("elsewhere")
 	load := wrk{url: "http://" + addr + "/tasks", body: taskBody(), clients: 64}
 	load.warmUp(b)
-	r, _ := load.measure(b, watched{"millrace": p.PID()}, 1)
+	r, _ := load.measure(b, processGroup{"millrace": p.PID()}, 1)
 	r["rss millrace"] = memory(p.PID(), "VmHWM")
 	return r
 }
@@ -68,12 +68,12 @@ func embeddedDrain(b *bench, tasks int) reading {
 	waiting := func() int {
 		var q struct{ Pending, Processing int }
 		res, err := http.Get("http://" + addr + queue)
-		b.must(err, "look at the queue")
+		b.must(err, "read the queue")
 		defer res.Body.Close()
-		b.must(json.NewDecoder(res.Body).Decode(&q), "look at the queue")
+		b.must(json.NewDecoder(res.Body).Decode(&q), "read the queue")
 		return q.Pending + q.Processing
 	}
-	spent := watched{"millrace": p.PID()}.watch()
+	spent := processGroup{"millrace": p.PID()}.startCounting()
 	b.request(addr, http.MethodPatch, queue, `{"paused":false}`)
 	b.until(10*time.Minute, 50*time.Millisecond, "all tasks are completed", func() bool { return waiting() == 0 })
 	r := spent(tasks + warm)

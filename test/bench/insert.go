@@ -46,7 +46,7 @@ func (s *store) pgbench(b *bench, clients int) reading {
 	args := append([]string{"--client=" + strconv.Itoa(clients), "--jobs=2", "--protocol=prepared", "--no-vacuum", "--file=" + script}, defined...)
 	args = append(args, s.url)
 	b.runPgbench(b.warm, args)
-	spent := watched{"postgres": b.servers.postgresPID}.watch()
+	spent := processGroup{"postgres": b.servers.postgresPID}.startCounting()
 	tasks, rate, cpu := b.runPgbench(b.measured, args)
 	r := spent(tasks)
 	r["rate"], r["cpu load"] = rate, cpu.Seconds()*1000/float64(max(1, tasks))
@@ -142,7 +142,7 @@ func (s *store) clients(b *bench, query string, clients int, do func(context.Con
 		})
 	}
 	b.sleep(b.warm)
-	spent := watched{"postgres": b.servers.postgresPID, "load": os.Getpid()}.watch()
+	spent := processGroup{"postgres": b.servers.postgresPID, "load": os.Getpid()}.startCounting()
 	before, start := done.Load(), time.Now()
 	b.sleep(b.measured)
 	tasks, took := int(done.Load()-before), time.Since(start)

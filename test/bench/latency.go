@@ -84,7 +84,7 @@ func (s *store) latency(b *bench) reading {
 	processes["worker"], processes["load"] = worker.PID(), os.Getpid()
 	b.openLoop(api.addr, latencyRate, b.warm)
 	s.awaitCompleted(b)
-	from, spent := time.Now(), processes.watch()
+	from, spent := time.Now(), processes.startCounting()
 	m := b.openLoop(api.addr, latencyRate, b.measured)
 	s.awaitCompleted(b)
 	r := spent(int(m.Requests))
@@ -137,12 +137,12 @@ func (s *store) idleWorker(b *bench) reading {
 		log := b.servers.postgres.Log()
 		return strings.Count(log, "LOG:  statement:") + strings.Count(log, "LOG:  execute ")
 	}
-	asked, commands := statements(), b.servers.redisCalls(b.life)
-	spent := watched{"worker": worker.PID()}.watch()
+	asked, commands := statements(), b.servers.redisCalls(b.session)
+	spent := processGroup{"worker": worker.PID()}.startCounting()
 	b.sleep(b.idle)
 	return reading{
 		"statements/s":     float64(statements()-asked) / b.idle.Seconds(),
-		"Redis commands/s": float64(b.servers.redisCalls(b.life)-commands) / b.idle.Seconds(),
+		"Redis commands/s": float64(b.servers.redisCalls(b.session)-commands) / b.idle.Seconds(),
 		"CPU ms/s":         spent(1)["cpu worker"] / b.idle.Seconds(),
 	}
 }
@@ -154,7 +154,7 @@ var latencyBest = [2]string{"2ms", "20ms"}
 
 func riverLatency(times [2]string) func(b *bench) reading {
 	return func(b *bench) reading {
-		return b.peer(watched{"postgres": b.servers.postgresPID}, "river-latency", "-database", b.river(),
+		return b.peer(processGroup{"postgres": b.servers.postgresPID}, "river-latency", "-database", b.river(),
 			"-rate", strconv.Itoa(latencyRate), "-workers", "100", "-cooldown", times[0], "-poll", times[1], "-conns", "10")
 	}
 }
@@ -164,7 +164,7 @@ func riverLatency(times [2]string) func(b *bench) reading {
 func asynqLatency(poll string) func(b *bench) reading {
 	return func(b *bench) reading {
 		b.emptyRedis()
-		return b.peer(watched{"redis": b.servers.redisPID}, "asynq-latency", "-redis", b.servers.redisAddr(),
+		return b.peer(processGroup{"redis": b.servers.redisPID}, "asynq-latency", "-redis", b.servers.redisAddr(),
 			"-rate", strconv.Itoa(latencyRate), "-workers", "100", "-poll", poll)
 	}
 }

@@ -33,7 +33,7 @@ func (m machine) String() string {
 func describeMachine(b *bench) machine {
 	m := machine{
 		CPU: procLine("/proc/cpuinfo", "model name"), Cores: runtime.NumCPU(), Go: runtime.Version(),
-		PostgreSQL: b.text(b.servers.admin, "SHOW server_version"), Redis: b.servers.redisInfo(b.life, "redis_version"),
+		PostgreSQL: b.text(b.servers.admin, "SHOW server_version"), Redis: b.servers.redisInfo(b.session, "redis_version"),
 		FsyncMS: 1000 / b.fsyncs(time.Second),
 	}
 	kernel, err := os.ReadFile("/proc/sys/kernel/osrelease")

@@ -46,8 +46,8 @@ func run(ctx context.Context, args []string) error {
 	flags.IntVar(&o.tasks, "tasks", 100_000, "how many tasks to drain, after a tenth as many that warm up")
 	flags.IntVar(&o.waiting, "waiting", 1_000_000, "how many tasks wait at most")
 	flags.IntVar(&o.finished, "finished", 2_000_000, "how many finished tasks a full table has")
-	flags.DurationVar(&o.idle, "idle", 20*time.Second, "how long an idle worker is watched")
-	flags.DurationVar(&o.steady, "slope", 90*time.Second, "how long memory is watched under a steady load")
+	flags.DurationVar(&o.idle, "idle", 20*time.Second, "how long an idle worker is processGroup")
+	flags.DurationVar(&o.steady, "slope", 90*time.Second, "how long memory is processGroup under a steady load")
 	flags.BoolVar(&write, "write", true, "write the results to "+document+", "+chartsDir+" and "+resultFile)
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -64,9 +64,9 @@ func run(ctx context.Context, args []string) error {
 		return fmt.Errorf("read %s: %w", resultFile, err)
 	}
 	fresh := results{}
-	if err := live(ctx, func(l *life) {
-		buildPrograms(l)
-		measureAll(newBench(l, o), chosen, fresh)
+	if err := runSession(ctx, func(tb *session) {
+		buildPrograms(tb)
+		measureAll(newBench(tb, o), chosen, fresh)
 	}); err != nil {
 		return err
 	}

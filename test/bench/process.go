@@ -12,14 +12,14 @@ import (
 // ticks is the unit of CPU time in /proc: a hundredth of a second on every Linux.
 const ticks = 100
 
-// stat is what /proc tells of a process.
+// stat is what /proc says about a process.
 type stat struct {
 	parent   int
 	own      float64 // CPU seconds of all its threads
 	children float64 // CPU seconds of the children that it has waited for
 }
 
-// statOf reads /proc/PID/stat; a process that has gone has used nothing.
+// statOf reads /proc/PID/stat; a process that has ended has used nothing.
 func statOf(pid int) stat {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
@@ -34,9 +34,9 @@ func statOf(pid int) stat {
 	return stat{int(number(4)), (number(14) + number(15)) / ticks, (number(16) + number(17)) / ticks}
 }
 
-// cpuOf is the CPU time of a process so far, with that of its children: those that
-// run and those that have ended. Of this program it is its own alone, for all that
-// is measured are children of it.
+// cpuOf is the CPU time of a process so far, with that of its running and ended
+// children. For this program it is its own time alone, because all that is measured are
+// its children.
 func cpuOf(pid int) float64 {
 	for {
 		s := statOf(pid)
@@ -51,7 +51,7 @@ func cpuOf(pid int) float64 {
 				sum += s.own
 			}
 		}
-		if statOf(pid).children == s.children { // none has moved from the one kind to the other meanwhile
+		if statOf(pid).children == s.children { // no child has ended meanwhile
 			return sum
 		}
 	}
@@ -72,12 +72,12 @@ func memory(pid int, line string) float64 {
 	return 0
 }
 
-// watched are the processes of a measurement, by what they are called.
-type watched map[string]int
+// processGroup has the processes of a measurement by name.
+type processGroup map[string]int
 
-// watch begins to count what the processes use. The returned function tells what
-// that was for each 1,000 of so many tasks.
-func (w watched) watch() (spent func(tasks int) reading) {
+// startCounting begins to count the CPU time of the processes. The returned function
+// returns it for each 1,000 of tasks.
+func (w processGroup) startCounting() (spent func(tasks int) reading) {
 	before := make(map[string]float64, len(w))
 	for name, pid := range w {
 		before[name] = cpuOf(pid)
@@ -91,13 +91,13 @@ func (w watched) watch() (spent func(tasks int) reading) {
 	}
 }
 
-// rated is a reading with the rate of the tasks, and what it cost.
+// rated is a reading with the rate of the tasks beside what they cost.
 func rated(tasks int, took time.Duration, cost reading) reading {
 	cost["rate"] = float64(tasks) / took.Seconds()
 	return cost
 }
 
-// merge sums up what was read of several processes of one name: "x 1", "x 2".
+// merge sums up the readings of several processes of one name: "x 1", "x 2".
 func (r reading) merge(name string) {
 	sum := 0.0
 	for metric, value := range r {

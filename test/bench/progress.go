@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// progress tells whoever waits what is measured, what came out, and how long it
-// will take.
+// progress prints what is being measured, the results so far, and how long the rest will
+// take.
 type progress struct {
 	w           io.Writer
 	start       time.Time
@@ -36,8 +36,8 @@ func (p *progress) end(r reading) {
 	}
 }
 
-// failed tells why a goal could not be measured; those of its measurements that are
-// not made count as done.
+// failed prints why a goal could not be measured; its remaining measurements count as
+// done.
 func (p *progress) failed(err error, done int) {
 	p.done = done
 	fmt.Fprintln(p.w, "failed:", err)

@@ -35,23 +35,23 @@ type servers struct {
 	conn        redigo.Conn
 }
 
-func startServers(l *life) *servers {
-	s := &servers{postgres: services.StartPostgreSQL(l, services.PostgresConf(postgresConf...)), redis: services.StartRedis(l)}
-	s.admin = l.open(s.postgres.URL("postgres"))
+func startServers(tb *session) *servers {
+	s := &servers{postgres: services.StartPostgreSQL(tb, services.PostgresConf(postgresConf...)), redis: services.StartRedis(tb)}
+	s.admin = tb.open(s.postgres.URL("postgres"))
 	for _, setting := range []string{"fsync", "synchronous_commit", "full_page_writes"} {
-		if value := l.text(s.admin, "SELECT current_setting($1)", setting); value != "on" {
-			l.Fatalf("%s is %s: this would prove nothing", setting, value)
+		if value := tb.text(s.admin, "SELECT current_setting($1)", setting); value != "on" {
+			tb.Fatalf("%s is %s: this would prove nothing", setting, value)
 		}
 	}
-	backend, err := strconv.Atoi(l.text(s.admin, "SELECT pg_backend_pid()"))
-	l.must(err, "read the process id of PostgreSQL")
+	backend, err := strconv.Atoi(tb.text(s.admin, "SELECT pg_backend_pid()"))
+	tb.must(err, "read the process id of PostgreSQL")
 	s.postgresPID = statOf(backend).parent
 
 	s.conn, err = redigo.Dial("tcp", s.redisAddr())
-	l.must(err, "connect to Redis")
-	l.Cleanup(func() { _ = s.conn.Close() })
-	s.redisPID, err = strconv.Atoi(s.redisInfo(l, "process_id"))
-	l.must(err, "read the process id of Redis")
+	tb.must(err, "connect to Redis")
+	tb.Cleanup(func() { _ = s.conn.Close() })
+	s.redisPID, err = strconv.Atoi(s.redisInfo(tb, "process_id"))
+	tb.must(err, "read the process id of Redis")
 	return s
 }
 
@@ -64,9 +64,9 @@ const keyPrefix = "bench:"
 func (s *servers) queueURL() string { return s.redis.URL() + "?prefix=" + keyPrefix }
 
 // redisInfo is one line of INFO.
-func (s *servers) redisInfo(l *life, name string) string {
+func (s *servers) redisInfo(tb *session, name string) string {
 	info, err := redigo.String(s.conn.Do("INFO", "server"))
-	l.must(err, "ask Redis")
+	tb.must(err, "ask Redis")
 	for line := range strings.Lines(info) {
 		if value, ok := strings.CutPrefix(line, name+":"); ok {
 			return strings.TrimSpace(value)
@@ -76,9 +76,9 @@ func (s *servers) redisInfo(l *life, name string) string {
 }
 
 // redisCalls is how many commands Redis has executed, but for such questions.
-func (s *servers) redisCalls(l *life) int {
+func (s *servers) redisCalls(tb *session) int {
 	stats, err := redigo.String(s.conn.Do("INFO", "commandstats"))
-	l.must(err, "ask Redis")
+	tb.must(err, "ask Redis")
 	sum := 0
 	for line := range strings.Lines(stats) {
 		name, rest, _ := strings.Cut(line, ":calls=")
@@ -91,56 +91,56 @@ func (s *servers) redisCalls(l *life) int {
 }
 
 // database makes an empty database and returns its URL.
-func (s *servers) database(l *life, name string) string {
-	l.exec(s.admin, "CREATE DATABASE "+name+" TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'")
+func (s *servers) database(tb *session, name string) string {
+	tb.exec(s.admin, "CREATE DATABASE "+name+" TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'")
 	u, err := url.Parse(s.postgres.URL(name))
-	l.must(err, "name the database")
+	tb.must(err, "name the database")
 	return u.String()
 }
 
 // start starts one of Millrace's programs with the settings and waits until it is
 // ready on addr, if that is not empty.
-func (l *life) start(addr string, env []string, name string, args ...string) *programs.Process {
-	p := programs.Start(l, os.TempDir(), append([]string{"LOG_LEVEL=error"}, env...), name, args...)
+func (tb *session) start(addr string, env []string, name string, args ...string) *programs.Process {
+	p := programs.Start(tb, os.TempDir(), append([]string{"LOG_LEVEL=error"}, env...), name, args...)
 	if addr != "" {
-		programs.WaitReady(l, addr)
+		programs.WaitReady(tb, addr)
 	}
 	return p
 }
 
-// folder makes a folder on the disk that the servers write to; it goes with l.
-func (l *life) folder(name string) string {
+// folder makes a folder on the disk that the servers write to; it goes with tb.
+func (tb *session) folder(name string) string {
 	dir, err := os.MkdirTemp("", "millrace-"+name+"-")
-	l.must(err, "make a folder")
-	l.Cleanup(func() { _ = os.RemoveAll(dir) })
+	tb.must(err, "make a folder")
+	tb.Cleanup(func() { _ = os.RemoveAll(dir) })
 	return dir
 }
 
-func (l *life) open(url string) *sql.DB {
+func (tb *session) open(url string) *sql.DB {
 	db, err := sql.Open("postgres", url)
-	l.must(err, "open the database")
-	l.Cleanup(func() { _ = db.Close() })
+	tb.must(err, "open the database")
+	tb.Cleanup(func() { _ = db.Close() })
 	return db
 }
 
-func (l *life) exec(db *sql.DB, statement string, args ...any) {
-	_, err := db.ExecContext(l.ctx, statement, args...)
-	l.must(err, statement)
+func (tb *session) exec(db *sql.DB, statement string, args ...any) {
+	_, err := db.ExecContext(tb.ctx, statement, args...)
+	tb.must(err, statement)
 }
 
 // text asks for one value.
-func (l *life) text(db *sql.DB, query string, args ...any) string {
+func (tb *session) text(db *sql.DB, query string, args ...any) string {
 	var value string
-	l.scan(db, []any{&value}, query, args...)
+	tb.scan(db, []any{&value}, query, args...)
 	return value
 }
 
-func (l *life) number(db *sql.DB, query string, args ...any) int {
+func (tb *session) number(db *sql.DB, query string, args ...any) int {
 	var value int
-	l.scan(db, []any{&value}, query, args...)
+	tb.scan(db, []any{&value}, query, args...)
 	return value
 }
 
-func (l *life) scan(db *sql.DB, into []any, query string, args ...any) {
-	l.must(db.QueryRowContext(l.ctx, query, args...).Scan(into...), query)
+func (tb *session) scan(db *sql.DB, into []any, query string, args ...any) {
+	tb.must(db.QueryRowContext(tb.ctx, query, args...).Scan(into...), query)
 }

@@ -37,10 +37,10 @@ type store struct {
 
 // newStore makes the database, and has Millrace make its schema and two tasks.
 func newStore(b *bench, name string) *store {
-	s := &store{url: b.servers.database(b.life, name)}
+	s := &store{url: b.servers.database(b.session, name)}
 	s.db = b.open(s.url)
-	b.must(live(b.ctx, func(l *life) {
-		b := b.within(l)
+	b.must(runSession(b.ctx, func(tb *session) {
+		b := b.within(tb)
 		b.emptyRedis() // of another store's tasks
 		api := b.startAPI(s)
 		b.post(api.addr, "/tasks", taskBody())
@@ -57,15 +57,15 @@ func (s *store) cells(b *bench, status string) []cell {
 	rows, err := s.db.QueryContext(b.ctx, `SELECT c.column_name, c.udt_name, (
 			SELECT to_jsonb(t) ->> c.column_name FROM tasks AS t WHERE status = $1 LIMIT 1
 		) FROM information_schema.columns AS c WHERE c.table_schema = 'public' AND c.table_name = 'tasks' ORDER BY c.ordinal_position`, status)
-	b.must(err, "look at a task")
+	b.must(err, "read a task")
 	defer rows.Close()
 	var cells []cell
 	for rows.Next() {
 		var c cell
-		b.must(rows.Scan(&c.name, &c.sqlType, &c.value), "look at a task")
+		b.must(rows.Scan(&c.name, &c.sqlType, &c.value), "read a task")
 		cells = append(cells, c)
 	}
-	b.must(rows.Err(), "look at a task")
+	b.must(rows.Err(), "read a task")
 	return cells
 }
 
@@ -166,14 +166,14 @@ type api struct {
 }
 
 func (b *bench) startAPI(s *store) api {
-	addr := programs.FreeAddr(b.life)
+	addr := programs.FreeAddr(b.session)
 	return api{b.start(addr, []string{"LISTEN_ADDR=" + addr, "DATABASE_URL=" + s.url, "QUEUE_URL=" + b.servers.queueURL()}, "api"), addr}
 }
 
 // startWorker starts a cmd/worker, with more settings if there are, and waits until
 // it is ready.
 func (b *bench) startWorker(s *store, slots int, more ...string) *programs.Process {
-	addr := programs.FreeAddr(b.life)
+	addr := programs.FreeAddr(b.session)
 	return b.start(addr, append(append(s.workerEnv(b, slots), "ADMIN_ADDR="+addr), more...), "worker")
 }
 

@@ -22,10 +22,10 @@ var tuneGoal = goal{
 			all = append(all, contender{name: fmt.Sprintf("Asynq drain, %d workers", workers), measure: asynqDrain(workers)})
 		}
 		for _, t := range [][2]string{{"1ms", "1ms"}, {"1ms", "5ms"}, {"1ms", "1s"}, {"2ms", "20ms"}} {
-			all = append(all, contender{name: fmt.Sprintf("River latency, a fetch every %s, a look every %s", t[0], t[1]), measure: riverLatency(t)})
+			all = append(all, contender{name: fmt.Sprintf("River latency, a fetch every %s, a poll every %s", t[0], t[1]), measure: riverLatency(t)})
 		}
 		for _, poll := range []string{"1ms", "2ms", "5ms"} {
-			all = append(all, contender{name: "Asynq latency, a look every " + poll, measure: asynqLatency(poll)})
+			all = append(all, contender{name: "Asynq latency, a poll every " + poll, measure: asynqLatency(poll)})
 		}
 		return all
 	},

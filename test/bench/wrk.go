@@ -95,8 +95,8 @@ func (w wrk) send(b *bench, d time.Duration) answers {
 }
 
 // measure measures the load, with so many tasks in each request.
-func (w wrk) measure(b *bench, processes watched, perRequest int) (reading, answers) {
-	spent := processes.watch()
+func (w wrk) measure(b *bench, processes processGroup, perRequest int) (reading, answers) {
+	spent := processes.startCounting()
 	a := w.send(b, b.measured)
 	tasks := a.Requests * perRequest
 	r := rated(tasks, time.Duration(a.Micros)*time.Microsecond, spent(tasks))

@@ -85,7 +85,7 @@ func (f *replicated) begins() {
 	f.goesOn(settleLimit)
 	db := open(f.t, f.primary.URL("postgres"))
 	r := &run{cluster: &cluster{t: f.t, direct: db}, load: f.load}
-	r.measurePace()
+	r.measurePace("before")
 	f.pace = r.pace
 	if err := db.Close(); err != nil { // the primary will be gone
 		f.t.Error(err)

@@ -81,22 +81,26 @@ func (l *load) toggle(seed uint64) {
 
 // watcher counts what runs of a queue, as anybody could at any time.
 type watcher struct {
-	looks, most int
-	end         context.CancelFunc
-	watching    sync.WaitGroup
+	mu       sync.Mutex
+	most     int
+	took     []time.Duration // each look, and the pause before it
+	end      context.CancelFunc
+	watching sync.WaitGroup
 }
 
 func (r *run) watchRunning(queue string) *watcher {
 	ctx, end := context.WithCancel(r.t.Context())
 	w := &watcher{end: end}
 	w.watching.Go(func() {
-		for ctx.Err() == nil {
+		for begun := time.Now(); ctx.Err() == nil; begun = time.Now() {
+			time.Sleep(betweenLooks)
 			found, err := tryRows(r.t, r.direct, func(row *sql.Rows, n *int) error { return row.Scan(n) },
 				"SELECT count(*) FROM tasks WHERE queue = $1 AND status = 'processing'", queue)
 			if err == nil { // otherwise PostgreSQL is away
-				w.looks, w.most = w.looks+1, max(w.most, found[0])
+				w.mu.Lock()
+				w.took, w.most = append(w.took, time.Since(begun)), max(w.most, found[0])
+				w.mu.Unlock()
 			}
-			time.Sleep(20 * time.Millisecond)
 		}
 	})
 	r.t.Cleanup(w.stop)
@@ -106,6 +110,17 @@ func (r *run) watchRunning(queue string) *watcher {
 func (w *watcher) stop() {
 	w.end()
 	w.watching.Wait()
+}
+
+// slow is what one look in ten took longer than.
+func (w *watcher) slow() time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.took) == 0 {
+		return 0
+	}
+	took := slices.Sorted(slices.Values(w.took))
+	return took[len(took)*9/10]
 }
 
 // setting is what was set of a queue for a time, as PostgreSQL has noted it.
@@ -275,9 +290,9 @@ func mostSpent(started []time.Time, each time.Duration) (most float64, at time.T
 func (r *run) checkWatcher(p *report) {
 	w := r.watcher
 	w.stop()
-	p.LooksAtFew = w.looks
-	if w.most > fewRunning || w.looks == 0 {
-		r.t.Errorf("%d tasks of %s ran at once, of %d, in %d looks", w.most, few, fewRunning, w.looks)
+	p.LooksAtFew = len(w.took)
+	if w.most > fewRunning || len(w.took) == 0 {
+		r.t.Errorf("%d tasks of %s ran at once, of %d, in %d looks", w.most, few, fewRunning, len(w.took))
 	}
 }
 

@@ -10,6 +10,13 @@ import (
 // on the machines that the limits of this package were set on, or more.
 const usual = 50 * time.Millisecond
 
+// The watcher's looks measure the machine as well, all the time and past Millrace:
+// usually nine in ten take no longer than that.
+const (
+	betweenLooks = 20 * time.Millisecond
+	usualLook    = 30 * time.Millisecond
+)
+
 // pace is how many times slower than usual this machine is, at least 1. The limits
 // are multiplied by it: they are about what a fault costs, and not about the machine.
 type pace float64
@@ -18,23 +25,44 @@ func (p pace) stretch(limit time.Duration) time.Duration {
 	return time.Duration(float64(limit) * max(1, float64(p)))
 }
 
-// measurePace sends tasks through while nothing is broken.
-func (r *run) measurePace() {
+// muchSlower is the pace from which on rescue and refill have no limit but that of
+// a hang: tasks may wait in line then, and what was forgotten is only looked for
+// once the line has moved on to what came after it.
+const muchSlower = 1.5
+
+// onward is how long what a fault has stranded may take to go on.
+func (p pace) onward(limit time.Duration) time.Duration {
+	if limit > 0 && p > muchSlower {
+		return settleLimit
+	}
+	return p.stretch(limit)
+}
+
+// measurePace sends tasks through while nothing is broken. Of several times the
+// slowest counts: other programs come and go.
+func (r *run) measurePace(when string) {
 	r.t.Helper()
 	random := rand.New(rand.NewPCG(r.seed, 7_000_000))
 	quickest := settleLimit
 	for n := range 8 {
-		s, begun := single(fmt.Sprintf("pace %d", n)), time.Now()
+		s, begun := single(fmt.Sprintf("pace %s, task %d", when, n)), time.Now()
 		if !r.load.submit(s, random, settleLimit) {
-			r.t.Fatal("no task was accepted before anything was broken")
+			r.t.Fatalf("no task was accepted %s the faults", when)
 		}
 		if !r.awaitEnd(s.ids[0], begun.Add(settleLimit)) {
-			r.t.Fatalf("a task has not ended within %s, before anything was broken", settleLimit)
+			r.t.Fatalf("a task has not ended within %s, %s the faults", settleLimit, when)
 		}
 		quickest = min(quickest, time.Since(begun))
 	}
-	r.pace = pace(float64(quickest) / float64(usual))
-	r.t.Logf("a task takes %s at least: limits are multiplied by %.1f", quickest.Round(time.Millisecond), max(1, float64(r.pace)))
+	r.pace = max(r.pace, pace(float64(quickest)/float64(usual)))
+	r.t.Logf("%s the faults a task takes %s at least: limits are multiplied by %.1f", when, quickest.Round(time.Millisecond), max(1, float64(r.pace)))
+}
+
+// measureLooks takes into account how slow the machine was while things were broken.
+func (r *run) measureLooks() {
+	slow := r.watcher.slow()
+	r.pace = max(r.pace, pace(float64(slow)/float64(usualLook)))
+	r.t.Logf("a look took %s: limits are multiplied by %.1f", slow.Round(time.Millisecond), max(1, float64(r.pace)))
 }
 
 // awaitEnd waits until the task is completed or canceled, and reports whether it was in time.

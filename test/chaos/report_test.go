@@ -104,7 +104,7 @@ func (r *run) byKind(lives []life) []faultReport {
 		took := r.took(w)
 		k.Stranded += len(w.ids)
 		k.LeftMS = max(k.LeftMS, ms(took))
-		if limit := r.pace.stretch(w.fault.limit); limit > 0 && took > limit {
+		if limit := r.pace.onward(w.fault.limit); limit > 0 && took > limit {
 			r.t.Errorf("%s: the last of %d tasks went on after %s, not within %s", w.fault.name, len(w.ids), took, limit)
 		}
 	}

@@ -69,14 +69,16 @@ func TestChaos(t *testing.T) {
 	r.exhaust()
 	r.load.start(clients, rate, seed)
 	r.load.toggle(seed)
-	r.measurePace()
+	r.measurePace("before")
 
 	deck := newDeck(seed)
 	for end := time.Now().Add(*durationFlag); time.Now().Before(end); {
 		time.Sleep(time.Duration(deck.r.Int64N(int64(time.Second))))
 		r.step(deck.next())
 	}
+	r.measurePace("after")
 	r.load.stop()
+	r.measureLooks()
 	r.verify()
 }
 

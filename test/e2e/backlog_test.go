@@ -30,11 +30,11 @@ func TestDispatcher_PushesNothingTwiceOfADeepBacklog(t *testing.T) {
 		FROM (SELECT now() - interval '1 hour' + n * interval '30 milliseconds' AS at FROM generate_series(1, $1) AS n) AS made`, waiting); err != nil {
 		t.Fatal(err)
 	}
-	client := serverParts(t, database, server.URL(), time.Now)
+	client := newServerHarness(t, database, server.URL(), time.Now)
 	pushAll(t, db, client.queue)
 
 	for range 3 {
-		serverParts(t, database, server.URL(), time.Now).sweep(t)
+		newServerHarness(t, database, server.URL(), time.Now).sweep(t)
 	}
 	time.Sleep(sweeps*3*time.Second + time.Second)
 
@@ -84,7 +84,7 @@ func pushAll(t *testing.T, db *sql.DB, queue application.Queue) {
 func TestDispatcher_PushesATaskAgainAtABoundedRate(t *testing.T) {
 	t.Parallel()
 	const watched, apart = 30 * time.Second, 7 * time.Second // the grace, and nearly the time between two sweeps
-	p := embeddedParts(t)
+	p := newEmbeddedHarness(t)
 	task := p.submit(t, "lost again and again")
 	for range 3 {
 		p.sweep(t)

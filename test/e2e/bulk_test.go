@@ -31,16 +31,16 @@ func TestBulk_GoesOnAfterTheWorkerThatDoesItIsKilled(t *testing.T) {
 	}
 	var bulk progress
 	d.call(http.MethodPost, "/tasks/bulk", `{`+what+`}`, http.StatusAccepted, &bulk)
-	look := func() (now progress) {
+	read := func() (now progress) {
 		d.call(http.MethodGet, "/bulk/"+bulk.ID, "", http.StatusOK, &now)
 		return now
 	}
 	first := d.worker("QUEUES=another")
-	programs.Eventually(t, programs.Patience, "it has begun", func() bool { return look().Changed > 0 })
+	programs.Eventually(t, programs.Patience, "it has begun", func() bool { return read().Changed > 0 })
 	first.Kill()
 	d.worker("QUEUES=another")
-	programs.Eventually(t, programs.Patience, "it is done", func() bool { return look().Status == "done" })
-	if got := look(); got.Changed != tasks || got.Skipped != 0 {
+	programs.Eventually(t, programs.Patience, "it is done", func() bool { return read().Status == "done" })
+	if got := read(); got.Changed != tasks || got.Skipped != 0 {
 		t.Errorf("%+v, of %d tasks", got, tasks)
 	}
 	if canceled, kept := d.count("canceled"), d.count("pending"); canceled != tasks || kept != 50 {

@@ -27,7 +27,7 @@ func TestService_OnAServerWhoseClockIsAnHourOff(t *testing.T) {
 			t.Parallel()
 			server := services.StartPostgreSQL(t, services.PostgresTime(off))
 			d := deploy(t, server.URL("postgres"), services.Redis(t), leaseEnv, "MAX_ATTEMPTS=2", "RETRY_BASE=1s")
-			d.judge()
+			d.observer()
 			retried := d.submit("too long").ID
 			first := d.worker("HANDLER=sleep:1h", "TASK_TIMEOUT=500ms")
 			got := d.becomes(retried, "failed")
@@ -73,9 +73,9 @@ func TestWorkers_WhoseClocksDisagreeAgreeOnEveryTask(t *testing.T) {
 	database, queue := migratedDatabase(t), services.Redis(t)
 	var mu sync.Mutex
 	starts := map[string][]time.Time{} // by message
-	var client parts
+	var client harness
 	for _, off := range []time.Duration{0, time.Hour, -time.Hour} {
-		p := serverParts(t, database, queue, func() time.Time { return time.Now().Add(off) })
+		p := newServerHarness(t, database, queue, func() time.Time { return time.Now().Add(off) })
 		if off == 0 {
 			client = p
 		}

@@ -27,11 +27,11 @@ func (d *deployment) patch(id, status string, want int) task {
 	return got
 }
 
-// judge starts a worker that is busy with a task of its own for as long as the
+// observer starts a worker that is busy with a task of its own for as long as the
 // test runs, and so claims nothing else: it only rescues.
-func (d *deployment) judge(env ...string) {
+func (d *deployment) observer(env ...string) {
 	d.t.Helper()
-	id := d.submit("keeps the judge busy").ID
+	id := d.submit("keeps the observer busy").ID
 	d.worker(append(env, "HANDLER=sleep:1h", "WORKER_QUEUE_MAXSIZE=1")...)
 	d.becomes(id, "processing")
 }
@@ -79,7 +79,7 @@ func TestWorker_ThatWasFrozenChangesNothingOfATaskThatAnotherHas(t *testing.T) {
 func TestWorker_ThatIsKilledLosesItsTasksToAnother(t *testing.T) {
 	t.Parallel()
 	d := deployAll(t, leaseEnv, "MAX_ATTEMPTS=1")
-	d.judge()
+	d.observer()
 	var ids []string
 	for i := range 5 {
 		ids = append(ids, d.submit(fmt.Sprint("task ", i)).ID)
@@ -110,7 +110,7 @@ func TestTask_ThatKillsItsWorkersFailsInTheEnd(t *testing.T) {
 	t.Parallel()
 	const rescues = 2
 	d := deployAll(t, leaseEnv, fmt.Sprint("MAX_RESCUES=", rescues))
-	d.judge()
+	d.observer()
 	id := d.submit("poison").ID
 	for n := 1; n <= rescues; n++ {
 		victim := d.worker("HANDLER=sleep:1h")

@@ -160,7 +160,7 @@ func printsAs(shown string) *regexp.Regexp {
 	return regexp.MustCompile("^" + strings.ReplaceAll(regexp.QuoteMeta(squeeze(shown)), "…", "[^\n]*") + "$")
 }
 
-// squeeze takes blank lines, and blanks around a line, out of a text.
+// squeeze removes blank lines, and spaces around each line.
 func squeeze(text string) string {
 	var lines []string
 	for line := range strings.Lines(text) {

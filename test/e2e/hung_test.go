@@ -12,7 +12,7 @@ import (
 
 func TestWorker_ThatHasAHungHandlerWorksOnAndEnds(t *testing.T) {
 	t.Parallel()
-	p := embeddedParts(t)
+	p := newEmbeddedHarness(t)
 	cfg := workerConfig()
 	cfg.Capacity, cfg.TaskTimeout = 1, 300*time.Millisecond
 	never := make(chan struct{})

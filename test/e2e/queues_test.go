@@ -85,11 +85,11 @@ func TestQueues_ALongOneDoesNotDelayAnother(t *testing.T) {
 func TestQueues_MaxRunningIsNeverExceededThoughAWorkerIsKilled(t *testing.T) {
 	t.Parallel()
 	const limit = 7
-	watch := scaled(time.Minute, 8*time.Second)
+	period := scaled(time.Minute, 8*time.Second)
 	database := services.PostgreSQL(t)
 	d := deploy(t, database, services.Redis(t), leaseEnv)
 	d.call(http.MethodPatch, "/queues/default", fmt.Sprintf(`{"max_running":%d}`, limit), http.StatusOK, nil)
-	d.batch(int(watch.Seconds())*200, `{"message":"at most seven at once"}`)
+	d.batch(int(period.Seconds())*200, `{"message":"at most seven at once"}`)
 	worker := func() *programs.Process { return d.worker("HANDLER=sleep:50ms", "WORKER_QUEUE_MAXSIZE=20") }
 	victim := worker()
 	worker()
@@ -98,23 +98,23 @@ func TestQueues_MaxRunningIsNeverExceededThoughAWorkerIsKilled(t *testing.T) {
 	db := open(t, database)
 	// What the dead worker held counts until it is rescued; before it died, at least,
 	// there was always room for the next.
-	least := 0.4 * limit * watch.Seconds() / 4 / 0.05
-	most, looks, done, killed := 0, 0, 0.0, false
+	least := 0.4 * limit * period.Seconds() / 4 / 0.05
+	most, samples, done, killed := 0, 0, 0.0, false
 	begun := time.Now()
 	// A slow machine is watched for longer, until it has shown as much.
-	shown := func() bool { return killed && most >= limit-1 && looks >= 100 && done >= least }
-	for time.Since(begun) < watch || !shown() && time.Since(begun) < watch+programs.Patience {
+	shown := func() bool { return killed && most >= limit-1 && samples >= 100 && done >= least }
+	for time.Since(begun) < period || !shown() && time.Since(begun) < period+programs.Patience {
 		n := int(seconds(t, db, "SELECT count(*) FROM tasks WHERE status = 'processing'"))
-		most, looks = max(most, n), looks+1
-		if !killed && time.Since(begun) > watch/4 {
+		most, samples = max(most, n), samples+1
+		if !killed && time.Since(begun) > period/4 {
 			victim.Kill()
 			killed = true
 		}
 		done = seconds(t, db, "SELECT count(*) FROM tasks WHERE status = 'completed'")
 	}
-	t.Logf("%d looks within %s, at most %d of %d at once, %.0f completed", looks, time.Since(begun), most, limit, done)
+	t.Logf("%d samples within %s, at most %d of %d at once, %.0f completed", samples, time.Since(begun), most, limit, done)
 	if most > limit || !shown() {
-		t.Errorf("%d of %d at once, in %d looks; %.0f tasks completed, want at least %.0f", most, limit, looks, done, least)
+		t.Errorf("%d of %d at once, in %d samples; %.0f tasks completed, want at least %.0f", most, limit, samples, done, least)
 	}
 }
 

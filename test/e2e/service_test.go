@@ -148,7 +148,7 @@ func TestPrograms_WaitForPostgreSQL(t *testing.T) {
 	w := d.worker()
 	d.api = d.program("api", "LISTEN_ADDR="+d.addr)
 	programs.Eventually(t, programs.Patience, "both say that they wait", func() bool {
-		return strings.Contains(w.Output(), "waiting for PostgreSQL") && strings.Contains(d.api.Output(), "waiting for PostgreSQL")
+		return strings.Contains(w.Output(), `"dependency":"PostgreSQL"`) && strings.Contains(d.api.Output(), `"dependency":"PostgreSQL"`)
 	})
 	base := "http://" + d.addr
 	for path, want := range map[string]int{"/healthz": http.StatusOK, "/readyz": http.StatusServiceUnavailable, "/tasks": http.StatusServiceUnavailable} {

@@ -111,7 +111,7 @@ func (l *load) use(apis ...*api) {
 func (l *load) submit() {
 	l.using.RLock()
 	defer l.using.RUnlock()
-	if len(l.apis) == 0 {
+	if len(l.apis) == 0 || l.t.Failed() {
 		return
 	}
 	n := int(l.next.Add(1))

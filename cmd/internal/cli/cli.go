@@ -1,5 +1,5 @@
-// Package cli is what the programs' command lines have in common: help with all
-// settings, signals, logs, exit codes, and the healthcheck sub-command.
+// Package cli has what the command lines of the programs share: help with all settings,
+// signals, logs, exit codes, and the healthcheck sub-command.
 package cli
 
 import (
@@ -29,12 +29,12 @@ const (
 	exitUsage   = 2 // a wrong setting, argument or command
 )
 
-// usageError is a command line that is wrong.
+// usageError reports a wrong command line.
 type usageError struct{ err error }
 
 func (e usageError) Error() string { return e.err.Error() }
 
-// Root makes the root command of a program. Plain NAME does what run does.
+// Root makes the root command of a program, which calls run.
 func Root(name, short, settings string, run func(ctx context.Context) error) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: name, Short: short, Version: bootstrap.Version(),
@@ -59,26 +59,26 @@ func Sub(name, short string, run func(ctx context.Context) error) *cobra.Command
 
 func noArgs(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return usageError{fmt.Errorf("unknown command %q; %s --help lists what there is", args[0], cmd.CommandPath())}
+		return usageError{fmt.Errorf("unknown command %q; see %s --help", args[0], cmd.CommandPath())}
 	}
 	return nil
 }
 
-// gcPercent is for programs in which only a few megabytes outlive a request: at
-// Go's own 100 they collect garbage all the time. It costs some tens of megabytes.
-// Whoever sets GOGC decides, and GOMEMLIMIT bounds it as ever.
+// gcPercent suits programs in which only a few megabytes outlive a request: with Go's
+// default of 100 they collect garbage all the time. It costs some tens of megabytes.
+// GOGC overrides it, and GOMEMLIMIT bounds it as usual.
 const gcPercent = 400
 
-// Main runs the command until it ends by itself or the process is told to end:
-// SIGINT and SIGTERM end its context, a second one ends the process at once. It
-// returns the exit code; what went wrong is one line on standard error.
+// Main runs the command until it returns. SIGINT and SIGTERM end its context, and a second
+// one ends the process at once. Main returns the exit code; an error is one line on
+// standard error.
 func Main(cmd *cobra.Command) int {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	context.AfterFunc(ctx, stop) // from now on signals do what they do by default
+	context.AfterFunc(ctx, stop) // the next signal has its default effect
 
 	err := cmd.ExecuteContext(ctx)
 	if err == nil {
@@ -108,7 +108,7 @@ func NewLog(level slog.Level) *slog.Logger {
 func Healthcheck(ctx context.Context, addr string) error {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
-		return fmt.Errorf("%q is no address: %w", addr, err)
+		return fmt.Errorf("%q is not an address: %w", addr, err)
 	}
 	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
 		host = "localhost"
@@ -124,7 +124,7 @@ func Healthcheck(ctx context.Context, addr string) error {
 		return fmt.Errorf("not ready: %w", err)
 	}
 	defer res.Body.Close()
-	body, _ := io.ReadAll(io.LimitReader(res.Body, 4<<10)) // what arrived is all there is to show
+	body, _ := io.ReadAll(io.LimitReader(res.Body, 4<<10)) // after an error, show what has arrived
 	if res.StatusCode != http.StatusOK {
 		return fmt.Errorf("not ready: %s %s", res.Status, body)
 	}

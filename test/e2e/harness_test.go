@@ -26,8 +26,8 @@ type handle func(ctx context.Context, t *domain.Task) error
 
 func (h handle) Handle(ctx context.Context, t *domain.Task) (string, error) { return "", h(ctx, t) }
 
-// parts are what a worker inside the test process is made of: the real ones.
-type parts struct {
+// harness has the adapters of a worker that runs inside the test process.
+type harness struct {
 	tasks    application.TaskRepository
 	workers  application.WorkerRepository
 	dispatch application.DispatchRepository
@@ -36,8 +36,8 @@ type parts struct {
 	clock    application.Clock
 }
 
-// serverParts are on PostgreSQL and Redis, with a local clock that may be wrong.
-func serverParts(t *testing.T, database, queue string, local postgres.LocalTime) parts {
+// newServerHarness is on PostgreSQL and Redis, with a local clock that may be wrong.
+func newServerHarness(t *testing.T, database, queue string, local postgres.LocalTime) harness {
 	t.Helper()
 	db, closeDB, err := postgres.Open(postgres.Config{URL: database})
 	if err != nil {
@@ -51,7 +51,7 @@ func serverParts(t *testing.T, database, queue string, local postgres.LocalTime)
 	t.Cleanup(closePool)
 	clock := postgres.NewClockOn(db, local)
 	programs.Eventually(t, programs.Patience, "a sample of the server's clock is good", func() bool { return clock.Sync(t.Context()) == nil })
-	return parts{
+	return harness{
 		tasks: postgres.NewTaskRepository(db), workers: postgres.NewWorkerRepository(db), dispatch: postgres.NewDispatchRepository(db),
 		bulks: postgres.NewBulkRepository(db),
 		queue: redis.NewQueue(pool, slog.New(slog.DiscardHandler)), clock: clock,
@@ -78,8 +78,8 @@ type systemClock struct{}
 
 func (systemClock) Now() time.Time { return domain.Moment(time.Now()) }
 
-// embeddedParts are on SQLite and a queue in memory.
-func embeddedParts(t *testing.T) parts {
+// newEmbeddedHarness is on SQLite and a queue in memory.
+func newEmbeddedHarness(t *testing.T) harness {
 	t.Helper()
 	db, closeDB, err := sqlite.Open(t.TempDir() + "/millrace.db")
 	if err != nil {
@@ -89,7 +89,7 @@ func embeddedParts(t *testing.T) parts {
 	if err := sqlite.Migrate(t.Context(), db, slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)
 	}
-	return parts{
+	return harness{
 		tasks: sqlite.NewTaskRepository(db), workers: sqlite.NewWorkerRepository(db), dispatch: sqlite.NewDispatchRepository(db),
 		bulks: sqlite.NewBulkRepository(db),
 		queue: memory.NewQueue(), clock: systemClock{},
@@ -97,11 +97,11 @@ func embeddedParts(t *testing.T) parts {
 }
 
 // submit submits a task.
-func (p parts) submit(t *testing.T, message string) *domain.Task {
+func (h harness) submit(t *testing.T, message string) *domain.Task {
 	t.Helper()
 	limits := usecase.SubmitLimits{MessageBytes: 1000, MaxAttempts: 3}
 	in := usecase.SubmitTasksInput{Tasks: []domain.TaskSpec{{Message: message}}}
-	submitted, err := usecase.NewSubmitTasks(p.tasks, p.queue, p.clock, limits).Run(t.Context(), in)
+	submitted, err := usecase.NewSubmitTasks(h.tasks, h.queue, h.clock, limits).Run(t.Context(), in)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,9 +109,9 @@ func (p parts) submit(t *testing.T, message string) *domain.Task {
 }
 
 // get reads a task.
-func (p parts) get(t *testing.T, id domain.TaskID) *domain.Task {
+func (h harness) get(t *testing.T, id domain.TaskID) *domain.Task {
 	t.Helper()
-	task, err := p.tasks.Get(t.Context(), id)
+	task, err := h.tasks.Get(t.Context(), id)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,14 +119,14 @@ func (p parts) get(t *testing.T, id domain.TaskID) *domain.Task {
 }
 
 // run runs a worker and its dispatcher until stop is called, or the test ends.
-func (p parts) run(t *testing.T, cfg worker.Config, h handle) (stop func()) {
+func (h harness) run(t *testing.T, cfg worker.Config, handler handle) (stop func()) {
 	t.Helper()
-	info := application.WorkerInfo{ID: domain.NewWorkerID(), Host: "here", PID: 1, Version: "test", Started: p.clock.Now()}
+	info := application.WorkerInfo{ID: domain.NewWorkerID(), Host: "here", PID: 1, Version: "test", Started: h.clock.Now()}
 	events := telemetry.NewEvents(slog.New(slog.NewTextHandler(t.Output(), nil)))
 	w := worker.New(worker.Deps{
-		Tasks: p.tasks, Workers: p.workers, Queue: p.queue, Signals: memory.NewSignals(), Handler: h, Clock: p.clock, Events: events,
+		Tasks: h.tasks, Workers: h.workers, Queue: h.queue, Signals: memory.NewSignals(), Handler: handler, Clock: h.clock, Events: events,
 	}, info, cfg)
-	dispatcher := p.dispatcher(info.ID, cfg, events)
+	dispatcher := h.dispatcher(info.ID, cfg, events)
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	var both sync.WaitGroup
 	both.Go(func() { w.Run(ctx) })
@@ -137,16 +137,16 @@ func (p parts) run(t *testing.T, cfg worker.Config, h handle) (stop func()) {
 }
 
 // sweep runs a dispatcher without its worker until the test ends.
-func (p parts) sweep(t *testing.T) {
+func (h harness) sweep(t *testing.T) {
 	t.Helper()
 	events := telemetry.NewEvents(slog.New(slog.NewTextHandler(t.Output(), nil)))
-	runBeside(t, p.dispatcher(domain.NewWorkerID(), workerConfig(), events).Run)
+	runBeside(t, h.dispatcher(domain.NewWorkerID(), workerConfig(), events).Run)
 }
 
 // dispatcher makes the dispatcher beside a worker.
-func (p parts) dispatcher(id domain.WorkerID, cfg worker.Config, events application.Events) *dispatch.Dispatcher {
+func (h harness) dispatcher(id domain.WorkerID, cfg worker.Config, events application.Events) *dispatch.Dispatcher {
 	return dispatch.New(dispatch.Deps{
-		Tasks: p.dispatch, Workers: p.workers, Bulks: p.bulks, Queue: p.queue, Signals: memory.NewSignals(), Clock: p.clock, Events: events,
+		Tasks: h.dispatch, Workers: h.workers, Bulks: h.bulks, Queue: h.queue, Signals: memory.NewSignals(), Clock: h.clock, Events: events,
 	}, dispatch.Config{Observer: cfg.Observer(id), Retry: cfg.Retry})
 }
 

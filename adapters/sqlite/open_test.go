@@ -1,7 +1,6 @@
 package sqlite_test
 
 import (
-	"errors"
 	"log/slog"
 	"path/filepath"
 	"testing"
@@ -36,46 +35,6 @@ func storeOn(db *sqlite.DB) contract.Store {
 	return contract.Store{
 		Tasks: sqlite.NewTaskRepository(db), Search: sqlite.NewTaskSearch(db), Workers: sqlite.NewWorkerRepository(db),
 		Dispatch: sqlite.NewDispatchRepository(db), Queues: sqlite.NewQueueRepository(db), Bulks: sqlite.NewBulkRepository(db),
-	}
-}
-
-func TestRepositories(t *testing.T) {
-	contract.Repositories(t, func(t *testing.T) contract.Store {
-		db, _ := open(t, fresh(t))
-		return storeOn(db)
-	})
-}
-
-func TestRecover_RescuesWhatAnEarlierProcessHeld(t *testing.T) {
-	db, _ := open(t, fresh(t))
-	store := storeOn(db)
-	dead := beatOnce(t, store, time.Minute)
-	held, waiting := addTask(t, store), addTask(t, store)
-	claim := application.ClaimRequest{
-		Claim: domain.Claim{Worker: dead, Beat: 1, Timeout: time.Hour}, IDs: []domain.TaskID{held.ID()}, Now: time.Now(),
-	}
-	if claimed, err := store.Tasks.Claim(t.Context(), claim); err != nil || len(claimed.Tasks) != 1 {
-		t.Fatalf("claim: %d tasks, %v", len(claimed.Tasks), err)
-	}
-
-	taken, err := sqlite.Recover(t.Context(), db, func(task *domain.Task) error {
-		return task.Rescue(domain.RetryPolicy{MaxRescues: 3}, time.Now())
-	})
-
-	if err != nil || taken != 1 {
-		t.Fatalf("recover: %d tasks, %v; want 1", taken, err)
-	}
-	for _, task := range []*domain.Task{held, waiting} {
-		if got, err := store.Tasks.Get(t.Context(), task.ID()); err != nil || got.Status() != domain.StatusPending {
-			t.Errorf("task %s: %v, %v", task.ID(), got, err)
-		}
-	}
-	attempts, err := store.Tasks.Attempts(t.Context(), held.ID())
-	if err != nil || len(attempts) != 1 || attempts[0].Outcome != domain.OutcomeLost || attempts[0].Worker != dead {
-		t.Errorf("attempts: %+v, %v; want one that was lost", attempts, err)
-	}
-	if _, err := store.Tasks.Claim(t.Context(), claim); !errors.Is(err, domain.ErrWorkerStale) {
-		t.Errorf("claim of a forgotten worker: %v, want ErrWorkerStale", err)
 	}
 }
 

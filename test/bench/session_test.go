@@ -10,12 +10,12 @@ import (
 func TestLive_CleansUpFromTheLastAndTellsWhatFailed(t *testing.T) {
 	var ended []int
 	broken := errors.New("broken")
-	err := live(t.Context(), func(l *life) {
-		l.Cleanup(func() { ended = append(ended, 1) })
-		l.Cleanup(func() { ended = append(ended, 2) })
-		l.must(nil, "not this")
-		l.must(broken, "do it")
-		t.Error("a life goes on after it has failed")
+	err := runSession(t.Context(), func(tb *session) {
+		tb.Cleanup(func() { ended = append(ended, 1) })
+		tb.Cleanup(func() { ended = append(ended, 2) })
+		tb.must(nil, "not this")
+		tb.must(broken, "do it")
+		t.Error("a session goes on after it has failed")
 	})
 	if err == nil || err.Error() != "do it: broken" {
 		t.Errorf("%v", err)
@@ -23,16 +23,16 @@ func TestLive_CleansUpFromTheLastAndTellsWhatFailed(t *testing.T) {
 	if !slices.Equal(ended, []int{2, 1}) {
 		t.Errorf("cleaned up %v", ended)
 	}
-	if err := live(t.Context(), func(*life) {}); err != nil {
+	if err := runSession(t.Context(), func(*session) {}); err != nil {
 		t.Error(err)
 	}
 }
 
 func TestLive_ThatIsInterruptedSaysSoWhateverBreaks(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	err := live(ctx, func(l *life) {
+	err := runSession(ctx, func(tb *session) {
 		cancel()
-		l.sleep(1 << 40)
+		tb.sleep(1 << 40)
 	})
 	if !errors.Is(err, errInterrupted) {
 		t.Errorf("%v", err)
@@ -46,8 +46,8 @@ func TestLive_OfAPanicCleansUp(t *testing.T) {
 			t.Errorf("cleaned up: %v", ended)
 		}
 	}()
-	_ = live(t.Context(), func(l *life) {
-		l.Cleanup(func() { ended = true })
+	_ = runSession(t.Context(), func(tb *session) {
+		tb.Cleanup(func() { ended = true })
 		panic("a mistake")
 	})
 }
