@@ -25,10 +25,9 @@ type DispatchRepository interface {
 	// nothing.
 	QueuedBefore(ctx context.Context, before time.Time) ([]Lane, error)
 	// Abandoned: processing, held by a worker that is unknown or whose heartbeat is
-	// older than the lease, all judged at once in the time of the store. Nothing
-	// is found while the judge's own heartbeat is older than two of its beats, or
-	// has had a gap over two beats within the last three: after an outage of the
-	// store every heartbeat is old and no one is dead.
+	// older than the lease, all judged at once in the time of the store. Nothing is
+	// found unless the observer's own heartbeat says domain.Heartbeat.MayObserve: after
+	// an outage of the store every heartbeat is old and no worker is dead.
 	Abandoned(ctx context.Context, j Observer, b SweepBatch) (SweepResult, error)
 	// ForgetKeys removes at most limit idempotency keys that have expired by now,
 	// and returns how many they were.

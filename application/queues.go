@@ -12,14 +12,14 @@ import (
 type QueueRepository interface {
 	// List returns the queues, by name, that were ever set up, that have a task
 	// which waits or runs, or that a live worker takes: at most MaxQueues of them.
-	// A worker lives on for BeatsPerLease of its own intervals after its last beat.
+	// A worker lives on for domain.BeatsPerLease of its own intervals after its last beat.
 	// The cost does not grow with the tasks that have ended.
 	List(ctx context.Context) ([]QueueInfo, error)
 	// Get does so for one queue, or returns domain.ErrQueueNotFound.
 	Get(ctx context.Context, name domain.QueueName) (QueueInfo, error)
 	// Change lets decide change what is set of a queue, of which nothing need be
 	// set yet, and stores it. It waits for a claim that holds the queue.
-	Change(ctx context.Context, name domain.QueueName, decide func(q *domain.QueueState) error) error
+	Change(ctx context.Context, name domain.QueueName, decide func(q *domain.QueueSettings) error) error
 	// Ahead counts the tasks that are pulled before t, a task that is marked as
 	// queued: those of its queue with a higher priority, or the same and an earlier
 	// mark. It stops at limit.
@@ -31,7 +31,7 @@ const MaxQueues = 1000
 
 // QueueInfo is a queue as an operator sees it.
 type QueueInfo struct {
-	domain.QueueState
+	domain.QueueSettings
 	Pending    int // may run, and wait for a worker
 	Scheduled  int // wait for their time: delayed, or to be tried again
 	Processing int

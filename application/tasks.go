@@ -34,15 +34,15 @@ type TaskRepository interface {
 	// domain.ErrConflict, or domain.ErrTaskNotFound if there is no such task.
 	Save(ctx context.Context, t *domain.Task) error
 	// Claim makes those of the ids that are pending and marked as queued the
-	// worker's, as domain.Task.Claim does, and returns them in the order of ids.
-	// Any other id is left out: no error. It waits for whoever is changing one of
-	// them. Of many claims of one task one gets it. A worker whose heartbeat is not
-	// younger than two of its beats gets domain.ErrWorkerStale, and no task.
+	// worker's, as domain.Task.Claim does. Any other id is skipped or unknown: no
+	// error. It waits for whoever is changing one of the tasks. Of many claims of one
+	// task one gets it. A worker whose heartbeat is not domain.Heartbeat.Fresh gets
+	// domain.ErrWorkerStale, and no task.
 	//
-	// Of a queue that is Limited no more tasks are claimed than its
-	// domain.QueueState.Room allows, in the order of ids, one claim of the queue at a
-	// time: the claim holds the queue's settings until it is committed, and says in
-	// Limited what there was no room for.
+	// A queue that is Limited has as many tasks claimed as its
+	// domain.QueueSettings.Admit says, in the order of ids, one claim of the queue at a
+	// time: the claim holds the queue's settings until it is committed, and refuses
+	// the rest.
 	Claim(ctx context.Context, c ClaimRequest) (ClaimResult, error)
 }
 
@@ -65,17 +65,20 @@ type ClaimRequest struct {
 	Now time.Time
 }
 
-// ClaimResult is what came of a claim.
+// ClaimResult is what came of a claim: each id of the request is in one place, once,
+// and in the order of the request.
 type ClaimResult struct {
 	Tasks   []*domain.Task
-	Limited []LimitedQueue // every limited queue that has tasks among those asked for
+	Limited []LimitedQueue  // every limited queue that has tasks among those asked for
+	Skipped []domain.TaskID // there is such a task, and it could not be claimed
+	Unknown []domain.TaskID // there is no such task
 }
 
 // LimitedQueue is what a claim met in a queue that is limited.
 type LimitedQueue struct {
-	Name    domain.QueueName
-	Refused []domain.TaskID // for want of room, in the order of the request
-	Room    domain.Room     // left after the claim
+	Name     domain.QueueName
+	Refused  []domain.TaskID // for want of capacity
+	Capacity domain.Capacity // left after the claim
 }
 
 // Decide changes a task, or returns an error and leaves it as it is.

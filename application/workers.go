@@ -11,13 +11,13 @@ import (
 // is the lease of all that the worker holds.
 type WorkerRepository interface {
 	// Beat renews the worker's lease, in the time of the store, and registers the
-	// worker at its first beat. A beat with a lower number than one that was seen
-	// before renews nothing. Then, whatever the number:
-	//   - tasks that the worker owns, that the beat does not list and that were
-	//     claimed under a lower number are given back by b.Release: the answer to
-	//     their claim was lost;
-	//   - tasks that the beat lists as running although their deadline has passed
-	//     are given back by b.TimeOut.
+	// worker at its first beat. A beat whose number is not higher than all that were
+	// seen before came late, or twice, and renews nothing. Then, whatever the number,
+	// BeatRules decide about the tasks that the worker owns:
+	//   - tasks that the beat does not list and that were claimed under a lower number
+	//     are given back by b.Release: the answer to their claim was lost;
+	//   - tasks that the beat lists as running although their deadline has passed, in
+	//     the time of the store, are given back by b.TimeOut.
 	// Rows that somebody else is changing are left to the next beat.
 	Beat(ctx context.Context, b Beat) (BeatAnswer, error)
 	// Leave forgets a worker that holds nothing any more. One that still owns
@@ -79,7 +79,3 @@ type BeatAnswer struct {
 
 // RefOf names the latest attempt of a task.
 func RefOf(t *domain.Task) AttemptRef { return AttemptRef{Task: t.ID(), Attempt: t.Attempt()} }
-
-// BeatsPerLease is how often a worker beats within its lease. The proportion is
-// one of those that the model of the protocol was checked with; never under five.
-const BeatsPerLease = 10

@@ -72,6 +72,6 @@ func provideWorkerInfo(cfg WorkConfig) application.WorkerInfo {
 	}
 	return application.WorkerInfo{
 		ID: domain.NewWorkerID(), Host: host, PID: os.Getpid(), Version: Version(),
-		Started: time.Now().UTC().Truncate(time.Microsecond), Capacity: cfg.Capacity,
+		Started: domain.Moment(time.Now()), Capacity: cfg.Capacity,
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"pgregory.net/rapid"
 
 	"github.com/millrace/millrace/domain"
 )
@@ -55,6 +56,49 @@ func TestNewTaskID_OrdersWithinAMicrosecond(t *testing.T) {
 				t.Fatalf("%s comes before %s, made earlier", id, last)
 			}
 			last = id
+		}
+	}
+}
+
+// The layout as a client could read it: whatever the time and the counter, an id
+// names shard 0, is of version 7, and comes after those that were made before it.
+func TestNewTaskID_KeepsItsShardItsVersionAndItsOrder(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		domain.SetIDCounter(rapid.Uint32Range(0, 1<<32-100).Draw(t, "counter"))
+		now := start.Add(time.Duration(rapid.Int64Range(0, int64(1000*time.Hour)).Draw(t, "since the start")))
+		var last domain.TaskID
+		for range rapid.IntRange(1, 50).Draw(t, "ids") {
+			now = now.Add(time.Duration(rapid.SampledFrom([]int{0, 0, 1, 1000, 999_999}).Draw(t, "later")))
+			id := domain.NewTaskID(now)
+			if shard := binary.BigEndian.Uint16(id[14:]) & (1<<10 - 1); shard != 0 || id.Shard() != 0 {
+				t.Fatalf("%s names shard %d, reads as %d", id, shard, id.Shard())
+			}
+			if u := uuid.UUID(id); u.Version() != 7 || u.Variant() != uuid.RFC4122 || bytes.Compare(last[:], id[:]) >= 0 {
+				t.Fatalf("%s: version %d, variant %s, after %s", id, u.Version(), u.Variant(), last)
+			}
+			last = id
+		}
+	})
+}
+
+// What keeps the ids of several processes apart, if their counters should agree.
+func TestNewTaskID_HasTwentyRandomBits(t *testing.T) {
+	var seen, unset uint64
+	for range 200 {
+		domain.SetIDCounter(0)
+		id := domain.NewTaskID(start)
+		low := binary.BigEndian.Uint64(id[8:])
+		seen, unset = seen|low, unset|^low
+	}
+	if random := seen & unset; random != (1<<20-1)<<10 {
+		t.Errorf("the bits that differ are %b, want the twenty above the shard", random)
+	}
+}
+
+func TestTaskID_OfOthersIsInShardZero(t *testing.T) {
+	for _, s := range []string{"f81d4fae-7dec-11d0-a765-00a0c91e6bf6", "ffffffff-ffff-ffff-ffff-ffffffffffff"} {
+		if id, err := domain.ParseTaskID(s); err != nil || id.Shard() != 0 {
+			t.Errorf("%s: shard %d, %v", s, id.Shard(), err)
 		}
 	}
 }

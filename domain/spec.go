@@ -5,7 +5,6 @@ import (
 	"maps"
 	"strings"
 	"time"
-	"unicode/utf8"
 )
 
 // The bounds of what a client says of a task.
@@ -43,10 +42,8 @@ func (s TaskSpec) check(now time.Time) error {
 	switch {
 	case s.Message == "":
 		bad("message", "must not be empty")
-	case !utf8.ValidString(s.Message):
-		bad("message", "must be valid UTF-8")
-	case strings.ContainsRune(s.Message, 0): // no text of PostgreSQL can hold it
-		bad("message", "must not contain the NUL character (U+0000)")
+	case !validText(s.Message):
+		bad("message", "%s", textFault(s.Message))
 	}
 	switch {
 	case s.Queue == nil || s.Queue.valid():
@@ -121,7 +118,7 @@ func checkPair(key, value string) string {
 		return fmt.Sprintf("invalid key %.80q; want 1 to %d of A-Z, a-z, 0-9, dot, underscore and hyphen", key, MaxMetadataKey)
 	case len(value) > MaxMetadataValue:
 		return fmt.Sprintf("the value of %s must be at most %d bytes long, not %d", key, MaxMetadataValue, len(value))
-	case !utf8.ValidString(value) || strings.ContainsRune(value, 0):
+	case !validText(value):
 		return fmt.Sprintf("the value of %s must be valid UTF-8 without the NUL character (U+0000)", key)
 	}
 	return ""
@@ -145,7 +142,7 @@ func metadataKey(s string) bool {
 // comes later is not, and waits in the store. A spec that is wrong is CodeInvalid,
 // with all that is wrong with it: Message must be non-empty UTF-8 without NUL.
 func NewTask(spec TaskSpec, now time.Time) (*Task, error) {
-	now = moment(now)
+	now = Moment(now)
 	if err := spec.check(now); err != nil {
 		return nil, err
 	}
@@ -158,7 +155,7 @@ func NewTask(spec TaskSpec, now time.Time) (*Task, error) {
 		s.Queue = *spec.Queue
 	}
 	if spec.Timeout != nil {
-		s.Timeout = spec.Timeout.Truncate(time.Microsecond)
+		s.Timeout = spec.Timeout.Truncate(resolution)
 	}
 	if len(spec.Metadata) > 0 {
 		s.Metadata = maps.Clone(spec.Metadata)
@@ -176,9 +173,9 @@ func NewTask(spec TaskSpec, now time.Time) (*Task, error) {
 func (s TaskSpec) runAt(now time.Time) time.Time {
 	switch {
 	case s.RunAt != nil:
-		return moment(*s.RunAt)
+		return Moment(*s.RunAt)
 	case s.Delay != nil:
-		return moment(now.Add(*s.Delay))
+		return Moment(now.Add(*s.Delay))
 	}
 	return now
 }

@@ -3,9 +3,7 @@ package domain
 import (
 	"cmp"
 	"slices"
-	"strings"
 	"time"
-	"unicode/utf8"
 )
 
 // The longest texts that a task keeps of what a handler says, in bytes.
@@ -70,7 +68,7 @@ func Restore(s TaskState) (*Task, error) {
 	switch {
 	case !slices.Contains(Statuses(), s.Status):
 		wrong = "unknown status"
-	case s.Message == "" || !utf8.ValidString(s.Message) || strings.ContainsRune(s.Message, 0):
+	case s.Message == "" || !validText(s.Message):
 		wrong = "impossible message"
 	case s.Version < 1 || s.MaxAttempts < 1 || s.Attempt < 0 || s.Failures < 0 || s.Rescues < 0:
 		wrong = "a counter out of range"
@@ -175,7 +173,7 @@ func (t *Task) Claim(c Claim, now time.Time) error {
 	}
 	t.s.Attempt++
 	t.s.Worker, t.s.ClaimBeat = c.Worker, c.Beat
-	t.s.Deadline = moment(t.s.UpdatedAt.Add(t.TimeoutOr(c.Timeout) + c.Grace))
+	t.s.Deadline = Moment(t.s.UpdatedAt.Add(t.TimeoutOr(c.Timeout) + c.Grace))
 	t.s.StartedAt = t.s.UpdatedAt
 	t.s.QueuedAt, t.s.StopRequestedAt = time.Time{}, time.Time{}
 	return nil
@@ -210,7 +208,7 @@ func (t *Task) Fail(attempt int, f Failure, p RetryPolicy, part float64, now tim
 		if wait <= 0 {
 			wait = p.Backoff(t.s.Failures, part)
 		}
-		t.s.RunAt = moment(t.s.UpdatedAt.Add(wait))
+		t.s.RunAt = Moment(t.s.UpdatedAt.Add(wait))
 	}
 	return nil
 }
@@ -277,7 +275,7 @@ func (t *Task) Reopen(now time.Time) error {
 // MarkQueued notes that the task is about to be pushed: it is pending and its
 // time has come. That is no change of the task: neither version nor updated_at moves.
 func (t *Task) MarkQueued(now time.Time) error {
-	now = moment(now)
+	now = Moment(now)
 	if t.s.Status != StatusPending {
 		return Errorf(CodeConflict, "a %s task cannot be queued", t.s.Status)
 	}
@@ -337,34 +335,8 @@ func (t *Task) refuse(next Status) error {
 
 // touch notes a change. A clock may step back, a task never does.
 func (t *Task) touch(now time.Time) {
-	if now = moment(now); now.After(t.s.UpdatedAt) {
+	if now = Moment(now); now.After(t.s.UpdatedAt) {
 		t.s.UpdatedAt = now
 	}
 	t.s.Version++
-}
-
-// moment is the resolution of time in Millrace: UTC, whole microseconds, which
-// is what PostgreSQL keeps.
-func moment(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
-
-// bounded makes any text fit to be stored and shown: valid UTF-8 without NUL,
-// no longer than limit, and says whether it had to cut.
-func bounded(s string, limit int) (text string, cut bool) {
-	if cut = len(s) > limit; cut {
-		s = s[:limit]
-		for i := 1; i < utf8.UTFMax && i < len(s); i++ { // no half of a character
-			if tail := s[len(s)-i:]; utf8.RuneStart(tail[0]) {
-				if !utf8.FullRuneInString(tail) {
-					s = s[:len(s)-i]
-				}
-				break
-			}
-		}
-	}
-	s = strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
-	for len(s) > limit { // what stands for a single byte is longer than that
-		_, size := utf8.DecodeLastRuneInString(s)
-		s, cut = s[:len(s)-size], true
-	}
-	return s, cut
 }

@@ -47,7 +47,7 @@ func (idleQueue) Push(context.Context, ...application.Entry) error { return nil 
 
 type benchClock struct{}
 
-func (benchClock) Now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
+func (benchClock) Now() time.Time { return domain.Moment(time.Now()) }
 
 type ignoreStore struct{}
 

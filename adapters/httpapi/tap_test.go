@@ -95,7 +95,7 @@ func (s queuesTap) Get(ctx context.Context, name domain.QueueName) (application.
 	return s.queues.Get(ctx, name)
 }
 
-func (s queuesTap) Change(ctx context.Context, name domain.QueueName, decide func(*domain.QueueState) error) error {
+func (s queuesTap) Change(ctx context.Context, name domain.QueueName, decide func(*domain.QueueSettings) error) error {
 	if err := s.pass(ctx); err != nil {
 		return err
 	}

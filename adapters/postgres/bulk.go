@@ -68,8 +68,8 @@ type filterJSON struct {
 
 // filterText refuses what JSON cannot say: it would come back as another filter.
 func filterText(f application.TaskFilter) (string, error) {
-	if !sayable(f) {
-		return "", domain.Invalid("filter", "text and metadata must be UTF-8 without the NUL character (U+0000)")
+	if err := domain.TaskFilter(f).Check(); err != nil {
+		return "", err
 	}
 	text, err := json.Marshal(filterJSON(f))
 	return string(text), err
@@ -97,7 +97,7 @@ func (r *BulkRepository) Add(ctx context.Context, b application.Bulk) error {
 	return r.db.calls.Write(ctx, func(ctx context.Context, c *sqlx.Conn) error {
 		_, err := c.ExecContext(ctx, "INSERT INTO bulks ("+bulkColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
 			b.ID.String(), string(b.Action), filter, b.Cursor.String(), b.Changed, b.Skipped,
-			moment(b.CreatedAt), moment(b.UpdatedAt), orNull(b.DoneAt))
+			domain.Moment(b.CreatedAt), domain.Moment(b.UpdatedAt), orNull(b.DoneAt))
 		return err
 	})
 }
@@ -160,7 +160,7 @@ func step(ctx context.Context, tx *sqlx.Tx, s application.BulkStep) (b applicati
 		return b, nil, false, err
 	}
 	if b.UpdatedAt.Before(s.Now) {
-		b.UpdatedAt = moment(s.Now)
+		b.UpdatedAt = domain.Moment(s.Now)
 	}
 
 	q := application.TaskQuery{TaskFilter: b.Filter, Before: b.Cursor, Limit: s.Limit, Window: s.Window}

@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
@@ -34,10 +33,11 @@ var (
 	// claimAllSQL claims whatever is claimable: a claim that holds the limited queues uses it.
 	claimAllSQL = pgconn.Prepared(claimWhere(claimable))
 
-	// returnedColumns are what a claim has to be told of a task: see claimedRow.
+	// returnedColumns are those that a claim has not set to an argument of its own,
+	// or to NULL: see asClaimed.
 	returnedColumns = slices.DeleteFunc(slices.Clone(insertColumns), func(c pgenc.Column[written]) bool {
 		return slices.Contains([]string{
-			"status", "queued_at", "worker", "claim_beat", "deadline", "started_at", "stop_requested_at", "result", "result_truncated",
+			"status", "queued_at", "worker", "claim_beat", "stop_requested_at", "result", "result_truncated",
 		}, c.Name())
 	})
 )
@@ -63,27 +63,23 @@ WHERE t.id = ANY(ARRAY[locked.id])
 RETURNING ` + qualified(returnedColumns)
 }
 
-// claimedRow adds to what the claim returned what it has set.
-func claimedRow(r row, c application.ClaimRequest) row {
-	limit := c.Timeout
-	if r.Timeout.Valid {
-		limit = time.Duration(r.Timeout.Int64) * time.Microsecond
-	}
+// asClaimed adds the arguments that the statement has stored as they are.
+func (r row) asClaimed(c application.ClaimRequest) row {
 	r.Status, r.Worker, r.ClaimBeat = string(domain.StatusProcessing), sql.NullString{String: string(c.Worker), Valid: true}, c.Beat
-	r.Deadline, r.StartedAt = orNull(moment(r.UpdatedAt.Add(limit+c.Grace))), orNull(r.UpdatedAt)
 	return r
 }
 
-// isFresh is true of a worker whose heartbeat is younger than two of its beats.
-const isFresh = "w.seen_at > clock_timestamp() - 2 * w.beat_interval "
+// isFresh is domain.Heartbeat.Fresh of a worker.
+var isFresh = fmt.Sprintf("w.seen_at > clock_timestamp() - %d * w.beat_interval ", domain.FreshBeats)
 
-// leftSQL asks why a claim left some out: whether the worker ($3) may claim, and
-// which queues the tasks are in that are claimable all the same.
+// leftSQL asks why a claim left some out: whether the worker ($3) may claim, which
+// of the tasks there are, and which queues those are in that are claimable all the same.
 var leftSQL = pgconn.Prepared("SELECT EXISTS (SELECT FROM workers AS w WHERE w.id = $3 AND " + isFresh + ") AS fresh, " +
+	"array(SELECT t.id FROM tasks AS t WHERE t.id = ANY($1::uuid[])) AS known, " +
 	"array(SELECT DISTINCT t.queue FROM tasks AS t WHERE " + claimable + ") AS queues")
 
 // Claim makes tasks the worker's: with one statement, as long as no limit is set
-// of their queues. What that leaves out because of a limit is claimed in a
+// for their queues. What that leaves out because of a limit is claimed in a
 // transaction of its own, which locks the queues.
 func (r *TaskRepository) Claim(ctx context.Context, c application.ClaimRequest) (application.ClaimResult, error) {
 	var rows []row
@@ -100,62 +96,96 @@ func (r *TaskRepository) Claim(ctx context.Context, c application.ClaimRequest) 
 	if err != nil {
 		return application.ClaimResult{}, err
 	}
-	var limited []application.LimitedQueue
+	result := application.ClaimResult{Unknown: left.unknown}
 	if len(left.queues) > 0 {
 		var more []row
-		if more, limited, err = r.claimLimited(ctx, c, left); err != nil {
+		if more, result.Limited, err = r.claimLimited(ctx, c, left); err != nil {
 			// Nobody hears of the tasks that are claimed: the worker's beat gives them back.
 			return application.ClaimResult{}, fmt.Errorf("claim from limited queues: %w", err)
 		}
 		rows = append(rows, more...)
+		left.without(more, result.Limited)
 	}
-	return application.ClaimResult{Tasks: inOrder(rows, c), Limited: limited}, nil
+	result.Tasks, result.Skipped = inOrder(rows, c), left.known
+	return result, nil
 }
 
 func claimArgs(c application.ClaimRequest, ids []domain.TaskID) []any {
 	return []any{
 		pgenc.UUIDs(ids), pgenc.Texts(domain.Before(domain.StatusProcessing)), string(domain.StatusProcessing),
-		moment(c.Now), string(c.Worker), c.Beat, (c.Timeout + c.Grace).Microseconds(), c.Grace.Microseconds(),
+		domain.Moment(c.Now), string(c.Worker), c.Beat, (c.Timeout + c.Grace).Microseconds(), c.Grace.Microseconds(),
 	}
 }
 
-// left is what a claim of unlimited queues has left out: the ids, in order, and
-// the queues of those of them that are claimable.
+// left is what a claim of unlimited queues has left out.
 type left struct {
-	ids    []domain.TaskID
-	queues []string
+	known   []domain.TaskID // in the order of the request
+	unknown []domain.TaskID // that name no task
+	queues  []string        // of the known that are claimable
+}
+
+// without drops what was claimed or refused in a second attempt.
+func (l *left) without(claimed []row, limited []application.LimitedQueue) {
+	done := make(map[domain.TaskID]bool, len(l.known))
+	for i := range claimed {
+		done[domain.TaskID(claimed[i].ID)] = true
+	}
+	for _, q := range limited {
+		for _, id := range q.Refused {
+			done[id] = true
+		}
+	}
+	l.known = slices.DeleteFunc(l.known, func(id domain.TaskID) bool { return done[id] })
 }
 
 // whyLeft finds out what is left of a claim that got these rows. A worker that may
 // not claim gets domain.ErrWorkerStale.
 func whyLeft(ctx context.Context, x *sqlx.Conn, c application.ClaimRequest, got []row) (left, error) {
-	if len(got) > 0 && len(got) == len(c.IDs) {
+	ids := notIn(got, c.IDs)
+	if len(ids) == 0 && len(got) > 0 {
 		return left{}, nil
-	}
-	seen := make(map[domain.TaskID]bool, len(c.IDs))
-	for i := range got {
-		seen[domain.TaskID(got[i].ID)] = true
-	}
-	var l left
-	for _, id := range c.IDs {
-		if !seen[id] {
-			seen[id] = true
-			l.ids = append(l.ids, id)
-		}
-	}
-	if len(l.ids) == 0 && len(got) > 0 {
-		return l, nil
 	}
 	var answer struct {
 		Fresh  bool
+		Known  pq.StringArray
 		Queues pq.StringArray
 	}
-	err := leftSQL.Get(ctx, x, &answer, pgenc.UUIDs(l.ids), pgenc.Texts(domain.Before(domain.StatusProcessing)), string(c.Worker))
+	err := leftSQL.Get(ctx, x, &answer, pgenc.UUIDs(ids), pgenc.Texts(domain.Before(domain.StatusProcessing)), string(c.Worker))
 	if err == nil && !answer.Fresh && len(got) == 0 {
 		err = domain.ErrWorkerStale
 	}
-	l.queues = answer.Queues
+	known := make(map[string]bool, len(answer.Known))
+	for _, id := range answer.Known {
+		known[id] = true
+	}
+	l := left{queues: answer.Queues}
+	for _, id := range ids {
+		if known[id.String()] {
+			l.known = append(l.known, id)
+		} else {
+			l.unknown = append(l.unknown, id)
+		}
+	}
 	return l, err
+}
+
+// notIn are the ids that have no row, each once, in their order.
+func notIn(rows []row, ids []domain.TaskID) []domain.TaskID {
+	if len(rows) > 0 && len(rows) == len(ids) {
+		return nil
+	}
+	seen := make(map[domain.TaskID]bool, len(ids))
+	for i := range rows {
+		seen[domain.TaskID(rows[i].ID)] = true
+	}
+	var left []domain.TaskID
+	for _, id := range ids {
+		if !seen[id] {
+			seen[id] = true
+			left = append(left, id)
+		}
+	}
+	return left
 }
 
 // inOrder makes the tasks that were claimed, in the order of the request. A row that cannot be
@@ -173,7 +203,7 @@ func inOrder(rows []row, c application.ClaimRequest) []*domain.Task {
 			continue
 		}
 		delete(byID, id) // an id that is given twice was claimed once
-		if t, err := claimedRow(rows[i], c).task(); err == nil {
+		if t, err := rows[i].asClaimed(c).task(); err == nil {
 			tasks = append(tasks, t)
 		}
 	}

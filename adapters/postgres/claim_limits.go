@@ -16,8 +16,8 @@ import (
 	"github.com/millrace/millrace/domain"
 )
 
-// settings is what is set of a queue, as PostgreSQL has it.
-type settings struct {
+// settingsRow is a queue's settings as PostgreSQL has them.
+type settingsRow struct {
 	Name       string        `db:"name"`
 	Paused     bool          `db:"paused"`
 	MaxRunning sql.NullInt64 `db:"max_running"`
@@ -26,17 +26,17 @@ type settings struct {
 	FullAt     sql.NullTime  `db:"full_at"`
 }
 
-func (s settings) state() domain.QueueState {
-	return domain.QueueState{
+func (s settingsRow) settings() domain.QueueSettings {
+	return domain.QueueSettings{
 		Name: domain.QueueName(s.Name), Paused: s.Paused, MaxRunning: int(s.MaxRunning.Int64),
 		Rate:   domain.Rate{Count: int(s.RateCount.Int64), Per: time.Duration(s.RatePer.Int64) * time.Microsecond},
 		FullAt: orZero(s.FullAt),
 	}
 }
 
-const (
-	settingsColumns = "q.name, q.paused, q.max_running, q.rate_count, q.rate_per, q.full_at"
+const settingsColumns = "q.name, q.paused, q.max_running, q.rate_count, q.rate_per, q.full_at"
 
+var (
 	// lockQueuesSQL makes claims of one queue, and changes of its settings, wait for
 	// one another. In order of name, so that they do not deadlock.
 	lockQueuesSQL = "SELECT " + settingsColumns + ` FROM queues AS q WHERE q.name = ANY($1::text[]) ORDER BY q.name COLLATE "C" FOR UPDATE`
@@ -98,8 +98,8 @@ type claimPlan struct {
 // planClaim locks the queues, then what is claimable in them, and lets the domain
 // say how much of that may start.
 func planClaim(ctx context.Context, tx *sqlx.Tx, c application.ClaimRequest, l left) (claimPlan, error) {
-	var queues []settings
-	if err := tx.SelectContext(ctx, &queues, lockQueuesSQL, pgenc.Texts(l.queues)); err != nil {
+	var stored []settingsRow
+	if err := tx.SelectContext(ctx, &stored, lockQueuesSQL, pgenc.Texts(l.queues)); err != nil {
 		return claimPlan{}, err
 	}
 	var found []struct {
@@ -107,7 +107,7 @@ func planClaim(ctx context.Context, tx *sqlx.Tx, c application.ClaimRequest, l l
 		Queue   string
 		Running int
 	}
-	if err := tx.SelectContext(ctx, &found, lockClaimableSQL, pgenc.UUIDs(l.ids),
+	if err := tx.SelectContext(ctx, &found, lockClaimableSQL, pgenc.UUIDs(l.known),
 		pgenc.Texts(domain.Before(domain.StatusProcessing)), pgenc.Texts(l.queues)); err != nil {
 		return claimPlan{}, err
 	}
@@ -116,37 +116,34 @@ func planClaim(ctx context.Context, tx *sqlx.Tx, c application.ClaimRequest, l l
 	for _, f := range found {
 		queueOf[domain.TaskID(f.ID)], running[f.Queue] = f.Queue, f.Running
 	}
-	for _, id := range l.ids {
+	for _, id := range l.known {
 		if name, ok := queueOf[id]; ok {
 			wanted[name] = append(wanted[name], id)
 		}
 	}
 	var plan claimPlan
 	for _, name := range l.queues {
-		state := domain.QueueState{Name: domain.QueueName(name)} // of a queue without settings
-		if i := slices.IndexFunc(queues, func(s settings) bool { return s.Name == name }); i >= 0 {
-			state = queues[i].state()
+		q := domain.QueueSettings{Name: domain.QueueName(name)} // of a queue without settings
+		if i := slices.IndexFunc(stored, func(s settingsRow) bool { return s.Name == name }); i >= 0 {
+			q = stored[i].settings()
 		}
 		if len(wanted[name]) > 0 {
-			plan.take(state, wanted[name], running[name], c.Now)
+			plan.admit(q, wanted[name], running[name], c.Now)
 		}
 	}
 	return plan, nil
 }
 
-// take adds as many of the queue's tasks as there is room for.
-func (p *claimPlan) take(q domain.QueueState, ids []domain.TaskID, running int, now time.Time) {
-	n := min(q.Room(running, now).Tasks, len(ids))
-	p.ids = append(p.ids, ids[:n]...)
-	if !q.Limited() {
-		return
-	}
-	before := q.FullAt
-	q.Take(n, now)
-	if !q.FullAt.Equal(before) {
+// admit adds as many of the queue's tasks as the domain says.
+func (p *claimPlan) admit(q domain.QueueSettings, ids []domain.TaskID, running int, now time.Time) {
+	a := q.Admit(ids, running, now)
+	p.ids = append(p.ids, a.Admitted...)
+	if a.Spent {
 		p.spent, p.fullAt = append(p.spent, string(q.Name)), append(p.fullAt, q.FullAt)
 	}
-	p.limited = append(p.limited, application.LimitedQueue{Name: q.Name, Refused: ids[n:], Room: q.Room(running+n, now)})
+	if q.Limited() {
+		p.limited = append(p.limited, application.LimitedQueue{Name: q.Name, Refused: a.Refused, Capacity: a.Left})
+	}
 }
 
 // spend stores what the claim has spent of the rates.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/millrace/millrace/adapters/postgres/internal/pgconn"
 	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/domain"
 )
 
 var _ application.Clock = (*Clock)(nil)
@@ -49,7 +50,7 @@ func (c *Clock) Now() time.Time {
 	if s := c.last.Load(); s != nil {
 		now = s.server.Add(now.Sub(s.local)) // both readings are monotonic
 	}
-	return moment(now)
+	return domain.Moment(now)
 }
 
 // Sync asks the server once (F. Cristian, "Probabilistic clock synchronization",

@@ -1,11 +1,11 @@
 package postgres
 
-import "github.com/millrace/millrace/domain"
+import "github.com/millrace/millrace/adapters/internal/sqlstatus"
 
-// The conditions of the partial indexes, word for word: with a parameter in
-// place of the status the planner could not use them.
-const (
-	unqueued   = "t.status = '" + string(domain.StatusPending) + "' AND t.queued_at IS NULL"
-	queued     = "t.status = '" + string(domain.StatusPending) + "' AND t.queued_at IS NOT NULL"
-	processing = "t.status = '" + string(domain.StatusProcessing) + "'"
+// What a statement that calls tasks t asks of their status, each the condition of a
+// partial index: with a parameter in place of the status the planner could not use it.
+var (
+	unqueued   = sqlstatus.Unqueued("t.")
+	queued     = sqlstatus.Queued("t.")
+	processing = sqlstatus.Held("t.")
 )

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -27,29 +28,30 @@ func NewDispatchRepository(db *DB) *DispatchRepository { return &DispatchReposit
 const exceptSQL = " AND t.id <> ALL($2::uuid[]) "
 
 // What the sweeps ask, from FROM to LIMIT; see anyOf and lockOf.
-const (
+var (
 	dueSQL = "FROM tasks AS t WHERE " + unqueued + " AND t.run_at <= $3::timestamptz" + exceptSQL +
 		"ORDER BY t.run_at, t.id LIMIT $1"
 
 	strandedSQL = "FROM tasks AS t WHERE " + queued + " AND t.queue = $4 AND t.priority = $5 AND t.queued_at < $3::timestamptz" + exceptSQL +
 		"ORDER BY t.queued_at LIMIT $1"
+)
 
-	// $3: the judge, $4: its interval, $5: the lease; both in microseconds. That
-	// the judge may judge is asked in the same statement: after an outage of the
-	// server every heartbeat is old and no one is dead.
-	abandonedSQL = `FROM tasks AS t LEFT JOIN workers AS w ON w.id = t.worker
-		WHERE ` + processing + exceptSQL + `
+// abandonedSQL has the judge as $3, its interval and the lease, both in
+// microseconds, as $4 and $5. Whether the judge may observe, as domain.Heartbeat
+// says, is asked in the same statement: after an outage of the server every
+// heartbeat is old and no one is dead.
+var abandonedSQL = fmt.Sprintf(`FROM tasks AS t LEFT JOIN workers AS w ON w.id = t.worker
+		WHERE `+processing+exceptSQL+`
 		AND (w.id IS NULL OR w.seen_at < clock_timestamp() - $5::bigint * interval '1 microsecond')
 		AND EXISTS (
 			SELECT FROM workers AS judge
 			WHERE judge.id = $3
-			AND judge.seen_at > clock_timestamp() - 2 * $4::bigint * interval '1 microsecond'
-			AND judge.beating_since <= clock_timestamp() - 3 * $4::bigint * interval '1 microsecond'
+			AND judge.seen_at > clock_timestamp() - %d * $4::bigint * interval '1 microsecond'
+			AND judge.beating_since <= clock_timestamp() - %d * $4::bigint * interval '1 microsecond'
 		)
-		ORDER BY t.worker, t.id LIMIT $1`
-)
+		ORDER BY t.worker, t.id LIMIT $1`, domain.FreshBeats, domain.ObserverBeats)
 
-const (
+var (
 	nextDueSQL = "SELECT min(t.run_at) FROM tasks AS t WHERE " + unqueued
 
 	// queuedBeforeSQL goes from the head of one list to the head of the next, and
@@ -73,7 +75,7 @@ const (
 
 // Due finds what is pending, not marked, and to run at or before now.
 func (r *DispatchRepository) Due(ctx context.Context, now time.Time, b application.SweepBatch) (application.SweepResult, error) {
-	return r.db.calls.sweep(ctx, b.Decide, dueSQL, b.Limit, pgenc.UUIDs(b.Except), moment(now))
+	return r.db.calls.sweep(ctx, b.Decide, dueSQL, b.Limit, pgenc.UUIDs(b.Except), domain.Moment(now))
 }
 
 // NextDue tells when the next task is due: the caller asks it before Due.
@@ -87,7 +89,7 @@ func (r *DispatchRepository) NextDue(ctx context.Context) (time.Time, bool, erro
 
 // Stranded finds what is pending, of the list, and was marked before the given time.
 func (r *DispatchRepository) Stranded(ctx context.Context, l application.Lane, before time.Time, b application.SweepBatch) (application.SweepResult, error) {
-	return r.db.calls.sweepIfAny(ctx, b.Decide, strandedSQL, b.Limit, pgenc.UUIDs(b.Except), moment(before), string(l.Queue), l.Priority)
+	return r.db.calls.sweepIfAny(ctx, b.Decide, strandedSQL, b.Limit, pgenc.UUIDs(b.Except), domain.Moment(before), string(l.Queue), l.Priority)
 }
 
 // QueuedBefore returns the lists for which Stranded would find any.
@@ -97,7 +99,7 @@ func (r *DispatchRepository) QueuedBefore(ctx context.Context, before time.Time)
 		Priority int
 	}
 	err := r.db.calls.Read(ctx, func(ctx context.Context, q sqlx.QueryerContext) error {
-		return sqlx.SelectContext(ctx, q, &rows, queuedBeforeSQL, moment(before))
+		return sqlx.SelectContext(ctx, q, &rows, queuedBeforeSQL, domain.Moment(before))
 	})
 	lists := make([]application.Lane, 0, len(rows))
 	for _, r := range rows {
@@ -109,7 +111,7 @@ func (r *DispatchRepository) QueuedBefore(ctx context.Context, before time.Time)
 // ForgetKeys removes idempotency keys that have expired, the longest expired
 // first. One that a request takes over meanwhile it leaves alone.
 func (r *DispatchRepository) ForgetKeys(ctx context.Context, now time.Time, limit int) (int, error) {
-	return r.db.calls.Exec(ctx, forgetKeysSQL, moment(now), limit)
+	return r.db.calls.Exec(ctx, forgetKeysSQL, domain.Moment(now), limit)
 }
 
 // Abandoned finds what is held by a worker that is unknown or whose lease has lapsed.

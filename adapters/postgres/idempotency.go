@@ -64,7 +64,7 @@ func insertOnceOf(now time.Time, keys []keyed) (_ pgconn.Stmt, args []any) {
 			all = append(all, s)
 		}
 	}
-	at := p.Add(moment(now), "timestamptz")
+	at := p.Add(domain.Moment(now), "timestamptz")
 	asked, _ := pgenc.UnnestSource(&p, "k", keyColumns, keys)
 	tasks, values := pgenc.UnnestSource(&p, "t", slices.Concat([]pgenc.Column[written]{keyColumn}, insertColumns), all)
 	return pgconn.Prepared(fmt.Sprintf(`
@@ -142,7 +142,7 @@ func storedWith(ctx context.Context, x sqlx.QueryerContext, k application.Idempo
 		IDs         pq.StringArray `db:"task_ids"`
 	}
 	if err := sqlx.GetContext(ctx, x, &key, `SELECT fingerprint, task_ids FROM idempotency_keys
-		WHERE owner = $1 AND key = $2 AND expires_at > $3`, k.Owner, k.Key, moment(k.Now)); err != nil {
+		WHERE owner = $1 AND key = $2 AND expires_at > $3`, k.Owner, k.Key, domain.Moment(k.Now)); err != nil {
 		return nil, err
 	}
 	if !bytes.Equal(key.Fingerprint, k.Fingerprint[:]) {

@@ -14,7 +14,7 @@ import (
 
 var _ application.QueueRepository = (*QueueRepository)(nil)
 
-// QueueRepository keeps what is set of queues in the table queues, and counts
+// QueueRepository keeps the settings of queues in the table queues, and counts
 // their tasks in the partial indexes of what waits and what runs. It is safe for
 // concurrent use.
 type QueueRepository struct {
@@ -30,7 +30,7 @@ var (
 	infoSQL  = infosWhere(" AND t.queue = $1", "AND name = $1", "WHERE name = $1") + "1"
 
 	// livesSQL is true of a worker whose lease has not lapsed.
-	livesSQL = fmt.Sprintf("w.seen_at > clock_timestamp() - %d * w.beat_interval ", application.BeatsPerLease)
+	livesSQL = fmt.Sprintf("w.seen_at > clock_timestamp() - %d * w.beat_interval ", domain.BeatsPerLease)
 )
 
 func infosWhere(ofTask, ofWorker, ofQueue string) string {
@@ -79,7 +79,7 @@ func (r *QueueRepository) Get(ctx context.Context, name domain.QueueName) (appli
 
 func (r *QueueRepository) infos(ctx context.Context, query string, args ...any) ([]application.QueueInfo, error) {
 	var rows []struct {
-		settings
+		settingsRow
 		Pending    int
 		Scheduled  int
 		Processing int
@@ -96,7 +96,7 @@ func (r *QueueRepository) infos(ctx context.Context, query string, args ...any) 
 	infos := make([]application.QueueInfo, len(rows))
 	for i, r := range rows {
 		infos[i] = application.QueueInfo{
-			QueueState: r.state(), Pending: r.Pending, Scheduled: r.Scheduled, Processing: r.Processing,
+			QueueSettings: r.settings(), Pending: r.Pending, Scheduled: r.Scheduled, Processing: r.Processing,
 			Oldest: orZero(r.Oldest), Workers: r.Workers, Abandoned: r.Abandoned, Stuck: r.Stuck,
 		}
 	}
@@ -105,17 +105,17 @@ func (r *QueueRepository) infos(ctx context.Context, query string, args ...any) 
 
 // Change locks the row of the queue, which it makes if there is none, and stores
 // what decide has made of it. A change that is refused leaves no row behind.
-func (r *QueueRepository) Change(ctx context.Context, name domain.QueueName, decide func(q *domain.QueueState) error) error {
+func (r *QueueRepository) Change(ctx context.Context, name domain.QueueName, decide func(q *domain.QueueSettings) error) error {
 	return r.db.calls.Write(ctx, func(ctx context.Context, c *sqlx.Conn) error {
 		return pgconn.Transact(ctx, c, func(tx *sqlx.Tx) error {
 			if _, err := tx.ExecContext(ctx, "INSERT INTO queues (name, paused) VALUES ($1, false) ON CONFLICT DO NOTHING", string(name)); err != nil {
 				return err
 			}
-			var stored settings
+			var stored settingsRow
 			if err := tx.GetContext(ctx, &stored, "SELECT "+settingsColumns+" FROM queues AS q WHERE q.name = $1 FOR UPDATE", string(name)); err != nil {
 				return err
 			}
-			q := stored.state()
+			q := stored.settings()
 			if err := decide(&q); err != nil {
 				return err
 			}
@@ -129,7 +129,7 @@ func (r *QueueRepository) Change(ctx context.Context, name domain.QueueName, dec
 }
 
 // aheadSQL counts in two ranges of an index, and in neither further than $4.
-const aheadSQL = `SELECT count(*) FROM (
+var aheadSQL = `SELECT count(*) FROM (
 	(SELECT FROM tasks AS t WHERE ` + queued + ` AND t.queue = $1 AND t.priority > $2 LIMIT $4)
 	UNION ALL
 	(SELECT FROM tasks AS t WHERE ` + queued + ` AND t.queue = $1 AND t.priority = $2 AND t.queued_at < $3::timestamptz LIMIT $4)

@@ -94,7 +94,4 @@ func orZero(t sql.NullTime) time.Time {
 	return t.Time.UTC()
 }
 
-// moment is the resolution of timestamptz. The server would round, the domain truncates.
-func moment(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
-
 func orNull(t time.Time) sql.NullTime { return sql.NullTime{Time: t, Valid: !t.IsZero()} }

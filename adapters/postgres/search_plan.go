@@ -1,79 +1,33 @@
 package postgres
 
 import (
-	"encoding/binary"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 
+	"github.com/millrace/millrace/adapters/internal/sqlstatus"
 	"github.com/millrace/millrace/adapters/postgres/internal/pgenc"
 	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/domain"
 )
 
-// search is a query that some task may match, and what it means for ids.
+// search is a query that some task may match, its filter normalized.
 type search struct {
 	application.TaskQuery
-	from, below domain.TaskID // inclusive, exclusive; zero: no bound
-	fewLive     bool          // there are no more tasks that wait or run than the window
+	ids     domain.IDRange
+	fewLive bool // there are no more tasks that wait or run than the window
 }
 
 // searchOf works out what the query means; false: no task can match.
-//
-// A task's id tells the millisecond of its creation, and no task ends before that.
-// One that was made elsewhere, with an id of another kind, is found by its time
-// only as far as its id agrees.
 func searchOf(q application.TaskQuery) (s *search, ok bool) {
-	if !sayable(q.TaskFilter) || emptyRange(q.CreatedFrom, q.CreatedBefore) || emptyRange(q.FinishedFrom, q.FinishedBefore) {
+	filter, ok := domain.TaskFilter(q.TaskFilter).Normalize()
+	if !ok {
 		return nil, false
 	}
-	if !q.FinishedFrom.IsZero() || !q.FinishedBefore.IsZero() {
-		statuses := q.Statuses
-		if len(statuses) == 0 {
-			statuses = domain.Statuses()
-		}
-		q.Statuses = slices.DeleteFunc(slices.Clone(statuses), func(s domain.Status) bool { return !s.Ended() })
-		if len(q.Statuses) == 0 {
-			return nil, false
-		}
-	}
-	s = &search{TaskQuery: q, below: q.Before}
-	if !q.CreatedFrom.IsZero() {
-		s.from = firstID(q.CreatedFrom)
-	}
-	for _, before := range []time.Time{q.CreatedBefore, q.FinishedBefore} {
-		if before.IsZero() {
-			continue
-		}
-		first := firstID(before.Add(time.Millisecond - 1)) // of the next millisecond, unless it is a whole one
-		if s.below == (domain.TaskID{}) || first != (domain.TaskID{}) && slices.Compare(first[:], s.below[:]) < 0 {
-			s.below = first
-		}
-	}
-	return s, true
-}
-
-// sayable reports whether what the filter asks for can stand in a text at all.
-func sayable(f application.TaskFilter) bool {
-	texts := []string{f.Text}
-	for key, value := range f.Metadata {
-		texts = append(texts, key, value)
-	}
-	return !slices.ContainsFunc(texts, func(s string) bool { return !utf8.ValidString(s) || strings.ContainsRune(s, 0) })
-}
-
-func emptyRange(from, before time.Time) bool { return !before.IsZero() && !from.Before(before) }
-
-// firstID is below every id of that millisecond and later ones, and above those
-// of earlier ones; zero for a time that no id can tell.
-func firstID(t time.Time) (id domain.TaskID) {
-	if millis := t.UnixMilli(); 0 < millis && millis < 1<<48 {
-		binary.BigEndian.PutUint64(id[:], uint64(millis)<<16)
-	}
-	return id
+	q.TaskFilter = application.TaskFilter(filter)
+	return &search{TaskQuery: q, ids: filter.IDs().Below(q.Before)}, true
 }
 
 // onlyLive reports whether all that is asked for waits or runs, and no other
@@ -93,7 +47,7 @@ func (s *search) rare() []string {
 		if status != domain.StatusFailed && status != domain.StatusCanceled {
 			return nil
 		}
-		conditions = append(conditions, "t.status = '"+string(status)+"'")
+		conditions = append(conditions, sqlstatus.Is("t.", status))
 	}
 	return conditions
 }
@@ -166,17 +120,16 @@ const numbering = "t.id AS at, row_number() OVER w AS n, lead(t.id) OVER w IS NO
 
 func (s *search) bounds(id string, p *pgenc.Params) string {
 	condition := "true"
-	if s.below != (domain.TaskID{}) {
-		condition += " AND " + id + " < " + p.Add(s.below.String(), "uuid")
+	if before := s.ids.Before; before != (domain.TaskID{}) {
+		condition += " AND " + id + " < " + p.Add(before.String(), "uuid")
 	}
-	if s.from != (domain.TaskID{}) {
-		condition += " AND " + id + " >= " + p.Add(s.from.String(), "uuid")
+	if from := s.ids.From; from != (domain.TaskID{}) {
+		condition += " AND " + id + " >= " + p.Add(from.String(), "uuid")
 	}
 	return condition
 }
 
-// matchesSQL is what the filter asks of a task t, all of it. Ranges of the end
-// need the statuses of searchOf.
+// matchesSQL is what a normalized filter asks of a task t, all of it.
 func matchesSQL(f application.TaskFilter, p *pgenc.Params) string {
 	conditions := []string{"true"}
 	and := func(condition string, value any, sqlType string) {
@@ -197,8 +150,8 @@ func matchesSQL(f application.TaskFilter, p *pgenc.Params) string {
 		{"t.updated_at >= %s", f.FinishedFrom},
 		{"t.updated_at < %s", f.FinishedBefore},
 	} {
-		if !bound.at.IsZero() { // between two moments, the next one bounds the same
-			and(bound.condition, moment(bound.at.Add(time.Microsecond-1)), "timestamptz")
+		if !bound.at.IsZero() {
+			and(bound.condition, bound.at, "timestamptz")
 		}
 	}
 	if len(f.Metadata) > 0 {

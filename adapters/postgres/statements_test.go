@@ -22,7 +22,7 @@ func TestClaim_IsOneStatementWithoutLimits(t *testing.T) {
 	}
 	set := func(name domain.QueueName, c domain.QueueChange) {
 		t.Helper()
-		if err := queues.Change(t.Context(), name, func(q *domain.QueueState) error { return q.Change(c) }); err != nil {
+		if err := queues.Change(t.Context(), name, func(q *domain.QueueSettings) error { return q.Change(c) }); err != nil {
 			t.Fatal(err)
 		}
 	}

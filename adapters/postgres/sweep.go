@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"time"
 
 	"github.com/jmoiron/sqlx"
 
@@ -10,9 +11,12 @@ import (
 	"github.com/millrace/millrace/domain"
 )
 
-// anyOf asks whether a sweep would find any task. It locks nothing. It is no
-// EXISTS, as that drops the order, and with it the index that the order needs.
-func anyOf(from string) string { return "SELECT count(*) > 0 FROM (SELECT " + from + ") AS found" }
+// anyOf asks whether a sweep would find any task, and when that was. It locks
+// nothing. It is no EXISTS, as that drops the order, and with it the index that the
+// order needs.
+func anyOf(from string) string {
+	return "SELECT count(*) > 0 AS found, clock_timestamp() AS at FROM (SELECT " + from + ") AS found"
+}
 
 // lockOf asks for the tasks of a sweep and locks them, passing over what is locked.
 func lockOf(from string) string {
@@ -46,13 +50,23 @@ func (p pool) sweep(ctx context.Context, decide application.Decide, from string,
 // sweepIfAny sweeps after it has asked whether there is anything to find: one
 // statement, and no transaction, for a sweep that nearly always finds nothing.
 func (p pool) sweepIfAny(ctx context.Context, decide application.Decide, from string, args ...any) (application.SweepResult, error) {
-	var found bool
-	if err := p.Read(ctx, func(ctx context.Context, x sqlx.QueryerContext) error {
-		return sqlx.GetContext(ctx, x, &found, anyOf(from), args...)
-	}); err != nil || !found {
+	if found, _, err := p.anything(ctx, from, args...); err != nil || !found {
 		return application.SweepResult{}, err
 	}
 	return p.sweep(ctx, decide, from, args...)
+}
+
+// anything asks whether a sweep would find any task, and at which time of the
+// server that was so.
+func (p pool) anything(ctx context.Context, from string, args ...any) (bool, time.Time, error) {
+	var answer struct {
+		Found bool
+		At    time.Time
+	}
+	err := p.Read(ctx, func(ctx context.Context, x sqlx.QueryerContext) error {
+		return sqlx.GetContext(ctx, x, &answer, anyOf(from), args...)
+	})
+	return answer.Found, answer.At.UTC(), err
 }
 
 // decideAll is the part of a sweep that asks the domain. A row that cannot be

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/google/uuid"
@@ -23,11 +24,10 @@ type WorkerRepository struct {
 // NewWorkerRepository makes a repository on db, whose schema Migrate has made.
 func NewWorkerRepository(db *DB) *WorkerRepository { return &WorkerRepository{db: db} }
 
-const (
-	// renewSQL takes the time before it waits for the row, so a heartbeat is
-	// never younger than the beat that gave it. beating_since begins anew with
-	// every gap over two beats.
-	renewSQL = `
+// renewSQL takes the time before it waits for the row, so a heartbeat is
+// never younger than the beat that gave it. beating_since begins anew with every
+// gap over domain.FreshBeats.
+var renewSQL = fmt.Sprintf(`
 INSERT INTO workers AS w
 	(id, host, pid, version, started_at, seen_at, beating_since, beat, beat_interval, capacity, running, queues, abandoned, stuck)
 SELECT $1, $2, $3, $4, $5, at, at, $6, $7::bigint * interval '1 microsecond', $8, $9, $10, $11, $12
@@ -35,14 +35,15 @@ FROM (SELECT clock_timestamp() AS at) AS now
 ON CONFLICT (id) DO UPDATE SET
 	seen_at = greatest(w.seen_at, excluded.seen_at),
 	beating_since = CASE
-		WHEN excluded.seen_at - w.seen_at > 2 * excluded.beat_interval THEN excluded.seen_at
+		WHEN excluded.seen_at - w.seen_at > %d * excluded.beat_interval THEN excluded.seen_at
 		ELSE w.beating_since
 	END,
 	beat = excluded.beat, beat_interval = excluded.beat_interval,
 	capacity = excluded.capacity, running = excluded.running, queues = excluded.queues,
 	abandoned = excluded.abandoned, stuck = excluded.stuck
-WHERE w.beat < excluded.beat`
+WHERE w.beat < excluded.beat`, domain.FreshBeats)
 
+var (
 	leaveSQL = "DELETE FROM workers WHERE id = $1 AND NOT EXISTS (SELECT FROM tasks AS t WHERE " + processing + " AND t.worker = $1)"
 
 	forgetSQL = `DELETE FROM workers AS w
@@ -59,10 +60,9 @@ WHERE t.id IS NULL OR t.stop_requested_at IS NOT NULL
 ORDER BY h.id, h.attempt`
 )
 
-// giveBackSQL finds the worker's tasks that the beat does not list, and those
-// that it lists as running although their deadline has passed. An attempt is
-// listed by its number, or by any in a claim that is under way.
-const giveBackSQL = `FROM tasks AS t
+// giveBackSQL finds the tasks of the worker about which application.BeatRules may
+// decide anything, so that a beat that nearly always finds none reads few rows.
+var giveBackSQL = `FROM tasks AS t
 LEFT JOIN unnest($3::uuid[], $4::bigint[], $5::bool[]) AS h(id, attempt, running)
 	ON h.id = t.id AND h.attempt = t.attempt
 WHERE ` + processing + ` AND t.worker = $1 AND CASE
@@ -84,18 +84,36 @@ func (r *WorkerRepository) Beat(ctx context.Context, b application.Beat) (applic
 		return application.BeatAnswer{}, err
 	}
 
-	held := heldOf(b.Held)
-	decide := func(t *domain.Task) error {
-		if held.has(t) {
-			return b.TimeOut(t)
-		}
-		return b.Release(t)
-	}
-	if _, err := r.db.beats.sweepIfAny(ctx, decide, giveBackSQL, string(w.ID), pgenc.UUIDs(b.Claiming),
-		pgenc.UUIDs(held.ids), pgenc.Int.Array(held.attempts), pgenc.Bool.Array(held.running), b.Number); err != nil {
+	rules := b.Rules()
+	held := heldOf(rules.Held())
+	if err := r.settle(ctx, b, rules, held); err != nil {
 		return application.BeatAnswer{}, err
 	}
 	return r.answer(ctx, w.ID, held)
+}
+
+// settle lets the rules of the beat decide about what the statement finds, as of the
+// time at which it is known that there is any.
+func (r *WorkerRepository) settle(ctx context.Context, b application.Beat, rules application.BeatRules, held held) error {
+	args := []any{
+		string(b.Worker.ID), pgenc.UUIDs(b.Claiming),
+		pgenc.UUIDs(held.ids), pgenc.Int.Array(held.attempts), pgenc.Bool.Array(held.running), b.Number,
+	}
+	found, at, err := r.db.beats.anything(ctx, giveBackSQL, args...)
+	if err != nil || !found {
+		return err
+	}
+	_, err = r.db.beats.sweep(ctx, func(t *domain.Task) error {
+		s := t.State()
+		decide := rules.Decide(application.OwnedTask{
+			AttemptRef: application.AttemptRef{Task: s.ID, Attempt: s.Attempt}, ClaimBeat: s.ClaimBeat, Deadline: s.Deadline,
+		}, at)
+		if decide == nil { // it has come into question since: the next beat decides
+			return nil
+		}
+		return decide(t)
+	}, giveBackSQL, args...)
+	return err
 }
 
 func (r *WorkerRepository) answer(ctx context.Context, id domain.WorkerID, held held) (application.BeatAnswer, error) {
@@ -137,30 +155,19 @@ func (r *WorkerRepository) Forget(ctx context.Context, silentFor time.Duration) 
 	return r.db.calls.Exec(ctx, forgetSQL, silentFor.Microseconds())
 }
 
-// held is a beat's list of attempts, each once, as the columns of a statement.
+// held is a list of attempts as the columns of a statement.
 type held struct {
 	ids      []domain.TaskID
 	attempts []int64
 	running  []bool
-	index    map[application.AttemptRef]int
 }
 
 func heldOf(list []application.HeldAttempt) held {
-	h := held{index: make(map[application.AttemptRef]int, len(list))}
+	var h held
 	for _, a := range list {
-		if i, ok := h.index[a.AttemptRef]; ok {
-			h.running[i] = h.running[i] || a.Running
-			continue
-		}
-		h.index[a.AttemptRef] = len(h.ids)
 		h.ids = append(h.ids, a.Task)
 		h.attempts = append(h.attempts, int64(a.Attempt))
 		h.running = append(h.running, a.Running)
 	}
 	return h
-}
-
-func (h held) has(t *domain.Task) bool {
-	_, ok := h.index[application.AttemptRef{Task: t.ID(), Attempt: t.Attempt()}]
-	return ok
 }

@@ -348,7 +348,7 @@ func request(n int) application.PullRequest {
 }
 
 func entry() application.Entry {
-	now := time.Now().UTC().Truncate(time.Microsecond)
+	now := domain.Moment(time.Now())
 	return application.Entry{Lane: lane, ID: domain.NewTaskID(now), QueuedAt: now}
 }
 

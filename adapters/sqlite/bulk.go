@@ -148,7 +148,7 @@ func (tx *tx) advance(b *application.Bulk, s application.BulkStep) ([]*domain.Ta
 		changed = append(changed, t)
 	}
 	if s.Now.After(b.UpdatedAt) {
-		b.UpdatedAt = s.Now.UTC().Truncate(time.Microsecond) // as the file has it
+		b.UpdatedAt = domain.Moment(s.Now)
 	}
 	switch {
 	case len(rows) == s.Limit:

@@ -2,8 +2,9 @@ package sqlite
 
 import (
 	"context"
+	"fmt"
+	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/millrace/millrace/application"
@@ -15,11 +16,11 @@ import (
 func (r *TaskRepository) Claim(ctx context.Context, c application.ClaimRequest) (application.ClaimResult, error) {
 	var claimed application.ClaimResult
 	err := r.db.write(ctx, func(tx *tx) error {
-		lease, err := tx.lease(c.Worker)
+		heartbeat, err := tx.heartbeat(c.Worker)
 		if err != nil {
 			return err
 		}
-		if !lease.young(time.Now()) {
+		if !heartbeat.Fresh(time.Now()) {
 			return domain.ErrWorkerStale
 		}
 		claimed, err = tx.claim(c)
@@ -32,53 +33,54 @@ func (r *TaskRepository) Claim(ctx context.Context, c application.ClaimRequest) 
 	return claimed, nil
 }
 
-// claim takes the tasks one by one. A row that cannot be read is left out, for a
-// sweep to name it: it must not keep the rest from being claimed.
+// claim takes what the limits of the queues allow. A row that cannot be read is left
+// out, for a sweep to name it: it must not keep the rest from being claimed.
 func (tx *tx) claim(c application.ClaimRequest) (application.ClaimResult, error) {
-	waiting, err := tx.waiting(c.IDs)
+	rows, err := tx.claimable(c.IDs)
 	if err != nil {
 		return application.ClaimResult{}, err
 	}
-	var claimed application.ClaimResult
-	gates := map[domain.QueueName]*gate{}
+	tasks := make(map[domain.TaskID]*domain.Task, len(rows))
+	byQueue := map[domain.QueueName][]domain.TaskID{}
 	for _, id := range c.IDs {
-		row, ok := waiting[id]
+		row, ok := rows[id]
 		if !ok {
 			continue
 		}
-		delete(waiting, id) // an id that is given twice is claimed or refused once
-		g, ok := gates[row.Queue]
-		if !ok {
-			if g, err = tx.gate(row.Queue, c.Now); err != nil {
-				return application.ClaimResult{}, err
-			}
-			gates[row.Queue] = g
+		delete(rows, id) // an id that is given twice is claimed or refused once
+		if t, err := row.task(); err == nil {
+			tasks[id] = t
+			byQueue[t.Queue()] = append(byQueue[t.Queue()], id)
 		}
-		t, err := row.task()
-		if err != nil || !g.open(id) || t.Claim(c.Claim, c.Now) != nil {
-			continue
-		}
-		if err := tx.update(t); err != nil {
+	}
+	var result application.ClaimResult
+	claimed := make(map[domain.TaskID]*domain.Task, len(tasks))
+	for _, name := range slices.Sorted(maps.Keys(byQueue)) {
+		admitted, limited, err := tx.admit(name, byQueue[name], c.Now)
+		if err != nil {
 			return application.ClaimResult{}, err
 		}
-		g.taken++
-		claimed.Tasks = append(claimed.Tasks, t)
-	}
-	for _, g := range gates {
-		if g.queue.Limited() {
-			limited, err := tx.shut(g, c.Now)
-			if err != nil {
+		result.Limited = append(result.Limited, limited...)
+		for _, id := range admitted {
+			if err := tx.claimOne(tasks[id], c); err != nil {
 				return application.ClaimResult{}, err
 			}
-			claimed.Limited = append(claimed.Limited, limited)
+			claimed[id] = tasks[id]
 		}
 	}
-	slices.SortFunc(claimed.Limited, func(a, b application.LimitedQueue) int { return strings.Compare(string(a.Name), string(b.Name)) })
-	return claimed, nil
+	err = tx.sort(c.IDs, claimed, &result)
+	return result, err
 }
 
-// waiting are those of the tasks that are worth trying to claim.
-func (tx *tx) waiting(ids []domain.TaskID) (map[domain.TaskID]*taskRow, error) {
+func (tx *tx) claimOne(t *domain.Task, c application.ClaimRequest) error {
+	if err := t.Claim(c.Claim, c.Now); err != nil {
+		return fmt.Errorf("claim task %s: %w", t.ID(), err)
+	}
+	return tx.update(t)
+}
+
+// claimable are the rows of those of the tasks that a claim may move.
+func (tx *tx) claimable(ids []domain.TaskID) (map[domain.TaskID]*taskRow, error) {
 	list, err := listOf(ids)
 	if err != nil {
 		return nil, err
@@ -94,47 +96,44 @@ func (tx *tx) waiting(ids []domain.TaskID) (map[domain.TaskID]*taskRow, error) {
 	return byID, nil
 }
 
-// gate is what a claim knows of a queue.
-type gate struct {
-	queue   domain.QueueState
-	running int // before the claim, of a queue that is limited
-	room    int
-	taken   int
-	refused []domain.TaskID
-}
-
-// gate looks how much room a queue has.
-func (tx *tx) gate(name domain.QueueName, now time.Time) (*gate, error) {
-	g := &gate{}
-	var err error
-	if g.queue, err = tx.queue(name); err != nil || !g.queue.Limited() {
-		return g, err
-	}
-	if _, err = tx.get(&g.running, countRunning, name); err != nil {
-		return nil, err
-	}
-	g.room = g.queue.Room(g.running, now).Tasks
-	return g, nil
-}
-
-// open reports whether there is room for another task, and notes it if not.
-func (g *gate) open(id domain.TaskID) bool {
-	if g.queue.Limited() && g.taken >= g.room {
-		g.refused = append(g.refused, id)
-		return false
-	}
-	return true
-}
-
-// shut notes what was taken of a queue that is limited, and says what is left.
-func (tx *tx) shut(g *gate, now time.Time) (application.LimitedQueue, error) {
-	if g.taken > 0 && g.queue.Rate.Count > 0 {
-		g.queue.Take(g.taken, now)
-		if _, err := tx.execRow(upsertQueue, queueRowOf(g.queue)); err != nil {
-			return application.LimitedQueue{}, err
+// sort tells apart what became of the ids, in their order: claimed, refused by a
+// limit, skipped or unknown.
+func (tx *tx) sort(ids []domain.TaskID, claimed map[domain.TaskID]*domain.Task, result *application.ClaimResult) error {
+	done := make(map[domain.TaskID]bool, len(ids))
+	for _, q := range result.Limited {
+		for _, id := range q.Refused {
+			done[id] = true
 		}
 	}
-	return application.LimitedQueue{
-		Name: g.queue.Name, Refused: g.refused, Room: g.queue.Room(g.running+g.taken, now),
-	}, nil
+	var left []domain.TaskID
+	for _, id := range ids {
+		if done[id] {
+			continue
+		}
+		done[id] = true
+		if t, ok := claimed[id]; ok {
+			result.Tasks = append(result.Tasks, t)
+		} else {
+			left = append(left, id)
+		}
+	}
+	if len(left) == 0 {
+		return nil
+	}
+	list, err := listOf(left)
+	if err != nil {
+		return err
+	}
+	var found []taskID
+	if err := tx.all(&found, selectKnown, list); err != nil {
+		return err
+	}
+	for _, id := range left {
+		if slices.Contains(found, taskID(id)) {
+			result.Skipped = append(result.Skipped, id)
+		} else {
+			result.Unknown = append(result.Unknown, id)
+		}
+	}
+	return nil
 }

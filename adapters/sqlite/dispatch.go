@@ -9,9 +9,6 @@ import (
 
 var _ application.DispatchRepository = (*DispatchRepository)(nil)
 
-// unbroken is how many beats in a row a judge needs, none of them late.
-const unbroken = 3
-
 // DispatchRepository answers the dispatcher's questions, from a file.
 type DispatchRepository struct{ db *DB }
 
@@ -48,13 +45,13 @@ func (r *DispatchRepository) QueuedBefore(ctx context.Context, before time.Time)
 // lapsed, in the name of a judge that has beaten without a gap.
 func (r *DispatchRepository) Abandoned(ctx context.Context, j application.Observer, b application.SweepBatch) (application.SweepResult, error) {
 	return r.sweep(ctx, b, selectAbandoned, func(tx *tx) ([]any, bool, error) {
-		judge, err := tx.lease(j.Worker)
+		judge, err := tx.heartbeat(j.Worker)
 		if err != nil {
 			return nil, false, err
 		}
+		judge.Interval = j.Interval
 		now := time.Now()
-		fit := now.Sub(judge.Seen.Time) < 2*j.Interval && now.Sub(judge.Since.Time) >= unbroken*j.Interval
-		return []any{instant{now.Add(-j.Lease)}}, fit, nil
+		return []any{instant{now.Add(-j.Lease)}}, judge.MayObserve(now), nil
 	})
 }
 

@@ -22,6 +22,7 @@ var IndexedQueries = map[string]string{
 	countRunning:    "COVERING INDEX tasks_claimed",
 	countAhead:      "COVERING INDEX tasks_queued (queue=? AND priority=? AND queued_at>? AND queued_at<?)",
 	selectQueued:    "INDEX sqlite_autoindex_tasks_1",
+	selectKnown:     "INDEX sqlite_autoindex_tasks_1",
 	selectMany:      "INDEX sqlite_autoindex_tasks_1",
 	selectAttempts:  "PRIMARY KEY (task_id=?)",
 	selectKey:       "INDEX sqlite_autoindex_idempotency_keys_1 (owner=? AND key=?)",

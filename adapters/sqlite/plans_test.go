@@ -108,7 +108,7 @@ func TestSearch_GoesAlongIndexes(t *testing.T) {
 			{},
 			{Before: domain.NewTaskID(time.Now())},
 			{TaskFilter: application.TaskFilter{Text: "x", Queues: []domain.QueueName{"a", "b"}}},
-			{TaskFilter: application.TaskFilter{CreatedFrom: time.Now(), CreatedBefore: time.Now()}, Before: domain.NewTaskID(time.Now())},
+			{TaskFilter: application.TaskFilter{CreatedFrom: time.Now(), CreatedBefore: time.Now().Add(time.Hour)}, Before: domain.NewTaskID(time.Now())},
 		} {
 			q.Statuses, q.Metadata = x.statuses, x.metadata
 			ways := sqlite.SearchQueries(q)

@@ -1,8 +1,22 @@
 package sqlite
 
-// What transactions run. Conditions on the status repeat those of the partial
-// indexes to the letter, as SQLite uses an index only then.
-const (
+import (
+	"strconv"
+
+	"github.com/millrace/millrace/adapters/internal/sqlstatus"
+	"github.com/millrace/millrace/domain"
+)
+
+// What the statements ask of a task's status, each the condition of a partial
+// index: SQLite uses such an index only for a condition that repeats it.
+var (
+	unqueued = sqlstatus.Unqueued("")
+	queued   = sqlstatus.Queued("")
+	held     = sqlstatus.Held("")
+)
+
+// What transactions run.
+var (
 	insertTask = `INSERT INTO tasks (` + taskColumns + `)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 	insertMetadata = `INSERT INTO task_metadata (key, value, task_id) SELECT key, value, ?1 FROM json_each(?2)`
@@ -21,7 +35,9 @@ const (
 	selectVersion = `SELECT version FROM tasks WHERE id = ?`
 	// Worth loading for a claim; whether it can be claimed the domain says.
 	selectQueued = `SELECT ` + taskColumns + ` FROM tasks INDEXED BY sqlite_autoindex_tasks_1
-		WHERE id IN (SELECT unhex(value) FROM json_each(?)) AND status = 'pending' AND queued_at IS NOT NULL`
+		WHERE id IN (SELECT unhex(value) FROM json_each(?)) AND ` + queued
+
+	selectKnown = `SELECT id FROM tasks WHERE id IN (SELECT unhex(value) FROM json_each(?))`
 
 	selectKey = `SELECT fingerprint, task_ids FROM idempotency_keys WHERE owner = ? AND key = ? AND expires_at > ?`
 	upsertKey = `INSERT INTO idempotency_keys (owner, key, fingerprint, task_ids, expires_at)
@@ -34,7 +50,7 @@ const (
 	upsertQueue = `INSERT INTO queues (` + queueColumns + `) VALUES (:name, :paused, :max_running, :rate_count, :rate_per, :full_at)
 		ON CONFLICT (name) DO UPDATE SET paused = excluded.paused, max_running = excluded.max_running,
 			rate_count = excluded.rate_count, rate_per = excluded.rate_per, full_at = excluded.full_at`
-	countRunning = `SELECT count(*) FROM tasks WHERE status = 'processing' AND queue = ?`
+	countRunning = `SELECT count(*) FROM tasks WHERE ` + held + ` AND queue = ?`
 
 	insertBulk = `INSERT INTO bulks (` + bulkColumns + `)
 		VALUES (:id, :action, :filter, :cursor, :changed, :skipped, :created_at, :updated_at, :done_at)`
@@ -42,60 +58,60 @@ const (
 		WHERE id = :id`
 	selectNextBulk = `SELECT ` + bulkColumns + ` FROM bulks WHERE done_at IS NULL ORDER BY id LIMIT 1`
 
-	selectLease  = `SELECT seen_at, beating_since, beat_interval FROM workers WHERE id = ?`
-	upsertWorker = `INSERT INTO workers (id, host, pid, version, started_at, seen_at, beating_since, beat, beat_interval, queues, capacity, running, abandoned, stuck)
+	selectHeartbeat = `SELECT seen_at, beating_since, beat_interval FROM workers WHERE id = ?`
+	upsertWorker    = `INSERT INTO workers (id, host, pid, version, started_at, seen_at, beating_since, beat, beat_interval, queues, capacity, running, abandoned, stuck)
 		VALUES (:id, :host, :pid, :version, :started_at, :seen_at, :seen_at, :beat, :beat_interval, :queues, :capacity, :running, :abandoned, :stuck)
 		ON CONFLICT (id) DO UPDATE SET host = excluded.host, pid = excluded.pid, version = excluded.version,
 			started_at = excluded.started_at, beat = excluded.beat, beat_interval = excluded.beat_interval,
 			queues = excluded.queues, capacity = excluded.capacity, running = excluded.running,
 			abandoned = excluded.abandoned, stuck = excluded.stuck, seen_at = excluded.seen_at,
 			beating_since = CASE
-				WHEN excluded.seen_at - workers.seen_at > 2 * excluded.beat_interval THEN excluded.seen_at
+				WHEN excluded.seen_at - workers.seen_at > ` + strconv.Itoa(domain.FreshBeats) + ` * excluded.beat_interval THEN excluded.seen_at
 				ELSE min(workers.beating_since, excluded.seen_at) -- the clock may have stepped back
 			END
-		WHERE excluded.beat >= workers.beat`
+		WHERE excluded.beat > workers.beat`
 	deleteWorker = `DELETE FROM workers WHERE id = ?
-		AND NOT EXISTS (SELECT 1 FROM tasks WHERE tasks.worker = workers.id AND tasks.status = 'processing')`
+		AND NOT EXISTS (SELECT 1 FROM tasks WHERE tasks.worker = workers.id AND ` + sqlstatus.Held("tasks.") + `)`
 	deleteSilent = `DELETE FROM workers WHERE seen_at < ?
-		AND NOT EXISTS (SELECT 1 FROM tasks WHERE tasks.worker = workers.id AND tasks.status = 'processing')`
+		AND NOT EXISTS (SELECT 1 FROM tasks WHERE tasks.worker = workers.id AND ` + sqlstatus.Held("tasks.") + `)`
 	deleteWorkers = `DELETE FROM workers`
-	selectHeld    = `SELECT id, attempt, claim_beat, deadline, stop_requested_at FROM tasks WHERE status = 'processing' AND worker = ?`
+	selectHeld    = `SELECT id, attempt, claim_beat, deadline, stop_requested_at FROM tasks WHERE ` + held + ` AND worker = ?`
 
 	selectDue = `SELECT ` + taskColumns + ` FROM tasks
-		WHERE status = 'pending' AND queued_at IS NULL AND run_at <= ? ORDER BY run_at, id LIMIT ?`
+		WHERE ` + unqueued + ` AND run_at <= ? ORDER BY run_at, id LIMIT ?`
 	selectStranded = `SELECT ` + taskColumns + ` FROM tasks
-		WHERE status = 'pending' AND queued_at IS NOT NULL AND queue = ? AND priority = ? AND queued_at < ? ORDER BY queued_at, id LIMIT ?`
+		WHERE ` + queued + ` AND queue = ? AND priority = ? AND queued_at < ? ORDER BY queued_at, id LIMIT ?`
 	selectAbandoned = `SELECT ` + taskColumns + ` FROM tasks
-		WHERE status = 'processing' AND NOT EXISTS (SELECT 1 FROM workers WHERE workers.id = tasks.worker AND seen_at >= ?)
+		WHERE ` + held + ` AND NOT EXISTS (SELECT 1 FROM workers WHERE workers.id = tasks.worker AND seen_at >= ?)
 		ORDER BY worker, id LIMIT ?`
 )
 
 var (
 	plainQueries = []string{
-		savepoint, rollbackTo, release, insertTask, insertMetadata, updateTask, selectTask, selectVersion, selectQueued, selectLease, deleteWorker, deleteSilent, deleteWorkers, selectHeld,
+		savepoint, rollbackTo, release, insertTask, insertMetadata, updateTask, selectTask, selectVersion, selectQueued, selectKnown, selectHeartbeat, deleteWorker, deleteSilent, deleteWorkers, selectHeld,
 		selectDue, selectStranded, selectAbandoned, selectKey, deleteKeys, selectQueue, countRunning, selectNextBulk,
 	}
 	namedQueries = []string{insertRecord, upsertWorker, upsertKey, upsertQueue, insertBulk, updateBulk}
 )
 
 // What is read outside of any transaction.
-const (
+var (
 	// The ids are a JSON array of their hexadecimal digits.
 	selectVersions = `SELECT id, version FROM tasks WHERE id IN (SELECT unhex(value) FROM json_each(?))`
 	selectMany     = `SELECT ` + taskColumns + ` FROM tasks WHERE id IN (SELECT unhex(value) FROM json_each(?))`
 	selectAttempts = `SELECT ` + recordColumns + ` FROM attempts WHERE task_id = ? ORDER BY number DESC LIMIT ?`
 	selectBulk     = `SELECT ` + bulkColumns + ` FROM bulks WHERE id = ?`
-	selectNextDue  = `SELECT run_at FROM tasks WHERE status = 'pending' AND queued_at IS NULL ORDER BY run_at LIMIT 1`
+	selectNextDue  = `SELECT run_at FROM tasks WHERE ` + unqueued + ` ORDER BY run_at LIMIT 1`
 	// From one list to the next, however many entries each has; the first of a list is
 	// its oldest. The + lets the comparison of the priority use the index.
 	selectLists = `WITH RECURSIVE
 		heads (list, queue, priority, queued_at) AS (
 			SELECT * FROM (
-				SELECT rowid, queue, priority, queued_at FROM tasks WHERE status = 'pending' AND queued_at IS NOT NULL
+				SELECT rowid, queue, priority, queued_at FROM tasks WHERE ` + queued + `
 				ORDER BY queue, priority, queued_at LIMIT 1)
 			UNION ALL
 			SELECT t.rowid, t.queue, t.priority, t.queued_at FROM heads JOIN tasks AS t ON t.rowid = (
-				SELECT rowid FROM tasks AS n WHERE n.status = 'pending' AND n.queued_at IS NOT NULL
+				SELECT rowid FROM tasks AS n WHERE ` + sqlstatus.Queued("n.") + `
 					AND (n.queue, n.priority) > (heads.queue, +heads.priority)
 				ORDER BY n.queue, n.priority, n.queued_at LIMIT 1)
 		)

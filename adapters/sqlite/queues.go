@@ -30,7 +30,7 @@ type queueRow struct {
 // queueColumns are the columns of a queueRow.
 const queueColumns = `name, paused, max_running, rate_count, rate_per, full_at`
 
-func queueRowOf(q domain.QueueState) queueRow {
+func queueRowOf(q domain.QueueSettings) queueRow {
 	row := queueRow{Name: q.Name, Paused: q.Paused, FullAt: instant{q.FullAt}}
 	if q.MaxRunning > 0 {
 		row.MaxRunning = &q.MaxRunning
@@ -41,8 +41,8 @@ func queueRowOf(q domain.QueueState) queueRow {
 	return row
 }
 
-func (row queueRow) state() domain.QueueState {
-	q := domain.QueueState{Name: row.Name, Paused: row.Paused, FullAt: row.FullAt.Time}
+func (row queueRow) settings() domain.QueueSettings {
+	q := domain.QueueSettings{Name: row.Name, Paused: row.Paused, FullAt: row.FullAt.Time}
 	if row.MaxRunning != nil {
 		q.MaxRunning = *row.MaxRunning
 	}
@@ -52,11 +52,11 @@ func (row queueRow) state() domain.QueueState {
 	return q
 }
 
-// queue is what is set of a queue: nothing, if it has no row.
-func (tx *tx) queue(name domain.QueueName) (domain.QueueState, error) {
+// queue is the settings of a queue: no limits, if it has no row.
+func (tx *tx) queue(name domain.QueueName) (domain.QueueSettings, error) {
 	row := queueRow{Name: name}
 	_, err := tx.get(&row, selectQueue, name)
-	return row.state(), err
+	return row.settings(), err
 }
 
 // queueInfoRow is what there is to say of a queue.
@@ -73,7 +73,7 @@ type queueInfoRow struct {
 
 func (row queueInfoRow) info() application.QueueInfo {
 	return application.QueueInfo{
-		QueueState: row.state(), Pending: row.Pending, Scheduled: row.Scheduled, Processing: row.Processing,
+		QueueSettings: row.settings(), Pending: row.Pending, Scheduled: row.Scheduled, Processing: row.Processing,
 		Oldest: row.Oldest.Time, Workers: row.Workers, Abandoned: row.Abandoned, Stuck: row.Stuck,
 	}
 }
@@ -104,7 +104,7 @@ func (r *QueueRepository) Get(ctx context.Context, name domain.QueueName) (appli
 }
 
 // Change lets decide change what is set of a queue, and stores it.
-func (r *QueueRepository) Change(ctx context.Context, name domain.QueueName, decide func(q *domain.QueueState) error) error {
+func (r *QueueRepository) Change(ctx context.Context, name domain.QueueName, decide func(q *domain.QueueSettings) error) error {
 	return r.db.write(ctx, func(tx *tx) error {
 		q, err := tx.queue(name)
 		if err != nil {
@@ -141,17 +141,17 @@ func queueInfos(settings, tasks, taken string) string {
 		SELECT name, 0, 0, 0, NULL, 0, 0, 0 FROM queues WHERE ` + settings + `
 		UNION ALL
 		SELECT queue, count(*), 0, 0, min(run_at), 0, 0, 0 FROM tasks
-			WHERE status = 'pending' AND queued_at IS NOT NULL AND ` + tasks + ` GROUP BY queue
+			WHERE ` + queued + ` AND ` + tasks + ` GROUP BY queue
 		UNION ALL
 		SELECT queue, count(*) FILTER (WHERE run_at <= ?1), count(*) FILTER (WHERE run_at > ?1), 0,
 			min(run_at) FILTER (WHERE run_at <= ?1), 0, 0, 0
-			FROM tasks WHERE status = 'pending' AND queued_at IS NULL AND ` + tasks + ` GROUP BY queue
+			FROM tasks WHERE ` + unqueued + ` AND ` + tasks + ` GROUP BY queue
 		UNION ALL
-		SELECT queue, 0, 0, count(*), NULL, 0, 0, 0 FROM tasks WHERE status = 'processing' AND ` + tasks + ` GROUP BY queue
+		SELECT queue, 0, 0, count(*), NULL, 0, 0, 0 FROM tasks WHERE ` + held + ` AND ` + tasks + ` GROUP BY queue
 		UNION ALL
 		SELECT value, 0, 0, 0, NULL, count(*), sum(abandoned), sum(stuck) FROM (
 			SELECT DISTINCT q.value, w.id, w.abandoned, w.stuck FROM workers AS w, json_each(w.queues) AS q
-			WHERE w.seen_at > ?1 - ` + strconv.Itoa(application.BeatsPerLease) + ` * w.beat_interval AND ` + taken + `
+			WHERE w.seen_at > ?1 - ` + strconv.Itoa(domain.BeatsPerLease) + ` * w.beat_interval AND ` + taken + `
 		) GROUP BY value
 	)
 	SELECT c.name, coalesce(s.paused, 0) AS paused, s.max_running, s.rate_count, s.rate_per, s.full_at,
@@ -162,8 +162,8 @@ func queueInfos(settings, tasks, taken string) string {
 }
 
 // countAhead goes along the lists of the queue, those of higher priority first.
-const countAhead = `SELECT count(*) FROM (
-		SELECT 1 FROM tasks WHERE status = 'pending' AND queued_at IS NOT NULL AND queue = ?1 AND priority > ?2
+var countAhead = `SELECT count(*) FROM (
+		SELECT 1 FROM tasks WHERE ` + queued + ` AND queue = ?1 AND priority > ?2
 		UNION ALL
-		SELECT 1 FROM tasks WHERE status = 'pending' AND queued_at IS NOT NULL AND queue = ?1 AND priority = ?2 AND queued_at < ?3
+		SELECT 1 FROM tasks WHERE ` + queued + ` AND queue = ?1 AND priority = ?2 AND queued_at < ?3
 		LIMIT ?4)`

@@ -1,13 +1,12 @@
 package sqlite
 
 import (
-	"encoding/binary"
 	"maps"
 	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 
+	"github.com/millrace/millrace/adapters/internal/sqlstatus"
 	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/domain"
 )
@@ -83,42 +82,43 @@ func (l look) newestFirst() string {
 // looksFor are the ways to search, none if nothing can match. Each says which index
 // it takes: a bound must not hang on statistics.
 func looksFor(q application.TaskQuery) []look {
-	statuses, ok := statusesOf(q.TaskFilter)
-	if !ok || !storable(q.TaskFilter) {
+	f, ok := domain.TaskFilter(q.TaskFilter).Normalize()
+	if !ok {
 		return nil
 	}
+	ids := f.IDs().Below(q.Before)
 	var match conditions
-	if len(statuses) > 0 {
-		match.add("t.status IN ("+marks(len(statuses))+")", anys(statuses)...)
+	if len(f.Statuses) > 0 {
+		match.add("t.status IN ("+marks(len(f.Statuses))+")", anys(f.Statuses)...)
 	}
-	if len(q.Queues) > 0 {
-		match.add("t.queue IN ("+marks(len(q.Queues))+")", anys(q.Queues)...)
+	if len(f.Queues) > 0 {
+		match.add("t.queue IN ("+marks(len(f.Queues))+")", anys(f.Queues)...)
 	}
-	addRange(&match, "t.created_at", q.CreatedFrom, q.CreatedBefore)
-	addRange(&match, "t.updated_at", q.FinishedFrom, q.FinishedBefore)
-	if q.Text != "" {
-		match.add("instr(t.message, ?) > 0", q.Text)
+	addRange(&match, "t.created_at", f.CreatedFrom, f.CreatedBefore)
+	addRange(&match, "t.updated_at", f.FinishedFrom, f.FinishedBefore)
+	if f.Text != "" {
+		match.add("instr(t.message, ?) > 0", f.Text)
 	}
-	ways := byMetadata(q, match)
-	match = metadataMatch(match, q.Metadata, "")
-	if rare := byStatus(q, statuses, match); rare != nil {
+	ways := byMetadata(ids, f.Metadata, match)
+	match = metadataMatch(match, f.Metadata, "")
+	if rare := byStatus(ids, f.Statuses, match); rare != nil {
 		ways = append(ways, rare)
 	}
 	if len(ways) == 0 { // the last resort: all tasks
-		ways = []look{{{from: "tasks AS t INDEXED BY sqlite_autoindex_tasks_1", id: "t.id", where: within(q, "t.id"), match: match}}}
+		ways = []look{{{from: "tasks AS t INDEXED BY sqlite_autoindex_tasks_1", id: "t.id", where: within(ids, "t.id"), match: match}}}
 	}
 	return ways
 }
 
 // byMetadata are the ways along each of the pairs.
-func byMetadata(q application.TaskQuery, match conditions) []look {
+func byMetadata(ids domain.IDRange, pairs map[string]string, match conditions) []look {
 	var ways []look
-	for _, key := range slices.Sorted(maps.Keys(q.Metadata)) {
+	for _, key := range slices.Sorted(maps.Keys(pairs)) {
 		p := place{
 			from: "task_metadata AS m", join: " CROSS JOIN tasks AS t ON t.id = m.task_id", id: "m.task_id",
-			where: within(q, "m.task_id"), match: metadataMatch(match, q.Metadata, key),
+			where: within(ids, "m.task_id"), match: metadataMatch(match, pairs, key),
 		}
-		p.where.add("m.key = ? AND m.value = ?", key, q.Metadata[key])
+		p.where.add("m.key = ? AND m.value = ?", key, pairs[key])
 		ways = append(ways, look{p})
 	}
 	return ways
@@ -135,100 +135,53 @@ func metadataMatch(match conditions, pairs map[string]string, except string) con
 	return match
 }
 
-// rarities are the indexes of tasks by status, with their conditions to the letter.
+// rarities are the indexes of tasks by status.
 var rarities = []struct {
 	statuses []domain.Status
 	from     string
-	where    string
 }{
-	{[]domain.Status{domain.StatusPending, domain.StatusProcessing}, "tasks_open", "(t.status = 'pending' OR t.status = 'processing')"},
-	{[]domain.Status{domain.StatusFailed}, "tasks_failed", "t.status = 'failed'"},
-	{[]domain.Status{domain.StatusCanceled}, "tasks_canceled", "t.status = 'canceled'"},
+	{sqlstatus.Open(), "tasks_open"},
+	{[]domain.Status{domain.StatusFailed}, "tasks_failed"},
+	{[]domain.Status{domain.StatusCanceled}, "tasks_canceled"},
 }
 
 // byStatus is the way along the tasks that are rare among all, if those are meant,
 // or else nil: most tasks have completed.
-func byStatus(q application.TaskQuery, statuses []domain.Status, match conditions) look {
+func byStatus(ids domain.IDRange, statuses []domain.Status, match conditions) look {
 	if len(statuses) == 0 || slices.Contains(statuses, domain.StatusCompleted) {
 		return nil
 	}
 	var l look
 	for _, r := range rarities {
 		if slices.ContainsFunc(r.statuses, func(s domain.Status) bool { return slices.Contains(statuses, s) }) {
-			p := place{from: "tasks AS t INDEXED BY " + r.from, id: "t.id", where: within(q, "t.id"), match: match}
-			p.where.add(r.where)
+			p := place{from: "tasks AS t INDEXED BY " + r.from, id: "t.id", where: within(ids, "t.id"), match: match}
+			p.where.add(sqlstatus.Is("t.", r.statuses...))
 			l = append(l, p)
 		}
 	}
 	return l
 }
 
-// statusesOf are the statuses that are meant, each once; none for any. Only what
-// has ended has an end. ok is false if no status is possible.
-func statusesOf(f application.TaskFilter) (statuses []domain.Status, ok bool) {
-	ended := !f.FinishedFrom.IsZero() || !f.FinishedBefore.IsZero()
-	for _, s := range domain.Statuses() {
-		if (len(f.Statuses) == 0 || slices.Contains(f.Statuses, s)) && (!ended || s.Ended()) {
-			statuses = append(statuses, s)
-		}
-	}
-	if len(statuses) == len(domain.Statuses()) {
-		return nil, true
-	}
-	return statuses, len(statuses) > 0
-}
-
-// storable reports whether a task can have such texts at all. SQLite compares
-// bytes, and might take a part of a character for a match.
-func storable(f application.TaskFilter) bool {
-	texts := append(slices.Collect(maps.Keys(f.Metadata)), slices.Collect(maps.Values(f.Metadata))...)
-	return !slices.ContainsFunc(append(texts, f.Text), func(s string) bool {
-		return !utf8.ValidString(s) || strings.ContainsRune(s, 0)
-	})
-}
-
-// addRange adds that a time, of whole microseconds, is in the range.
+// addRange adds that a time is in the range.
 func addRange(c *conditions, column string, from, before time.Time) {
 	if !from.IsZero() {
-		c.add(column+" >= ?", roundedUp(from))
+		c.add(column+" >= ?", instant{from})
 	}
 	if !before.IsZero() {
-		c.add(column+" < ?", roundedUp(before))
+		c.add(column+" < ?", instant{before})
 	}
 }
 
-func roundedUp(at time.Time) instant {
-	cut := at.Truncate(time.Microsecond)
-	if cut.Before(at) {
-		cut = cut.Add(time.Microsecond)
-	}
-	return instant{cut}
-}
-
-// within is the range of ids to look at. An id begins with the millisecond in which
-// its task was created, and no task ends before that.
-func within(q application.TaskQuery, column string) conditions {
+// within is a range of ids to look at.
+func within(ids domain.IDRange, column string) conditions {
 	var c conditions
-	if q.Before != (domain.TaskID{}) {
-		c.add(column+" < ?", taskID(q.Before))
+	if ids.Before != (domain.TaskID{}) {
+		c.add(column+" < ?", taskID(ids.Before))
 	}
-	if !q.CreatedFrom.IsZero() {
-		c.add(column+" >= ?", firstID(q.CreatedFrom.UnixMilli()))
-	}
-	for _, before := range []time.Time{q.CreatedBefore, q.FinishedBefore} {
-		if !before.IsZero() {
-			c.add(column+" < ?", firstID(before.UnixMilli()+1))
-		}
+	if ids.From != (domain.TaskID{}) {
+		c.add(column+" >= ?", taskID(ids.From))
 	}
 	return c
-}
-
-// firstID is not above any id of that millisecond since 1970.
-func firstID(millis int64) taskID {
-	const most = 1<<48 - 1
-	var id taskID
-	binary.BigEndian.PutUint64(id[:8], uint64(min(max(millis, 0), most))<<16)
-	return id
 }
 
 func marks(n int) string { return strings.TrimSuffix(strings.Repeat("?, ", n), ", ") }

@@ -35,23 +35,17 @@ type workerRow struct {
 	Stuck     bool `db:"stuck"`
 }
 
-// lease is what a worker's row says of its heartbeat. The zero lease is that of
-// a worker that is unknown.
-type lease struct {
-	Seen     instant `db:"seen_at"`
-	Since    instant `db:"beating_since"`
-	Interval int64   `db:"beat_interval"` // microseconds
-}
-
-func (tx *tx) lease(id domain.WorkerID) (lease, error) {
-	var l lease
-	_, err := tx.get(&l, selectLease, id)
-	return l, err
-}
-
-// young reports whether the last beat is younger than two of them.
-func (l lease) young(now time.Time) bool {
-	return now.Sub(l.Seen.Time) < 2*time.Duration(l.Interval)*time.Microsecond
+// heartbeat is that of a worker, as its row has it.
+func (tx *tx) heartbeat(id domain.WorkerID) (domain.Heartbeat, error) {
+	var row struct {
+		Seen     instant `db:"seen_at"`
+		Since    instant `db:"beating_since"`
+		Interval int64   `db:"beat_interval"` // microseconds
+	}
+	_, err := tx.get(&row, selectHeartbeat, id)
+	return domain.Heartbeat{
+		Last: row.Seen.Time, Since: row.Since.Time, Interval: time.Duration(row.Interval) * time.Microsecond,
+	}, err
 }
 
 // heldRow is what a beat has to know of a task that the worker owns.
@@ -63,8 +57,11 @@ type heldRow struct {
 	StopRequestedAt instant `db:"stop_requested_at"`
 }
 
-func (row heldRow) ref() application.AttemptRef {
-	return application.AttemptRef{Task: domain.TaskID(row.ID), Attempt: row.Attempt}
+func (row heldRow) owned() application.OwnedTask {
+	return application.OwnedTask{
+		AttemptRef: application.AttemptRef{Task: domain.TaskID(row.ID), Attempt: row.Attempt},
+		ClaimBeat:  row.ClaimBeat, Deadline: row.Deadline.Time,
+	}
 }
 
 // Beat renews the worker's lease, gives back what it does not hold and times out
@@ -76,7 +73,7 @@ func (r *WorkerRepository) Beat(ctx context.Context, b application.Beat) (applic
 		return application.BeatAnswer{}, err
 	}
 	err = r.db.write(ctx, func(tx *tx) error {
-		now := time.Now()
+		now := domain.Moment(time.Now())
 		if _, err := tx.execRow(upsertWorker, workerRow{
 			ID: b.Worker.ID, Host: b.Worker.Host, PID: b.Worker.PID, Version: b.Worker.Version, Started: instant{b.Worker.Started},
 			Seen: instant{now}, Beat: b.Number, Interval: b.Interval.Microseconds(), Queues: queues,
@@ -84,11 +81,12 @@ func (r *WorkerRepository) Beat(ctx context.Context, b application.Beat) (applic
 		}); err != nil {
 			return fmt.Errorf("renew the lease: %w", err)
 		}
-		owned, err := tx.settle(b, now)
+		rules := b.Rules()
+		owned, err := tx.settle(b.Worker.ID, rules, now)
 		if err != nil {
 			return err
 		}
-		for _, held := range b.Held {
+		for _, held := range rules.Held() {
 			switch row, ok := owned[held.AttemptRef]; {
 			case !ok:
 				answer.Lost = append(answer.Lost, held.AttemptRef)
@@ -105,37 +103,22 @@ func (r *WorkerRepository) Beat(ctx context.Context, b application.Beat) (applic
 }
 
 // settle gives back and times out, and returns what the worker owns after that.
-func (tx *tx) settle(b application.Beat, now time.Time) (map[application.AttemptRef]heldRow, error) {
-	claiming := make(map[domain.TaskID]bool, len(b.Claiming))
-	for _, id := range b.Claiming {
-		claiming[id] = true
-	}
-	held := make(map[application.AttemptRef]application.HeldAttempt, len(b.Held))
-	for _, h := range b.Held {
-		held[h.AttemptRef] = h
-	}
+func (tx *tx) settle(worker domain.WorkerID, rules application.BeatRules, now time.Time) (map[application.AttemptRef]heldRow, error) {
 	var rows []heldRow
-	if err := tx.all(&rows, selectHeld, b.Worker.ID); err != nil {
+	if err := tx.all(&rows, selectHeld, worker); err != nil {
 		return nil, err
 	}
 	owned := make(map[application.AttemptRef]heldRow, len(rows))
 	for _, row := range rows {
-		var decide application.Decide
-		switch h, listed := held[row.ref()]; {
-		case listed && h.Running && !row.Deadline.After(now):
-			decide = b.TimeOut
-		case !listed && !claiming[domain.TaskID(row.ID)] && row.ClaimBeat < b.Number:
-			decide = b.Release
-		}
 		gone := false
-		if decide != nil {
+		if decide := rules.Decide(row.owned(), now); decide != nil {
 			var err error
 			if gone, err = tx.giveBack(row.ID, decide); err != nil {
 				return nil, err
 			}
 		}
 		if !gone {
-			owned[row.ref()] = row
+			owned[row.owned().AttemptRef] = row
 		}
 	}
 	return owned, nil

@@ -36,7 +36,7 @@ func newDispatcher(p *apptest.Ports) *dispatch.Dispatcher {
 
 func newDispatcherOf(p *apptest.Ports, lease time.Duration) *dispatch.Dispatcher {
 	return dispatch.New(deps(p), dispatch.Config{
-		Observer: application.Observer{Worker: "w", Interval: lease / application.BeatsPerLease, Lease: lease}, Retry: apptest.RetryPolicy,
+		Observer: application.Observer{Worker: "w", Interval: lease / domain.BeatsPerLease, Lease: lease}, Retry: apptest.RetryPolicy,
 	})
 }
 

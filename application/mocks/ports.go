@@ -939,7 +939,7 @@ func (c *MockQueueRepositoryAheadCall) DoAndReturn(f func(context.Context, *doma
 }
 
 // Change mocks base method.
-func (m *MockQueueRepository) Change(ctx context.Context, name domain.QueueName, decide func(*domain.QueueState) error) error {
+func (m *MockQueueRepository) Change(ctx context.Context, name domain.QueueName, decide func(*domain.QueueSettings) error) error {
 	m.ctrl.T.Helper()
 	ret := m.ctrl.Call(m, "Change", ctx, name, decide)
 	ret0, _ := ret[0].(error)
@@ -965,13 +965,13 @@ func (c *MockQueueRepositoryChangeCall) Return(arg0 error) *MockQueueRepositoryC
 }
 
 // Do rewrite *gomock.Call.Do
-func (c *MockQueueRepositoryChangeCall) Do(f func(context.Context, domain.QueueName, func(*domain.QueueState) error) error) *MockQueueRepositoryChangeCall {
+func (c *MockQueueRepositoryChangeCall) Do(f func(context.Context, domain.QueueName, func(*domain.QueueSettings) error) error) *MockQueueRepositoryChangeCall {
 	c.Call = c.Call.Do(f)
 	return c
 }
 
 // DoAndReturn rewrite *gomock.Call.DoAndReturn
-func (c *MockQueueRepositoryChangeCall) DoAndReturn(f func(context.Context, domain.QueueName, func(*domain.QueueState) error) error) *MockQueueRepositoryChangeCall {
+func (c *MockQueueRepositoryChangeCall) DoAndReturn(f func(context.Context, domain.QueueName, func(*domain.QueueSettings) error) error) *MockQueueRepositoryChangeCall {
 	c.Call = c.Call.DoAndReturn(f)
 	return c
 }

@@ -148,15 +148,15 @@ func waiting(s domain.TaskState, now time.Time) Explanation {
 
 // refused is why the task's queue has no room, if it has none.
 func refused(q application.QueueInfo, now time.Time) (Explanation, bool) {
-	room := q.Room(q.Processing, now)
-	if room.Tasks > 0 {
+	room := q.Capacity(q.Processing, now)
+	if room.Available > 0 {
 		return Explanation{}, false
 	}
-	switch room.By {
+	switch room.LimitedBy {
 	case domain.LimitMaxRunning:
 		return Explanation{Reason: ReasonLimit, Limit: fmt.Sprint(q.MaxRunning)}, true
 	case domain.LimitRate:
-		return Explanation{Reason: ReasonRate, Limit: q.Rate.String(), At: now.Add(room.Again)}, true
+		return Explanation{Reason: ReasonRate, Limit: q.Rate.String(), At: now.Add(room.RetryIn)}, true
 	default:
 		return Explanation{Reason: ReasonPaused}, true
 	}

@@ -79,8 +79,8 @@ func retried(t *testing.T) *domain.Task {
 
 func TestExplainTask_TellsEveryReason(t *testing.T) {
 	served := application.QueueInfo{Workers: 1}
-	with := func(q domain.QueueState, processing int) application.QueueInfo {
-		return application.QueueInfo{QueueState: q, Processing: processing, Workers: 1}
+	with := func(q domain.QueueSettings, processing int) application.QueueInfo {
+		return application.QueueInfo{QueueSettings: q, Processing: processing, Workers: 1}
 	}
 	perMinute := domain.Rate{Count: 1, Per: time.Minute}
 	start := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC) // of a bubble
@@ -121,19 +121,19 @@ func TestExplainTask_TellsEveryReason(t *testing.T) {
 			[]usecase.Explanation{{Reason: usecase.ReasonNext}},
 		},
 		"Paused": {
-			scene{task: apptest.NewTask, queue: with(domain.QueueState{Paused: true}, 0)},
+			scene{task: apptest.NewTask, queue: with(domain.QueueSettings{Paused: true}, 0)},
 			[]usecase.Explanation{{Reason: usecase.ReasonPaused}},
 		},
 		"MaxRunning": {
-			scene{task: apptest.NewTask, queue: with(domain.QueueState{MaxRunning: 5}, 5)},
+			scene{task: apptest.NewTask, queue: with(domain.QueueSettings{MaxRunning: 5}, 5)},
 			[]usecase.Explanation{{Reason: usecase.ReasonLimit, Limit: "5"}},
 		},
 		"RoomUnderMaxRunning": {
-			scene{task: apptest.NewTask, queue: with(domain.QueueState{MaxRunning: 5}, 4)},
+			scene{task: apptest.NewTask, queue: with(domain.QueueSettings{MaxRunning: 5}, 4)},
 			[]usecase.Explanation{{Reason: usecase.ReasonNext}},
 		},
 		"Rate": {
-			scene{task: apptest.NewTask, queue: with(domain.QueueState{Rate: perMinute, FullAt: start.Add(40 * time.Second)}, 0)},
+			scene{task: apptest.NewTask, queue: with(domain.QueueSettings{Rate: perMinute, FullAt: start.Add(40 * time.Second)}, 0)},
 			[]usecase.Explanation{{Reason: usecase.ReasonRate, Limit: "1/m", At: in(40 * time.Second)}},
 		},
 		"Behind": {
@@ -169,11 +169,11 @@ func TestExplainTask_TellsEveryReason(t *testing.T) {
 			[]usecase.Explanation{{Reason: usecase.ReasonNext}},
 		},
 		"SeveralTheStrongestFirst": {
-			scene{task: apptest.NewTask, queue: application.QueueInfo{QueueState: domain.QueueState{Paused: true}}, ahead: 2},
+			scene{task: apptest.NewTask, queue: application.QueueInfo{QueueSettings: domain.QueueSettings{Paused: true}}, ahead: 2},
 			[]usecase.Explanation{{Reason: usecase.ReasonNoWorker}, {Reason: usecase.ReasonPaused}, {Reason: usecase.ReasonBehind, Ahead: 2}},
 		},
 		"ScheduledAndPaused": {
-			scene{task: delayed, queue: with(domain.QueueState{Paused: true}, 0)},
+			scene{task: delayed, queue: with(domain.QueueSettings{Paused: true}, 0)},
 			[]usecase.Explanation{{Reason: usecase.ReasonScheduled, At: in(time.Minute)}, {Reason: usecase.ReasonPaused}},
 		},
 	} {

@@ -43,7 +43,7 @@ type ChangeQueueInput struct {
 // Change sets what is named and returns the queue as it is then. A queue of which
 // nothing is known yet may be set up before its first task.
 func (uc *ManageQueues) Change(ctx context.Context, in ChangeQueueInput) (application.QueueInfo, error) {
-	err := uc.queues.Change(ctx, in.Name, func(q *domain.QueueState) error { return q.Change(in.Change) })
+	err := uc.queues.Change(ctx, in.Name, func(q *domain.QueueSettings) error { return q.Change(in.Change) })
 	if err != nil {
 		return application.QueueInfo{}, fmt.Errorf("change queue %s: %w", in.Name, err)
 	}

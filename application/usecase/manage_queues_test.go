@@ -19,7 +19,7 @@ func manageQueues(p *apptest.Ports) *usecase.ManageQueues {
 
 func TestManageQueues_ShowsTheQueues(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p, mail := apptest.NewPorts(t), application.QueueInfo{QueueState: domain.QueueState{Name: "mail"}, Pending: 7}
+		p, mail := apptest.NewPorts(t), application.QueueInfo{QueueSettings: domain.QueueSettings{Name: "mail"}, Pending: 7}
 		p.Queues.EXPECT().List(apptest.Any).Return([]application.QueueInfo{mail}, nil)
 		p.Queues.EXPECT().Get(apptest.Any, domain.QueueName("mail")).Return(mail, nil)
 
@@ -34,29 +34,29 @@ func TestManageQueues_ShowsTheQueues(t *testing.T) {
 
 func TestManageQueues_SetsWhatIsNamedAndAnswersTheQueueAsItIsThen(t *testing.T) {
 	p, paused := apptest.NewPorts(t), true
-	stored := domain.QueueState{Name: "mail", MaxRunning: 5}
+	stored := domain.QueueSettings{Name: "mail", MaxRunning: 5}
 	gomock.InOrder(
 		p.Queues.EXPECT().Change(apptest.Any, domain.QueueName("mail"), apptest.Any).DoAndReturn(
-			func(_ context.Context, _ domain.QueueName, decide func(*domain.QueueState) error) error {
+			func(_ context.Context, _ domain.QueueName, decide func(*domain.QueueSettings) error) error {
 				return decide(&stored)
 			}),
 		p.Queues.EXPECT().Get(apptest.Any, domain.QueueName("mail")).DoAndReturn(
 			func(context.Context, domain.QueueName) (application.QueueInfo, error) {
-				return application.QueueInfo{QueueState: stored}, nil
+				return application.QueueInfo{QueueSettings: stored}, nil
 			}),
 	)
 
 	got, err := manageQueues(p).Change(t.Context(), usecase.ChangeQueueInput{Name: "mail", Change: domain.QueueChange{Paused: &paused}})
 
 	apptest.Must(t, err)
-	apptest.Equal(t, "queue", got.QueueState, domain.QueueState{Name: "mail", MaxRunning: 5, Paused: true})
+	apptest.Equal(t, "queue", got.QueueSettings, domain.QueueSettings{Name: "mail", MaxRunning: 5, Paused: true})
 }
 
 func TestManageQueues_RefusesALimitOutOfRange(t *testing.T) {
 	p, below := apptest.NewPorts(t), -1
 	p.Queues.EXPECT().Change(apptest.Any, apptest.Any, apptest.Any).DoAndReturn(
-		func(_ context.Context, _ domain.QueueName, decide func(*domain.QueueState) error) error {
-			return decide(&domain.QueueState{})
+		func(_ context.Context, _ domain.QueueName, decide func(*domain.QueueSettings) error) error {
+			return decide(&domain.QueueSettings{})
 		})
 
 	_, err := manageQueues(p).Change(t.Context(), usecase.ChangeQueueInput{Name: "mail", Change: domain.QueueChange{MaxRunning: &below}})

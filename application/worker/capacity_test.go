@@ -111,7 +111,7 @@ func TestWorker_AHandlerThatRunsKeepsItsSlotWhateverIsSaved(t *testing.T) {
 func TestWorker_PullsNoMoreUnderALimitBeforeOutcomesAreSaved(t *testing.T) {
 	withHarness(t, func(t *testing.T, h *harness) {
 		h.takes("mail")
-		h.store.Limit(domain.QueueState{Name: "mail", MaxRunning: 2})
+		h.store.Limit(domain.QueueSettings{Name: "mail", MaxRunning: 2})
 		h.handles(returning(nil))
 		h.savesAfter(time.Minute)
 		ids := h.enqueueIn("mail", 4)

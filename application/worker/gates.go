@@ -96,17 +96,17 @@ func (g gates) pulled(name domain.QueueName) {
 }
 
 // limit says what room a claim has left in the queue.
-func (g gates) limit(name domain.QueueName, room domain.Room, now time.Time) {
+func (g gates) limit(name domain.QueueName, room domain.Capacity, now time.Time) {
 	q, ok := g[name]
 	if !ok {
 		return
 	}
-	q.limited, q.limitedBy, q.capacity, q.until = true, room.By, room.Tasks, now
-	if room.Tasks > 0 {
+	q.limited, q.limitedBy, q.capacity, q.until = true, room.LimitedBy, room.Available, now
+	if room.Available > 0 {
 		return
 	}
-	again := min(room.Again, retryLatest)
-	if q.attemptEnded && room.By == domain.LimitMaxRunning {
+	again := min(room.RetryIn, retryLatest)
+	if q.attemptEnded && room.LimitedBy == domain.LimitMaxRunning {
 		again = min(again, retrySoon)
 	}
 	q.until = now.Add(again)

@@ -195,4 +195,4 @@ func returning(err error) work {
 func untilCanceled(ctx context.Context, _ *domain.Task) error { return apptest.UntilEnded(ctx) }
 
 // interval is how often the worker beats.
-func (h *harness) interval() time.Duration { return h.cfg.Lease / application.BeatsPerLease }
+func (h *harness) interval() time.Duration { return h.cfg.Lease / domain.BeatsPerLease }

@@ -42,7 +42,7 @@ func TestWorker_PutsBackInOrderWhatItsQueueHasNoRoomFor(t *testing.T) {
 	withHarness(t, func(t *testing.T, h *harness) {
 		h.takes("mail")
 		h.cfg.Capacity = 10
-		h.store.Limit(domain.QueueState{Name: "mail", MaxRunning: 2})
+		h.store.Limit(domain.QueueSettings{Name: "mail", MaxRunning: 2})
 		h.handles(forTime(time.Hour))
 		ids := h.enqueueIn("mail", 20)
 
@@ -62,7 +62,7 @@ func TestWorker_PutsBackInOrderWhatItsQueueHasNoRoomFor(t *testing.T) {
 func TestWorker_PullsFromAPausedQueueOnlyAFewTimesASecond(t *testing.T) {
 	withHarness(t, func(t *testing.T, h *harness) {
 		h.takes("mail")
-		h.store.Limit(domain.QueueState{Name: "mail", Paused: true})
+		h.store.Limit(domain.QueueSettings{Name: "mail", Paused: true})
 		ids := h.enqueueIn("mail", 10)
 		h.start() // the handler is not expected
 
@@ -81,13 +81,13 @@ func TestWorker_RunsAQueueWithinASecondOfItsPausesEnd(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			withHarness(t, func(_ *testing.T, h *harness) {
 				h.takes(append(others, "mail")...)
-				h.store.Limit(domain.QueueState{Name: "mail", Paused: true})
+				h.store.Limit(domain.QueueSettings{Name: "mail", Paused: true})
 				h.handles(returning(nil))
 				ids := h.enqueueIn("mail", 3)
 				h.start()
 				apptest.Pass(time.Minute + 7*time.Millisecond)
 
-				h.store.Limit(domain.QueueState{Name: "mail"})
+				h.store.Limit(domain.QueueSettings{Name: "mail"})
 				apptest.Pass(time.Second)
 
 				h.wantStatus(domain.StatusCompleted, ids...)
@@ -100,14 +100,14 @@ func TestWorker_RunsAQueueWithinASecondOfItsPausesEnd(t *testing.T) {
 func TestWorker_RunsAQueueWithinASecondOfItsRatesEnd(t *testing.T) {
 	withHarness(t, func(_ *testing.T, h *harness) {
 		h.takes("mail")
-		h.store.Limit(domain.QueueState{Name: "mail", Rate: domain.Rate{Count: 1, Per: time.Hour}})
+		h.store.Limit(domain.QueueSettings{Name: "mail", Rate: domain.Rate{Count: 1, Per: time.Hour}})
 		h.handles(returning(nil))
 		ids := h.enqueueIn("mail", 3)
 		h.start()
 		apptest.Pass(time.Minute)
 		h.wantStatus(domain.StatusPending, ids[1:]...)
 
-		h.store.Limit(domain.QueueState{Name: "mail"})
+		h.store.Limit(domain.QueueSettings{Name: "mail"})
 		apptest.Pass(time.Second)
 
 		h.wantStatus(domain.StatusCompleted, ids...)
@@ -117,7 +117,7 @@ func TestWorker_RunsAQueueWithinASecondOfItsRatesEnd(t *testing.T) {
 func TestWorker_PullsAtOnceWhenAnEndMakesRoomUnderMaxRunning(t *testing.T) {
 	withHarness(t, func(t *testing.T, h *harness) {
 		h.takes("mail")
-		h.store.Limit(domain.QueueState{Name: "mail", MaxRunning: 2})
+		h.store.Limit(domain.QueueSettings{Name: "mail", MaxRunning: 2})
 		h.handles(forTime(10 * time.Second))
 		ids := h.enqueueIn("mail", 10)
 		h.start()
@@ -136,7 +136,7 @@ func TestWorker_NeverRunsMoreThanMaxRunningAndKeepsItUp(t *testing.T) {
 	withHarness(t, func(t *testing.T, h *harness) {
 		h.takes("mail", "quiet")
 		h.cfg.Capacity = 50
-		h.store.Limit(domain.QueueState{Name: "mail", MaxRunning: 5})
+		h.store.Limit(domain.QueueSettings{Name: "mail", MaxRunning: 5})
 		var running, most, calls atomic.Int64
 		h.handles(func(context.Context, *domain.Task) error {
 			most.Store(max(most.Load(), running.Add(1)))
@@ -158,7 +158,7 @@ func TestWorker_StartsTasksAtTheRateOfTheirQueue(t *testing.T) {
 	withHarness(t, func(t *testing.T, h *harness) {
 		h.takes("mail")
 		h.cfg.Capacity = 50
-		h.store.Limit(domain.QueueState{Name: "mail", Rate: domain.Rate{Count: 20, Per: time.Second}})
+		h.store.Limit(domain.QueueSettings{Name: "mail", Rate: domain.Rate{Count: 20, Per: time.Second}})
 		h.handles(returning(nil))
 		ids := h.enqueueIn("mail", 1000)
 		h.start()
@@ -177,7 +177,7 @@ func TestWorker_StartsTasksAtTheRateOfTheirQueue(t *testing.T) {
 
 // One queue's limit is no other queue's business.
 func TestWorker_RunsOtherQueuesWhileOneHasNoRoom(t *testing.T) {
-	for name, limit := range map[string]domain.QueueState{
+	for name, limit := range map[string]domain.QueueSettings{
 		"Paused":     {Name: "slow", Paused: true},
 		"MaxRunning": {Name: "slow", MaxRunning: 1},
 		"Rate":       {Name: "slow", Rate: domain.Rate{Count: 1, Per: time.Hour}},
@@ -251,7 +251,7 @@ func TestWorker_PutsBackOnAStopToTheHeadOfTheList(t *testing.T) {
 func TestWorker_ARefusedEntryThatCannotBePutBackHoldsNothingUp(t *testing.T) {
 	withHarness(t, func(_ *testing.T, h *harness) {
 		h.takes("mail", "other")
-		h.store.Limit(domain.QueueState{Name: "mail", Paused: true})
+		h.store.Limit(domain.QueueSettings{Name: "mail", Paused: true})
 		h.Queue.EXPECT().PutBack(apptest.Any, apptest.Any).Return(domain.ErrUnavailable).MinTimes(1)
 		h.handles(returning(nil))
 		h.enqueueIn("mail", 3)

@@ -2,7 +2,6 @@ package worker
 
 import (
 	"context"
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -112,8 +111,10 @@ func (p *puller) claim(ctx context.Context, entries []application.Entry) []*doma
 	}
 	p.schedule.claimed(entries, result.Limited, p.Clock.Now())
 	p.signalClaimed(result.Tasks)
-	left := p.putRefusedBack(ctx, entries, result.Limited)
-	p.reportUnknown(ctx, left, result.Tasks)
+	p.putRefusedBack(ctx, entries, result.Limited)
+	for _, id := range result.Unknown {
+		p.Events.EntryDropped(ctx, id)
+	}
 	return result.Tasks
 }
 
@@ -125,26 +126,18 @@ func (p *puller) tryClaim(ctx context.Context, ids []domain.TaskID) (application
 	return result, err
 }
 
-// putRefusedBack puts back the entries that were refused for want of room, and
-// returns the ids of the others.
-func (p *puller) putRefusedBack(ctx context.Context, entries []application.Entry, limited []application.LimitedQueue) []domain.TaskID {
+// putRefusedBack puts back the entries that were refused for want of capacity.
+func (p *puller) putRefusedBack(ctx context.Context, entries []application.Entry, limited []application.LimitedQueue) {
 	refused := map[domain.TaskID]bool{}
 	for _, l := range limited {
 		for _, id := range l.Refused {
 			refused[id] = true
 		}
 	}
-	var back []application.Entry
-	var others []domain.TaskID
-	for _, e := range entries {
-		if refused[e.ID] {
-			back = append(back, e)
-		} else {
-			others = append(others, e.ID)
-		}
+	back := slices.DeleteFunc(slices.Clone(entries), func(e application.Entry) bool { return !refused[e.ID] })
+	if len(back) > 0 {
+		application.PutBack(ctx, p.Queue, back...)
 	}
-	application.PutBack(ctx, p.Queue, back...)
-	return others
 }
 
 // signalClaimed wakes callers that wait for any change of the tasks.
@@ -157,30 +150,4 @@ func (p *puller) signalClaimed(claimed []*domain.Task) {
 		ids[i] = t.ID()
 	}
 	p.Signals.Send(application.Signal{Kind: application.SignalChanged, Tasks: ids})
-}
-
-// reportUnknown looks at what could not be claimed. A task that was canceled, or
-// was claimed through another entry, is skipped; an id that names no task is
-// reported.
-func (p *puller) reportUnknown(ctx context.Context, ids []domain.TaskID, claimed []*domain.Task) {
-	left := make(map[domain.TaskID]bool, len(ids))
-	for _, id := range ids {
-		left[id] = true
-	}
-	for _, t := range claimed {
-		delete(left, t.ID())
-	}
-	if len(left) == 0 {
-		return
-	}
-	known, err := p.Tasks.GetMany(ctx, slices.Collect(maps.Keys(left))...)
-	if err != nil {
-		return // they are dropped all the same, merely unreported
-	}
-	for _, t := range known {
-		delete(left, t.ID())
-	}
-	for id := range left {
-		p.Events.EntryDropped(ctx, id)
-	}
 }

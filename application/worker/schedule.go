@@ -86,7 +86,7 @@ func (s *schedule) claimed(entries []application.Entry, limited []application.Li
 	}
 	for _, l := range limited {
 		s.fair.refund(l.Name, len(l.Refused))
-		s.gates.limit(l.Name, l.Room, now)
+		s.gates.limit(l.Name, l.Capacity, now)
 	}
 }
 

@@ -30,7 +30,7 @@ type pullLoop struct {
 
 // roomLeft is the room that a claim leaves in a limited queue.
 type roomLeft struct {
-	domain.Room
+	domain.Capacity
 	more bool // the same room at each claim: the limit is far away
 }
 
@@ -80,12 +80,12 @@ func (m *pullLoop) claim(name domain.QueueName, entries []application.Entry) {
 		m.claimed(entries, nil, m.now)
 		return
 	}
-	starts := min(n, room.Tasks)
-	l := application.LimitedQueue{Name: name, Room: room.Room, Refused: make([]domain.TaskID, n-starts)}
+	starts := min(n, room.Available)
+	l := application.LimitedQueue{Name: name, Capacity: room.Capacity, Refused: make([]domain.TaskID, n-starts)}
 	if !room.more {
-		l.Room.Tasks -= starts
+		l.Capacity.Available -= starts
 	}
-	m.limits[name] = roomLeft{l.Room, room.more}
+	m.limits[name] = roomLeft{l.Capacity, room.more}
 	m.taken[name] += starts
 	m.refused += n - starts
 	m.entries[name] += n - starts
@@ -162,7 +162,7 @@ func TestSchedule_OwesNothingToAQueueThatWasEmptyOrBlocked(t *testing.T) {
 			m.entries["a"] = endless
 			if closed {
 				m.entries["b"] = endless
-				m.limits["b"] = roomLeft{Room: domain.Room{By: domain.LimitPaused, Again: 500 * time.Millisecond}}
+				m.limits["b"] = roomLeft{Capacity: domain.Capacity{LimitedBy: domain.LimitPaused, RetryIn: 500 * time.Millisecond}}
 			}
 			for range 1000 {
 				m.pull(1)
@@ -181,12 +181,12 @@ func TestSchedule_OwesNothingToAQueueThatWasEmptyOrBlocked(t *testing.T) {
 
 // A limit that is far away must neither put the queue before others nor behind.
 func TestSchedule_IsFairToQueuesWithALimit(t *testing.T) {
-	far := roomLeft{Room: domain.Room{Tasks: 900, By: domain.LimitMaxRunning}, more: true}
+	far := roomLeft{Capacity: domain.Capacity{Available: 900, LimitedBy: domain.LimitMaxRunning}, more: true}
 	for name, limits := range map[string]map[domain.QueueName]roomLeft{
 		"OneLimited":  {"a": far},
 		"TheOther":    {"b": far},
 		"BothLimited": {"a": far, "b": far},
-		"LittleRoom":  {"a": far, "b": {Room: domain.Room{Tasks: 1, By: domain.LimitMaxRunning}, more: true}},
+		"LittleRoom":  {"a": far, "b": {Capacity: domain.Capacity{Available: 1, LimitedBy: domain.LimitMaxRunning}, more: true}},
 	} {
 		for _, free := range []int{1, 10} {
 			t.Run(fmt.Sprint(name, free), func(t *testing.T) {
@@ -208,7 +208,7 @@ func TestSchedule_IsFairToQueuesWithALimit(t *testing.T) {
 func TestSchedule_AnEmptyQueueThatIsNotKnownToBeDoesNotHoldUpOneWithLittleRoom(t *testing.T) {
 	m := newPullLoop(t, QueueWeight{"a", 100}, QueueWeight{"b", 1})
 	m.entries["b"] = endless
-	m.limits["b"] = roomLeft{Room: domain.Room{Tasks: 1, By: domain.LimitMaxRunning}, more: true}
+	m.limits["b"] = roomLeft{Capacity: domain.Capacity{Available: 1, LimitedBy: domain.LimitMaxRunning}, more: true}
 	for range 20 {
 		m.pull(10)
 	}
@@ -220,7 +220,7 @@ func TestSchedule_AnEmptyQueueThatIsNotKnownToBeDoesNotHoldUpOneWithLittleRoom(t
 func TestSchedule_PullsFromALimitedQueueNoMoreThanItHasRoomFor(t *testing.T) {
 	m := newPullLoop(t, QueueWeight{"a", 1})
 	m.entries["a"] = endless
-	m.limits["a"] = roomLeft{Room: domain.Room{Tasks: 25, By: domain.LimitRate, Again: 40 * time.Millisecond}}
+	m.limits["a"] = roomLeft{Capacity: domain.Capacity{Available: 25, LimitedBy: domain.LimitRate, RetryIn: 40 * time.Millisecond}}
 	var took []int
 	for range 4 {
 		_, n := m.pull(10)
@@ -258,7 +258,7 @@ func TestSchedule_TriesABlockedQueueAgainInTime(t *testing.T) {
 			if c.endsInClaim {
 				schedule.attemptEnded("a", noon)
 			}
-			schedule.claimed(entries, []application.LimitedQueue{{Name: "a", Room: domain.Room{By: c.by, Again: c.again}}}, noon)
+			schedule.claimed(entries, []application.LimitedQueue{{Name: "a", Capacity: domain.Capacity{LimitedBy: c.by, RetryIn: c.again}}}, noon)
 
 			p := schedule.next(1, noon)
 			if got := p.until.Sub(noon); got != c.want || len(p.Queues) > 0 {
@@ -276,7 +276,7 @@ func TestSchedule_TriesABlockedQueueAgainInTime(t *testing.T) {
 
 func closedBy(by domain.Limit, again time.Duration) *schedule {
 	t := newSchedule([]QueueWeight{{"a", 1}, {"b", 1}})
-	t.claimed(nil, []application.LimitedQueue{{Name: "a", Room: domain.Room{By: by, Again: again}}}, noon)
+	t.claimed(nil, []application.LimitedQueue{{Name: "a", Capacity: domain.Capacity{LimitedBy: by, RetryIn: again}}}, noon)
 	return t
 }
 
@@ -301,7 +301,7 @@ func TestSchedule_AnEndOpensAGateThatIsClosedByMaxRunningAndNoOther(t *testing.T
 	for by, opens := range map[domain.Limit]bool{domain.LimitMaxRunning: true, domain.LimitPaused: false, domain.LimitRate: false} {
 		schedule := newSchedule([]QueueWeight{{"a", 1}, {"b", 1}})
 		for _, name := range []domain.QueueName{"a", "b"} {
-			schedule.claimed(nil, []application.LimitedQueue{{Name: name, Room: domain.Room{By: by, Again: 100 * time.Millisecond}}}, noon)
+			schedule.claimed(nil, []application.LimitedQueue{{Name: name, Capacity: domain.Capacity{LimitedBy: by, RetryIn: 100 * time.Millisecond}}}, noon)
 		}
 		schedule.attemptEnded("b", noon)
 		schedule.attemptEnded("b", noon)
@@ -336,7 +336,7 @@ func TestSchedule_LeavesOutOfAPullWhatHasLessRoomAndDoesNotWait(t *testing.T) {
 	schedule := newSchedule([]QueueWeight{{"a", 1}, {"b", 1}})
 	one := []application.Entry{{Lane: application.Lane{Queue: "a"}}}
 	schedule.pulled([]domain.QueueName{"a"}, one)
-	schedule.claimed(one, []application.LimitedQueue{{Name: "a", Room: domain.Room{Tasks: 3, By: domain.LimitMaxRunning}}}, noon)
+	schedule.claimed(one, []application.LimitedQueue{{Name: "a", Capacity: domain.Capacity{Available: 3, LimitedBy: domain.LimitMaxRunning}}}, noon)
 
 	if p := schedule.next(10, noon); !slices.Equal(p.Queues, []domain.QueueName{"b"}) || p.Max != 5 || p.Wait != 0 {
 		t.Errorf("the pull is %+v, want 5 of b at once", p)
@@ -350,7 +350,7 @@ func TestSchedule_ChargesNothingForWhatWasRefused(t *testing.T) {
 	schedule := newSchedule([]QueueWeight{{"a", 1}, {"b", 1}})
 	two, refused := slices.Repeat([]application.Entry{{Lane: application.Lane{Queue: "a"}}}, 2), make([]domain.TaskID, 2)
 	schedule.pulled([]domain.QueueName{"a"}, two)
-	schedule.claimed(two, []application.LimitedQueue{{Name: "a", Refused: refused, Room: domain.Room{By: domain.LimitRate}}}, noon)
+	schedule.claimed(two, []application.LimitedQueue{{Name: "a", Refused: refused, Capacity: domain.Capacity{LimitedBy: domain.LimitRate}}}, noon)
 
 	if p := schedule.next(10, noon); p.Queues[0] != "a" {
 		t.Errorf("the pull is from %v, want from a first: it has given nothing yet", p.Queues)

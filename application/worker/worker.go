@@ -26,7 +26,7 @@ type Config struct {
 }
 
 // interval is the time between two heartbeats.
-func (c Config) interval() time.Duration { return c.Lease / application.BeatsPerLease }
+func (c Config) interval() time.Duration { return c.Lease / domain.BeatsPerLease }
 
 // Observer says on whose word the dispatcher beside the worker judges leases.
 func (c Config) Observer(id domain.WorkerID) application.Observer {

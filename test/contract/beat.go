@@ -15,6 +15,7 @@ import (
 
 var workerChecks = map[string]check{
 	"BeatWithALowerNumberRenewsNothing": beatLowerRenewsNothing,
+	"BeatDeliveredTwiceRenewsOnce":      beatEqualRenewsNothing,
 	"BeatGivesBackWhatItDoesNotList":    beatGivesBack,
 	"BeatWithALowerNumberGivesBackToo":  beatLowerGivesBack,
 	"BeatGivesBackAnUnlistedAttempt":    beatUnlistedAttempt,
@@ -22,6 +23,8 @@ var workerChecks = map[string]check{
 	"BeatCancelsWhatWasAskedToStop":     beatGivesBackStopped,
 	"BeatTimesOutWhatIsOverdue":         beatTimesOut,
 	"BeatTimesOutWhenTheDeadlinePasses": beatDeadlinePasses,
+	"BeatTimesOutByTheDeadlineAlone":    beatDeadlineEdge,
+	"BeatTakesAnAttemptListedTwiceOnce": beatListedTwice,
 	"BeatNamesLostAttempts":             beatNamesLost,
 	"BeatNamesAttemptsToStop":           beatNamesStop,
 	"BeatsAtTheSameTimeAllSucceed":      beatConcurrently,
@@ -71,6 +74,19 @@ func beatLowerRenewsNothing(t *testing.T, s Store) {
 	beat(t, s, beatOf(t, worker, 4, interval))
 	wantStale(t, s, worker)
 	beat(t, s, beatOf(t, worker, 4, longInterval))
+	wantStale(t, s, worker)
+	claimsAfterBeat(t, s, worker, 6, interval)
+}
+
+func beatEqualRenewsNothing(t *testing.T, s Store) {
+	const interval = 400 * time.Millisecond
+	worker := domain.NewWorkerID()
+	first := beatOf(t, worker, 5, interval)
+	beat(t, s, first)
+	time.Sleep(2*interval + 100*time.Millisecond)
+	beat(t, s, first)
+	wantStale(t, s, worker)
+	beat(t, s, beatOf(t, worker, 5, longInterval))
 	wantStale(t, s, worker)
 	claimsAfterBeat(t, s, worker, 6, interval)
 }
@@ -209,6 +225,52 @@ func beatDeadlinePasses(t *testing.T, s Store) {
 			t.Fatalf("not timed out %v after its deadline", before.Sub(deadline))
 		}
 		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// beatDeadlineEdge has attempts run whose deadlines lie close together around the
+// time of the beat: those that are timed out are those that were before it, no more and no fewer.
+func beatDeadlineEdge(t *testing.T, s Store) {
+	worker := enlist(t, s)
+	from := now().Add(-50 * time.Millisecond)
+	tasks := make([]*domain.Task, 200)
+	for i := range tasks {
+		at := from.Add(time.Duration(i) * 2 * time.Millisecond)
+		tasks[i] = makeTask(t, heldBy(worker, 1), func(s *domain.TaskState) { s.Deadline = at })
+	}
+	add(t, s, tasks...)
+	b := beatOf(t, worker, 2, longInterval)
+	b.Held, b.TimeOut = running(tasks...), timedOut(now().Add(time.Second))
+	before := now()
+	beat(t, s, b)
+	after := now()
+	var last, next time.Time // deadlines of what was timed out, and of what was not
+	for _, task := range tasks {
+		deadline := task.State().Deadline
+		switch timed := get(t, s, task.ID()).Status() != domain.StatusProcessing; {
+		case timed:
+			last = deadline
+		case next.IsZero():
+			next = deadline
+		}
+	}
+	if last.IsZero() || !next.IsZero() && (next.Before(last) || next.Before(before)) || !last.Before(after) {
+		t.Errorf("a beat between %v and %v timed out all up to the deadline %v, but not that of %v", before, after, last, next)
+	}
+}
+
+// beatListedTwice lists an attempt both as running and as returned: it runs.
+func beatListedTwice(t *testing.T, s Store) {
+	worker := enlist(t, s)
+	for _, order := range [][]bool{{true, false}, {false, true}} {
+		late := addMade(t, s, heldBy(worker, 1), overdue)
+		b := beatOf(t, worker, 2, longInterval)
+		for _, runs := range order {
+			b.Held = append(b.Held, application.HeldAttempt{AttemptRef: refOf(late), Running: runs})
+		}
+		b.TimeOut = timedOut(now().Add(time.Second))
+		wantAnswer(t, beat(t, s, b), application.BeatAnswer{Lost: []application.AttemptRef{refOf(late)}})
+		wantDecided(t, s, late, b.TimeOut)
 	}
 }
 

@@ -74,7 +74,7 @@ var benchmarks = map[string]func(ctx context.Context, x *filled) error{
 		return err
 	},
 	"QueuesChange": func(ctx context.Context, x *filled) error {
-		return x.Queues.Change(ctx, domain.DefaultQueue, func(q *domain.QueueState) error { q.MaxRunning++; return nil })
+		return x.Queues.Change(ctx, domain.DefaultQueue, func(q *domain.QueueSettings) error { q.MaxRunning++; return nil })
 	},
 	"BulksAdd": func(ctx context.Context, x *filled) error {
 		return x.Bulks.Add(ctx, newBulk(application.BulkCancel, application.TaskFilter{}))

@@ -18,6 +18,7 @@ var claimChecks = map[string]check{
 	"ClaimNeverRunsTimeBackwards":    claimClockBehind,
 	"ClaimLeavesOutWhatIsNotQueued":  claimOnlyQueued,
 	"ClaimReturnsTheOrderOfIDs":      claimOrder,
+	"ClaimSaysWhatBecameOfEachID":    claimSorts,
 	"ClaimTakesADoubledIDOnce":       claimDoubled,
 	"ClaimOfNothingReturnsNothing":   claimNothing,
 	"OnlyOneOfManyClaimsGetsTheTask": claimIsExclusive,
@@ -84,6 +85,56 @@ func claimOnlyQueued(t *testing.T, s Store) {
 		wantStored(t, s, task.State())
 	}
 	wantIDs(t, claim(t, s, claimOf(worker, ids...)), nil)
+}
+
+// claimSorts asks for tasks of every kind, some of them twice: with and without a
+// queue that has a limit, as that may be another way to claim.
+func claimSorts(t *testing.T, s Store) {
+	worker := enlist(t, s)
+	for _, limited := range []bool{false, true} {
+		free, full := domain.QueueName("free"), domain.QueueName("unlimited")
+		if limited {
+			full = "limited"
+			setQueue(t, s, full, maxRunning(1))
+		}
+		good := append(addMany(t, s, 2, inQueue(free)), addMade(t, s, inQueue(full)))
+		more := addMany(t, s, 2, inQueue(full)) // refused if there is a limit
+		skipped := []*domain.Task{
+			addMade(t, s, inQueue(free), waiting(now())), addMade(t, s, inQueue(full), waiting(now())),
+			addMade(t, s, inQueue(free), ended(domain.StatusCanceled)), addMade(t, s, inQueue(free), ended(domain.StatusCompleted)),
+		}
+		unknown := []*domain.Task{makeTask(t), makeTask(t)}
+		asked := []*domain.Task{
+			unknown[0], skipped[0], good[0], good[2], skipped[1], more[0], good[0], unknown[1], skipped[2], unknown[0],
+			more[1], skipped[3], skipped[0], good[1], more[0],
+		}
+		got, err := s.Tasks.Claim(t.Context(), claimOf(worker, asked...))
+		if err != nil {
+			t.Fatalf("claim: %v", err)
+		}
+		want := []*domain.Task{good[0], good[2], more[0], more[1], good[1]}
+		var refused []domain.TaskID
+		if limited {
+			want = []*domain.Task{good[0], good[2], good[1]}
+			refused = idsOf(more)
+		}
+		wantIDs(t, got.Tasks, want)
+		var gotRefused []domain.TaskID
+		for _, l := range got.Limited {
+			gotRefused = append(gotRefused, l.Refused...)
+		}
+		for name, ids := range map[string][2][]domain.TaskID{
+			"refused": {refused, gotRefused}, "skipped": {idsOf(skipped), got.Skipped}, "unknown": {idsOf(unknown), got.Unknown},
+		} {
+			if !slices.Equal(ids[0], ids[1]) {
+				t.Errorf("limited %v: %s are %s, want %s", limited, name, ids[1], ids[0])
+			}
+		}
+	}
+	got, err := s.Tasks.Claim(t.Context(), claimOf(worker, makeTask(t))) // nothing of it can be claimed
+	if err != nil || len(got.Unknown) != 1 || len(got.Tasks)+len(got.Skipped) > 0 {
+		t.Errorf("claim of an unknown task: %+v, %v", got, err)
+	}
 }
 
 func claimOrder(t *testing.T, s Store) {

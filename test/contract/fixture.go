@@ -15,7 +15,7 @@ import (
 const longInterval = time.Minute
 
 // now is the time in the resolution of Millrace.
-func now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
+func now() time.Time { return domain.Moment(time.Now()) }
 
 // makeTask makes a pending task that is marked as queued, then lets edits change
 // what it consists of.

@@ -32,10 +32,10 @@ var limitChecks = map[string]check{
 }
 
 // setQueue changes what is set of a queue, and returns it.
-func setQueue(t *testing.T, s Store, name domain.QueueName, c domain.QueueChange) domain.QueueState {
+func setQueue(t *testing.T, s Store, name domain.QueueName, c domain.QueueChange) domain.QueueSettings {
 	t.Helper()
-	var state domain.QueueState
-	if err := s.Queues.Change(t.Context(), name, func(q *domain.QueueState) error {
+	var state domain.QueueSettings
+	if err := s.Queues.Change(t.Context(), name, func(q *domain.QueueSettings) error {
 		err := q.Change(c)
 		state = *q
 		return err
@@ -94,7 +94,7 @@ func limitPaused(t *testing.T, s Store) {
 	tasks := addMany(t, s, 3, inQueue("q"))
 	state := setQueue(t, s, "q", paused(true))
 	req := claimOf(worker, tasks...)
-	wantClaimed(t, s, req, nil, application.LimitedQueue{Name: "q", Refused: req.IDs, Room: state.Room(0, req.Now)})
+	wantClaimed(t, s, req, nil, application.LimitedQueue{Name: "q", Refused: req.IDs, Capacity: state.Capacity(0, req.Now)})
 	for _, task := range tasks {
 		wantStored(t, s, task.State())
 	}
@@ -108,7 +108,7 @@ func limitMaxRunning(t *testing.T, s Store) {
 	rand.Shuffle(len(tasks), func(i, j int) { tasks[i], tasks[j] = tasks[j], tasks[i] })
 	state := setQueue(t, s, "q", maxRunning(3))
 	room := func(running int, refused ...*domain.Task) application.LimitedQueue {
-		return application.LimitedQueue{Name: "q", Refused: idsOf(refused), Room: state.Room(running, now())}
+		return application.LimitedQueue{Name: "q", Refused: idsOf(refused), Capacity: state.Capacity(running, now())}
 	}
 	held := wantClaimed(t, s, claimOf(worker, tasks[:2]...), tasks[:2], room(2))
 	held = append(held, wantClaimed(t, s, claimOf(other, tasks[2:6]...), tasks[2:3], room(3, tasks[3:6]...))...)
@@ -131,7 +131,7 @@ func limitDeadWorkers(t *testing.T, s Store) {
 	addMade(t, s, heldBy("dead", 1), inQueue("another"))
 	tasks := addMany(t, s, 2, inQueue("q"))
 	wantClaimed(t, s, claimOf(worker, tasks...), tasks[:1],
-		application.LimitedQueue{Name: "q", Refused: idsOf(tasks[1:]), Room: state.Room(2, now())})
+		application.LimitedQueue{Name: "q", Refused: idsOf(tasks[1:]), Capacity: state.Capacity(2, now())})
 }
 
 func limitRate(t *testing.T, s Store) {
@@ -151,9 +151,9 @@ func limitRate(t *testing.T, s Store) {
 		req := claimOf(worker, tasks[:x.asked]...)
 		req.Now = at.Add(x.after)
 		want := tasks[:x.taken]
-		state.Take(x.taken, req.Now)
+		left := state.Admit(idsOf(want), 0, req.Now).Left
 		wantClaimed(t, s, req, want, application.LimitedQueue{
-			Name: "q", Refused: idsOf(tasks[x.taken:x.asked]), Room: state.Room(x.taken, req.Now),
+			Name: "q", Refused: idsOf(tasks[x.taken:x.asked]), Capacity: left,
 		})
 		tasks = tasks[x.taken:]
 	}
@@ -178,12 +178,11 @@ func limitBoth(t *testing.T, s Store) {
 	}{{0, 1, 1, domain.LimitRate}, {30 * time.Minute, 1, 2, domain.LimitMaxRunning}, {time.Hour, 0, 2, domain.LimitMaxRunning}} {
 		req := claimOf(worker, tasks...)
 		req.Now = at.Add(x.after)
-		state.Take(x.taken, req.Now)
-		room := state.Room(x.running, req.Now)
-		if room.By != x.by {
-			t.Fatalf("after %v the domain names %s, want %s", x.after, room.By, x.by)
+		room := state.Admit(idsOf(tasks[:x.taken]), x.running-x.taken, req.Now).Left
+		if room.LimitedBy != x.by {
+			t.Fatalf("after %v the domain names %s, want %s", x.after, room.LimitedBy, x.by)
 		}
-		wantClaimed(t, s, req, tasks[:x.taken], application.LimitedQueue{Name: "q", Refused: idsOf(tasks[x.taken:]), Room: room})
+		wantClaimed(t, s, req, tasks[:x.taken], application.LimitedQueue{Name: "q", Refused: idsOf(tasks[x.taken:]), Capacity: room})
 		tasks = tasks[x.taken:]
 	}
 }
@@ -203,9 +202,9 @@ func limitMixed(t *testing.T, s Store) {
 	}
 	req := claimOf(worker, tasks...)
 	wantClaimed(t, s, req, []*domain.Task{tasks[0], tasks[1], tasks[3], tasks[7], tasks[8], tasks[9]},
-		application.LimitedQueue{Name: "one", Refused: idsOf(tasks[5:6]), Room: one.Room(1, req.Now)},
-		application.LimitedQueue{Name: "five", Room: five.Room(2, req.Now)},
-		application.LimitedQueue{Name: "shut", Refused: idsOf([]*domain.Task{tasks[2], tasks[10]}), Room: shut.Room(0, req.Now)})
+		application.LimitedQueue{Name: "one", Refused: idsOf(tasks[5:6]), Capacity: one.Capacity(1, req.Now)},
+		application.LimitedQueue{Name: "five", Capacity: five.Capacity(2, req.Now)},
+		application.LimitedQueue{Name: "shut", Refused: idsOf([]*domain.Task{tasks[2], tasks[10]}), Capacity: shut.Capacity(0, req.Now)})
 	for _, i := range []int{2, 4, 5, 6, 10} {
 		wantStored(t, s, tasks[i].State())
 	}
@@ -223,7 +222,7 @@ func limitDoubled(t *testing.T, s Store) {
 	tasks := addMany(t, s, 3, inQueue("q"))
 	state := setQueue(t, s, "q", maxRunning(1))
 	wantClaimed(t, s, claimOf(worker, tasks[1], tasks[0], tasks[1], tasks[0], tasks[2], tasks[0]), tasks[1:2],
-		application.LimitedQueue{Name: "q", Refused: idsOf([]*domain.Task{tasks[0], tasks[2]}), Room: state.Room(1, now())})
+		application.LimitedQueue{Name: "q", Refused: idsOf([]*domain.Task{tasks[0], tasks[2]}), Capacity: state.Capacity(1, now())})
 }
 
 func limitStaleWorker(t *testing.T, s Store) {
@@ -244,7 +243,7 @@ func limitChanging(t *testing.T, s Store) {
 	tasks := addMany(t, s, 3, inQueue("q"))
 	setQueue(t, s, "q", maxRunning(3))
 	done := make(chan application.ClaimResult, 1)
-	err := s.Queues.Change(t.Context(), "q", func(q *domain.QueueState) error {
+	err := s.Queues.Change(t.Context(), "q", func(q *domain.QueueSettings) error {
 		go func() {
 			claimed, err := s.Tasks.Claim(t.Context(), claimOf(worker, tasks...))
 			if err != nil {

@@ -85,10 +85,10 @@ func infoCounts(t *testing.T, s Store) {
 		in("ended", ended(status))
 	}
 	wantInfos(t, s,
-		application.QueueInfo{QueueState: domain.QueueState{Name: "a"}, Pending: 4, Scheduled: 2, Processing: 1, Oldest: at.Add(-2 * time.Minute)},
-		application.QueueInfo{QueueState: domain.QueueState{Name: "b"}, Pending: 1, Oldest: at.Add(-time.Hour)},
-		application.QueueInfo{QueueState: domain.QueueState{Name: "c"}, Scheduled: 1},
-		application.QueueInfo{QueueState: domain.QueueState{Name: "d"}, Processing: 2})
+		application.QueueInfo{QueueSettings: domain.QueueSettings{Name: "a"}, Pending: 4, Scheduled: 2, Processing: 1, Oldest: at.Add(-2 * time.Minute)},
+		application.QueueInfo{QueueSettings: domain.QueueSettings{Name: "b"}, Pending: 1, Oldest: at.Add(-time.Hour)},
+		application.QueueInfo{QueueSettings: domain.QueueSettings{Name: "c"}, Scheduled: 1},
+		application.QueueInfo{QueueSettings: domain.QueueSettings{Name: "d"}, Processing: 2})
 }
 
 func infoNames(t *testing.T, s Store) {
@@ -100,11 +100,11 @@ func infoNames(t *testing.T, s Store) {
 	b.Worker.Queues = []domain.QueueName{"b_worker", "b-set"}
 	beat(t, s, b)
 	one := func(name domain.QueueName) application.QueueInfo {
-		return application.QueueInfo{QueueState: domain.QueueState{Name: name}, Pending: 1, Oldest: at}
+		return application.QueueInfo{QueueSettings: domain.QueueSettings{Name: name}, Pending: 1, Oldest: at}
 	}
 	wantInfos(t, s, one("0"), one("b"), // in the order of their bytes
-		application.QueueInfo{QueueState: set, Workers: 1}, one("b.task"),
-		application.QueueInfo{QueueState: domain.QueueState{Name: "b_worker"}, Workers: 1})
+		application.QueueInfo{QueueSettings: set, Workers: 1}, one("b.task"),
+		application.QueueInfo{QueueSettings: domain.QueueSettings{Name: "b_worker"}, Workers: 1})
 }
 
 func infoWorkers(t *testing.T, s Store) {
@@ -142,7 +142,7 @@ func infoAbandoned(t *testing.T, s Store) {
 	for _, b := range []application.Beat{some, full, lost} {
 		beat(t, s, b)
 	}
-	time.Sleep(application.BeatsPerLease * 2 * time.Millisecond)
+	time.Sleep(domain.BeatsPerLease * 2 * time.Millisecond)
 	want := func(name domain.QueueName, workers, abandoned, stuck int) {
 		t.Helper()
 		if got := info(t, s, name); got.Workers != workers || got.Abandoned != abandoned || got.Stuck != stuck {
@@ -165,7 +165,7 @@ func infoSilent(t *testing.T, s Store) {
 	quick.Worker.Queues = []domain.QueueName{"both", "quick"}
 	beat(t, s, slow)
 	beat(t, s, quick)
-	time.Sleep(application.BeatsPerLease * 2 * time.Millisecond)
+	time.Sleep(domain.BeatsPerLease * 2 * time.Millisecond)
 	if got := info(t, s, "both"); got.Workers != 1 {
 		t.Errorf("%d workers take the queue; want the one that lives", got.Workers)
 	}
@@ -201,7 +201,7 @@ func infoUnknown(t *testing.T, s Store) {
 
 func changeStores(t *testing.T, s Store) {
 	other := setQueue(t, s, "other", maxRunning(9))
-	state := domain.QueueState{Name: "q"}
+	state := domain.QueueSettings{Name: "q"}
 	for _, c := range []domain.QueueChange{
 		{}, paused(true), maxRunning(1_000_000), rate(1_000_000, time.Second), rate(1, time.Hour), paused(false), maxRunning(0), rate(0, 0),
 	} {
@@ -211,20 +211,20 @@ func changeStores(t *testing.T, s Store) {
 		if got := setQueue(t, s, "q", c); got != state {
 			t.Errorf("decide saw %+v, want %+v", got, state)
 		}
-		wantInfos(t, s, application.QueueInfo{QueueState: other}, application.QueueInfo{QueueState: state})
+		wantInfos(t, s, application.QueueInfo{QueueSettings: other}, application.QueueInfo{QueueSettings: state})
 	}
 	// All that decide has made of it is stored.
-	state = domain.QueueState{Name: "q", Paused: true, MaxRunning: 3, Rate: domain.Rate{Count: 7, Per: time.Minute}, FullAt: now().Add(time.Hour)}
-	if err := s.Queues.Change(t.Context(), "q", func(q *domain.QueueState) error { *q = state; return nil }); err != nil {
+	state = domain.QueueSettings{Name: "q", Paused: true, MaxRunning: 3, Rate: domain.Rate{Count: 7, Per: time.Minute}, FullAt: now().Add(time.Hour)}
+	if err := s.Queues.Change(t.Context(), "q", func(q *domain.QueueSettings) error { *q = state; return nil }); err != nil {
 		t.Fatal(err)
 	}
-	wantInfos(t, s, application.QueueInfo{QueueState: other}, application.QueueInfo{QueueState: state})
+	wantInfos(t, s, application.QueueInfo{QueueSettings: other}, application.QueueInfo{QueueSettings: state})
 }
 
 func changeRefused(t *testing.T, s Store) {
 	state := setQueue(t, s, "q", maxRunning(2))
 	refusal := errors.New("not this one")
-	refuse := func(q *domain.QueueState) error {
+	refuse := func(q *domain.QueueSettings) error {
 		q.Paused, q.MaxRunning = true, 1
 		return refusal
 	}
@@ -233,7 +233,7 @@ func changeRefused(t *testing.T, s Store) {
 			t.Errorf("change of %s: %v, want what decide says", name, err)
 		}
 	}
-	wantInfos(t, s, application.QueueInfo{QueueState: state})
+	wantInfos(t, s, application.QueueInfo{QueueSettings: state})
 }
 
 func changeConcurrently(t *testing.T, s Store) {
@@ -241,7 +241,7 @@ func changeConcurrently(t *testing.T, s Store) {
 	var all sync.WaitGroup
 	for range changers {
 		all.Go(func() {
-			if err := s.Queues.Change(t.Context(), "q", func(q *domain.QueueState) error { q.MaxRunning++; return nil }); err != nil {
+			if err := s.Queues.Change(t.Context(), "q", func(q *domain.QueueSettings) error { q.MaxRunning++; return nil }); err != nil {
 				t.Errorf("change: %v", err)
 			}
 		})

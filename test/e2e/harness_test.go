@@ -76,7 +76,7 @@ func migratedDatabase(t *testing.T) string {
 // systemClock is the clock of the embedded programs.
 type systemClock struct{}
 
-func (systemClock) Now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
+func (systemClock) Now() time.Time { return domain.Moment(time.Now()) }
 
 // newEmbeddedHarness is on SQLite and a queue in memory.
 func newEmbeddedHarness(t *testing.T) harness {

@@ -2,6 +2,7 @@ package apptest
 
 import (
 	"context"
+	"errors"
 	"sync"
 
 	"github.com/millrace/millrace/application"
@@ -13,13 +14,13 @@ type FakeStore struct {
 	mu       sync.Mutex
 	tasks    map[domain.TaskID]domain.TaskState
 	Attempts map[domain.TaskID][]domain.Attempt // that saves came with
-	queues   map[domain.QueueName]*domain.QueueState
+	queues   map[domain.QueueName]*domain.QueueSettings
 }
 
 func NewFakeStore() *FakeStore {
 	return &FakeStore{
 		tasks: map[domain.TaskID]domain.TaskState{}, Attempts: map[domain.TaskID][]domain.Attempt{},
-		queues: map[domain.QueueName]*domain.QueueState{},
+		queues: map[domain.QueueName]*domain.QueueSettings{},
 	}
 }
 
@@ -101,16 +102,15 @@ func (s *FakeStore) Claim(_ context.Context, c application.ClaimRequest) (applic
 	var claimed application.ClaimResult
 	limited := map[domain.QueueName]*application.LimitedQueue{}
 	for _, id := range c.IDs {
-		_ = s.locked(id, func(t *domain.Task) error { // what cannot be claimed is left out
+		err := s.locked(id, func(t *domain.Task) error {
 			if q, ok := s.queues[t.Queue()]; ok && q.Limited() && t.Status() == domain.StatusPending {
 				if limited[q.Name] == nil {
 					limited[q.Name] = &application.LimitedQueue{Name: q.Name}
 				}
-				if q.Room(s.running(q.Name), c.Now).Tasks == 0 {
+				if a := q.Admit([]domain.TaskID{id}, s.running(q.Name), c.Now); len(a.Refused) > 0 {
 					limited[q.Name].Refused = append(limited[q.Name].Refused, id)
 					return nil
 				}
-				q.Take(1, c.Now)
 			}
 			if err := t.Claim(c.Claim, c.Now); err != nil {
 				return err
@@ -120,9 +120,15 @@ func (s *FakeStore) Claim(_ context.Context, c application.ClaimRequest) (applic
 			claimed.Tasks = append(claimed.Tasks, t)
 			return nil
 		})
+		switch {
+		case errors.Is(err, domain.ErrTaskNotFound):
+			claimed.Unknown = append(claimed.Unknown, id)
+		case err != nil:
+			claimed.Skipped = append(claimed.Skipped, id)
+		}
 	}
 	for name, l := range limited {
-		l.Room = s.queues[name].Room(s.running(name), c.Now)
+		l.Capacity = s.queues[name].Capacity(s.running(name), c.Now)
 		claimed.Limited = append(claimed.Limited, *l)
 	}
 	return claimed, nil
@@ -139,7 +145,7 @@ func (s *FakeStore) running(name domain.QueueName) (n int) {
 }
 
 // limit sets what is set of a queue.
-func (s *FakeStore) Limit(q domain.QueueState) {
+func (s *FakeStore) Limit(q domain.QueueSettings) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.queues[q.Name] = &q

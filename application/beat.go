@@ -1,0 +1,60 @@
+package application
+
+import (
+	"time"
+
+	"github.com/millrace/millrace/domain"
+)
+
+// OwnedTask is what a beat has to know of a task that its worker owns.
+type OwnedTask struct {
+	AttemptRef
+	ClaimBeat int64 // the number of the beat under which it was claimed
+	Deadline  time.Time
+}
+
+// BeatRules decide about the tasks that a worker owns, by the lists of its beat.
+type BeatRules struct {
+	beat     Beat
+	claiming map[domain.TaskID]bool
+	held     []HeldAttempt
+	index    map[AttemptRef]int // in held
+}
+
+// Rules are those of the beat.
+func (b Beat) Rules() BeatRules {
+	r := BeatRules{beat: b, claiming: make(map[domain.TaskID]bool, len(b.Claiming)), index: make(map[AttemptRef]int, len(b.Held))}
+	for _, id := range b.Claiming {
+		r.claiming[id] = true
+	}
+	for _, h := range b.Held {
+		if i, twice := r.index[h.AttemptRef]; twice {
+			r.held[i].Running = r.held[i].Running || h.Running
+			continue
+		}
+		r.index[h.AttemptRef] = len(r.held)
+		r.held = append(r.held, h)
+	}
+	return r
+}
+
+// Held are the attempts that the beat lists, each once. One that is listed twice
+// runs if either says so.
+func (r BeatRules) Held() []HeldAttempt { return r.held }
+
+// Decide says what becomes of a task that the worker owns, at the time now of the
+// store; nil: nothing. A task that is listed as running is timed out once its
+// deadline has passed, that is when now is after it. One that is on no list is given
+// back if it was claimed under a lower number than the beat's: the answer to its claim
+// was lost. Under the beat's own number or a higher one, the claim came after the
+// lists were made.
+func (r BeatRules) Decide(t OwnedTask, now time.Time) Decide {
+	i, held := r.index[t.AttemptRef]
+	switch {
+	case held && r.held[i].Running && now.After(t.Deadline):
+		return r.beat.TimeOut
+	case !held && !r.claiming[t.Task] && t.ClaimBeat < r.beat.Number:
+		return r.beat.Release
+	}
+	return nil
+}

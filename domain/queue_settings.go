@@ -1,0 +1,56 @@
+package domain
+
+import "time"
+
+// QueueSettings are what an operator has set for a queue, and how much of its rate
+// is spent.
+type QueueSettings struct {
+	Name       QueueName
+	Paused     bool      // accepts tasks and runs none
+	MaxRunning int       // most tasks that are processing, over all workers; 0: no limit
+	Rate       Rate      // at which tasks start, over all workers
+	FullAt     time.Time // when the rate's bucket is full again: its theoretical arrival time
+}
+
+// Limited reports whether a claim has to ask for the queue's capacity.
+func (q QueueSettings) Limited() bool { return q.Paused || q.MaxRunning > 0 || q.Rate.Count > 0 }
+
+// QueueChange is what an operator asks of a queue's settings; nil leaves one as it is.
+type QueueChange struct {
+	Paused     *bool
+	MaxRunning *int  // 0: no limit
+	Rate       *Rate // zero: no limit
+}
+
+// CheckMaxRunning says whether a queue can have this limit: CodeInvalid if not.
+func CheckMaxRunning(n int) error {
+	if n < 1 || n > maxRate {
+		return Invalid("max_running", "must be from 1 to %d, or null for no limit", maxRate)
+	}
+	return nil
+}
+
+// Change sets what c names. A new rate starts with a full bucket. CodeInvalid if
+// a limit is out of range.
+func (q *QueueSettings) Change(c QueueChange) error {
+	if c.MaxRunning != nil && *c.MaxRunning != 0 {
+		if err := CheckMaxRunning(*c.MaxRunning); err != nil {
+			return err
+		}
+	}
+	if c.Rate != nil && *c.Rate != (Rate{}) {
+		if _, err := ParseRate(c.Rate.String()); err != nil {
+			return err
+		}
+	}
+	if c.Paused != nil {
+		q.Paused = *c.Paused
+	}
+	if c.MaxRunning != nil {
+		q.MaxRunning = *c.MaxRunning
+	}
+	if c.Rate != nil && *c.Rate != q.Rate {
+		q.Rate, q.FullAt = *c.Rate, time.Time{}
+	}
+	return nil
+}
