@@ -5,8 +5,8 @@ import (
 	"net/http"
 
 	"github.com/millrace/millrace/adapters/httpapi/internal/api"
-	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/application/usecase"
+	"github.com/millrace/millrace/domain"
 )
 
 // StartBulk is POST /tasks/bulk.
@@ -17,7 +17,7 @@ func (h *handlers) StartBulk(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	filter, wrong := bodyFilter(body.Filter)
-	in := usecase.BulkTasksInput{Action: application.BulkAction(body.Action), Filter: filter}
+	in := usecase.BulkTasksInput{Action: domain.BulkAction(body.Action), Filter: filter}
 	if len(wrong) > 0 {
 		if err := h.uc.Bulk.Check(in); err != nil {
 			wrong = append(wrong, problemOf(err).errors...)
@@ -58,7 +58,7 @@ func (h *handlers) GetBulk(w http.ResponseWriter, r *http.Request, id string) {
 		h.fail(w, r, err)
 		return
 	}
-	b, err := stored(r.Context(), h, h.uc.Bulk.Get, application.BulkID(bulkID))
+	b, err := stored(r.Context(), h, h.uc.Bulk.Get, domain.BulkID(bulkID))
 	if err != nil {
 		h.fail(w, r, err)
 		return
@@ -66,7 +66,7 @@ func (h *handlers) GetBulk(w http.ResponseWriter, r *http.Request, id string) {
 	writeJSON(w, http.StatusOK, typeJSON, bulkToJSON(b))
 }
 
-func bulkToJSON(b application.Bulk) api.Bulk {
+func bulkToJSON(b domain.Bulk) api.Bulk {
 	out := api.Bulk{
 		ID:        [16]byte(b.ID),
 		Action:    string(b.Action),

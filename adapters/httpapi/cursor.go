@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"errors"
 
-	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/domain"
 )
 
@@ -24,7 +23,7 @@ var (
 
 var cursorEncoding = base64.RawURLEncoding.Strict()
 
-func encodeCursor(last domain.TaskID, f application.TaskFilter) string {
+func encodeCursor(last domain.TaskID, f domain.TaskFilter) string {
 	b := make([]byte, 0, cursorBytes)
 	b = append(b, cursorVersion)
 	b = append(b, last[:]...)
@@ -33,7 +32,7 @@ func encodeCursor(last domain.TaskID, f application.TaskFilter) string {
 }
 
 // decodeCursor returns the id in s, or why s cannot be used.
-func decodeCursor(s string, f application.TaskFilter) (domain.TaskID, error) {
+func decodeCursor(s string, f domain.TaskFilter) (domain.TaskID, error) {
 	var last domain.TaskID
 	if len(s) != cursorEncoding.EncodedLen(cursorBytes) {
 		return last, errBrokenCursor
@@ -51,7 +50,7 @@ func decodeCursor(s string, f application.TaskFilter) (domain.TaskID, error) {
 
 // digest identifies filters. Without any but statuses it is what it was when there
 // were no others, so that those who page go on across an upgrade.
-func digest(f application.TaskFilter) []byte {
+func digest(f domain.TaskFilter) []byte {
 	query := filterQuery(f)
 	text := "status=" + query.Get("status")
 	query.Del("status")

@@ -13,19 +13,18 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/millrace/millrace/adapters/httpapi/internal/api"
-	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/domain"
 )
 
 // queryFilter reads the filter of a list from its parameters.
-func queryFilter(params api.ListTasksParams) (application.TaskFilter, error) {
+func queryFilter(params api.ListTasksParams) (domain.TaskFilter, error) {
 	var wrong []api.ProblemError
 	named := func(name string) func(int, error) {
 		return func(_ int, err error) {
 			wrong = append(wrong, wrongParameter(name, detailOf(err)))
 		}
 	}
-	f := application.TaskFilter{
+	f := domain.TaskFilter{
 		Statuses:       namesOf(splitCommas(params.Status), domain.ParseStatus, named("status")),
 		Queues:         namesOf(splitCommas(params.Queue), domain.ParseQueueName, named("queue")),
 		CreatedFrom:    timeOf(params.CreatedFrom, named("created_from")),
@@ -47,7 +46,7 @@ func queryFilter(params api.ListTasksParams) (application.TaskFilter, error) {
 
 // bodyFilter reads the filter of a bulk action. Nothing in it may be empty: that
 // would mean everything, where a list was meant that has nothing in it.
-func bodyFilter(in api.TaskFilter) (application.TaskFilter, []api.ProblemError) {
+func bodyFilter(in api.TaskFilter) (domain.TaskFilter, []api.ProblemError) {
 	var wrong []api.ProblemError
 	at := func(name string) jsontext.Pointer { return jsontext.Pointer("/filter").AppendToken(name) }
 	named := func(name string) func(int, error) {
@@ -66,7 +65,7 @@ func bodyFilter(in api.TaskFilter) (application.TaskFilter, []api.ProblemError) 
 		}
 		return orZero(t)
 	}
-	f := application.TaskFilter{
+	f := domain.TaskFilter{
 		CreatedFrom:    moment("created_from", in.CreatedFrom),
 		CreatedBefore:  moment("created_before", in.CreatedBefore),
 		FinishedFrom:   moment("finished_from", in.FinishedFrom),
@@ -92,7 +91,7 @@ func bodyFilter(in api.TaskFilter) (application.TaskFilter, []api.ProblemError) 
 }
 
 // filterToJSON shows a filter as bodyFilter reads it.
-func filterToJSON(f application.TaskFilter) api.TaskFilter {
+func filterToJSON(f domain.TaskFilter) api.TaskFilter {
 	names := func(list []string) *[]string {
 		if len(list) == 0 {
 			return nil
@@ -116,7 +115,7 @@ func filterToJSON(f application.TaskFilter) api.TaskFilter {
 
 // filterQuery is the filter as the parameters that queryFilter reads, always in
 // the same way.
-func filterQuery(f application.TaskFilter) url.Values {
+func filterQuery(f domain.TaskFilter) url.Values {
 	query := url.Values{}
 	set := func(name, value string) {
 		if value != "" {
