@@ -31,6 +31,8 @@ type Events interface {
 	Swept(ctx context.Context, sweep Loop, n int)
 	// TaskPassed: a sweep could not handle a task, and went on.
 	TaskPassed(ctx context.Context, sweep Loop, id domain.TaskID, err error)
+	// BulkUnreadable: a bulk action cannot be read, and is passed over.
+	BulkUnreadable(ctx context.Context, id domain.BulkID, err error)
 	// Turn: a loop has made a turn, with this result. Loops that fail try again.
 	Turn(ctx context.Context, loop Loop, err error)
 }

@@ -2,7 +2,6 @@ package application
 
 import (
 	"context"
-	"time"
 
 	"github.com/millrace/millrace/domain"
 )
@@ -17,21 +16,9 @@ type TaskSearch interface {
 	Count(ctx context.Context, q TaskQuery) (n int, all bool, err error)
 }
 
-// TaskFilter says which tasks are meant. What is empty does not matter.
-type TaskFilter struct {
-	Statuses       []domain.Status    // any of these
-	Queues         []domain.QueueName // any of these
-	CreatedFrom    time.Time          // inclusive
-	CreatedBefore  time.Time          // exclusive
-	FinishedFrom   time.Time          // inclusive
-	FinishedBefore time.Time          // exclusive
-	Metadata       map[string]string  // all of these pairs
-	Text           string             // in the message, as it is written
-}
-
 // TaskQuery says which tasks to list.
 type TaskQuery struct {
-	TaskFilter
+	domain.TaskFilter
 	Before domain.TaskID // only ids below this one; zero: from the newest
 	Limit  int           // at most so many; at least 1
 	Window int           // look at most at so many; at least 1

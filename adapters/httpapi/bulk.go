@@ -4,8 +4,8 @@ import (
 	"net/http"
 
 	"github.com/millrace/millrace/adapters/httpapi/internal/api"
-	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/application/usecase"
+	"github.com/millrace/millrace/domain"
 )
 
 // StartBulk is POST /tasks/bulk.
@@ -18,12 +18,12 @@ func (e *endpoints) StartBulk(w http.ResponseWriter, r *http.Request) {
 		if err := required(member{"action", body.Action.Given}, member{"filter", body.Filter.Given}); err != nil {
 			return err
 		}
-		in := usecase.BulkTasksInput{Action: application.BulkAction(body.Action.Value)}
+		in := usecase.BulkTasksInput{Action: domain.BulkAction(body.Action.Value)}
 		in.Filter, in.Invalid = bodyFilter(body.Filter.Value)
 		if body.DryRun.Value {
 			return e.countBulk(w, r, in)
 		}
-		b, err := withStoreSlot(r.Context(), e, func() (application.Bulk, error) { return e.uc.Bulk.Run(r.Context(), in) })
+		b, err := withStoreSlot(r.Context(), e, func() (domain.Bulk, error) { return e.uc.Bulk.Run(r.Context(), in) })
 		if err != nil {
 			return err
 		}
@@ -52,8 +52,8 @@ func (e *endpoints) GetBulk(w http.ResponseWriter, r *http.Request, id string) {
 		if err != nil {
 			return err
 		}
-		b, err := withStoreSlot(r.Context(), e, func() (application.Bulk, error) {
-			return e.uc.Bulk.Get(r.Context(), application.BulkID(bulkID))
+		b, err := withStoreSlot(r.Context(), e, func() (domain.Bulk, error) {
+			return e.uc.Bulk.Get(r.Context(), domain.BulkID(bulkID))
 		})
 		if err != nil {
 			return err
@@ -63,7 +63,7 @@ func (e *endpoints) GetBulk(w http.ResponseWriter, r *http.Request, id string) {
 	})
 }
 
-func bulkToJSON(b application.Bulk) api.Bulk {
+func bulkToJSON(b domain.Bulk) api.Bulk {
 	out := api.Bulk{
 		ID:        [16]byte(b.ID),
 		Action:    string(b.Action),

@@ -106,20 +106,20 @@ func (s faultQueues) Ahead(ctx context.Context, t *domain.Task, limit int) (int,
 	return s.queues.Ahead(ctx, t, limit)
 }
 
-func (s faultBulks) Add(ctx context.Context, b application.Bulk) error {
+func (s faultBulks) Add(ctx context.Context, b domain.Bulk) error {
 	if err := s.intercept(ctx); err != nil {
 		return err
 	}
 	return s.bulks.Add(ctx, b)
 }
 
-func (s faultBulks) Get(ctx context.Context, id application.BulkID) (application.Bulk, error) {
+func (s faultBulks) Get(ctx context.Context, id domain.BulkID) (domain.Bulk, error) {
 	if err := s.intercept(ctx); err != nil {
-		return application.Bulk{}, err
+		return domain.Bulk{}, err
 	}
 	return s.bulks.Get(ctx, id)
 }
 
-func (s faultBulks) Step(ctx context.Context, step application.BulkStep) (application.Bulk, []*domain.Task, bool, error) {
+func (s faultBulks) Step(ctx context.Context, step application.BulkStep) (application.BulkStepResult, error) {
 	return s.bulks.Step(ctx, step)
 }

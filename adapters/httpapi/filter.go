@@ -10,19 +10,18 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/adapters/httpapi/internal/api"
-	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/domain"
 )
 
 // queryFilter reads the filter of a list from its parameters.
-func queryFilter(params api.ListTasksParams) (application.TaskFilter, error) {
+func queryFilter(params api.ListTasksParams) (domain.TaskFilter, error) {
 	var wrong []api.ProblemError
 	named := func(name string) func(int, error) {
 		return func(_ int, err error) {
 			wrong = append(wrong, wrongParameter(name, detailOf(err)))
 		}
 	}
-	f := application.TaskFilter{
+	f := domain.TaskFilter{
 		Statuses:       namesOf(splitCommas(params.Status), domain.ParseStatus, named("status")),
 		Queues:         namesOf(splitCommas(params.Queue), domain.ParseQueueName, named("queue")),
 		CreatedFrom:    timeOf(params.CreatedFrom, named("created_from")),
@@ -69,13 +68,13 @@ func (r *filterReader) time(field string, in api.Field[time.Time]) time.Time {
 }
 
 // bodyFilter reads the filter of a bulk action, and names what is wrong with it.
-func bodyFilter(in api.TaskFilter) (application.TaskFilter, []domain.FieldError) {
+func bodyFilter(in api.TaskFilter) (domain.TaskFilter, []domain.FieldError) {
 	var r filterReader
 	r.notEmpty("status", in.Status.Given, len(in.Status.Value))
 	r.notEmpty("queue", in.Queue.Given, len(in.Queue.Value))
 	r.notEmpty("metadata", in.Metadata.Given, len(in.Metadata.Value))
 	r.notEmpty("text", in.Text.Given, len(in.Text.Value))
-	f := application.TaskFilter{
+	f := domain.TaskFilter{
 		Statuses:       namesOf(in.Status.Value, domain.ParseStatus, r.inList("status")),
 		Queues:         namesOf(in.Queue.Value, domain.ParseQueueName, r.inList("queue")),
 		CreatedFrom:    r.time("created_from", in.CreatedFrom),
@@ -89,7 +88,7 @@ func bodyFilter(in api.TaskFilter) (application.TaskFilter, []domain.FieldError)
 }
 
 // filterToJSON shows a filter as bodyFilter reads it.
-func filterToJSON(f application.TaskFilter) api.TaskFilter {
+func filterToJSON(f domain.TaskFilter) api.TaskFilter {
 	var out api.TaskFilter
 	setList(&out.Status, f.Statuses)
 	setList(&out.Queue, f.Queues)
@@ -120,7 +119,7 @@ func setTime(out *api.Field[time.Time], t time.Time) {
 
 // filterQuery is the canonical form of a filter: the parameters that queryFilter
 // reads, the same for equal filters.
-func filterQuery(f application.TaskFilter) url.Values {
+func filterQuery(f domain.TaskFilter) url.Values {
 	query := url.Values{}
 	set := func(name, value string) {
 		if value != "" {

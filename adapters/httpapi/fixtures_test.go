@@ -109,8 +109,8 @@ func (s *service) bulk(body string) string {
 func (s *service) addBulk() string {
 	s.t.Helper()
 	now := s.clock.Now()
-	b := application.Bulk{
-		ID: application.BulkID(domain.NewTaskID(now)), Action: application.BulkCancel, Cursor: domain.NewTaskID(now),
+	b := domain.Bulk{
+		ID: domain.BulkID(domain.NewTaskID(now)), Action: domain.BulkCancel, Cursor: domain.NewTaskID(now),
 		CreatedAt: now, UpdatedAt: now,
 	}
 	if err := s.store.bulks.Add(s.t.Context(), b); err != nil {
@@ -123,12 +123,14 @@ func (s *service) addBulk() string {
 // dispatcher does.
 func (s *service) doBulks() {
 	s.t.Helper()
-	step := application.BulkStep{Limit: 10, Window: 100, Decide: func(_ application.Bulk, t *domain.Task) error { return t.Cancel(s.clock.Now()) }}
+	step := application.BulkStep{Limit: 10, Window: 100, Decide: func(_ domain.Bulk, t *domain.Task) error { return t.Cancel(s.clock.Now()) }}
 	for found := true; found; {
 		var err error
 		step.Now = s.clock.Now()
-		if _, _, found, err = s.store.bulks.Step(s.t.Context(), step); err != nil {
+		var result application.BulkStepResult
+		if result, err = s.store.bulks.Step(s.t.Context(), step); err != nil {
 			s.t.Fatal(err)
 		}
+		found = result.Found
 	}
 }

@@ -14,7 +14,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/millrace/millrace/adapters/httpapi/internal/api"
-	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/application/usecase"
 	"github.com/millrace/millrace/domain"
 )
@@ -112,13 +111,13 @@ func FuzzDecodeBatch(f *testing.F) {
 // A cursor that is taken is one that the service has written.
 func FuzzCursor(f *testing.F) {
 	id := domain.TaskID{1, 2, 3}
-	f.Add(encodeCursor(id, filterQuery(application.TaskFilter{})), uint8(0), "")
-	f.Add(encodeCursor(id, filterQuery(application.TaskFilter{Statuses: domain.Statuses()})), uint8(31), "")
+	f.Add(encodeCursor(id, filterQuery(domain.TaskFilter{})), uint8(0), "")
+	f.Add(encodeCursor(id, filterQuery(domain.TaskFilter{Statuses: domain.Statuses()})), uint8(31), "")
 	f.Add("", uint8(1), "text")
 	f.Add("AQ==", uint8(2), "&status=pending")
 	f.Add("\n\r____", uint8(3), "\xff")
 	f.Fuzz(func(t *testing.T, cursor string, mask uint8, text string) {
-		filter := application.TaskFilter{Text: text}
+		filter := domain.TaskFilter{Text: text}
 		for i, s := range domain.Statuses() {
 			if mask&(1<<i) != 0 {
 				filter.Statuses = append(filter.Statuses, s)
@@ -216,7 +215,7 @@ func paramsOf(query url.Values) (params api.ListTasksParams) {
 	}
 }
 
-func inUTC(f application.TaskFilter) application.TaskFilter {
+func inUTC(f domain.TaskFilter) domain.TaskFilter {
 	for _, at := range []*time.Time{&f.CreatedFrom, &f.CreatedBefore, &f.FinishedFrom, &f.FinishedBefore} {
 		*at = at.UTC()
 	}

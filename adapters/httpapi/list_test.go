@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/domain"
 )
 
 func TestList_Filters(t *testing.T) {
@@ -77,7 +78,7 @@ func TestList_Filters(t *testing.T) {
 func TestList_NamesTheFilterThatIsWrong(t *testing.T) {
 	s := newService(t)
 	var many []string
-	for i := range application.MaxFilterQueues + 1 {
+	for i := range domain.MaxFilterQueues + 1 {
 		many = append(many, fmt.Sprint("q", i))
 	}
 	for query, detail := range map[string]string{

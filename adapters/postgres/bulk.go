@@ -1,12 +1,11 @@
 package postgres
 
 import (
-	"bytes"
 	"context"
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -42,55 +41,24 @@ type bulkRow struct {
 	DoneAt    sql.NullTime `db:"done_at"`
 }
 
-func (r bulkRow) bulk() (application.Bulk, error) {
-	f, err := filterOf(r.Filter)
+func (r bulkRow) bulk() (domain.Bulk, error) {
+	f, err := application.DecodeFilter(r.Filter)
 	if err != nil {
-		return application.Bulk{}, fmt.Errorf("filter of bulk action %s: %w", r.ID, err)
+		return domain.Bulk{}, fmt.Errorf("read bulk action %s: %w", r.ID, err)
 	}
-	return application.Bulk{
-		ID: application.BulkID(r.ID), Action: application.BulkAction(r.Action), Filter: f, Cursor: domain.TaskID(r.Cursor),
+	return domain.Bulk{
+		ID: domain.BulkID(r.ID), Action: domain.BulkAction(r.Action), Filter: f, Cursor: domain.TaskID(r.Cursor),
 		Changed: r.Changed, Skipped: r.Skipped,
 		CreatedAt: r.CreatedAt.UTC(), UpdatedAt: r.UpdatedAt.UTC(), DoneAt: orZero(r.DoneAt),
 	}, nil
-}
-
-// filterJSON is how a filter is stored.
-type filterJSON struct {
-	Statuses       []domain.Status    `json:"statuses,omitempty"`
-	Queues         []domain.QueueName `json:"queues,omitempty"`
-	CreatedFrom    time.Time          `json:"created_from,omitzero"`
-	CreatedBefore  time.Time          `json:"created_before,omitzero"`
-	FinishedFrom   time.Time          `json:"finished_from,omitzero"`
-	FinishedBefore time.Time          `json:"finished_before,omitzero"`
-	Metadata       map[string]string  `json:"metadata,omitempty"`
-	Text           string             `json:"text,omitempty"`
-}
-
-// filterText refuses what JSON cannot say: it would come back as another filter.
-func filterText(f application.TaskFilter) (string, error) {
-	if err := domain.TaskFilter(f).Check(); err != nil {
-		return "", err
-	}
-	text, err := json.Marshal(filterJSON(f))
-	return string(text), err
-}
-
-// filterOf refuses what it does not understand: without it the action would be
-// about other tasks.
-func filterOf(text []byte) (application.TaskFilter, error) {
-	var f filterJSON
-	decode := json.NewDecoder(bytes.NewReader(text))
-	decode.DisallowUnknownFields()
-	err := decode.Decode(&f)
-	return application.TaskFilter(f), err
 }
 
 const bulkColumns = "id, action, filter, cursor, changed, skipped, created_at, updated_at, done_at"
 
 // Add stores a new bulk action. A filter with a text that no task can have is
 // domain.CodeInvalid.
-func (r *BulkRepository) Add(ctx context.Context, b application.Bulk) error {
-	filter, err := filterText(b.Filter)
+func (r *BulkRepository) Add(ctx context.Context, b domain.Bulk) error {
+	filter, err := application.EncodeFilter(b.Filter)
 	if err != nil {
 		return err
 	}
@@ -103,7 +71,7 @@ func (r *BulkRepository) Add(ctx context.Context, b application.Bulk) error {
 }
 
 // Get returns the action, or domain.ErrBulkNotFound.
-func (r *BulkRepository) Get(ctx context.Context, id application.BulkID) (application.Bulk, error) {
+func (r *BulkRepository) Get(ctx context.Context, id domain.BulkID) (domain.Bulk, error) {
 	var found bulkRow
 	if err := r.db.calls.Read(ctx, func(ctx context.Context, q sqlx.QueryerContext) error {
 		err := sqlx.GetContext(ctx, q, &found, "SELECT "+bulkColumns+" FROM bulks WHERE id = $1", id.String())
@@ -112,7 +80,7 @@ func (r *BulkRepository) Get(ctx context.Context, id application.BulkID) (applic
 		}
 		return err
 	}); err != nil {
-		return application.Bulk{}, err
+		return domain.Bulk{}, err
 	}
 	return found.bulk()
 }
@@ -120,7 +88,7 @@ func (r *BulkRepository) Get(ctx context.Context, id application.BulkID) (applic
 // Nearly always there is nothing to do, which anyBulkSQL finds out without a
 // transaction.
 const (
-	bulkToDo    = " FROM bulks WHERE done_at IS NULL"
+	bulkToDo    = " FROM bulks WHERE done_at IS NULL AND id <> ALL($1::uuid[])"
 	anyBulkSQL  = "SELECT EXISTS (SELECT" + bulkToDo + ")"
 	nextBulkSQL = "SELECT " + bulkColumns + bulkToDo + " ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED"
 
@@ -128,70 +96,88 @@ const (
 )
 
 // Step does the next tasks of an action.
-func (r *BulkRepository) Step(ctx context.Context, s application.BulkStep) (b application.Bulk, changed []*domain.Task, found bool, err error) {
+func (r *BulkRepository) Step(ctx context.Context, s application.BulkStep) (application.BulkStepResult, error) {
+	var found bool
 	if err := r.db.calls.Read(ctx, func(ctx context.Context, q sqlx.QueryerContext) error {
-		return sqlx.GetContext(ctx, q, &found, anyBulkSQL)
+		return sqlx.GetContext(ctx, q, &found, anyBulkSQL, bulkIDs(s.Except))
 	}); err != nil || !found {
-		return application.Bulk{}, nil, false, err
+		return application.BulkStepResult{}, err
 	}
+	var result application.BulkStepResult
 	if err := r.db.calls.Write(ctx, func(ctx context.Context, c *sqlx.Conn) error {
-		return pgconn.Transact(ctx, c, func(tx *sqlx.Tx) error {
-			b, changed, found, err = step(ctx, tx, s)
+		return pgconn.Transact(ctx, c, func(tx *sqlx.Tx) (err error) {
+			result, err = step(ctx, tx, s)
 			return err
 		})
 	}); err != nil {
-		return application.Bulk{}, nil, false, err
+		return application.BulkStepResult{}, err
 	}
-	for _, t := range changed {
+	for _, t := range result.Changed {
 		t.MarkStored()
 	}
-	return b, changed, found, nil
+	return result, nil
+}
+
+func bulkIDs(ids []domain.BulkID) any {
+	all := make([]domain.TaskID, len(ids))
+	for i, id := range ids {
+		all[i] = domain.TaskID(id)
+	}
+	return pgenc.UUIDs(all)
 }
 
 // step keeps the action's row locked, so that nobody else is at it.
-func step(ctx context.Context, tx *sqlx.Tx, s application.BulkStep) (b application.Bulk, changed []*domain.Task, found bool, err error) {
-	var next bulkRow
-	if err := tx.GetContext(ctx, &next, nextBulkSQL); errors.Is(err, sql.ErrNoRows) {
-		return b, nil, false, nil // others are at all that there is to do
-	} else if err != nil {
-		return b, nil, false, err
+func step(ctx context.Context, tx *sqlx.Tx, s application.BulkStep) (application.BulkStepResult, error) {
+	result, err := nextBulk(ctx, tx, s)
+	if err != nil || !result.Found {
+		return result, err
 	}
-	if b, err = next.bulk(); err != nil {
-		return b, nil, false, err
-	}
-	if b.UpdatedAt.Before(s.Now) {
-		b.UpdatedAt = domain.Moment(s.Now)
-	}
-
+	b := result.Bulk
 	q := application.TaskQuery{TaskFilter: b.Filter, Before: b.Cursor, Limit: s.Limit, Window: s.Window}
 	hits, err := list(ctx, tx, q, "")
 	if err != nil {
-		return b, nil, false, err
+		return result, err
 	}
-	ids, end := hits.ids(), hits.end(q)
-	switch {
-	case len(ids) == s.Limit:
-		b.Cursor = ids[len(ids)-1]
-	case end != (domain.TaskID{}):
-		b.Cursor = end
-	default:
-		b.DoneAt = b.UpdatedAt
-	}
-	if len(ids) > 0 {
-		rows, err := lockMatches(ctx, tx, q, ids)
+	part := domain.BulkPart{Found: hits.ids(), End: hits.end(q)}
+	part.Full = len(part.Found) == s.Limit
+	if len(part.Found) > 0 {
+		rows, err := lockMatches(ctx, tx, q, part.Found)
 		if err != nil {
-			return b, nil, false, err
+			return result, err
 		}
 		swept := decideAll(rows, func(t *domain.Task) error { return s.Decide(b, t) })
 		if err := storeLocked(ctx, tx, swept.Changed); err != nil {
-			return b, nil, false, err
+			return result, err
 		}
-		changed = swept.Changed
-		b.Changed += len(changed)
-		b.Skipped += swept.Found - len(changed)
+		result.Changed = swept.Changed
+		part.Changed, part.Skipped = len(swept.Changed), swept.Found-len(swept.Changed)
 	}
+	b = b.Advance(part, s.Now)
+	result.Bulk = b
 	_, err = tx.ExecContext(ctx, bulkProgressSQL, b.ID.String(), b.Cursor.String(), b.Changed, b.Skipped, b.UpdatedAt, orNull(b.DoneAt))
-	return b, changed, true, err
+	return result, err
+}
+
+// nextBulk locks the oldest action that can be read; none, if others are at all that
+// there is to do.
+func nextBulk(ctx context.Context, tx *sqlx.Tx, s application.BulkStep) (application.BulkStepResult, error) {
+	result := application.BulkStepResult{Passed: map[domain.BulkID]error{}}
+	except := slices.Clone(s.Except)
+	for {
+		var next bulkRow
+		if err := tx.GetContext(ctx, &next, nextBulkSQL, bulkIDs(except)); errors.Is(err, sql.ErrNoRows) {
+			return result, nil
+		} else if err != nil {
+			return result, err
+		}
+		b, err := next.bulk()
+		if err == nil {
+			result.Bulk, result.Found = b, true
+			return result, nil
+		}
+		except = append(except, domain.BulkID(next.ID))
+		result.Passed[domain.BulkID(next.ID)] = err
+	}
 }
 
 // lockMatches locks those of the tasks that still match when whoever is changing

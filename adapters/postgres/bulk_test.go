@@ -11,11 +11,11 @@ import (
 	"github.com/millrace/millrace/domain"
 )
 
-func addBulk(t *testing.T, db *DB, f application.TaskFilter) application.Bulk {
+func addBulk(t *testing.T, db *DB, f domain.TaskFilter) domain.Bulk {
 	t.Helper()
 	now := time.Now()
 	id := domain.NewTaskID(now)
-	b := application.Bulk{ID: application.BulkID(id), Action: application.BulkCancel, Filter: f, Cursor: id, CreatedAt: now, UpdatedAt: now}
+	b := domain.Bulk{ID: domain.BulkID(id), Action: domain.BulkCancel, Filter: f, Cursor: id, CreatedAt: now, UpdatedAt: now}
 	if err := NewBulkRepository(db).Add(t.Context(), b); err != nil {
 		t.Fatal(err)
 	}
@@ -25,7 +25,7 @@ func addBulk(t *testing.T, db *DB, f application.TaskFilter) application.Bulk {
 func cancelStep() application.BulkStep {
 	return application.BulkStep{
 		Limit: 10, Window: 100, Now: time.Now(),
-		Decide: func(_ application.Bulk, t *domain.Task) error { return t.Cancel(time.Now()) },
+		Decide: func(_ domain.Bulk, t *domain.Task) error { return t.Cancel(time.Now()) },
 	}
 }
 
@@ -35,20 +35,20 @@ func TestStep_WaitsForWhoeverChangesATaskAndLooksAgain(t *testing.T) {
 	if err := NewTaskRepository(db).Add(t.Context(), tasks...); err != nil {
 		t.Fatal(err)
 	}
-	addBulk(t, db, application.TaskFilter{Statuses: []domain.Status{domain.StatusPending}})
+	addBulk(t, db, domain.TaskFilter{Statuses: []domain.Status{domain.StatusPending}})
 
 	other := db.calls.SQL.MustBegin()
 	defer other.Rollback()
 	other.MustExec("UPDATE tasks SET status = 'failed', queued_at = NULL, version = 2 WHERE id = $1", ids[1].String())
 	type outcome struct {
-		b       application.Bulk
+		b       domain.Bulk
 		changed []*domain.Task
 		err     error
 	}
 	done := make(chan outcome, 1)
 	go func() {
-		b, changed, _, err := NewBulkRepository(db).Step(t.Context(), cancelStep())
-		done <- outcome{b, changed, err}
+		got, err := NewBulkRepository(db).Step(t.Context(), cancelStep())
+		done <- outcome{got.Bulk, got.Changed, err}
 	}()
 	waitForLock(t, db.calls.SQL)
 	select {
@@ -91,22 +91,22 @@ func TestStep_PassesOverAnActionThatSomebodyElseIsAt(t *testing.T) {
 	if err := NewTaskRepository(db).Add(t.Context(), newTask(t)); err != nil {
 		t.Fatal(err)
 	}
-	first := addBulk(t, db, application.TaskFilter{})
-	second := addBulk(t, db, application.TaskFilter{Text: "none"})
+	first := addBulk(t, db, domain.TaskFilter{})
+	second := addBulk(t, db, domain.TaskFilter{Text: "none"})
 	bulks := NewBulkRepository(db)
 
 	busy, release := make(chan struct{}), make(chan struct{})
 	slow := cancelStep()
-	slow.Decide = func(_ application.Bulk, t *domain.Task) error {
+	slow.Decide = func(_ domain.Bulk, t *domain.Task) error {
 		close(busy)
 		<-release
 		return t.Cancel(time.Now())
 	}
 	done := make(chan error, 1)
 	go func() {
-		b, _, _, err := bulks.Step(t.Context(), slow)
-		if b.ID != first.ID {
-			err = errors.Join(err, errors.New("stepped "+b.ID.String()))
+		got, err := bulks.Step(t.Context(), slow)
+		if got.Bulk.ID != first.ID {
+			err = errors.Join(err, errors.New("stepped "+got.Bulk.ID.String()))
 		}
 		done <- err
 	}()
@@ -115,11 +115,11 @@ func TestStep_PassesOverAnActionThatSomebodyElseIsAt(t *testing.T) {
 	case err := <-done:
 		t.Fatalf("the oldest action was not taken: %v", err)
 	}
-	if b, _, found, err := bulks.Step(t.Context(), cancelStep()); !found || b.ID != second.ID || err != nil {
-		t.Errorf("stepped %s, found %v, %v; want the other action", b.ID, found, err)
+	if got, err := bulks.Step(t.Context(), cancelStep()); !got.Found || got.Bulk.ID != second.ID || err != nil {
+		t.Errorf("stepped %+v, %v; want the other action", got, err)
 	}
-	if b, _, found, err := bulks.Step(t.Context(), cancelStep()); found || err != nil {
-		t.Errorf("stepped %s, found %v, %v; want none", b.ID, found, err)
+	if got, err := bulks.Step(t.Context(), cancelStep()); got.Found || err != nil {
+		t.Errorf("stepped %+v, %v; want none", got, err)
 	}
 	close(release)
 	if err := <-done; err != nil {
@@ -129,9 +129,10 @@ func TestStep_PassesOverAnActionThatSomebodyElseIsAt(t *testing.T) {
 
 func TestStep_SkipsARowThatCannotBeRead(t *testing.T) {
 	db, ids := damaged(t)
-	addBulk(t, db, application.TaskFilter{})
-	b, changed, found, err := NewBulkRepository(db).Step(t.Context(), cancelStep())
-	if err != nil || !found || len(changed) != 1 || changed[0].ID() != ids[1] || b.Changed != 1 || b.Skipped != 1 || b.DoneAt.IsZero() {
+	addBulk(t, db, domain.TaskFilter{})
+	got, err := NewBulkRepository(db).Step(t.Context(), cancelStep())
+	b, changed := got.Bulk, got.Changed
+	if err != nil || !got.Found || len(changed) != 1 || changed[0].ID() != ids[1] || b.Changed != 1 || b.Skipped != 1 || b.DoneAt.IsZero() {
 		t.Errorf("changed %v, %+v, %v; want the one that can be read", changed, b, err)
 	}
 }
@@ -144,10 +145,10 @@ func TestStep_DoesNothingWithAFilterThatItDoesNotUnderstand(t *testing.T) {
 	if err := NewTaskRepository(db).Add(t.Context(), task); err != nil {
 		t.Fatal(err)
 	}
-	b := addBulk(t, db, application.TaskFilter{})
+	b := addBulk(t, db, domain.TaskFilter{})
 	db.calls.SQL.MustExec(`UPDATE bulks SET filter = '{"owner": "ann"}'`)
-	if _, changed, _, err := NewBulkRepository(db).Step(t.Context(), cancelStep()); err == nil || len(changed) > 0 {
-		t.Errorf("changed %v, %v; want an error", changed, err)
+	if got, err := NewBulkRepository(db).Step(t.Context(), cancelStep()); got.Found || got.Passed[b.ID] == nil || err != nil {
+		t.Errorf("%+v, %v; want the action passed over", got, err)
 	}
 	if got, err := NewBulkRepository(db).Get(t.Context(), b.ID); err == nil {
 		t.Errorf("got %+v; want an error", got)
@@ -166,8 +167,8 @@ func TestList_TellsOfARowThatCannotBeRead(t *testing.T) {
 
 func TestBulkAdd_RefusesAFilterThatWouldComeBackAsAnother(t *testing.T) {
 	db := migrated(t, Config{})
-	for _, f := range []application.TaskFilter{{Text: "\xff"}, {Text: "a\x00"}, {Metadata: map[string]string{"a": "\xed\xa0\x80"}}} {
-		err := NewBulkRepository(db).Add(t.Context(), application.Bulk{Action: application.BulkCancel, Filter: f})
+	for _, f := range []domain.TaskFilter{{Text: "\xff"}, {Text: "a\x00"}, {Metadata: map[string]string{"a": "\xed\xa0\x80"}}} {
+		err := NewBulkRepository(db).Add(t.Context(), domain.Bulk{Action: domain.BulkCancel, Filter: f})
 		if domain.Public(err).Code != domain.CodeInvalid {
 			t.Errorf("add of %+v: %v", f, err)
 		}

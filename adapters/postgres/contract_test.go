@@ -3,6 +3,7 @@ package postgres
 import (
 	"testing"
 
+	"github.com/millrace/millrace/domain"
 	"github.com/millrace/millrace/test/contract"
 )
 
@@ -20,5 +21,9 @@ func emptyStore(t testing.TB) contract.Store {
 	return contract.Store{
 		Tasks: NewTaskRepository(db), Workers: NewWorkerRepository(db), Dispatch: NewDispatchRepository(db),
 		Queues: NewQueueRepository(db), Search: NewTaskSearch(db), Bulks: NewBulkRepository(db),
+		BreakFilter: func(t *testing.T, id domain.BulkID) {
+			t.Helper()
+			db.calls.SQL.MustExecContext(t.Context(), `UPDATE bulks SET filter = '{"owner": "a"}' WHERE id = $1`, id.String())
+		},
 	}
 }

@@ -22,11 +22,11 @@ type search struct {
 
 // searchOf works out what the query means; false: no task can match.
 func searchOf(q application.TaskQuery) (s *search, ok bool) {
-	filter, ok := domain.TaskFilter(q.TaskFilter).Normalize()
+	filter, ok := q.TaskFilter.Normalize()
 	if !ok {
 		return nil, false
 	}
-	q.TaskFilter = application.TaskFilter(filter)
+	q.TaskFilter = filter
 	return &search{TaskQuery: q, ids: filter.IDs().Below(q.Before)}, true
 }
 
@@ -130,7 +130,7 @@ func (s *search) bounds(id string, p *pgenc.Params) string {
 }
 
 // matchesSQL is what a normalized filter asks of a task t, all of it.
-func matchesSQL(f application.TaskFilter, p *pgenc.Params) string {
+func matchesSQL(f domain.TaskFilter, p *pgenc.Params) string {
 	conditions := []string{"true"}
 	and := func(condition string, value any, sqlType string) {
 		conditions = append(conditions, fmt.Sprintf(condition, p.Add(value, sqlType)))

@@ -100,7 +100,7 @@ func costOf(t *testing.T, tx *sqlx.Tx, query string, args []any) cost {
 // searchCase is a search of the million, and what it may cost.
 type searchCase struct {
 	name    string
-	filter  application.TaskFilter
+	filter  domain.TaskFilter
 	window  int // 0: application.SearchWindow
 	indexes []string
 	rows    int // that are looked at in each index, at most
@@ -123,20 +123,20 @@ var wholeLive = []string{"tasks_claimed", "tasks_due", "tasks_queued"}
 var searchCases = func() []searchCase {
 	at := func(n int) time.Time { return firstOfMany.Add(time.Duration(n) * 10 * time.Millisecond) }
 	half, rare := map[string]string{"half": "of all"}, map[string]string{"rare": "pair"}
-	only := func(statuses ...domain.Status) application.TaskFilter {
-		return application.TaskFilter{Statuses: statuses}
+	only := func(statuses ...domain.Status) domain.TaskFilter {
+		return domain.TaskFilter{Statuses: statuses}
 	}
-	with := func(f application.TaskFilter, edit func(f *application.TaskFilter)) application.TaskFilter {
+	with := func(f domain.TaskFilter, edit func(f *domain.TaskFilter)) domain.TaskFilter {
 		edit(&f)
 		return f
 	}
-	toNone := func(f *application.TaskFilter) { f.Queues = []domain.QueueName{"none"} }
-	all := application.TaskFilter{}
+	toNone := func(f *domain.TaskFilter) { f.Queues = []domain.QueueName{"none"} }
+	all := domain.TaskFilter{}
 	return []searchCase{
 		{"all", all, 0, []string{pkey}, 60, 60},
-		{"text that nothing has", application.TaskFilter{Text: "none"}, 0, []string{pkey}, window + 1, window},
-		{"text that every tenth has", application.TaskFilter{Text: "7"}, 0, []string{pkey}, 1000, 1000},
-		{"a queue", application.TaskFilter{Queues: []domain.QueueName{"q1"}}, 0, []string{pkey}, few, few},
+		{"text that nothing has", domain.TaskFilter{Text: "none"}, 0, []string{pkey}, window + 1, window},
+		{"text that every tenth has", domain.TaskFilter{Text: "7"}, 0, []string{pkey}, 1000, 1000},
+		{"a queue", domain.TaskFilter{Queues: []domain.QueueName{"q1"}}, 0, []string{pkey}, few, few},
 		{"a queue that none has", with(all, toNone), 0, []string{pkey}, window + 1, window},
 		{"completed", only(domain.StatusCompleted), 0, []string{pkey}, few, few},
 		{"failed", only(domain.StatusFailed), 0, []string{"tasks_failed"}, 60, few},
@@ -146,22 +146,22 @@ var searchCases = func() []searchCase {
 		{"pending", only(domain.StatusPending), 0, wholeLive, 1000, 2100},
 		{"processing, of a queue that none has", with(only(domain.StatusProcessing), toNone), 0, wholeLive, 1000, 2100},
 		{"pending or processing, more than the window", only(domain.StatusPending, domain.StatusProcessing), 1000, []string{pkey}, 1001, 1000},
-		{"a pair that half have", application.TaskFilter{Metadata: half}, 0, []string{pkey, byPair}, 60, 60 * perLookUp},
-		{"a pair that half have, and a queue that none has", with(application.TaskFilter{Metadata: half}, toNone), 0, []string{pkey, byPair}, window + 1, window * perLookUp},
-		{"a rare pair", application.TaskFilter{Metadata: rare}, 0, []string{pkey, byPair}, 10, 60},
-		{"a pair that none has", application.TaskFilter{Metadata: map[string]string{"rare": "none"}}, 0, []string{byPair}, 0, 10},
-		{"two pairs that none has both of", application.TaskFilter{Metadata: map[string]string{"rare": "pair", "half": "of all"}}, 0, []string{pkey, byPair}, window + 1, window * perLookUp},
-		{"a pair, failed", with(only(domain.StatusFailed), func(f *application.TaskFilter) { f.Metadata = rare }), 0, []string{pkey, byPair}, 10, 60},
-		{"created long ago", application.TaskFilter{CreatedBefore: at(5000)}, 0, []string{pkey}, 60, 60},
-		{"created in one second, in a queue that none has", with(application.TaskFilter{CreatedFrom: at(5000), CreatedBefore: at(5100)}, toNone), 0, []string{pkey}, 102, few},
-		{"created before all", application.TaskFilter{CreatedBefore: at(0)}, 0, []string{pkey}, 0, 10},
-		{"created after all", application.TaskFilter{CreatedFrom: at(manyTasks)}, 0, []string{pkey}, 0, 10},
-		{"created between two", application.TaskFilter{CreatedFrom: at(1).Add(time.Millisecond), CreatedBefore: at(2)}, 0, []string{pkey}, 0, 10},
-		{"failed long ago", with(only(domain.StatusFailed), func(f *application.TaskFilter) { f.CreatedBefore = at(5000) }), 0, []string{"tasks_failed"}, 5, 20},
-		{"finished long ago", application.TaskFilter{FinishedBefore: at(5000)}, 0, []string{pkey}, 60, 60},
-		{"finished since, which nobody has", application.TaskFilter{FinishedFrom: at(manyTasks)}, 0, []string{pkey}, window + 1, window},
-		{"finished before all", application.TaskFilter{FinishedBefore: at(0)}, 0, []string{pkey}, 0, 10},
-		{"failed since, which nobody has", with(only(domain.StatusFailed, domain.StatusPending), func(f *application.TaskFilter) { f.FinishedFrom = at(manyTasks) }), 0, []string{"tasks_failed"}, 1000, 1100},
+		{"a pair that half have", domain.TaskFilter{Metadata: half}, 0, []string{pkey, byPair}, 60, 60 * perLookUp},
+		{"a pair that half have, and a queue that none has", with(domain.TaskFilter{Metadata: half}, toNone), 0, []string{pkey, byPair}, window + 1, window * perLookUp},
+		{"a rare pair", domain.TaskFilter{Metadata: rare}, 0, []string{pkey, byPair}, 10, 60},
+		{"a pair that none has", domain.TaskFilter{Metadata: map[string]string{"rare": "none"}}, 0, []string{byPair}, 0, 10},
+		{"two pairs that none has both of", domain.TaskFilter{Metadata: map[string]string{"rare": "pair", "half": "of all"}}, 0, []string{pkey, byPair}, window + 1, window * perLookUp},
+		{"a pair, failed", with(only(domain.StatusFailed), func(f *domain.TaskFilter) { f.Metadata = rare }), 0, []string{pkey, byPair}, 10, 60},
+		{"created long ago", domain.TaskFilter{CreatedBefore: at(5000)}, 0, []string{pkey}, 60, 60},
+		{"created in one second, in a queue that none has", with(domain.TaskFilter{CreatedFrom: at(5000), CreatedBefore: at(5100)}, toNone), 0, []string{pkey}, 102, few},
+		{"created before all", domain.TaskFilter{CreatedBefore: at(0)}, 0, []string{pkey}, 0, 10},
+		{"created after all", domain.TaskFilter{CreatedFrom: at(manyTasks)}, 0, []string{pkey}, 0, 10},
+		{"created between two", domain.TaskFilter{CreatedFrom: at(1).Add(time.Millisecond), CreatedBefore: at(2)}, 0, []string{pkey}, 0, 10},
+		{"failed long ago", with(only(domain.StatusFailed), func(f *domain.TaskFilter) { f.CreatedBefore = at(5000) }), 0, []string{"tasks_failed"}, 5, 20},
+		{"finished long ago", domain.TaskFilter{FinishedBefore: at(5000)}, 0, []string{pkey}, 60, 60},
+		{"finished since, which nobody has", domain.TaskFilter{FinishedFrom: at(manyTasks)}, 0, []string{pkey}, window + 1, window},
+		{"finished before all", domain.TaskFilter{FinishedBefore: at(0)}, 0, []string{pkey}, 0, 10},
+		{"failed since, which nobody has", with(only(domain.StatusFailed, domain.StatusPending), func(f *domain.TaskFilter) { f.FinishedFrom = at(manyTasks) }), 0, []string{"tasks_failed"}, 1000, 1100},
 	}
 }()
 
@@ -188,12 +188,12 @@ func wantBounded(t *testing.T, db *DB) {
 			})
 		})
 	}
-	half := application.TaskFilter{Metadata: map[string]string{"half": "of all"}, Text: "none"}
+	half := domain.TaskFilter{Metadata: map[string]string{"half": "of all"}, Text: "none"}
 	const most = application.CountWindow
 	for _, c := range []searchCase{
-		{"count of a text that nothing has", application.TaskFilter{Text: "none"}, most, []string{pkey}, most + 1, most},
+		{"count of a text that nothing has", domain.TaskFilter{Text: "none"}, most, []string{pkey}, most + 1, most},
 		{"count of a pair that half have", half, most, []string{pkey, byPair}, most + 1, most * perLookUp},
-		{"count of what waits", application.TaskFilter{Statuses: []domain.Status{domain.StatusPending}}, most, wholeLive, 1000, 2100},
+		{"count of what waits", domain.TaskFilter{Statuses: []domain.Status{domain.StatusPending}}, most, wholeLive, 1000, 2100},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			inSearch(t, db, application.TaskQuery{TaskFilter: c.filter, Limit: 1, Window: c.window}, func(tx *sqlx.Tx, s *search) {
@@ -226,7 +226,7 @@ func inSearch(t *testing.T, db *DB, q application.TaskQuery, look func(tx *sqlx.
 
 // wantStepBounded looks at the statements of a step that come after the search.
 func wantStepBounded(t *testing.T, db *DB) {
-	q := application.TaskQuery{TaskFilter: application.TaskFilter{Statuses: []domain.Status{domain.StatusFailed}}, Limit: few, Window: window}
+	q := application.TaskQuery{TaskFilter: domain.TaskFilter{Statuses: []domain.Status{domain.StatusFailed}}, Limit: few, Window: window}
 	inSearch(t, db, q, func(tx *sqlx.Tx, _ *search) {
 		found, err := list(t.Context(), tx, q, "")
 		if err != nil || len(found.ids()) != few {

@@ -2,10 +2,7 @@ package sqlite
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"strings"
-	"time"
 
 	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/domain"
@@ -21,57 +18,42 @@ func NewBulkRepository(db *DB) *BulkRepository { return &BulkRepository{db: db} 
 
 // bulkRow is a row of bulks.
 type bulkRow struct {
-	ID      taskID                 `db:"id"`
-	Action  application.BulkAction `db:"action"`
-	Filter  string                 `db:"filter"`
-	Cursor  taskID                 `db:"cursor"`
-	Changed int                    `db:"changed"`
-	Skipped int                    `db:"skipped"`
-	Created instant                `db:"created_at"`
-	Updated instant                `db:"updated_at"`
-	Done    instant                `db:"done_at"`
+	ID      taskID            `db:"id"`
+	Action  domain.BulkAction `db:"action"`
+	Filter  string            `db:"filter"`
+	Cursor  taskID            `db:"cursor"`
+	Changed int               `db:"changed"`
+	Skipped int               `db:"skipped"`
+	Created instant           `db:"created_at"`
+	Updated instant           `db:"updated_at"`
+	Done    instant           `db:"done_at"`
 }
 
 // bulkColumns are the columns of a bulkRow.
 const bulkColumns = `id, action, filter, cursor, changed, skipped, created_at, updated_at, done_at`
 
-// storedFilter is a filter as the file has it.
-type storedFilter struct {
-	Statuses       []domain.Status    `json:"statuses,omitempty"`
-	Queues         []domain.QueueName `json:"queues,omitempty"`
-	CreatedFrom    time.Time          `json:"created_from,omitzero"`
-	CreatedBefore  time.Time          `json:"created_before,omitzero"`
-	FinishedFrom   time.Time          `json:"finished_from,omitzero"`
-	FinishedBefore time.Time          `json:"finished_before,omitzero"`
-	Metadata       map[string]string  `json:"metadata,omitempty"`
-	Text           string             `json:"text,omitempty"`
-}
-
-func bulkRowOf(b application.Bulk) (bulkRow, error) {
-	filter, err := toJSON(storedFilter(b.Filter))
+func bulkRowOf(b domain.Bulk) (bulkRow, error) {
+	filter, err := application.EncodeFilter(b.Filter)
 	return bulkRow{
 		ID: taskID(b.ID), Action: b.Action, Filter: filter, Cursor: taskID(b.Cursor), Changed: b.Changed, Skipped: b.Skipped,
 		Created: instant{b.CreatedAt}, Updated: instant{b.UpdatedAt}, Done: instant{b.DoneAt},
 	}, err
 }
 
-// bulk makes the action again. A part of the filter that is not understood is an
-// error: without it the action would be about other tasks.
-func (row bulkRow) bulk() (application.Bulk, error) {
-	var filter storedFilter
-	decode := json.NewDecoder(strings.NewReader(row.Filter))
-	decode.DisallowUnknownFields()
-	if err := decode.Decode(&filter); err != nil {
-		return application.Bulk{}, fmt.Errorf("read the filter of bulk action %s: %w", application.BulkID(row.ID), err)
+// bulk makes the action again.
+func (row bulkRow) bulk() (domain.Bulk, error) {
+	filter, err := application.DecodeFilter([]byte(row.Filter))
+	if err != nil {
+		return domain.Bulk{}, fmt.Errorf("read bulk action %s: %w", domain.BulkID(row.ID), err)
 	}
-	return application.Bulk{
-		ID: application.BulkID(row.ID), Action: row.Action, Filter: application.TaskFilter(filter), Cursor: domain.TaskID(row.Cursor),
+	return domain.Bulk{
+		ID: domain.BulkID(row.ID), Action: row.Action, Filter: filter, Cursor: domain.TaskID(row.Cursor),
 		Changed: row.Changed, Skipped: row.Skipped, CreatedAt: row.Created.Time, UpdatedAt: row.Updated.Time, DoneAt: row.Done.Time,
 	}, nil
 }
 
 // Add stores a new bulk action.
-func (r *BulkRepository) Add(ctx context.Context, b application.Bulk) error {
+func (r *BulkRepository) Add(ctx context.Context, b domain.Bulk) error {
 	row, err := bulkRowOf(b)
 	if err != nil {
 		return err
@@ -83,80 +65,96 @@ func (r *BulkRepository) Add(ctx context.Context, b application.Bulk) error {
 }
 
 // Get returns it, or domain.ErrBulkNotFound.
-func (r *BulkRepository) Get(ctx context.Context, id application.BulkID) (application.Bulk, error) {
+func (r *BulkRepository) Get(ctx context.Context, id domain.BulkID) (domain.Bulk, error) {
 	var rows []bulkRow
 	if err := r.db.read(ctx, &rows, selectBulk, taskID(id)); err != nil {
-		return application.Bulk{}, err
+		return domain.Bulk{}, err
 	}
 	if len(rows) == 0 {
-		return application.Bulk{}, domain.ErrBulkNotFound
+		return domain.Bulk{}, domain.ErrBulkNotFound
 	}
 	return rows[0].bulk()
 }
 
 // Step goes on with the oldest action that is not done.
-func (r *BulkRepository) Step(ctx context.Context, s application.BulkStep) (b application.Bulk, changed []*domain.Task, found bool, err error) {
-	err = r.db.write(ctx, func(tx *tx) error {
-		var row bulkRow
-		if found, err = tx.get(&row, selectNextBulk); err != nil || !found {
+func (r *BulkRepository) Step(ctx context.Context, s application.BulkStep) (application.BulkStepResult, error) {
+	var result application.BulkStepResult
+	err := r.db.write(ctx, func(tx *tx) (err error) {
+		if result, err = tx.nextBulk(s); err != nil || !result.Found {
 			return err
 		}
-		if b, err = row.bulk(); err != nil {
+		part, err := tx.advance(&result, s)
+		if err != nil {
 			return err
 		}
-		if changed, err = tx.advance(&b, s); err != nil {
-			return err
-		}
-		if row, err = bulkRowOf(b); err != nil {
+		result.Bulk = result.Bulk.Advance(part, s.Now)
+		row, err := bulkRowOf(result.Bulk)
+		if err != nil {
 			return err
 		}
 		_, err = tx.execRow(updateBulk, row)
 		return err
 	})
 	if err != nil {
-		return application.Bulk{}, nil, false, err
+		return application.BulkStepResult{}, err
 	}
-	markStored(changed)
-	return b, changed, found, nil
+	markStored(result.Changed)
+	return result, nil
 }
 
-// advance does to the next tasks what the action says, and notes how far it is.
-func (tx *tx) advance(b *application.Bulk, s application.BulkStep) ([]*domain.Task, error) {
+// nextBulk finds the oldest action that can be read.
+func (tx *tx) nextBulk(s application.BulkStep) (application.BulkStepResult, error) {
+	result := application.BulkStepResult{Passed: map[domain.BulkID]error{}}
+	except := make([]domain.TaskID, len(s.Except))
+	for i, id := range s.Except {
+		except[i] = domain.TaskID(id)
+	}
+	for {
+		list, err := listOf(except)
+		if err != nil {
+			return result, err
+		}
+		var row bulkRow
+		if found, err := tx.get(&row, selectNextBulk, list); err != nil || !found {
+			return result, err
+		}
+		b, err := row.bulk()
+		if err == nil {
+			result.Bulk, result.Found = b, true
+			return result, nil
+		}
+		except = append(except, domain.TaskID(row.ID))
+		result.Passed[domain.BulkID(row.ID)] = err
+	}
+}
+
+// advance does to the next tasks what the action says.
+func (tx *tx) advance(result *application.BulkStepResult, s application.BulkStep) (domain.BulkPart, error) {
+	b := result.Bulk
 	rows, end, err := find(tx.ctx, tx.sql, application.TaskQuery{
 		TaskFilter: b.Filter, Before: b.Cursor, Limit: s.Limit, Window: s.Window,
 	})
 	if err != nil {
-		return nil, err
+		return domain.BulkPart{}, err
 	}
-	before := *b
-	var changed []*domain.Task
+	part := domain.BulkPart{Full: len(rows) == s.Limit, End: end}
 	for _, row := range rows {
+		part.Found = append(part.Found, domain.TaskID(row.ID))
 		t, err := row.task()
 		if err != nil { // it must not keep the rest from being changed
-			b.Skipped++
+			part.Skipped++
 			continue
 		}
-		did, _, err := tx.decide(t, func(t *domain.Task) error { return s.Decide(before, t) })
-		if err != nil {
-			return nil, err
+		changed, _, err := tx.decide(t, func(t *domain.Task) error { return s.Decide(b, t) })
+		switch {
+		case err != nil:
+			return part, err
+		case changed:
+			part.Changed++
+			result.Changed = append(result.Changed, t)
+		default:
+			part.Skipped++
 		}
-		if !did {
-			b.Skipped++
-			continue
-		}
-		b.Changed++
-		changed = append(changed, t)
 	}
-	if s.Now.After(b.UpdatedAt) {
-		b.UpdatedAt = domain.Moment(s.Now)
-	}
-	switch {
-	case len(rows) == s.Limit:
-		b.Cursor = domain.TaskID(rows[len(rows)-1].ID)
-	case end != domain.TaskID{}:
-		b.Cursor = end
-	default:
-		b.DoneAt = b.UpdatedAt
-	}
-	return changed, nil
+	return part, nil
 }

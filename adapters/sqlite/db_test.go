@@ -164,8 +164,8 @@ func TestClose_MakesEveryCallUnavailable(t *testing.T) {
 	_, queuesErr := store.Queues.List(t.Context())
 	_, queueErr := store.Queues.Get(t.Context(), domain.DefaultQueue)
 	_, aheadErr := store.Queues.Ahead(t.Context(), task, 1)
-	_, bulkErr := store.Bulks.Get(t.Context(), application.BulkID{})
-	_, _, _, stepErr := store.Bulks.Step(t.Context(), application.BulkStep{Limit: 1, Window: 1, Now: time.Now()})
+	_, bulkErr := store.Bulks.Get(t.Context(), domain.BulkID{})
+	_, stepErr := store.Bulks.Step(t.Context(), application.BulkStep{Limit: 1, Window: 1, Now: time.Now()})
 	for name, err := range map[string]error{
 		"get": getErr, "lists": listsErr, "next due": dueErr, "forget keys": keysErr, "list": searchErr, "count": countErr,
 		"queues": queuesErr, "queue": queueErr, "ahead": aheadErr, "bulk": bulkErr, "step": stepErr, "save": store.Tasks.Save(t.Context(), task), "probe": db.Probe(t.Context()),

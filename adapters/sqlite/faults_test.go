@@ -141,13 +141,14 @@ func damagedRow(t *testing.T, damage string) {
 		t.Errorf("claim past a damaged task: %d tasks, %v", len(claimed.Tasks), err)
 	}
 	start := domain.NewTaskID(time.Now())
-	action := application.Bulk{ID: application.BulkID(start), Action: application.BulkStop, Cursor: start, CreatedAt: at, UpdatedAt: at}
+	action := domain.Bulk{ID: domain.BulkID(start), Action: domain.BulkStop, Cursor: start, CreatedAt: at, UpdatedAt: at}
 	if err := store.Bulks.Add(t.Context(), action); err != nil {
 		t.Fatal(err)
 	}
-	action, changed, _, err := store.Bulks.Step(t.Context(), application.BulkStep{
-		Limit: 10, Window: 10, Now: at, Decide: func(_ application.Bulk, task *domain.Task) error { return task.RequestStop(at) },
+	stepped, err := store.Bulks.Step(t.Context(), application.BulkStep{
+		Limit: 10, Window: 10, Now: at, Decide: func(_ domain.Bulk, task *domain.Task) error { return task.RequestStop(at) },
 	})
+	action, changed := stepped.Bulk, stepped.Changed
 	if err != nil || len(changed) != 1 || changed[0].ID() != good.ID() || action.Changed != 1 || action.Skipped != 1 || action.DoneAt.IsZero() {
 		t.Errorf("bulk action past a damaged task: %+v, %d tasks changed, %v", action, len(changed), err)
 	}

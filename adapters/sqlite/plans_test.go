@@ -107,8 +107,8 @@ func TestSearch_GoesAlongIndexes(t *testing.T) {
 		for _, q := range []application.TaskQuery{
 			{},
 			{Before: domain.NewTaskID(time.Now())},
-			{TaskFilter: application.TaskFilter{Text: "x", Queues: []domain.QueueName{"a", "b"}}},
-			{TaskFilter: application.TaskFilter{CreatedFrom: time.Now(), CreatedBefore: time.Now().Add(time.Hour)}, Before: domain.NewTaskID(time.Now())},
+			{TaskFilter: domain.TaskFilter{Text: "x", Queues: []domain.QueueName{"a", "b"}}},
+			{TaskFilter: domain.TaskFilter{CreatedFrom: time.Now(), CreatedBefore: time.Now().Add(time.Hour)}, Before: domain.NewTaskID(time.Now())},
 		} {
 			q.Statuses, q.Metadata = x.statuses, x.metadata
 			ways := sqlite.SearchQueries(q)

@@ -56,7 +56,8 @@ var (
 		VALUES (:id, :action, :filter, :cursor, :changed, :skipped, :created_at, :updated_at, :done_at)`
 	updateBulk = `UPDATE bulks SET cursor = :cursor, changed = :changed, skipped = :skipped, updated_at = :updated_at, done_at = :done_at
 		WHERE id = :id`
-	selectNextBulk = `SELECT ` + bulkColumns + ` FROM bulks WHERE done_at IS NULL ORDER BY id LIMIT 1`
+	selectNextBulk = `SELECT ` + bulkColumns + ` FROM bulks
+		WHERE done_at IS NULL AND id NOT IN (SELECT unhex(value) FROM json_each(?)) ORDER BY id LIMIT 1`
 
 	selectHeartbeat = `SELECT seen_at, beating_since, beat_interval FROM workers WHERE id = ?`
 	upsertWorker    = `INSERT INTO workers (id, host, pid, version, started_at, seen_at, beating_since, beat, beat_interval, queues, capacity, running, abandoned, stuck)

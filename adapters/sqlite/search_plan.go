@@ -82,7 +82,7 @@ func (l look) newestFirst() string {
 // looksFor are the ways to search, none if nothing can match. Each says which index
 // it takes: a bound must not hang on statistics.
 func looksFor(q application.TaskQuery) []look {
-	f, ok := domain.TaskFilter(q.TaskFilter).Normalize()
+	f, ok := q.TaskFilter.Normalize()
 	if !ok {
 		return nil
 	}

@@ -95,6 +95,11 @@ func (e *Events) TaskPassed(ctx context.Context, sweep application.Loop, id doma
 	e.log.ErrorContext(ctx, "sweep skipped a task that it could not handle", "sweep", string(sweep), "task", id.String(), "error", err)
 }
 
+// BulkUnreadable logs a bulk action that is passed over.
+func (e *Events) BulkUnreadable(ctx context.Context, id domain.BulkID, err error) {
+	e.log.ErrorContext(ctx, "bulk action cannot be read", "bulk", id.String(), "error", err)
+}
+
 // Turn logs that a loop begins to fail, and that it works again.
 func (e *Events) Turn(ctx context.Context, loop application.Loop, err error) {
 	e.loops.report(ctx, string(loop), err, slog.String("loop", string(loop)))

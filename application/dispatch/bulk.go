@@ -14,39 +14,54 @@ const (
 )
 
 // Bulk carries out bulk actions, step by step.
-type Bulk struct{ Deps }
+type Bulk struct {
+	Deps
+	named map[domain.BulkID]bool // actions that cannot be read, once they were reported
+}
 
 // NewBulk makes the sweep.
-func NewBulk(deps Deps) *Bulk { return &Bulk{deps} }
+func NewBulk(deps Deps) *Bulk { return &Bulk{Deps: deps, named: map[domain.BulkID]bool{}} }
 
 // Run sweeps until ctx ends.
 func (s *Bulk) Run(ctx context.Context) {
 	every(ctx, bulkInterval, application.SweepBulk, s.Events, s.Sweep)
 }
 
-// Sweep takes step after step until no action is left.
+// Sweep takes step after step until no action is left. One that cannot be read is
+// tried again with the next sweep, and reported once.
 func (s *Bulk) Sweep(ctx context.Context) error {
+	step := application.BulkStep{Limit: bulkLimit, Window: application.SearchWindow}
+	step.Decide = func(b domain.Bulk, t *domain.Task) error { return b.Action.Apply(t, s.Clock.Now()) }
 	for {
-		step := application.BulkStep{Limit: bulkLimit, Window: application.SearchWindow, Now: s.Clock.Now()}
-		step.Decide = func(b application.Bulk, t *domain.Task) error { return b.Action.Apply(t, s.Clock.Now()) }
-		b, changed, found, err := s.Bulks.Step(ctx, step)
-		if err != nil || !found {
+		step.Now = s.Clock.Now()
+		result, err := s.Bulks.Step(ctx, step)
+		if err != nil {
 			return err
 		}
-		if len(changed) > 0 {
-			s.report(ctx, b, changed)
+		for id, err := range result.Passed {
+			step.Except = append(step.Except, id)
+			if !s.named[id] {
+				s.named[id] = true
+				s.Events.BulkUnreadable(ctx, id, err)
+			}
+		}
+		if !result.Found {
+			return nil
+		}
+		if len(result.Changed) > 0 {
+			s.report(ctx, result.Bulk, result.Changed)
 		}
 	}
 }
 
 // report says what a step has changed, and pushes what may run again.
-func (s *Bulk) report(ctx context.Context, b application.Bulk, changed []*domain.Task) {
+func (s *Bulk) report(ctx context.Context, b domain.Bulk, changed []*domain.Task) {
 	s.Events.Swept(ctx, application.SweepBulk, len(changed))
 	ids := make([]domain.TaskID, len(changed))
 	for i, t := range changed {
 		ids[i] = t.ID()
 	}
-	if b.Action == application.BulkStop {
+	if b.Action == domain.BulkStop {
 		s.Signals.Send(application.Signal{Kind: application.SignalStop, Tasks: ids})
 	}
 	s.Signals.Send(application.Signal{Kind: application.SignalChanged, Tasks: ids})

@@ -2,6 +2,7 @@ package dispatch_test
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -17,25 +18,25 @@ import (
 
 // stepping answers the dispatcher's steps with one action after the other, of which
 // each step decides on the tasks that are given for it.
-func stepping(t *testing.T, p *apptest.Ports, action application.BulkAction, steps ...[]*domain.Task) {
+func stepping(t *testing.T, p *apptest.Ports, action domain.BulkAction, steps ...[]*domain.Task) {
 	t.Helper()
 	n := 0
 	p.Bulks.EXPECT().Step(apptest.Any, apptest.Any).DoAndReturn(
-		func(_ context.Context, s application.BulkStep) (b application.Bulk, changed []*domain.Task, found bool, _ error) {
+		func(_ context.Context, s application.BulkStep) (result application.BulkStepResult, _ error) {
 			apptest.Same(t, "tasks to change at most", s.Limit, 200)
 			apptest.Same(t, "tasks to look at", s.Window, application.SearchWindow)
 			apptest.Same(t, "time", s.Now, apptest.Now())
-			b.Action = action
 			if n++; n > len(steps) {
-				return b, nil, false, nil
+				return result, nil
 			}
+			result.Found, result.Bulk.Action = true, action
 			for _, task := range steps[n-1] {
-				if s.Decide(b, task) == nil && task.Dirty() {
+				if s.Decide(result.Bulk, task) == nil && task.Dirty() {
 					task.MarkStored()
-					changed = append(changed, task)
+					result.Changed = append(result.Changed, task)
 				}
 			}
-			return b, changed, true, nil
+			return result, nil
 		}).Times(len(steps) + 1)
 }
 
@@ -48,17 +49,17 @@ func idsOf(tasks ...*domain.Task) (ids []domain.TaskID) {
 
 func TestDispatcher_DoesABulkActionStepByStepAndTells(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		for action, c := range map[application.BulkAction]struct {
+		for action, c := range map[domain.BulkAction]struct {
 			made    func(t *testing.T) *domain.Task
 			signals []application.SignalKind
 			pushes  bool
 			status  domain.Status
 		}{
-			application.BulkCancel: {apptest.NewTask, []application.SignalKind{application.SignalChanged}, false, domain.StatusCanceled},
-			application.BulkStop: {
+			domain.BulkCancel: {apptest.NewTask, []application.SignalKind{application.SignalChanged}, false, domain.StatusCanceled},
+			domain.BulkStop: {
 				apptest.Claimed, []application.SignalKind{application.SignalStop, application.SignalChanged}, false, domain.StatusProcessing,
 			},
-			application.BulkRetry: {apptest.Failed, []application.SignalKind{application.SignalChanged}, true, domain.StatusPending},
+			domain.BulkRetry: {apptest.Failed, []application.SignalKind{application.SignalChanged}, true, domain.StatusPending},
 		} {
 			p, air := apptest.NewPorts(t), apptest.NewFakeSignals()
 			first, second := []*domain.Task{c.made(t), c.made(t)}, []*domain.Task{c.made(t)}
@@ -82,7 +83,7 @@ func TestDispatcher_DoesABulkActionStepByStepAndTells(t *testing.T) {
 			apptest.Equal(t, "signals", air.Sent.List(), want)
 			for _, task := range slices.Concat(first, second) {
 				apptest.Same(t, "status", task.Status(), c.status)
-				apptest.Same(t, "asked to stop", task.StopRequested(), action == application.BulkStop)
+				apptest.Same(t, "asked to stop", task.StopRequested(), action == domain.BulkStop)
 			}
 		}
 	})
@@ -98,11 +99,11 @@ func entriesAt(at time.Time, tasks ...*domain.Task) (entries []any) {
 
 func TestDispatcher_ABulkActionLeavesWhatIsInNoStateForIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		for action, tasks := range map[application.BulkAction][]*domain.Task{
-			application.BulkCancel: {apptest.Claimed(t), apptest.Failed(t), apptest.Canceled(t)},
-			application.BulkStop:   {apptest.Failed(t), apptest.Canceled(t)},
-			application.BulkRetry:  {apptest.NewTask(t), apptest.Claimed(t), apptest.Canceled(t)},
-			"delete":               {apptest.NewTask(t), apptest.Claimed(t), apptest.Failed(t), apptest.Canceled(t)}, // of a later version
+		for action, tasks := range map[domain.BulkAction][]*domain.Task{
+			domain.BulkCancel: {apptest.Claimed(t), apptest.Failed(t), apptest.Canceled(t)},
+			domain.BulkStop:   {apptest.Failed(t), apptest.Canceled(t)},
+			domain.BulkRetry:  {apptest.NewTask(t), apptest.Claimed(t), apptest.Canceled(t)},
+			"delete":          {apptest.NewTask(t), apptest.Claimed(t), apptest.Failed(t), apptest.Canceled(t)}, // of a later version
 		} {
 			p := apptest.NewPorts(t) // no signal, no push and no event is expected
 			stepping(t, p, action, tasks)
@@ -114,7 +115,7 @@ func TestDispatcher_ABulkActionLeavesWhatIsInNoStateForIt(t *testing.T) {
 func TestDispatcher_GoesOnWithABulkActionWhenAPushFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := apptest.NewPorts(t)
-		stepping(t, p, application.BulkRetry, []*domain.Task{apptest.Failed(t)}, []*domain.Task{apptest.Failed(t)})
+		stepping(t, p, domain.BulkRetry, []*domain.Task{apptest.Failed(t)}, []*domain.Task{apptest.Failed(t)})
 		p.Signals.EXPECT().Send(apptest.Any).Times(2)
 		p.Events.EXPECT().Swept(apptest.Any, application.SweepBulk, 1).Times(2)
 		p.Queue.EXPECT().Push(apptest.Any, apptest.Any).Return(domain.ErrUnavailable).Times(2)
@@ -126,9 +127,33 @@ func TestDispatcher_GoesOnWithABulkActionWhenAPushFails(t *testing.T) {
 func TestDispatcher_LooksForBulkActionsEverySecondAndTellsOfAFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := apptest.NewPorts(t)
-		p.Bulks.EXPECT().Step(apptest.Any, apptest.Any).Return(application.Bulk{}, nil, false, domain.ErrUnavailable).Times(3)
+		p.Bulks.EXPECT().Step(apptest.Any, apptest.Any).Return(application.BulkStepResult{}, domain.ErrUnavailable).Times(3)
 		p.Events.EXPECT().Turn(apptest.Any, application.SweepBulk, domain.ErrUnavailable).Times(3)
 
 		runFor(t, p, 3*time.Second)
 	})
+}
+
+func TestDispatcher_PassesOverABulkActionThatCannotBeReadAndReportsItOnce(t *testing.T) {
+	p, broken, unreadable := apptest.NewPorts(t), domain.BulkID{1}, errors.New("unreadable")
+	for range 2 { // sweeps
+		gomock.InOrder(
+			p.Bulks.EXPECT().Step(apptest.Any, apptest.Any).DoAndReturn(
+				func(_ context.Context, s application.BulkStep) (application.BulkStepResult, error) {
+					apptest.Same(t, "excepted by the first step", len(s.Except), 0)
+					return application.BulkStepResult{Found: true, Passed: map[domain.BulkID]error{broken: unreadable}}, nil
+				}),
+			p.Bulks.EXPECT().Step(apptest.Any, apptest.Any).DoAndReturn(
+				func(_ context.Context, s application.BulkStep) (application.BulkStepResult, error) {
+					if !slices.Equal(s.Except, []domain.BulkID{broken}) {
+						t.Errorf("the second step excepts %v", s.Except)
+					}
+					return application.BulkStepResult{}, nil
+				}),
+		)
+	}
+	p.Events.EXPECT().BulkUnreadable(apptest.Any, broken, unreadable).Times(1)
+	sweep := dispatch.NewBulk(deps(p))
+	apptest.Must(t, sweep.Sweep(t.Context()))
+	apptest.Must(t, sweep.Sweep(t.Context()))
 }

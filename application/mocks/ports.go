@@ -1079,7 +1079,7 @@ func (m *MockBulkRepository) EXPECT() *MockBulkRepositoryMockRecorder {
 }
 
 // Add mocks base method.
-func (m *MockBulkRepository) Add(ctx context.Context, b application.Bulk) error {
+func (m *MockBulkRepository) Add(ctx context.Context, b domain.Bulk) error {
 	m.ctrl.T.Helper()
 	ret := m.ctrl.Call(m, "Add", ctx, b)
 	ret0, _ := ret[0].(error)
@@ -1105,22 +1105,22 @@ func (c *MockBulkRepositoryAddCall) Return(arg0 error) *MockBulkRepositoryAddCal
 }
 
 // Do rewrite *gomock.Call.Do
-func (c *MockBulkRepositoryAddCall) Do(f func(context.Context, application.Bulk) error) *MockBulkRepositoryAddCall {
+func (c *MockBulkRepositoryAddCall) Do(f func(context.Context, domain.Bulk) error) *MockBulkRepositoryAddCall {
 	c.Call = c.Call.Do(f)
 	return c
 }
 
 // DoAndReturn rewrite *gomock.Call.DoAndReturn
-func (c *MockBulkRepositoryAddCall) DoAndReturn(f func(context.Context, application.Bulk) error) *MockBulkRepositoryAddCall {
+func (c *MockBulkRepositoryAddCall) DoAndReturn(f func(context.Context, domain.Bulk) error) *MockBulkRepositoryAddCall {
 	c.Call = c.Call.DoAndReturn(f)
 	return c
 }
 
 // Get mocks base method.
-func (m *MockBulkRepository) Get(ctx context.Context, id application.BulkID) (application.Bulk, error) {
+func (m *MockBulkRepository) Get(ctx context.Context, id domain.BulkID) (domain.Bulk, error) {
 	m.ctrl.T.Helper()
 	ret := m.ctrl.Call(m, "Get", ctx, id)
-	ret0, _ := ret[0].(application.Bulk)
+	ret0, _ := ret[0].(domain.Bulk)
 	ret1, _ := ret[1].(error)
 	return ret0, ret1
 }
@@ -1138,32 +1138,30 @@ type MockBulkRepositoryGetCall struct {
 }
 
 // Return rewrite *gomock.Call.Return
-func (c *MockBulkRepositoryGetCall) Return(arg0 application.Bulk, arg1 error) *MockBulkRepositoryGetCall {
+func (c *MockBulkRepositoryGetCall) Return(arg0 domain.Bulk, arg1 error) *MockBulkRepositoryGetCall {
 	c.Call = c.Call.Return(arg0, arg1)
 	return c
 }
 
 // Do rewrite *gomock.Call.Do
-func (c *MockBulkRepositoryGetCall) Do(f func(context.Context, application.BulkID) (application.Bulk, error)) *MockBulkRepositoryGetCall {
+func (c *MockBulkRepositoryGetCall) Do(f func(context.Context, domain.BulkID) (domain.Bulk, error)) *MockBulkRepositoryGetCall {
 	c.Call = c.Call.Do(f)
 	return c
 }
 
 // DoAndReturn rewrite *gomock.Call.DoAndReturn
-func (c *MockBulkRepositoryGetCall) DoAndReturn(f func(context.Context, application.BulkID) (application.Bulk, error)) *MockBulkRepositoryGetCall {
+func (c *MockBulkRepositoryGetCall) DoAndReturn(f func(context.Context, domain.BulkID) (domain.Bulk, error)) *MockBulkRepositoryGetCall {
 	c.Call = c.Call.DoAndReturn(f)
 	return c
 }
 
 // Step mocks base method.
-func (m *MockBulkRepository) Step(ctx context.Context, s application.BulkStep) (application.Bulk, []*domain.Task, bool, error) {
+func (m *MockBulkRepository) Step(ctx context.Context, s application.BulkStep) (application.BulkStepResult, error) {
 	m.ctrl.T.Helper()
 	ret := m.ctrl.Call(m, "Step", ctx, s)
-	ret0, _ := ret[0].(application.Bulk)
-	ret1, _ := ret[1].([]*domain.Task)
-	ret2, _ := ret[2].(bool)
-	ret3, _ := ret[3].(error)
-	return ret0, ret1, ret2, ret3
+	ret0, _ := ret[0].(application.BulkStepResult)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
 }
 
 // Step indicates an expected call of Step.
@@ -1179,19 +1177,19 @@ type MockBulkRepositoryStepCall struct {
 }
 
 // Return rewrite *gomock.Call.Return
-func (c *MockBulkRepositoryStepCall) Return(b application.Bulk, changed []*domain.Task, found bool, err error) *MockBulkRepositoryStepCall {
-	c.Call = c.Call.Return(b, changed, found, err)
+func (c *MockBulkRepositoryStepCall) Return(arg0 application.BulkStepResult, arg1 error) *MockBulkRepositoryStepCall {
+	c.Call = c.Call.Return(arg0, arg1)
 	return c
 }
 
 // Do rewrite *gomock.Call.Do
-func (c *MockBulkRepositoryStepCall) Do(f func(context.Context, application.BulkStep) (application.Bulk, []*domain.Task, bool, error)) *MockBulkRepositoryStepCall {
+func (c *MockBulkRepositoryStepCall) Do(f func(context.Context, application.BulkStep) (application.BulkStepResult, error)) *MockBulkRepositoryStepCall {
 	c.Call = c.Call.Do(f)
 	return c
 }
 
 // DoAndReturn rewrite *gomock.Call.DoAndReturn
-func (c *MockBulkRepositoryStepCall) DoAndReturn(f func(context.Context, application.BulkStep) (application.Bulk, []*domain.Task, bool, error)) *MockBulkRepositoryStepCall {
+func (c *MockBulkRepositoryStepCall) DoAndReturn(f func(context.Context, application.BulkStep) (application.BulkStepResult, error)) *MockBulkRepositoryStepCall {
 	c.Call = c.Call.DoAndReturn(f)
 	return c
 }
@@ -1841,6 +1839,42 @@ func (c *MockEventsAttemptStartedCall) Do(f func(context.Context, *domain.Task))
 
 // DoAndReturn rewrite *gomock.Call.DoAndReturn
 func (c *MockEventsAttemptStartedCall) DoAndReturn(f func(context.Context, *domain.Task)) *MockEventsAttemptStartedCall {
+	c.Call = c.Call.DoAndReturn(f)
+	return c
+}
+
+// BulkUnreadable mocks base method.
+func (m *MockEvents) BulkUnreadable(ctx context.Context, id domain.BulkID, err error) {
+	m.ctrl.T.Helper()
+	m.ctrl.Call(m, "BulkUnreadable", ctx, id, err)
+}
+
+// BulkUnreadable indicates an expected call of BulkUnreadable.
+func (mr *MockEventsMockRecorder) BulkUnreadable(ctx, id, err any) *MockEventsBulkUnreadableCall {
+	mr.mock.ctrl.T.Helper()
+	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "BulkUnreadable", reflect.TypeOf((*MockEvents)(nil).BulkUnreadable), ctx, id, err)
+	return &MockEventsBulkUnreadableCall{Call: call}
+}
+
+// MockEventsBulkUnreadableCall wrap *gomock.Call
+type MockEventsBulkUnreadableCall struct {
+	*gomock.Call
+}
+
+// Return rewrite *gomock.Call.Return
+func (c *MockEventsBulkUnreadableCall) Return() *MockEventsBulkUnreadableCall {
+	c.Call = c.Call.Return()
+	return c
+}
+
+// Do rewrite *gomock.Call.Do
+func (c *MockEventsBulkUnreadableCall) Do(f func(context.Context, domain.BulkID, error)) *MockEventsBulkUnreadableCall {
+	c.Call = c.Call.Do(f)
+	return c
+}
+
+// DoAndReturn rewrite *gomock.Call.DoAndReturn
+func (c *MockEventsBulkUnreadableCall) DoAndReturn(f func(context.Context, domain.BulkID, error)) *MockEventsBulkUnreadableCall {
 	c.Call = c.Call.DoAndReturn(f)
 	return c
 }

@@ -23,8 +23,8 @@ func NewBulkTasks(search application.TaskSearch, bulks application.BulkRepositor
 
 // BulkTasksInput says what to do, and to which tasks.
 type BulkTasksInput struct {
-	Action application.BulkAction
-	Filter application.TaskFilter
+	Action domain.BulkAction
+	Filter domain.TaskFilter
 	// Invalid is what the caller has found wrong with the filter already. It is refused
 	// together with all else that is wrong.
 	Invalid []domain.FieldError
@@ -32,15 +32,16 @@ type BulkTasksInput struct {
 
 // Run begins the action: the dispatcher of any worker does it. An action that is
 // none, or a filter that is out of bounds, is CodeInvalid.
-func (uc *BulkTasks) Run(ctx context.Context, in BulkTasksInput) (application.Bulk, error) {
+func (uc *BulkTasks) Run(ctx context.Context, in BulkTasksInput) (domain.Bulk, error) {
 	if err := in.check(); err != nil {
-		return application.Bulk{}, err
+		return domain.Bulk{}, err
 	}
-	now := uc.clock.Now()
-	id := domain.NewTaskID(now) // above all tasks that there are, below all that come
-	b := application.Bulk{ID: application.BulkID(id), Action: in.Action, Filter: in.Filter, Cursor: id, CreatedAt: now, UpdatedAt: now}
+	b, err := domain.NewBulk(in.Action, in.Filter, uc.clock.Now())
+	if err != nil {
+		return domain.Bulk{}, err
+	}
 	if err := uc.bulks.Add(ctx, b); err != nil {
-		return application.Bulk{}, fmt.Errorf("store bulk action %s: %w", b.ID, err)
+		return domain.Bulk{}, fmt.Errorf("store bulk action %s: %w", b.ID, err)
 	}
 	return b, nil
 }
@@ -59,25 +60,19 @@ func (uc *BulkTasks) Count(ctx context.Context, in BulkTasksInput) (n int, all b
 }
 
 // Get returns a bulk action as it is now, or domain.ErrBulkNotFound.
-func (uc *BulkTasks) Get(ctx context.Context, id application.BulkID) (application.Bulk, error) {
+func (uc *BulkTasks) Get(ctx context.Context, id domain.BulkID) (domain.Bulk, error) {
 	b, err := uc.bulks.Get(ctx, id)
 	if err != nil {
-		return application.Bulk{}, fmt.Errorf("get bulk action %s: %w", id, err)
+		return domain.Bulk{}, fmt.Errorf("get bulk action %s: %w", id, err)
 	}
 	return b, nil
 }
 
+// check names all that is wrong with the input.
 func (in BulkTasksInput) check() error {
 	wrong := slices.Clone(in.Invalid)
-	switch in.Action {
-	case application.BulkCancel, application.BulkStop, application.BulkRetry:
-	default:
-		wrong = append(wrong, domain.Invalid("action", "unknown action %.40q; want one of cancel, stop, retry", in.Action).Fields...)
-	}
-	if err := in.Filter.Check(); err != nil {
-		for _, f := range domain.Public(err).Fields {
-			wrong = append(wrong, domain.FieldError{Field: "filter/" + f.Field, Detail: f.Detail})
-		}
+	if err := domain.CheckBulk(in.Action, in.Filter); err != nil {
+		wrong = append(wrong, domain.Public(err).Fields...)
 	}
 	if len(wrong) > 0 {
 		return domain.InvalidFields(wrong...)

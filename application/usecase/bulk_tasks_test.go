@@ -2,7 +2,6 @@ package usecase_test
 
 import (
 	"context"
-	"strings"
 	"testing"
 
 	"github.com/millrace/millrace/application"
@@ -17,10 +16,10 @@ func bulkTasks(p *apptest.Ports) *usecase.BulkTasks {
 
 func TestBulkTasks_StoresTheActionForAllThatThereAreAndNoneThatComes(t *testing.T) {
 	p, before := apptest.NewPorts(t), apptest.NewTask(t).ID()
-	filter := application.TaskFilter{Queues: []domain.QueueName{"mail"}}
-	for _, action := range []application.BulkAction{application.BulkCancel, application.BulkStop, application.BulkRetry} {
-		var stored application.Bulk
-		p.Bulks.EXPECT().Add(apptest.Any, apptest.Any).DoAndReturn(func(_ context.Context, b application.Bulk) error {
+	filter := domain.TaskFilter{Queues: []domain.QueueName{"mail"}}
+	for _, action := range []domain.BulkAction{domain.BulkCancel, domain.BulkStop, domain.BulkRetry} {
+		var stored domain.Bulk
+		p.Bulks.EXPECT().Add(apptest.Any, apptest.Any).DoAndReturn(func(_ context.Context, b domain.Bulk) error {
 			stored = b
 			return nil
 		})
@@ -47,15 +46,15 @@ func TestBulkTasks_RefusesWhatIsNoActionAndABadFilter(t *testing.T) {
 		"NoAction":      {usecase.BulkTasksInput{}, []string{"action"}},
 		"AnotherAction": {usecase.BulkTasksInput{Action: "delete"}, []string{"action"}},
 		"BadText": {
-			usecase.BulkTasksInput{Action: application.BulkCancel, Filter: application.TaskFilter{Text: "a\x00"}},
+			usecase.BulkTasksInput{Action: domain.BulkCancel, Filter: domain.TaskFilter{Text: "a\x00"}},
 			[]string{"filter/text"},
 		},
 		"FoundBefore": {
-			usecase.BulkTasksInput{Action: application.BulkCancel, Invalid: []domain.FieldError{{Field: "filter/queue", Detail: "no"}}},
+			usecase.BulkTasksInput{Action: domain.BulkCancel, Invalid: []domain.FieldError{{Field: "filter/queue", Detail: "no"}}},
 			[]string{"filter/queue"},
 		},
 		"All": {
-			usecase.BulkTasksInput{Action: "x", Filter: application.TaskFilter{Text: "\xff", Metadata: map[string]string{"a b": ""}}},
+			usecase.BulkTasksInput{Action: "x", Filter: domain.TaskFilter{Text: "\xff", Metadata: map[string]string{"a b": ""}}},
 			[]string{"action", "filter/metadata", "filter/text"},
 		},
 	} {
@@ -71,10 +70,10 @@ func TestBulkTasks_RefusesWhatIsNoActionAndABadFilter(t *testing.T) {
 }
 
 func TestBulkTasks_CountsInAWindowAndStoresNothing(t *testing.T) {
-	p, filter := apptest.NewPorts(t), application.TaskFilter{Text: "hello"}
+	p, filter := apptest.NewPorts(t), domain.TaskFilter{Text: "hello"}
 	p.Search.EXPECT().Count(apptest.Any, application.TaskQuery{TaskFilter: filter, Limit: 1, Window: application.CountWindow}).Return(17, false, nil)
 
-	n, all, err := bulkTasks(p).Count(t.Context(), usecase.BulkTasksInput{Action: application.BulkRetry, Filter: filter})
+	n, all, err := bulkTasks(p).Count(t.Context(), usecase.BulkTasksInput{Action: domain.BulkRetry, Filter: filter})
 
 	apptest.Must(t, err)
 	apptest.Same(t, "count", n, 17)
@@ -82,32 +81,19 @@ func TestBulkTasks_CountsInAWindowAndStoresNothing(t *testing.T) {
 }
 
 func TestBulkTasks_SaysWhatTheStoreSays(t *testing.T) {
-	p, in := apptest.NewPorts(t), usecase.BulkTasksInput{Action: application.BulkCancel}
+	p, in := apptest.NewPorts(t), usecase.BulkTasksInput{Action: domain.BulkCancel}
 	p.Bulks.EXPECT().Add(apptest.Any, apptest.Any).Return(domain.ErrUnavailable)
 	p.Search.EXPECT().Count(apptest.Any, apptest.Any).Return(0, false, domain.ErrUnavailable)
-	p.Bulks.EXPECT().Get(apptest.Any, application.BulkID{1}).Return(application.Bulk{}, domain.ErrBulkNotFound)
-	p.Bulks.EXPECT().Get(apptest.Any, application.BulkID{2}).Return(application.Bulk{Changed: 5}, nil)
+	p.Bulks.EXPECT().Get(apptest.Any, domain.BulkID{1}).Return(domain.Bulk{}, domain.ErrBulkNotFound)
+	p.Bulks.EXPECT().Get(apptest.Any, domain.BulkID{2}).Return(domain.Bulk{Changed: 5}, nil)
 
 	_, err := bulkTasks(p).Run(t.Context(), in)
 	apptest.WantError(t, err, domain.ErrUnavailable)
 	_, _, err = bulkTasks(p).Count(t.Context(), in)
 	apptest.WantError(t, err, domain.ErrUnavailable)
-	_, err = bulkTasks(p).Get(t.Context(), application.BulkID{1})
+	_, err = bulkTasks(p).Get(t.Context(), domain.BulkID{1})
 	apptest.WantError(t, err, domain.ErrBulkNotFound)
-	b, err := bulkTasks(p).Get(t.Context(), application.BulkID{2})
+	b, err := bulkTasks(p).Get(t.Context(), domain.BulkID{2})
 	apptest.Must(t, err)
 	apptest.Same(t, "changed", b.Changed, 5)
-}
-
-func TestParseBulkID(t *testing.T) {
-	const text = "0199ca94-5000-7000-8000-000000000001"
-	for _, s := range []string{text, strings.ToUpper(text)} {
-		id, err := application.ParseBulkID(s)
-		apptest.Must(t, err)
-		apptest.Same(t, "id", id.String(), text)
-	}
-	for _, s := range []string{"", "x", text + "0", "{" + text + "}"} {
-		_, err := application.ParseBulkID(s)
-		wantInvalid(t, err, "id")
-	}
 }

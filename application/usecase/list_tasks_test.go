@@ -68,7 +68,7 @@ func TestListTasks_TellsWhetherThereIsMore(t *testing.T) {
 
 func TestListTasks_PassesOnWhatItIsAskedFor(t *testing.T) {
 	p, below := apptest.NewPorts(t), apptest.NewTask(t).ID()
-	failedOnly := application.TaskFilter{Statuses: []domain.Status{domain.StatusFailed}}
+	failedOnly := domain.TaskFilter{Statuses: []domain.Status{domain.StatusFailed}}
 	p.Search.EXPECT().List(apptest.Any, application.TaskQuery{
 		TaskFilter: failedOnly, Before: below, Limit: 11, Window: application.SearchWindow,
 	}).Return(application.SearchResult{}, nil)
@@ -105,7 +105,7 @@ func TestListTasks_LooksAtFewerTasksIfItMustReadThem(t *testing.T) {
 			return application.SearchResult{}, nil
 		})
 
-		page, err := usecase.NewListTasks(p.Search).Run(t.Context(), application.TaskQuery{TaskFilter: application.TaskFilter{Text: text}})
+		page, err := usecase.NewListTasks(p.Search).Run(t.Context(), application.TaskQuery{TaskFilter: domain.TaskFilter{Text: text}})
 
 		apptest.Must(t, err)
 		apptest.Same(t, "the window of a page that is the last", page.Window, 0)
@@ -139,8 +139,8 @@ func TestListTasks_SaysWhereTheSearchStoppedAndThatItDid(t *testing.T) {
 }
 
 func TestListTasks_RefusesAFilterThatNoStoreCanLookFor(t *testing.T) {
-	queues := make([]domain.QueueName, application.MaxFilterQueues+1)
-	for field, filter := range map[string]application.TaskFilter{
+	queues := make([]domain.QueueName, domain.MaxFilterQueues+1)
+	for field, filter := range map[string]domain.TaskFilter{
 		"queue":    {Queues: queues},
 		"metadata": {Metadata: map[string]string{"a": "\x00"}},
 		"text":     {Text: "a\xff"},
@@ -150,15 +150,15 @@ func TestListTasks_RefusesAFilterThatNoStoreCanLookFor(t *testing.T) {
 	}
 	for text, takes := range map[string]bool{
 		"": true,
-		strings.Repeat("x", application.MaxFilterText):   true,
-		strings.Repeat("x", application.MaxFilterText+1): false,
+		strings.Repeat("x", domain.MaxFilterText):   true,
+		strings.Repeat("x", domain.MaxFilterText+1): false,
 		"a\x00b": false,
 	} {
 		p := apptest.NewPorts(t)
 		if takes {
 			p.Search.EXPECT().List(apptest.Any, apptest.Any).Return(application.SearchResult{}, nil)
 		}
-		_, err := usecase.NewListTasks(p.Search).Run(t.Context(), application.TaskQuery{TaskFilter: application.TaskFilter{Text: text}})
+		_, err := usecase.NewListTasks(p.Search).Run(t.Context(), application.TaskQuery{TaskFilter: domain.TaskFilter{Text: text}})
 		if takes {
 			apptest.Must(t, err)
 		} else {

@@ -15,7 +15,7 @@ type filled struct {
 	worker  domain.WorkerID
 	waiting []*domain.Task // a thousand, a hundred of which are not marked as queued
 	tried   *domain.Task   // has recorded attempts
-	bulk    application.Bulk
+	bulk    domain.Bulk
 }
 
 // benchmarks call each method that the adapters have no benchmark of their own for,
@@ -77,11 +77,11 @@ var benchmarks = map[string]func(ctx context.Context, x *filled) error{
 		return x.Queues.Change(ctx, domain.DefaultQueue, func(q *domain.QueueSettings) error { q.MaxRunning++; return nil })
 	},
 	"BulksAdd": func(ctx context.Context, x *filled) error {
-		return x.Bulks.Add(ctx, newBulk(application.BulkCancel, application.TaskFilter{}))
+		return x.Bulks.Add(ctx, newBulk(domain.BulkCancel, domain.TaskFilter{}))
 	},
 	"BulksGet": func(ctx context.Context, x *filled) error { _, err := x.Bulks.Get(ctx, x.bulk.ID); return err },
 	"BulksStep": func(ctx context.Context, x *filled) error {
-		_, _, _, err := x.Bulks.Step(ctx, bulkStep(100, 1000))
+		_, err := x.Bulks.Step(ctx, bulkStep(100, 1000))
 		return err
 	},
 }
@@ -105,7 +105,7 @@ func Benchmarks(b *testing.B, open func(b *testing.B) Store) {
 // fill fills a store.
 func fill(b *testing.B, s Store) *filled {
 	b.Helper()
-	x := &filled{Store: s, worker: domain.NewWorkerID(), bulk: newBulk(application.BulkCancel, application.TaskFilter{Queues: []domain.QueueName{"none"}})}
+	x := &filled{Store: s, worker: domain.NewWorkerID(), bulk: newBulk(domain.BulkCancel, domain.TaskFilter{Queues: []domain.QueueName{"none"}})}
 	for n := range 1001 {
 		spec := domain.TaskSpec{Message: "Hello World", MaxAttempts: new(3)}
 		if n < 100 {

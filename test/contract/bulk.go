@@ -27,18 +27,21 @@ var bulkChecks = map[string]check{
 	"BulkTimeDoesNotRunBackwards":    bulkClockBehind,
 	"BulkStepsAtOnceDoEachTaskOnce":  bulkAtOnce,
 	"BulkGoesOnAfterAStepThatFailed": bulkGoesOn,
+	"BulkDecidesByTheActionBefore":   bulkDecidesByBefore,
+	"BulkPassesOverWhatCannotBeRead": bulkUnreadable,
+	"BulkRefusesAFilterOutOfBounds":  bulkRefusesFilter,
 	"BulkAndOthersHaveOneWinner":     bulkRace,
 }
 
 // newBulk is an action on all tasks of the filter that there are.
-func newBulk(action application.BulkAction, f application.TaskFilter) application.Bulk {
+func newBulk(action domain.BulkAction, f domain.TaskFilter) domain.Bulk {
 	at := now()
 	id := domain.NewTaskID(at)
-	return application.Bulk{ID: application.BulkID(id), Action: action, Filter: f, Cursor: id, CreatedAt: at, UpdatedAt: at}
+	return domain.Bulk{ID: domain.BulkID(id), Action: action, Filter: f, Cursor: id, CreatedAt: at, UpdatedAt: at}
 }
 
 // addBulk stores such an action.
-func addBulk(t *testing.T, s Store, action application.BulkAction, f application.TaskFilter) application.Bulk {
+func addBulk(t *testing.T, s Store, action domain.BulkAction, f domain.TaskFilter) domain.Bulk {
 	t.Helper()
 	b := newBulk(action, f)
 	if err := s.Bulks.Add(t.Context(), b); err != nil {
@@ -48,15 +51,8 @@ func addBulk(t *testing.T, s Store, action application.BulkAction, f application
 }
 
 // act is what the actions do to a task.
-func act(b application.Bulk, task *domain.Task) error {
-	switch b.Action {
-	case application.BulkRetry:
-		return task.Reopen(now())
-	case application.BulkStop:
-		return task.RequestStop(now())
-	default:
-		return task.Cancel(now())
-	}
+func act(b domain.Bulk, task *domain.Task) error {
+	return b.Action.Apply(task, now())
 }
 
 func bulkStep(limit, window int) application.BulkStep {
@@ -65,11 +61,12 @@ func bulkStep(limit, window int) application.BulkStep {
 
 // stepBulk takes one step of an action that there has to be, and checks that the
 // action is stored as it was answered.
-func stepBulk(t *testing.T, s Store, x application.BulkStep) (application.Bulk, []*domain.Task) {
+func stepBulk(t *testing.T, s Store, x application.BulkStep) (domain.Bulk, []*domain.Task) {
 	t.Helper()
-	b, changed, found, err := s.Bulks.Step(t.Context(), x)
-	if err != nil || !found {
-		t.Fatalf("step: found %v, %v", found, err)
+	result, err := s.Bulks.Step(t.Context(), x)
+	b, changed := result.Bulk, result.Changed
+	if err != nil || !result.Found || len(result.Passed) > 0 {
+		t.Fatalf("step: found %v, passed over %v, %v", result.Found, result.Passed, err)
 	}
 	if len(changed) > x.Limit {
 		t.Errorf("step: %d tasks changed, more than %d", len(changed), x.Limit)
@@ -78,7 +75,7 @@ func stepBulk(t *testing.T, s Store, x application.BulkStep) (application.Bulk, 
 	return b, changed
 }
 
-func wantBulk(t *testing.T, s Store, want application.Bulk) {
+func wantBulk(t *testing.T, s Store, want domain.Bulk) {
 	t.Helper()
 	got, err := s.Bulks.Get(t.Context(), want.ID)
 	if err != nil {
@@ -91,16 +88,16 @@ func wantBulk(t *testing.T, s Store, want application.Bulk) {
 
 func wantNoStep(t *testing.T, s Store) {
 	t.Helper()
-	if b, changed, found, err := s.Bulks.Step(t.Context(), bulkStep(10, wide)); found || len(changed) > 0 || err != nil {
-		t.Errorf("step: %+v, %d tasks changed, found %v, %v; want nothing to do", b, len(changed), found, err)
+	if got, err := s.Bulks.Step(t.Context(), bulkStep(10, wide)); got.Found || len(got.Changed)+len(got.Passed) > 0 || err != nil {
+		t.Errorf("step: %+v, %v; want nothing to do", got, err)
 	}
 }
 
 // runBulk takes steps until the action is done, checks that each goes on from the
 // last, and returns the action and all that it has changed.
-func runBulk(t *testing.T, s Store, limit, window int) (b application.Bulk, all []*domain.Task) {
+func runBulk(t *testing.T, s Store, limit, window int) (b domain.Bulk, all []*domain.Task) {
 	t.Helper()
-	var last application.Bulk
+	var last domain.Bulk
 	for steps := 0; b.DoneAt.IsZero(); steps++ {
 		if steps == 1000 {
 			t.Fatalf("not done after %d steps: %+v", steps, b)
@@ -147,7 +144,7 @@ func wantKept(t *testing.T, s Store, tasks ...*domain.Task) {
 
 func bulkKeepsEveryField(t *testing.T, s Store) {
 	at := now()
-	for name, f := range map[string]application.TaskFilter{
+	for name, f := range map[string]domain.TaskFilter{
 		"nothing": {},
 		"everything": {
 			Statuses: []domain.Status{domain.StatusFailed, domain.StatusPending}, Queues: []domain.QueueName{"a", "b.c"},
@@ -157,7 +154,7 @@ func bulkKeepsEveryField(t *testing.T, s Store) {
 		"a part": {Metadata: pairsOf("a", "b"), FinishedBefore: at},
 	} {
 		t.Log(name)
-		b := newBulk(application.BulkRetry, f)
+		b := newBulk(domain.BulkRetry, f)
 		wantSame := func() {
 			t.Helper()
 			if err := s.Bulks.Add(t.Context(), b); err != nil {
@@ -166,7 +163,7 @@ func bulkKeepsEveryField(t *testing.T, s Store) {
 			wantBulk(t, s, b)
 		}
 		wantSame()
-		b = newBulk(application.BulkStop, f)
+		b = newBulk(domain.BulkStop, f)
 		b.Cursor = domain.NewTaskID(at.Add(-time.Hour))
 		b.Changed, b.Skipped, b.UpdatedAt, b.DoneAt = 1<<40, 7, at.Add(time.Minute), at.Add(time.Minute)
 		wantSame()
@@ -179,7 +176,7 @@ func bulkKeepsEveryField(t *testing.T, s Store) {
 func bulkUnknown(t *testing.T, s Store) {
 	task := addMade(t, s)
 	for _, id := range []domain.TaskID{{}, task.ID()} {
-		if _, err := s.Bulks.Get(t.Context(), application.BulkID(id)); !errors.Is(err, domain.ErrBulkNotFound) {
+		if _, err := s.Bulks.Get(t.Context(), domain.BulkID(id)); !errors.Is(err, domain.ErrBulkNotFound) {
 			t.Errorf("get of an unknown bulk action: %v, want ErrBulkNotFound", err)
 		}
 	}
@@ -196,7 +193,7 @@ func bulkCancels(t *testing.T, s Store) {
 	kept := append(addMany(t, s, 7, heldBy("worker", 1)), addMany(t, s, 5, ended(domain.StatusCompleted))...)
 	kept = append(kept, addMany(t, s, 3, ended(domain.StatusFailed))...)
 	kept = append(kept, addMany(t, s, 4, ended(domain.StatusCanceled))...) // nothing to change
-	addBulk(t, s, application.BulkCancel, application.TaskFilter{})
+	addBulk(t, s, domain.BulkCancel, domain.TaskFilter{})
 	wantAct(t, s, 10, wide, pending, len(kept))
 	wantKept(t, s, kept...)
 	for _, task := range pending {
@@ -210,7 +207,7 @@ func bulkStops(t *testing.T, s Store) {
 	tasks := append(addMany(t, s, 5, heldBy("worker", 1)), addMany(t, s, 5)...)
 	asked := addMade(t, s, heldBy("worker", 1), askedToStop)
 	f := onlyStatus(domain.StatusPending, domain.StatusProcessing)
-	addBulk(t, s, application.BulkStop, f)
+	addBulk(t, s, domain.BulkStop, f)
 	wantAct(t, s, 4, wide, tasks, 1)
 	wantKept(t, s, asked)
 	for i, task := range tasks {
@@ -223,7 +220,7 @@ func bulkStops(t *testing.T, s Store) {
 func bulkRetries(t *testing.T, s Store) {
 	failed := addMany(t, s, 12, tried(3), ended(domain.StatusFailed), func(s *domain.TaskState) { s.Failures = 3 })
 	kept := append(addMany(t, s, 3, ended(domain.StatusCompleted)), addMany(t, s, 3, ended(domain.StatusCanceled))...)
-	addBulk(t, s, application.BulkRetry, onlyStatus(domain.StatusFailed))
+	addBulk(t, s, domain.BulkRetry, onlyStatus(domain.StatusFailed))
 	wantAct(t, s, 5, wide, failed, 0)
 	wantKept(t, s, kept...)
 	for _, task := range failed {
@@ -236,9 +233,9 @@ func bulkRetries(t *testing.T, s Store) {
 // bulkStoresAttempts decides what ends an attempt, which is stored with the change.
 func bulkStoresAttempts(t *testing.T, s Store) {
 	task := addMade(t, s, heldBy("worker", 1))
-	addBulk(t, s, application.BulkStop, application.TaskFilter{})
+	addBulk(t, s, domain.BulkStop, domain.TaskFilter{})
 	x := bulkStep(10, wide)
-	x.Decide = func(_ application.Bulk, task *domain.Task) error { return task.Release(task.Attempt(), now()) }
+	x.Decide = func(_ domain.Bulk, task *domain.Task) error { return task.Release(task.Attempt(), now()) }
 	stepBulk(t, s, x)
 	if attempts, err := s.Tasks.Attempts(t.Context(), task.ID()); err != nil || len(attempts) != 1 {
 		t.Errorf("attempts: %+v, %v; want the one that was ended", attempts, err)
@@ -247,7 +244,7 @@ func bulkStoresAttempts(t *testing.T, s Store) {
 
 func bulkFilters(t *testing.T, s Store) {
 	at := now()
-	f := application.TaskFilter{
+	f := domain.TaskFilter{
 		Statuses: []domain.Status{domain.StatusPending}, Queues: []domain.QueueName{"a"}, Metadata: pairsOf("k", "v"), Text: "wanted",
 		CreatedFrom: at.Add(-time.Minute), CreatedBefore: at.Add(-time.Second),
 	}
@@ -263,7 +260,7 @@ func bulkFilters(t *testing.T, s Store) {
 		edits[i] = other
 		kept = append(kept, addMany(t, s, 2, edits...)...)
 	}
-	addBulk(t, s, application.BulkCancel, f)
+	addBulk(t, s, domain.BulkCancel, f)
 	wantAct(t, s, 2, wide, wanted, 0)
 	wantKept(t, s, kept...)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -16,7 +17,7 @@ import (
 
 func bulkLeavesLater(t *testing.T, s Store) {
 	before := addMany(t, s, 5)
-	b := addBulk(t, s, application.BulkCancel, application.TaskFilter{})
+	b := addBulk(t, s, domain.BulkCancel, domain.TaskFilter{})
 	later := append(addMany(t, s, 5), addMade(t, s, func(s *domain.TaskState) { s.ID = b.Cursor }))
 	wantAct(t, s, 3, wide, before, 0)
 	wantKept(t, s, later...)
@@ -25,7 +26,7 @@ func bulkLeavesLater(t *testing.T, s Store) {
 func bulkWindow(t *testing.T, s Store) {
 	wanted := addMany(t, s, 3, saying("wanted"))
 	kept := addMany(t, s, 20)
-	b := addBulk(t, s, application.BulkCancel, application.TaskFilter{Text: "wanted"})
+	b := addBulk(t, s, domain.BulkCancel, domain.TaskFilter{Text: "wanted"})
 	first, changed := stepBulk(t, s, bulkStep(2, 6))
 	wantIDs(t, changed, nil)
 	if want := newestFirst(kept)[5].ID(); first.Cursor != want || !first.DoneAt.IsZero() || first.ID != b.ID {
@@ -37,26 +38,26 @@ func bulkWindow(t *testing.T, s Store) {
 
 func bulkOldestFirst(t *testing.T, s Store) {
 	addMany(t, s, 3)
-	second, first := newBulk(application.BulkCancel, application.TaskFilter{}), newBulk(application.BulkStop, application.TaskFilter{})
-	first.ID = application.BulkID(domain.NewTaskID(now().Add(-time.Minute)))
-	for _, b := range []application.Bulk{second, first} {
+	second, first := newBulk(domain.BulkCancel, domain.TaskFilter{}), newBulk(domain.BulkStop, domain.TaskFilter{})
+	first.ID = domain.BulkID(domain.NewTaskID(now().Add(-time.Minute)))
+	for _, b := range []domain.Bulk{second, first} {
 		if err := s.Bulks.Add(t.Context(), b); err != nil {
 			t.Fatal(err)
 		}
 	}
-	var order []application.BulkID
+	var order []domain.BulkID
 	for range 3 {
 		b, _ := stepBulk(t, s, bulkStep(2, wide))
 		order = append(order, b.ID)
 	}
-	if diff := cmp.Diff([]application.BulkID{first.ID, first.ID, second.ID}, order); diff != "" {
+	if diff := cmp.Diff([]domain.BulkID{first.ID, first.ID, second.ID}, order); diff != "" {
 		t.Errorf("actions (-want +got):\n%s", diff)
 	}
 }
 
 func bulkDone(t *testing.T, s Store) {
 	addMany(t, s, 3)
-	addBulk(t, s, application.BulkCancel, application.TaskFilter{})
+	addBulk(t, s, domain.BulkCancel, domain.TaskFilter{})
 	done, _ := runBulk(t, s, 10, wide)
 	// Below its cursor, where it has been.
 	late := addMade(t, s, func(s *domain.TaskState) { s.ID = domain.NewTaskID(now().Add(-time.Hour)) })
@@ -64,14 +65,14 @@ func bulkDone(t *testing.T, s Store) {
 	wantKept(t, s, late)
 	wantBulk(t, s, done)
 
-	nothing := addBulk(t, s, application.BulkCancel, application.TaskFilter{Text: "none has it"})
+	nothing := addBulk(t, s, domain.BulkCancel, domain.TaskFilter{Text: "none has it"})
 	if b, _ := runBulk(t, s, 10, wide); b.ID != nothing.ID || b.Changed != 0 || b.Skipped != 0 {
 		t.Errorf("action on nothing: %+v", b)
 	}
 }
 
 func bulkClockBehind(t *testing.T, s Store) {
-	b := addBulk(t, s, application.BulkCancel, application.TaskFilter{})
+	b := addBulk(t, s, domain.BulkCancel, domain.TaskFilter{})
 	x := bulkStep(10, wide)
 	x.Now = b.CreatedAt.Add(-time.Minute)
 	if got, _ := stepBulk(t, s, x); !got.UpdatedAt.Equal(b.UpdatedAt) || !got.DoneAt.Equal(b.UpdatedAt) {
@@ -84,9 +85,9 @@ func bulkAtOnce(t *testing.T, s Store) {
 	const count, steppers = 120, 5
 	addMany(t, s, count, inQueue("a"))
 	addMany(t, s, count, inQueue("b"))
-	var ids []application.BulkID
+	var ids []domain.BulkID
 	for _, name := range []domain.QueueName{"a", "b"} {
-		ids = append(ids, addBulk(t, s, application.BulkCancel, application.TaskFilter{Queues: []domain.QueueName{name}}).ID)
+		ids = append(ids, addBulk(t, s, domain.BulkCancel, domain.TaskFilter{Queues: []domain.QueueName{name}}).ID)
 	}
 	var mu sync.Mutex
 	changes := map[domain.TaskID]int{}
@@ -103,13 +104,13 @@ func bulkAtOnce(t *testing.T, s Store) {
 	for range steppers {
 		all.Go(func() {
 			for !finished() && time.Now().Before(deadline) {
-				_, changed, _, err := s.Bulks.Step(t.Context(), bulkStep(7, wide))
+				result, err := s.Bulks.Step(t.Context(), bulkStep(7, wide))
 				if err != nil {
 					t.Errorf("step: %v", err)
 					return
 				}
 				mu.Lock()
-				for _, task := range changed {
+				for _, task := range result.Changed {
 					changes[task.ID()]++
 				}
 				mu.Unlock()
@@ -134,26 +135,26 @@ func bulkAtOnce(t *testing.T, s Store) {
 
 func bulkGoesOn(t *testing.T, s Store) {
 	tasks := addMany(t, s, 10)
-	addBulk(t, s, application.BulkCancel, application.TaskFilter{})
+	addBulk(t, s, domain.BulkCancel, domain.TaskFilter{})
 	first, _ := stepBulk(t, s, bulkStep(4, wide))
 
 	// A change that the store does not take: nothing of the step is stored.
 	unknown, n := makeTask(t, heldBy("worker", 1)), 0
 	x := bulkStep(4, wide)
-	x.Decide = func(b application.Bulk, task *domain.Task) error {
+	x.Decide = func(b domain.Bulk, task *domain.Task) error {
 		if n++; n == 3 {
 			*task = *unknown.Clone()
 			return task.RequestStop(now())
 		}
 		return act(b, task)
 	}
-	if _, changed, _, err := s.Bulks.Step(t.Context(), x); err == nil || len(changed) > 0 {
-		t.Errorf("a step whose change was not stored: %d changed, %v", len(changed), err)
+	if got, err := s.Bulks.Step(t.Context(), x); err == nil || len(got.Changed) > 0 {
+		t.Errorf("a step whose change was not stored: %d changed, %v", len(got.Changed), err)
 	}
 	wantBulk(t, s, first)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, _, _, err := s.Bulks.Step(ctx, bulkStep(4, wide)); err == nil {
+	if _, err := s.Bulks.Step(ctx, bulkStep(4, wide)); err == nil {
 		t.Error("a step of nobody who waits for it was no error")
 	}
 	wantBulk(t, s, first)
@@ -176,7 +177,7 @@ func bulkGoesOn(t *testing.T, s Store) {
 // bulkRace lets others change the tasks while an action goes through them.
 func bulkRace(t *testing.T, s Store) {
 	tasks := addMany(t, s, 100)
-	addBulk(t, s, application.BulkCancel, onlyStatus(domain.StatusPending))
+	addBulk(t, s, domain.BulkCancel, onlyStatus(domain.StatusPending))
 	wins := 0
 	var racing sync.WaitGroup
 	racing.Go(func() {
@@ -203,4 +204,78 @@ func bulkRace(t *testing.T, s Store) {
 			t.Errorf("task %s has version %d", task.ID(), task.Version())
 		}
 	}
+}
+
+// bulkDecidesByBefore has every decision of a step see the action as the step found
+// it in the store.
+func bulkDecidesByBefore(t *testing.T, s Store) {
+	addMany(t, s, 10)
+	want := addBulk(t, s, domain.BulkCancel, domain.TaskFilter{})
+	for range 2 {
+		x, seen := bulkStep(4, wide), 0
+		x.Now = now().Add(time.Hour) // so that the step changes what it stores
+		x.Decide = func(b domain.Bulk, task *domain.Task) error {
+			if diff := cmp.Diff(want, b); diff != "" {
+				t.Errorf("decision %d of a step is by (-stored +seen):\n%s", seen, diff)
+			}
+			seen++
+			return act(b, task)
+		}
+		if want, _ = stepBulk(t, s, x); seen != 4 {
+			t.Errorf("%d decisions in a step of 4", seen)
+		}
+	}
+}
+
+// bulkUnreadable has actions before, between and behind others whose filter cannot be read.
+func bulkUnreadable(t *testing.T, s Store) {
+	addMany(t, s, 3, inQueue("a"))
+	addMany(t, s, 3, inQueue("b"))
+	add := func(name domain.QueueName) domain.BulkID {
+		return addBulk(t, s, domain.BulkCancel, domain.TaskFilter{Queues: []domain.QueueName{name}}).ID
+	}
+	broken := []domain.BulkID{add("a")}
+	good := []domain.BulkID{add("a")}
+	broken = append(broken, add("b"))
+	good = append(good, add("b"))
+	for _, id := range broken {
+		s.BreakFilter(t, id)
+	}
+	x := bulkStep(10, wide)
+	var done []domain.BulkID
+	for range good {
+		got, err := s.Bulks.Step(t.Context(), x)
+		if err != nil || !got.Found || len(got.Changed) != 3 {
+			t.Fatalf("step: %+v, %v; want the next action that can be read", got, err)
+		}
+		done = append(done, got.Bulk.ID)
+		for id, err := range got.Passed {
+			if err == nil || slices.Contains(x.Except, id) {
+				t.Errorf("action %s was passed over once more, for %v", id, err)
+			}
+			x.Except = append(x.Except, id)
+		}
+	}
+	if !slices.Equal(done, good) || !slices.Equal(x.Except, broken) {
+		t.Errorf("done are %s, passed over %s; want %s and %s", done, x.Except, good, broken)
+	}
+	if got, err := s.Bulks.Step(t.Context(), x); got.Found || len(got.Passed) > 0 || err != nil {
+		t.Errorf("a step that excepts all that is left: %+v, %v", got, err)
+	}
+	if got, err := s.Bulks.Step(t.Context(), bulkStep(10, wide)); got.Found || len(got.Passed) != 2 || err != nil {
+		t.Errorf("a step of the next sweep: %+v, %v; want both passed over", got, err)
+	}
+	if _, err := s.Bulks.Get(t.Context(), broken[0]); err == nil || errors.Is(err, domain.ErrBulkNotFound) {
+		t.Errorf("get of an action that cannot be read: %v", err)
+	}
+}
+
+func bulkRefusesFilter(t *testing.T, s Store) {
+	for _, f := range []domain.TaskFilter{{Text: "\xff"}, {Metadata: pairsOf("a", "\x00")}} {
+		b := newBulk(domain.BulkCancel, f)
+		if err := s.Bulks.Add(t.Context(), b); domain.Public(err).Code != domain.CodeInvalid {
+			t.Errorf("add of an action on %+v: %v, want invalid", f, err)
+		}
+	}
+	wantNoStep(t, s)
 }

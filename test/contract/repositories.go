@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/domain"
 )
 
 // Store is one store behind the ports of the record.
@@ -17,6 +18,8 @@ type Store struct {
 	Dispatch application.DispatchRepository
 	Queues   application.QueueRepository
 	Bulks    application.BulkRepository
+	// BreakFilter makes the stored filter of a bulk action one that cannot be read.
+	BreakFilter func(t *testing.T, id domain.BulkID)
 }
 
 // check is one promise of a port, tried on an empty store.

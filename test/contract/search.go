@@ -63,7 +63,7 @@ func page(t *testing.T, s Store, q application.TaskQuery) application.SearchResu
 }
 
 // wantFound checks which tasks a filter finds, in one list and in the count.
-func wantFound(t *testing.T, s Store, f application.TaskFilter, want ...*domain.Task) {
+func wantFound(t *testing.T, s Store, f domain.TaskFilter, want ...*domain.Task) {
 	t.Helper()
 	t.Logf("%+v", f)
 	wantIDs(t, list(t, s, application.TaskQuery{TaskFilter: f, Limit: 1000}), newestFirst(want))
@@ -128,8 +128,8 @@ func inStatus(status domain.Status) func(*domain.TaskState) {
 	}
 }
 
-func onlyStatus(statuses ...domain.Status) application.TaskFilter {
-	return application.TaskFilter{Statuses: statuses}
+func onlyStatus(statuses ...domain.Status) domain.TaskFilter {
+	return domain.TaskFilter{Statuses: statuses}
 }
 
 func listNewestFirst(t *testing.T, s Store) {
@@ -150,7 +150,7 @@ func listNewestFirst(t *testing.T, s Store) {
 	}
 	wantIDs(t, list(t, s, application.TaskQuery{Limit: 1}), want[:1])
 	wantIDs(t, list(t, s, application.TaskQuery{Limit: len(want)}), want)
-	wantFound(t, s, application.TaskFilter{Metadata: pairsOf("a", "b")}, tasks[20:]...)
+	wantFound(t, s, domain.TaskFilter{Metadata: pairsOf("a", "b")}, tasks[20:]...)
 	wantFound(t, s, onlyStatus(domain.StatusPending), tasks...)
 }
 
@@ -197,7 +197,7 @@ func listByQueue(t *testing.T, s Store) {
 		{[]domain.QueueName{domain.DefaultQueue, "none"}, []*domain.Task{other}},
 		{[]domain.QueueName{"b"}, nil},
 	} {
-		wantFound(t, s, application.TaskFilter{Queues: x.queues}, x.want...)
+		wantFound(t, s, domain.TaskFilter{Queues: x.queues}, x.want...)
 	}
 }
 
@@ -224,7 +224,7 @@ func listByMetadata(t *testing.T, s Store) {
 		{pairsOf("user", odd, "empty", ""), []*domain.Task{strange}},
 		{pairsOf("none", "x"), nil},
 	} {
-		wantFound(t, s, application.TaskFilter{Metadata: x.pairs}, x.want...)
+		wantFound(t, s, domain.TaskFilter{Metadata: x.pairs}, x.want...)
 	}
 	// Metadata is written with the task, and stays when the task changes.
 	canceled := get(t, s, plain.ID())
@@ -234,7 +234,7 @@ func listByMetadata(t *testing.T, s Store) {
 	if err := s.Tasks.Save(t.Context(), canceled); err != nil {
 		t.Fatal(err)
 	}
-	wantFound(t, s, application.TaskFilter{Metadata: pairsOf("user", "7"), Statuses: []domain.Status{domain.StatusCanceled}}, plain)
+	wantFound(t, s, domain.TaskFilter{Metadata: pairsOf("user", "7"), Statuses: []domain.Status{domain.StatusCanceled}}, plain)
 }
 
 func listByText(t *testing.T, s Store) {
@@ -259,7 +259,7 @@ func listByText(t *testing.T, s Store) {
 		"needle padding": nil,
 		"{}":             nil,
 	} {
-		wantFound(t, s, application.TaskFilter{Text: text}, want...)
+		wantFound(t, s, domain.TaskFilter{Text: text}, want...)
 	}
 }
 
@@ -275,8 +275,8 @@ func listByCreation(t *testing.T, s Store) {
 		queue := domain.QueueName(fmt.Sprint("q", i))
 		before, exact, after := addMade(t, s, inQueue(queue), born(at.Add(-time.Microsecond))),
 			addMade(t, s, inQueue(queue), born(at)), addMade(t, s, inQueue(queue), born(at.Add(time.Microsecond)))
-		wantRange(t, s, at, []*domain.Task{before, exact, after}, func(from, to time.Time) application.TaskFilter {
-			return application.TaskFilter{Queues: []domain.QueueName{queue}, CreatedFrom: from, CreatedBefore: to}
+		wantRange(t, s, at, []*domain.Task{before, exact, after}, func(from, to time.Time) domain.TaskFilter {
+			return domain.TaskFilter{Queues: []domain.QueueName{queue}, CreatedFrom: from, CreatedBefore: to}
 		})
 	}
 }
@@ -292,8 +292,8 @@ func listByEnd(t *testing.T, s Store) {
 		touch := func(s *domain.TaskState) { s.UpdatedAt = at }
 		addMade(t, s, inQueue(queue), born(at.Add(-time.Hour)), touch)
 		addMade(t, s, inQueue(queue), born(at.Add(-time.Hour)), heldBy("worker", 1), touch)
-		filter := func(from, to time.Time) application.TaskFilter {
-			return application.TaskFilter{Queues: []domain.QueueName{queue}, FinishedFrom: from, FinishedBefore: to}
+		filter := func(from, to time.Time) domain.TaskFilter {
+			return domain.TaskFilter{Queues: []domain.QueueName{queue}, FinishedFrom: from, FinishedBefore: to}
 		}
 		wantRange(t, s, at, three, filter)
 
@@ -311,7 +311,7 @@ func listByEnd(t *testing.T, s Store) {
 
 // wantRange checks ranges around three tasks that are a microsecond before, at and
 // a microsecond after the given time.
-func wantRange(t *testing.T, s Store, at time.Time, three []*domain.Task, filter func(from, to time.Time) application.TaskFilter) {
+func wantRange(t *testing.T, s Store, at time.Time, three []*domain.Task, filter func(from, to time.Time) domain.TaskFilter) {
 	t.Helper()
 	var open time.Time
 	old, far := time.Date(1960, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(9999, 12, 31, 23, 59, 59, 999999999, time.UTC)
@@ -356,7 +356,7 @@ func listFollowsChanges(t *testing.T, s Store) {
 			want = []*domain.Task{task}
 		}
 		wantFound(t, s, onlyStatus(status), want...)
-		wantFound(t, s, application.TaskFilter{Statuses: []domain.Status{status}, Metadata: pairsOf("a", "b")}, want...)
+		wantFound(t, s, domain.TaskFilter{Statuses: []domain.Status{status}, Metadata: pairsOf("a", "b")}, want...)
 	}
 	for _, found := range list(t, s, application.TaskQuery{Limit: 2}) {
 		wantState(t, found, reopened.State())

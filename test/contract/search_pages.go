@@ -16,7 +16,7 @@ import (
 )
 
 // matches is what a filter means.
-func matches(f application.TaskFilter, s domain.TaskState) bool {
+func matches(f domain.TaskFilter, s domain.TaskState) bool {
 	in := func(at, from, before time.Time) bool {
 		return !at.Before(from) && (before.IsZero() || at.Before(before))
 	}
@@ -32,7 +32,7 @@ func matches(f application.TaskFilter, s domain.TaskState) bool {
 		in(s.CreatedAt, f.CreatedFrom, f.CreatedBefore) && finished && strings.Contains(s.Message, f.Text)
 }
 
-func matching(f application.TaskFilter, tasks []*domain.Task) []*domain.Task {
+func matching(f domain.TaskFilter, tasks []*domain.Task) []*domain.Task {
 	return slices.DeleteFunc(newestFirst(tasks), func(task *domain.Task) bool { return !matches(f, task.State()) })
 }
 
@@ -62,7 +62,7 @@ func listCombined(t *testing.T, s Store) {
 
 	maybe := func() bool { return draw.IntN(4) == 0 }
 	for range 150 {
-		var f application.TaskFilter
+		var f domain.TaskFilter
 		for _, i := range draw.Perm(5)[:[]int{0, 0, 1, 1, 2, 3}[draw.IntN(6)]] {
 			f.Statuses = append(f.Statuses, domain.Statuses()[i])
 		}
@@ -162,7 +162,7 @@ func listPagesAtWork(t *testing.T, s Store) {
 			}
 		}
 	})
-	for _, f := range []application.TaskFilter{
+	for _, f := range []domain.TaskFilter{
 		{}, {Text: "wanted"}, {Metadata: pairsOf("all", "alike"), Text: "wanted"}, onlyStatus(domain.StatusFailed, domain.StatusCanceled),
 		onlyStatus(domain.StatusProcessing), onlyStatus(domain.StatusCompleted), onlyStatus(domain.StatusPending),
 	} {
@@ -202,7 +202,7 @@ func listWindow(t *testing.T, s Store) {
 	for i := range 10 {
 		all = slices.Insert(all, 0, addMade(t, s, saying([]string{"one", "two"}[i%2]), ended(domain.StatusCompleted), described("all", fmt.Sprint("of ", i/10))))
 	}
-	for _, f := range []application.TaskFilter{
+	for _, f := range []domain.TaskFilter{
 		{Text: "one"}, {Text: "one", Metadata: pairsOf("all", "of 0")}, {Text: "one", Statuses: []domain.Status{domain.StatusCompleted, domain.StatusFailed}},
 	} {
 		q := application.TaskQuery{TaskFilter: f, Limit: 3, Window: 3}
@@ -220,7 +220,7 @@ func listWindow(t *testing.T, s Store) {
 		q.Before, q.Window = all[8].ID(), 1
 		wantPage(t, s, q, nil, all[9])
 	}
-	none := application.TaskFilter{Text: "three"}
+	none := domain.TaskFilter{Text: "three"}
 	wantPage(t, s, application.TaskQuery{TaskFilter: none, Limit: 1, Window: 9}, all[8])
 	wantPage(t, s, application.TaskQuery{TaskFilter: none, Limit: 1, Window: 10}, nil)
 	wantPage(t, s, application.TaskQuery{Limit: 5, Window: 3}, all[2], all[:3]...)
@@ -249,29 +249,29 @@ func listRare(t *testing.T, s Store) {
 		wantCount(t, s, q, 2, true)
 	}
 	for _, pairs := range []map[string]string{pairsOf("only", "one"), pairsOf("other", "pair", "only", "one")} {
-		wantPage(t, s, application.TaskQuery{TaskFilter: application.TaskFilter{Metadata: pairs}, Limit: 5, Window: 40}, nil, tagged)
+		wantPage(t, s, application.TaskQuery{TaskFilter: domain.TaskFilter{Metadata: pairs}, Limit: 5, Window: 40}, nil, tagged)
 	}
-	wantPage(t, s, application.TaskQuery{TaskFilter: application.TaskFilter{Metadata: pairsOf("only", "one")}, Limit: 5, Window: 1}, nil, tagged)
+	wantPage(t, s, application.TaskQuery{TaskFilter: domain.TaskFilter{Metadata: pairsOf("only", "one")}, Limit: 5, Window: 1}, nil, tagged)
 	// Ranges say where to look.
 	at := now().Add(-24 * time.Hour)
 	old := addMade(t, s, born(at), ended(domain.StatusCompleted))
-	for _, f := range []application.TaskFilter{
+	for _, f := range []domain.TaskFilter{
 		{CreatedFrom: at, CreatedBefore: at.Add(time.Hour)}, {CreatedBefore: at.Add(time.Hour)},
 		{CreatedFrom: at, CreatedBefore: at.Add(time.Second)}, {FinishedFrom: at, FinishedBefore: at.Add(time.Hour)},
 	} {
 		wantPage(t, s, application.TaskQuery{TaskFilter: f, Limit: 5, Window: 3}, nil, old)
 	}
 	newest := newestFirst(common)[0].State().CreatedAt
-	wantPage(t, s, application.TaskQuery{TaskFilter: application.TaskFilter{CreatedFrom: newest.Add(time.Second)}, Limit: 5, Window: 1}, nil)
+	wantPage(t, s, application.TaskQuery{TaskFilter: domain.TaskFilter{CreatedFrom: newest.Add(time.Second)}, Limit: 5, Window: 1}, nil)
 }
 
 // listImpossible asks for what no task can have, half of a character included.
 func listImpossible(t *testing.T, s Store) {
 	addMade(t, s, described("a", "b"), saying("Hello é"))
 	for _, text := range []string{"\x00", "Hello\x00", "\xff", "\xed\xa0\x80", "Hello \xc3"} {
-		wantFound(t, s, application.TaskFilter{Text: text})
-		wantFound(t, s, application.TaskFilter{Metadata: map[string]string{"a": text}})
-		wantFound(t, s, application.TaskFilter{Metadata: map[string]string{text: "b"}})
+		wantFound(t, s, domain.TaskFilter{Text: text})
+		wantFound(t, s, domain.TaskFilter{Metadata: map[string]string{"a": text}})
+		wantFound(t, s, domain.TaskFilter{Metadata: map[string]string{text: "b"}})
 	}
 }
 
@@ -279,7 +279,7 @@ func countWindow(t *testing.T, s Store) {
 	for i := range 10 {
 		addMade(t, s, saying([]string{"one", "two"}[i%2]), ended(domain.StatusCompleted), described("a", "b"))
 	}
-	for _, f := range []application.TaskFilter{{Text: "two"}, {Text: "two", Metadata: pairsOf("a", "b")}} {
+	for _, f := range []domain.TaskFilter{{Text: "two"}, {Text: "two", Metadata: pairsOf("a", "b")}} {
 		for window, want := range map[int]int{1: 1, 4: 2, 9: 5, 10: 5, 11: 5} {
 			wantCount(t, s, application.TaskQuery{TaskFilter: f, Limit: 1, Window: window}, want, window >= 10)
 		}
@@ -287,14 +287,14 @@ func countWindow(t *testing.T, s Store) {
 	wantCount(t, s, application.TaskQuery{Limit: 1, Window: 3}, 3, false)
 	wantCount(t, s, application.TaskQuery{Limit: 1, Window: 10}, 10, true)
 	before := list(t, s, application.TaskQuery{Limit: 10})[3].ID()
-	wantCount(t, s, application.TaskQuery{TaskFilter: application.TaskFilter{Text: "two"}, Before: before, Limit: 1, Window: 10}, 3, true)
+	wantCount(t, s, application.TaskQuery{TaskFilter: domain.TaskFilter{Text: "two"}, Before: before, Limit: 1, Window: 10}, 3, true)
 }
 
 func countLimit(t *testing.T, s Store) {
 	wantCount(t, s, application.TaskQuery{Limit: 1, Window: 1}, 0, true)
 	addMany(t, s, 5)
 	addMany(t, s, 5, ended(domain.StatusFailed))
-	for _, f := range []application.TaskFilter{{}, onlyStatus(domain.StatusPending, domain.StatusFailed)} {
+	for _, f := range []domain.TaskFilter{{}, onlyStatus(domain.StatusPending, domain.StatusFailed)} {
 		wantCount(t, s, application.TaskQuery{TaskFilter: f, Limit: 2, Window: wide}, 10, true)
 	}
 	wantCount(t, s, application.TaskQuery{TaskFilter: onlyStatus(domain.StatusPending), Limit: 2, Window: wide}, 5, true)
