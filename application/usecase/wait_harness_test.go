@@ -13,12 +13,12 @@ import (
 	"github.com/millrace/millrace/domain"
 )
 
-// waitHarness drives a WaitTask between mocks that answer from a small store.
+// waitHarness drives a WaitTask between mocks that answer from the embedded store.
 type waitHarness struct {
 	*apptest.Ports
 	t     *testing.T
-	store *apptest.FakeStore
-	air   *apptest.FakeSignals
+	store *apptest.Store
+	sent  *apptest.Signals
 	wait  *usecase.WaitTask
 	stop  context.CancelFunc
 	gets  apptest.Record[domain.TaskID]
@@ -29,8 +29,9 @@ type waitHarness struct {
 // ports, it declares before open.
 func withWaiting(t *testing.T, test func(t *testing.T, h *waitHarness)) {
 	t.Helper()
+	t.Parallel() // a store has a file each, which takes its time
 	synctest.Test(t, func(t *testing.T) {
-		test(t, &waitHarness{Ports: apptest.NewPorts(t), t: t, store: apptest.NewFakeStore(), air: apptest.NewFakeSignals()})
+		test(t, &waitHarness{Ports: apptest.NewPorts(t), t: t, store: apptest.NewStore(t), sent: apptest.NewSignals()})
 	})
 }
 
@@ -42,8 +43,8 @@ func (h *waitHarness) open(limit int) {
 		return h.store.Get(ctx, id)
 	}).AnyTimes()
 	h.Tasks.EXPECT().GetMany(apptest.Any, apptest.Any).DoAndReturn(h.getMany).AnyTimes()
-	h.Tasks.EXPECT().Versions(apptest.Any, apptest.Any).DoAndReturn(h.versions).AnyTimes()
-	h.Signals.EXPECT().Listen(apptest.Any, apptest.Any, apptest.Any).DoAndReturn(h.air.Listen).AnyTimes()
+	h.Tasks.EXPECT().Versions(apptest.Any, apptest.Any).DoAndReturn(h.store.Versions).AnyTimes()
+	h.Signals.EXPECT().Listen(apptest.Any, apptest.Any, apptest.Any).DoAndReturn(h.sent.Listen).AnyTimes()
 	h.Events.EXPECT().Turn(apptest.Any, apptest.Any, apptest.Any).AnyTimes()
 	h.wait = usecase.NewWaitTask(h.Tasks, h.Signals, h.Events, usecase.WaitLimit(limit))
 	ctx, stop := context.WithCancel(h.t.Context())
@@ -60,23 +61,7 @@ func (h *waitHarness) open(limit int) {
 
 func (h *waitHarness) getMany(ctx context.Context, ids ...domain.TaskID) ([]*domain.Task, error) {
 	h.reads.Add(len(ids))
-	var found []*domain.Task
-	for _, id := range ids {
-		if t, err := h.store.Get(ctx, id); err == nil {
-			found = append(found, t)
-		}
-	}
-	return found, nil
-}
-
-func (h *waitHarness) versions(ctx context.Context, ids ...domain.TaskID) (map[domain.TaskID]int64, error) {
-	found := map[domain.TaskID]int64{}
-	for _, id := range ids {
-		if t, err := h.store.Get(ctx, id); err == nil {
-			found[id] = t.Version()
-		}
-	}
-	return found, nil
+	return h.store.GetMany(ctx, ids...)
 }
 
 // task puts a running task in the store.
@@ -93,7 +78,7 @@ func (h *waitHarness) complete(id domain.TaskID) {
 }
 
 func (h *waitHarness) hint(ids ...domain.TaskID) {
-	h.air.Send(application.Signal{Kind: application.SignalChanged, Tasks: ids})
+	h.sent.Send(application.Signal{Kind: application.SignalChanged, Tasks: ids})
 }
 
 // waited is what came of a call of Run.
