@@ -85,7 +85,7 @@ func TestStop_HoldsThoughTheWorkerDies(t *testing.T) {
 	d.becomes(id, "canceled")
 }
 
-// A program that ends well when it is told to end has not finished its work.
+// A program that exits with 0 on SIGTERM may not have finished its work.
 func TestStop_IsNotTakenForSuccess(t *testing.T) {
 	t.Parallel()
 	d := deployAll(t)
