@@ -17,7 +17,7 @@ func TestHandlerByQueue_GivesEachTaskToTheHandlerOfItsQueue(t *testing.T) {
 	mail, rest := mocks.NewMockHandler(ctrl), mocks.NewMockHandler(ctrl)
 	handler := application.HandlerByQueue{Queues: map[domain.QueueName]application.Handler{"mail": mail}, Rest: rest}
 	for queue, want := range map[domain.QueueName]*mocks.MockHandler{"mail": mail, "other": rest, "default": rest} {
-		task, err := domain.NewTask(domain.TaskSpec{Message: "m", MaxAttempts: 1, Queue: queue}, apptest.Now())
+		task, err := domain.NewTask(domain.TaskSpec{Message: "m", MaxAttempts: new(1), Queue: new(queue)}, apptest.Now())
 		apptest.Must(t, err)
 		ctx, stop := context.WithCancel(t.Context())
 		defer stop()

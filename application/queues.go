@@ -37,4 +37,6 @@ type QueueInfo struct {
 	Processing int
 	Oldest     time.Time // since when the longest waiting of the pending waits; zero: none does
 	Workers    int       // that live and take it
+	Abandoned  int       // handlers of these workers that ignore the end of their context
+	Stuck      int       // those of the workers that take no tasks because they have too many of them
 }

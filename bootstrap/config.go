@@ -63,6 +63,7 @@ type (
 		Capacity      int           `env:"WORKER_QUEUE_MAXSIZE" envDefault:"100" help:"maximum number of tasks that a worker runs at once; it may hold as many again while it saves their outcomes" min:"1" max:"100000"`
 		Lease         time.Duration `env:"LEASE_TIMEOUT" envDefault:"30s" help:"a worker without a heartbeat for this long is lost, and its tasks go to others; it sends one every tenth of it" min:"1s" max:"1h"`
 		TaskTimeout   time.Duration `env:"TASK_TIMEOUT" envDefault:"30m" help:"how long one attempt may run, for tasks without a timeout of their own" min:"100ms" max:"168h"`
+		MaxAbandoned  int           `env:"MAX_ABANDONED_HANDLERS" envDefault:"0" help:"number of handlers that ignore the end of their attempt at which a worker stops pulling; 0: as many as WORKER_QUEUE_MAXSIZE" min:"0" max:"100000"`
 		RetryBase     time.Duration `env:"RETRY_BASE" envDefault:"1s" help:"maximum wait before the first retry; it doubles from retry to retry" min:"1ms" max:"24h"`
 		RetryCap      time.Duration `env:"RETRY_CAP" envDefault:"10m" help:"maximum wait before any retry" min:"1ms" max:"168h"`
 		MaxRescues    int           `env:"MAX_RESCUES" envDefault:"3" help:"a task has failed when it has lost its worker this often" min:"1" max:"1000"`
@@ -225,7 +226,7 @@ func (c WorkConfig) worker(stop StopConfig) (worker.Config, error) {
 	return worker.Config{
 		Queues:   queues,
 		Capacity: c.Capacity, Lease: c.Lease, TaskTimeout: c.TaskTimeout,
-		HandlerGrace: handlerGrace, ShutdownTimeout: stop.ShutdownTimeout,
+		HandlerGrace: handlerGrace, MaxAbandoned: c.MaxAbandoned, ShutdownTimeout: stop.ShutdownTimeout,
 		Retry: domain.RetryPolicy{Base: c.RetryBase, Cap: c.RetryCap, MaxRescues: c.MaxRescues},
 	}, err
 }

@@ -118,7 +118,7 @@ func TestHandler_HidesSecretsFromPrograms(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	task, err := domain.NewTask(domain.TaskSpec{Message: "Hello World", MaxAttempts: 1}, time.Now())
+	task, err := domain.NewTask(domain.TaskSpec{Message: "Hello World", MaxAttempts: new(1)}, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -38,11 +38,6 @@ func provideServerQueue(queue *redis.Queue, log *slog.Logger) application.Queue 
 	return telemetry.NewQueue(queue, log)
 }
 
-// provideWatchedTasks is for programs without loops, whose failures would be logged.
-func provideWatchedTasks(tasks *postgres.TaskRepository, log *slog.Logger) application.TaskRepository {
-	return telemetry.NewTaskRepository(tasks, log)
-}
-
 func provideSQLite(cfg StoreConfig) (*sqlite.DB, func(), error) { return sqlite.Open(cfg.path()) }
 
 func provideLimits(cfg HTTPConfig, submit SubmitConfig) usecase.SubmitLimits {

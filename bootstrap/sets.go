@@ -20,13 +20,13 @@ import (
 // serverSet is a store and a queue that many processes share.
 var serverSet = wire.NewSet(
 	providePostgres,
-	postgres.NewTaskRepository,
+	postgres.NewTaskRepository, wire.Bind(new(application.TaskRepository), new(*postgres.TaskRepository)),
 	postgres.NewWorkerRepository, wire.Bind(new(application.WorkerRepository), new(*postgres.WorkerRepository)),
 	postgres.NewTaskSearch, wire.Bind(new(application.TaskSearch), new(*postgres.TaskSearch)),
 	postgres.NewQueueRepository, wire.Bind(new(application.QueueRepository), new(*postgres.QueueRepository)),
 	postgres.NewBulkRepository, wire.Bind(new(application.BulkRepository), new(*postgres.BulkRepository)),
 	postgres.NewDispatchRepository, wire.Bind(new(application.DispatchRepository), new(*postgres.DispatchRepository)),
-	postgres.NewClockOn, wire.Bind(new(application.Clock), new(*postgres.Clock)),
+	postgres.NewClock, wire.Bind(new(application.Clock), new(*postgres.Clock)),
 	provideRedis, redis.NewQueue, provideServerQueue,
 	redis.NewSignals, wire.Bind(new(application.Signals), new(*redis.Signals)),
 )
@@ -52,6 +52,7 @@ var apiSet = wire.NewSet(
 	usecase.NewCancelTask, usecase.NewReopenTask, usecase.NewWaitTask, provideWaitLimit,
 	usecase.NewManageQueues, usecase.NewBulkTasks, usecase.NewExplainTask,
 	wire.Struct(new(httpapi.UseCases), "*"),
+	telemetry.NewStore, wire.Bind(new(httpapi.StoreObserver), new(*telemetry.Store)),
 	provideHTTPConfig, httpapi.NewServer,
 	wire.Struct(new(apiServer), "*"),
 )

@@ -14,7 +14,7 @@ import (
 func newAPI(cfg APIConfig, log *slog.Logger, local postgres.LocalTime) (*API, func(), error) {
 	wire.Build(
 		wire.FieldsOf(new(APIConfig), "ServerConfig", "HTTPConfig", "SubmitConfig", "AccessConfig", "MigrateConfig", "StopConfig"),
-		serverSet, provideWatchedTasks, apiSet, eventsSet, provideAPIReadiness, provideAPI,
+		serverSet, apiSet, eventsSet, provideAPIReadiness, provideAPI,
 	)
 	return nil, nil, nil
 }
@@ -22,8 +22,7 @@ func newAPI(cfg APIConfig, log *slog.Logger, local postgres.LocalTime) (*API, fu
 func newWorker(cfg WorkerConfig, handler application.Handler, log *slog.Logger, local postgres.LocalTime) (*Worker, func(), error) {
 	wire.Build(
 		wire.FieldsOf(new(WorkerConfig), "ServerConfig", "WorkConfig", "AdminConfig", "StopConfig"),
-		serverSet, wire.Bind(new(application.TaskRepository), new(*postgres.TaskRepository)), workerSet, eventsSet,
-		provideWorkerReadiness, provideWorker,
+		serverSet, workerSet, eventsSet, provideWorkerReadiness, provideWorker,
 	)
 	return nil, nil, nil
 }

@@ -29,7 +29,7 @@ func newAPI(cfg APIConfig, log *slog.Logger, local postgres.LocalTime) (*API, fu
 	if err != nil {
 		return nil, nil, err
 	}
-	clock := postgres.NewClockOn(db, local)
+	clock := postgres.NewClock(db, local)
 	httpConfig := cfg.HTTPConfig
 	accessConfig := cfg.AccessConfig
 	stopConfig := cfg.StopConfig
@@ -39,7 +39,6 @@ func newAPI(cfg APIConfig, log *slog.Logger, local postgres.LocalTime) (*API, fu
 		return nil, nil, err
 	}
 	taskRepository := postgres.NewTaskRepository(db)
-	applicationTaskRepository := provideWatchedTasks(taskRepository, log)
 	pool, cleanup2, err := provideRedis(serverConfig)
 	if err != nil {
 		cleanup()
@@ -49,22 +48,22 @@ func newAPI(cfg APIConfig, log *slog.Logger, local postgres.LocalTime) (*API, fu
 	applicationQueue := provideServerQueue(queue, log)
 	submitConfig := cfg.SubmitConfig
 	submitLimits := provideLimits(httpConfig, submitConfig)
-	submitTasks := usecase.NewSubmitTasks(applicationTaskRepository, applicationQueue, clock, submitLimits)
-	getTask := usecase.NewGetTask(applicationTaskRepository)
+	submitTasks := usecase.NewSubmitTasks(taskRepository, applicationQueue, clock, submitLimits)
+	getTask := usecase.NewGetTask(taskRepository)
 	taskSearch := postgres.NewTaskSearch(db)
 	listTasks := usecase.NewListTasks(taskSearch)
 	signals, cleanup3 := redis.NewSignals(pool, log)
-	cancelTask := usecase.NewCancelTask(applicationTaskRepository, signals, clock)
-	reopenTask := usecase.NewReopenTask(applicationTaskRepository, applicationQueue, signals, clock)
+	cancelTask := usecase.NewCancelTask(taskRepository, signals, clock)
+	reopenTask := usecase.NewReopenTask(taskRepository, applicationQueue, signals, clock)
 	events := telemetry.NewEvents(log)
 	waitLimit := provideWaitLimit(httpConfig)
-	waitTask := usecase.NewWaitTask(applicationTaskRepository, signals, events, waitLimit)
-	listAttempts := usecase.NewListAttempts(applicationTaskRepository)
+	waitTask := usecase.NewWaitTask(taskRepository, signals, events, waitLimit)
+	listAttempts := usecase.NewListAttempts(taskRepository)
 	bulkRepository := postgres.NewBulkRepository(db)
 	bulkTasks := usecase.NewBulkTasks(taskSearch, bulkRepository, clock)
 	queueRepository := postgres.NewQueueRepository(db)
 	manageQueues := usecase.NewManageQueues(queueRepository)
-	explainTask := usecase.NewExplainTask(applicationTaskRepository, queueRepository, applicationQueue, clock)
+	explainTask := usecase.NewExplainTask(taskRepository, queueRepository, applicationQueue, clock)
 	checkReadiness := provideAPIReadiness(db, pool)
 	useCases := httpapi.UseCases{
 		Submit:    submitTasks,
@@ -79,7 +78,8 @@ func newAPI(cfg APIConfig, log *slog.Logger, local postgres.LocalTime) (*API, fu
 		Explain:   explainTask,
 		Readiness: checkReadiness,
 	}
-	server := httpapi.NewServer(config, useCases, log)
+	store := telemetry.NewStore(log)
+	server := httpapi.NewServer(config, useCases, store, log)
 	bootstrapApiServer := &apiServer{
 		Server: server,
 		Wait:   waitTask,
@@ -99,7 +99,7 @@ func newWorker(cfg WorkerConfig, handler application.Handler, log *slog.Logger, 
 	if err != nil {
 		return nil, nil, err
 	}
-	clock := postgres.NewClockOn(db, local)
+	clock := postgres.NewClock(db, local)
 	taskRepository := postgres.NewTaskRepository(db)
 	workerRepository := postgres.NewWorkerRepository(db)
 	pool, cleanup2, err := provideRedis(serverConfig)
@@ -226,7 +226,8 @@ func newEmbedded(cfg EmbeddedConfig, handler application.Handler, log *slog.Logg
 		Explain:   explainTask,
 		Readiness: checkReadiness,
 	}
-	server := httpapi.NewServer(config, useCases, log)
+	store := telemetry.NewStore(log)
+	server := httpapi.NewServer(config, useCases, store, log)
 	bootstrapApiServer := &apiServer{
 		Server: server,
 		Wait:   waitTask,

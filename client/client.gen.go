@@ -47,18 +47,18 @@ func (e TaskStatus) Valid() bool {
 
 // Attempt defines model for Attempt.
 type Attempt struct {
-	// Number Counts the claims of the task.
+	// Number The number of this claim of the task.
 	Number int `json:"number"`
 
-	// Worker Which worker, in which life: it is new at every start.
+	// Worker The id of the worker process, new at every start.
 	Worker    string    `json:"worker"`
 	StartedAt time.Time `json:"started_at"`
 
-	// EndedAt Absent while it runs.
+	// EndedAt Absent while it is running.
 	EndedAt *time.Time `json:"ended_at,omitempty"`
 
-	// Outcome `failed`: the handler's own error, or its deadline. `released`: given back unfinished, as the worker ended.
-	// `lost`: the worker was lost. `stopped`: on request.
+	// Outcome `failed`: the handler returned an error or timed out. `released`: the worker stopped and gave the task back.
+	// `lost`: the worker was lost. `stopped`: a client asked for it.
 	Outcome string `json:"outcome"`
 
 	// Error Absent if there was none.
@@ -77,28 +77,28 @@ type Bulk struct {
 	Filter TaskFilter `json:"filter"`
 	Status string     `json:"status"`
 
-	// Changed How many tasks it has changed so far.
+	// Changed How many tasks have been changed so far.
 	Changed int `json:"changed"`
 
-	// Skipped How many tasks it has met so far that match and are in no state for the action.
+	// Skipped How many matching tasks have been skipped so far because their status did not allow the action.
 	Skipped int `json:"skipped"`
 
 	// CreatedAt When it was accepted.
 	CreatedAt time.Time `json:"created_at"`
 
-	// UpdatedAt When it got on last.
+	// UpdatedAt When it last made progress.
 	UpdatedAt time.Time `json:"updated_at"`
 
-	// DoneAt When it was done. Absent if it is not.
+	// DoneAt When it was done. Absent while it is running.
 	DoneAt *time.Time `json:"done_at,omitempty"`
 }
 
 // BulkCount defines model for BulkCount.
 type BulkCount struct {
-	// Matched How many match, of the latest 100,000 tasks.
+	// Matched How many of the latest 100,000 tasks match.
 	Matched int `json:"matched"`
 
-	// Exact Whether those are all tasks that there are.
+	// Exact Whether there are no older tasks.
 	Exact bool `json:"exact"`
 }
 
@@ -119,39 +119,39 @@ type Health struct {
 type NewBulk struct {
 	Action string `json:"action"`
 
-	// Filter Which tasks; `{}` means all.
+	// Filter The tasks to act on; `{}` means all.
 	Filter TaskFilter `json:"filter"`
 
-	// DryRun Only count.
+	// DryRun Count the matching tasks and change nothing.
 	DryRun bool `json:"dry_run,omitempty"`
 }
 
 // NewTask defines model for NewTask.
 type NewTask struct {
-	// Message What is to be processed: any text without the character NUL, kept as it was sent. At most 256 KiB in UTF-8
-	// unless the operator has set another limit.
+	// Message What to process: any text without the NUL character, stored as it was sent. At most 256 KiB in UTF-8 unless
+	// the operator has set another limit.
 	Message string `json:"message"`
 
-	// Queue The queue that it waits in. There is no need to make it first.
+	// Queue The queue that the task waits in. It need not exist before.
 	Queue *string `json:"queue,omitempty"`
 
-	// Priority Within its queue, tasks of a higher priority run first.
+	// Priority Tasks of a higher priority run first within their queue.
 	Priority *int `json:"priority,omitempty"`
 
-	// RunAt It does not run before, RFC 3339, within the next ten years. In the past it means now.
+	// RunAt The time (RFC 3339) before which the task must not run, within the next ten years. A time in the past means now.
 	RunAt *time.Time `json:"run_at,omitempty"`
 
-	// Delay So many seconds from now it does not run; a fraction is possible. It goes without `run_at`.
+	// Delay Delay in seconds before the task may run; may be fractional. Cannot be combined with `run_at`.
 	Delay *float64 `json:"delay,omitempty"`
 
-	// MaxAttempts So many failures make it failed. 10 unless the operator has set another default.
+	// MaxAttempts The number of failures after which the task becomes failed. 10 unless the operator has set another default.
 	MaxAttempts *int `json:"max_attempts,omitempty"`
 
-	// Timeout How many seconds an attempt may take; a fraction is possible. By default the worker decides.
+	// Timeout The number of seconds an attempt may take; may be fractional. By default the setting of the worker applies.
 	Timeout *float64 `json:"timeout,omitempty"`
 
-	// Metadata Text to find the task by: at most 32 pairs; keys of 1 to 64 of A-Z, a-z, 0-9 and `. _ -`, values of at most
-	// 512 bytes without the character NUL.
+	// Metadata Pairs to find the task by, at most 32. Keys are 1 to 64 of A-Z, a-z, 0-9, `.`, `_` and `-`; values are at
+	// most 512 bytes of text without the NUL character.
 	Metadata map[string]string `json:"metadata,omitempty"`
 }
 
@@ -162,14 +162,14 @@ type NewTaskBatch struct {
 
 // Problem A problem document (RFC 9457).
 type Problem struct {
-	// Type Which problem it is. Stable.
+	// Type Identifies the problem. Never changes.
 	Type string `json:"type"`
 
-	// Title The type in words.
+	// Title A short summary of the type.
 	Title  string `json:"title"`
 	Status int    `json:"status"`
 
-	// Detail What happened here, for people.
+	// Detail What is wrong with this request (for people).
 	Detail string `json:"detail"`
 
 	// Errors The parts of the request that are wrong.
@@ -178,10 +178,10 @@ type Problem struct {
 
 // ProblemError defines model for ProblemError.
 type ProblemError struct {
-	// Pointer Where in the body (RFC 6901).
+	// Pointer A JSON pointer (RFC 6901) into the body.
 	Pointer string `json:"pointer,omitempty"`
 
-	// Parameter Which parameter of the path or the query, or which header.
+	// Parameter The name of a path or query parameter or of a header.
 	Parameter string `json:"parameter,omitempty"`
 	Detail    string `json:"detail"`
 }
@@ -190,43 +190,43 @@ type ProblemError struct {
 type Queue struct {
 	Name string `json:"name"`
 
-	// Paused Whether it accepts tasks and starts none.
+	// Paused Whether it accepts tasks but starts none.
 	Paused bool `json:"paused"`
 
-	// MaxRunning The most tasks that run at once, over all workers. Null if there is no limit.
+	// MaxRunning How many tasks may run at once, across all workers. Null if there is no limit.
 	MaxRunning nullable.Nullable[int] `json:"max_running"`
 
-	// Rate How many tasks start in a time, over all workers: per second, minute or hour. Null if there is no limit.
+	// Rate How many tasks may start per second, minute or hour, across all workers. Null if there is no limit.
 	Rate nullable.Nullable[string] `json:"rate"`
 
-	// Burst How many tasks may start at once after a pause: those of one second, at least 1. Null without a rate.
+	// Burst How many tasks may start at once after an idle time: those of one second, at least 1. Null without a rate.
 	Burst nullable.Nullable[int] `json:"burst"`
 
-	// Pending Tasks that may run and wait for a worker.
+	// Pending Tasks that are due and wait for a worker.
 	Pending int `json:"pending"`
 
-	// Scheduled Tasks that wait for their time: delayed, or to be tried again.
+	// Scheduled Tasks that are not due yet (delayed or to be retried).
 	Scheduled int `json:"scheduled"`
 
-	// Processing Tasks that run.
+	// Processing Tasks that are running.
 	Processing int `json:"processing"`
 
-	// OldestWaiting Since when the longest waiting of the pending waits. Null if none does.
+	// OldestWaiting Since when the oldest pending task has been waiting. Null if none is.
 	OldestWaiting nullable.Nullable[time.Time] `json:"oldest_waiting"`
 
-	// Workers Live workers that take the queue.
+	// Workers Live workers that serve the queue.
 	Workers int `json:"workers"`
 }
 
 // QueueChange defines model for QueueChange.
 type QueueChange struct {
-	// Paused Whether to start no tasks.
+	// Paused Whether to stop starting tasks.
 	Paused *bool `json:"paused,omitempty"`
 
-	// MaxRunning The most tasks that run at once; null for no limit.
+	// MaxRunning How many tasks may run at once; null for no limit.
 	MaxRunning nullable.Nullable[int] `json:"max_running,omitempty"`
 
-	// Rate How many tasks start in a second, a minute or an hour, at most 1,000,000; null for no limit.
+	// Rate How many tasks may start per second, minute or hour, at most 1,000,000; null for no limit.
 	Rate nullable.Nullable[string] `json:"rate,omitempty"`
 }
 
@@ -239,29 +239,29 @@ type QueueList struct {
 type Readiness struct {
 	Status string `json:"status"`
 
-	// Checks `ok`, or what is wrong, for each thing the program needs.
+	// Checks For each dependency of the program, `ok` or what is wrong.
 	Checks map[string]string `json:"checks"`
 }
 
 // Reason defines model for Reason.
 type Reason struct {
-	// Reason `ended`, `processing`: it is done with, or runs. `scheduled`, `retry`: its time, or that of its next attempt, has
-	// not come. `due`: it has, and the task is about to be queued. `no_worker`: no live worker takes its queue.
-	// `paused`, `max_running`, `rate`: its queue may start no task now. `queue_away`: what brings tasks to workers does
-	// not answer. `behind`: others are before it. `stranded`: its entry in the queue was lost, and is about to be made
-	// again. `next`: nothing is in its way.
+	// Reason `ended`, `processing`: the task has ended, or is running. `scheduled`, `retry`: it, or its next attempt, is
+	// not due yet. `due`: it is due and about to be queued. `no_worker`: no live worker serves its queue.
+	// `handlers_stuck`: every worker that serves its queue has too many handlers that do not return. `paused`, `max_running`, `rate`: a limit keeps its queue from starting tasks. `queue_away`: the queue server
+	// is not responding. `behind`: other tasks are ahead of it. `stranded`: its entry in the queue was lost, and
+	// it is about to be queued again. `next`: it is the next to run.
 	Reason string `json:"reason"`
 
-	// Text In words, one sentence.
+	// Text One sentence for people.
 	Text string `json:"text"`
 
-	// At When that is expected to change; of a task that has ended, when it did. Absent if nobody knows.
+	// At When this is expected to change, or when the task ended. Absent if unknown.
 	At *time.Time `json:"at,omitempty"`
 
-	// Ahead How many tasks are before it, at most 10,000, which means at least.
+	// Ahead How many tasks are ahead of it. 10,000 means that many or more.
 	Ahead *int `json:"ahead,omitempty"`
 
-	// Limit The limit as it is set.
+	// Limit The limit that applies.
 	Limit string `json:"limit,omitempty"`
 }
 
@@ -270,56 +270,56 @@ type Task struct {
 	// ID Ids sort by creation.
 	ID string `json:"id"`
 
-	// Message What was submitted.
+	// Message The message as it was submitted.
 	Message string     `json:"message"`
 	Status  TaskStatus `json:"status"`
 
 	// CreatedAt When it was accepted.
 	CreatedAt time.Time `json:"created_at"`
 
-	// UpdatedAt When it changed last.
+	// UpdatedAt When it last changed.
 	UpdatedAt time.Time `json:"updated_at"`
 
-	// Attempt How often a worker has claimed it.
+	// Attempt How often workers have claimed it.
 	Attempt int `json:"attempt"`
 
 	// Failures How many attempts ended in an error of the handler.
 	Failures int `json:"failures"`
 
-	// MaxAttempts So many failures make it failed.
+	// MaxAttempts The number of failures after which it becomes failed.
 	MaxAttempts int `json:"max_attempts"`
 
-	// LastError Why the latest attempt that failed did. Absent if none did.
+	// LastError The error of the latest failed attempt. Absent if none has failed.
 	LastError string `json:"last_error,omitempty"`
 
-	// RunAt It does not run before: its time, or that of its next attempt.
+	// RunAt The time before which it, or its next attempt, does not run.
 	RunAt time.Time `json:"run_at"`
 
-	// CancelRequestedAt When a client asked the running attempt to stop. Absent if nobody did.
+	// CancelRequestedAt When a client asked the running attempt to stop. Absent if none has.
 	CancelRequestedAt *time.Time `json:"cancel_requested_at,omitempty"`
 
-	// StartedAt When a worker claimed it last. Absent if none did.
+	// StartedAt When a worker last claimed it. Absent if none has.
 	StartedAt *time.Time `json:"started_at,omitempty"`
 
 	// FinishedAt When it ended. Absent if it has not.
 	FinishedAt *time.Time `json:"finished_at,omitempty"`
 
-	// Result What the handler answered, as text, at most 64 KiB. Absent if it answered nothing.
+	// Result The text that the handler returned, at most 64 KiB. Absent if it returned none.
 	Result string `json:"result,omitempty"`
 
-	// ResultTruncated Whether the handler answered more than that. Absent if not.
+	// ResultTruncated Whether the handler returned more than that. Absent if not.
 	ResultTruncated *bool `json:"result_truncated,omitempty"`
 
-	// Queue The queue that it waits in.
+	// Queue The queue that it belongs to.
 	Queue string `json:"queue"`
 
-	// Priority Within its queue the highest runs first.
+	// Priority Tasks of a higher priority run first within their queue.
 	Priority int `json:"priority"`
 
-	// Timeout How many seconds an attempt may take. Absent if the worker decides.
+	// Timeout The number of seconds an attempt may take. Absent if the setting of the worker applies.
 	Timeout *float64 `json:"timeout,omitempty"`
 
-	// Metadata What the client says of it. Absent if nothing.
+	// Metadata The pairs that the client gave. Absent if there are none.
 	Metadata map[string]string `json:"metadata,omitempty"`
 }
 
@@ -333,11 +333,11 @@ type TaskChange struct {
 	// Status `canceled` cancels a pending task, `pending` retries a failed one.
 	Status string `json:"status"`
 
-	// Stop With `canceled`: also if the task runs.
+	// Stop With `canceled`: stop the task even if it is running.
 	Stop bool `json:"stop,omitempty"`
 }
 
-// TaskFilter Which tasks are meant. What is left out does not matter; nothing may be empty.
+// TaskFilter Selects tasks. A member that is left out matches every task; none may be empty.
 type TaskFilter struct {
 	// Status Any of these.
 	Status *[]string `json:"status,omitempty"`
@@ -345,22 +345,22 @@ type TaskFilter struct {
 	// Queue Any of these.
 	Queue *[]string `json:"queue,omitempty"`
 
-	// CreatedFrom Then or later.
+	// CreatedFrom Accepted at this time or later.
 	CreatedFrom *time.Time `json:"created_from,omitempty"`
 
-	// CreatedBefore Earlier.
+	// CreatedBefore Accepted before this time.
 	CreatedBefore *time.Time `json:"created_before,omitempty"`
 
-	// FinishedFrom Then or later.
+	// FinishedFrom Ended at this time or later.
 	FinishedFrom *time.Time `json:"finished_from,omitempty"`
 
-	// FinishedBefore Earlier.
+	// FinishedBefore Ended before this time.
 	FinishedBefore *time.Time `json:"finished_before,omitempty"`
 
 	// Metadata All of these pairs.
 	Metadata *map[string]string `json:"metadata,omitempty"`
 
-	// Text In the message, as it is written, at most 1,000 bytes.
+	// Text Text that the message contains, case-sensitively; at most 1,000 bytes.
 	Text *string `json:"text,omitempty"`
 }
 
@@ -368,14 +368,14 @@ type TaskFilter struct {
 type TaskPage struct {
 	Tasks []Task `json:"tasks"`
 
-	// NextCursor For the next page. Absent on the last.
+	// NextCursor The cursor of the next page. Absent on the last one.
 	NextCursor string `json:"next_cursor,omitempty"`
 
-	// Window How many tasks were looked at, if the search stopped for that before the page was full. Otherwise absent.
+	// Window How many tasks were scanned, if the search stopped at that bound before the page was full. Otherwise absent.
 	Window *int `json:"window,omitempty"`
 }
 
-// TaskStatus Where a task is in its life. `completed`, `canceled` and `failed` are ends; only a failed task can be retried.
+// TaskStatus The state of a task. `completed`, `canceled` and `failed` are final, except that a failed task can be retried.
 type TaskStatus string
 
 // IdempotencyKey defines model for IdempotencyKey.
@@ -434,69 +434,70 @@ type UnsupportedPatchType = Problem
 
 // ListTasksParams defines parameters for ListTasks.
 type ListTasksParams struct {
-	// Status Only tasks of these statuses. Repeat it, or separate several by commas.
+	// Status Only tasks with these statuses. Repeat the parameter, or separate values by commas.
 	Status *[]string `form:"status,omitempty" json:"status,omitempty"`
 
-	// Queue Only tasks of these queues, at most 100. Repeat it, or separate several by commas.
+	// Queue Only tasks of these queues, at most 100. Repeat the parameter, or separate values by commas.
 	Queue *[]string `form:"queue,omitempty" json:"queue,omitempty"`
 
-	// CreatedFrom Only tasks accepted then or later, RFC 3339. A plus sign has to be sent as `%2B`.
+	// CreatedFrom Only tasks accepted at this time (RFC 3339) or later. Encode a plus sign as `%2B`.
 	CreatedFrom *string `form:"created_from,omitempty" json:"created_from,omitempty"`
 
-	// CreatedBefore Only tasks accepted earlier.
+	// CreatedBefore Only tasks accepted before this time.
 	CreatedBefore *string `form:"created_before,omitempty" json:"created_before,omitempty"`
 
-	// FinishedFrom Only tasks that ended then or later.
+	// FinishedFrom Only tasks that ended at this time or later.
 	FinishedFrom *string `form:"finished_from,omitempty" json:"finished_from,omitempty"`
 
-	// FinishedBefore Only tasks that ended earlier.
+	// FinishedBefore Only tasks that ended before this time.
 	FinishedBefore *string `form:"finished_before,omitempty" json:"finished_before,omitempty"`
 
-	// Metadata Only tasks with this pair, `key:value`. Repeat it for tasks with all of several, at most 32.
+	// Metadata Only tasks with this pair, `key:value`. Repeat the parameter to require several pairs, at most 32.
 	Metadata *[]string `form:"metadata,omitempty" json:"metadata,omitempty"`
 
-	// Text Only tasks with this text in the message, as it is written, at most 1,000 bytes.
+	// Text Only tasks whose message contains this text, case-sensitively; at most 1,000 bytes.
 	Text *string `form:"text,omitempty" json:"text,omitempty"`
 
-	// Limit The most tasks to return.
+	// Limit The maximum number of tasks to return.
 	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Cursor `next_cursor` of the page before, with the same filters. It is opaque: its content may change.
+	// Cursor `next_cursor` of the previous page, with the same filters. It is opaque: its format may change.
 	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
 // SubmitTaskParams defines parameters for SubmitTask.
 type SubmitTaskParams struct {
-	// IdempotencyKey Makes the request safe to send again: see *Sending a request again*. 1 to 255 visible ASCII characters, as a
-	// string of RFC 8941, in double quotes, with any quote or backslash in it escaped by a backslash; parameters of it are
-	// ignored. Without quotes it is taken as it stands, for the same key.
+	// IdempotencyKey Makes the request safe to send again: see *Sending a request again*. 1 to 255 visible ASCII characters, as an
+	// RFC 8941 string: in double quotes, with each quote or backslash escaped by a backslash; parameters are ignored.
+	// The same characters without quotes are the same key.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // SubmitBatchParams defines parameters for SubmitBatch.
 type SubmitBatchParams struct {
-	// IdempotencyKey Makes the request safe to send again: see *Sending a request again*. 1 to 255 visible ASCII characters, as a
-	// string of RFC 8941, in double quotes, with any quote or backslash in it escaped by a backslash; parameters of it are
-	// ignored. Without quotes it is taken as it stands, for the same key.
+	// IdempotencyKey Makes the request safe to send again: see *Sending a request again*. 1 to 255 visible ASCII characters, as an
+	// RFC 8941 string: in double quotes, with each quote or backslash escaped by a backslash; parameters are ignored.
+	// The same characters without quotes are the same key.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // GetTaskParams defines parameters for GetTask.
 type GetTaskParams struct {
-	// Wait How many seconds to wait at most for the task to end.
+	// Wait The maximum number of seconds to wait for the task to end.
 	Wait *int `form:"wait,omitempty" json:"wait,omitempty"`
 
-	// Prefer `wait=` and seconds, at most 60, if the parameter is not given. Other preferences are ignored.
+	// Prefer `wait=` and a number of seconds, at most 60. The parameter takes precedence; other preferences are ignored.
 	Prefer *string `json:"Prefer,omitempty"`
 
-	// IfNoneMatch Entity tags the client has already: if the task is at one of them, the answer is 304. `*` and weak tags count.
+	// IfNoneMatch Entity tags that the client already has: if the task is at one of them, the answer is 304. `*` and weak tags
+	// count.
 	IfNoneMatch *string `json:"If-None-Match,omitempty"`
 }
 
 // ChangeTaskParams defines parameters for ChangeTask.
 type ChangeTaskParams struct {
-	// IfMatch Entity tags: unless the task is at one of them, the answer is 412 and nothing changes, whatever its status.
-	// `*` is any version.
+	// IfMatch Entity tags: unless the task is at one of them, the answer is 412 and nothing changes, whatever the task's
+	// status. `*` matches any version.
 	IfMatch *string `json:"If-Match,omitempty"`
 }
 
@@ -595,22 +596,22 @@ func WithRequestEditorFn(fn RequestEditorFn) ClientOption {
 // The interface specification for the client above.
 type ClientInterface interface {
 
-	// GetBulk How far an action on many tasks is
+	// GetBulk Read the progress of a bulk action
 	//
 	// Corresponds with GET /bulk/{id} (the `GetBulk` operationId).
 	GetBulk(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetHealth Is the process alive?
 	//
-	// Answers as long as the process can answer at all; it asks no database.
+	// Answers as long as the process is running; it does not check the database.
 	//
 	// Corresponds with GET /healthz (the `GetHealth` operationId).
 	GetHealth(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListQueues List queues
 	//
-	// The queues, by name, that were ever set up, that have a task which waits or runs, or that a live worker takes; at
-	// most 1,000 of them. The cost does not grow with the tasks that have ended.
+	// The queues that have settings, tasks that wait or run, or a live worker, in the order of their names; at most
+	// 1,000 of them. The cost does not grow with the number of tasks that have ended.
 	//
 	// Corresponds with GET /queues (the `ListQueues` operationId).
 	ListQueues(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -622,11 +623,11 @@ type ClientInterface interface {
 
 	// ChangeQueueWithBody Pause a queue, or limit it
 	//
-	// A merge patch (RFC 7396): what is not named stays, and `null` removes a limit. A queue may be set up before its
-	// first task.
+	// A merge patch (RFC 7396): members that are left out stay as they are, and `null` removes a limit. A queue may be
+	// configured before its first task.
 	//
-	// A paused queue accepts tasks and starts none, on all workers within a second; what runs goes on. `max_running`
-	// and `rate` hold across all workers. A rate that changes starts with its whole `burst`.
+	// A paused queue accepts tasks but starts none, on all workers within a second; running tasks continue.
+	// `max_running` and `rate` hold across all workers. A new rate starts with its full `burst`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -635,11 +636,11 @@ type ClientInterface interface {
 
 	// ChangeQueue Pause a queue, or limit it
 	//
-	// A merge patch (RFC 7396): what is not named stays, and `null` removes a limit. A queue may be set up before its
-	// first task.
+	// A merge patch (RFC 7396): members that are left out stay as they are, and `null` removes a limit. A queue may be
+	// configured before its first task.
 	//
-	// A paused queue accepts tasks and starts none, on all workers within a second; what runs goes on. `max_running`
-	// and `rate` hold across all workers. A rate that changes starts with its whole `burst`.
+	// A paused queue accepts tasks but starts none, on all workers within a second; running tasks continue.
+	// `max_running` and `rate` hold across all workers. A new rate starts with its full `burst`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -648,11 +649,11 @@ type ClientInterface interface {
 
 	// ChangeQueueWithApplicationMergePatchPlusJSONBody Pause a queue, or limit it
 	//
-	// A merge patch (RFC 7396): what is not named stays, and `null` removes a limit. A queue may be set up before its
-	// first task.
+	// A merge patch (RFC 7396): members that are left out stay as they are, and `null` removes a limit. A queue may be
+	// configured before its first task.
 	//
-	// A paused queue accepts tasks and starts none, on all workers within a second; what runs goes on. `max_running`
-	// and `rate` hold across all workers. A rate that changes starts with its whole `burst`.
+	// A paused queue accepts tasks but starts none, on all workers within a second; running tasks continue.
+	// `max_running` and `rate` hold across all workers. A new rate starts with its full `burst`.
 	//
 	// Takes a body of the `application/merge-patch+json` content type.
 	//
@@ -661,30 +662,31 @@ type ClientInterface interface {
 
 	// GetReadiness Should requests be sent here?
 	//
-	// `ready`, and `degraded` (it works, but not fully: tasks are accepted while the queue is away, say) answer 200;
-	// `unready` and `stopping` answer 503.
+	// `ready` and `degraded` answer 200, `unready` and `stopping` 503. A `degraded` service works in part: it accepts
+	// tasks while the queue server is unavailable, for example.
 	//
 	// Corresponds with GET /readyz (the `GetReadiness` operationId).
 	GetReadiness(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListTasks List tasks, newest first
 	//
-	// A page of tasks that match all filters. Follow `next_cursor`, or the `Link` header with `rel="next"`, until there
-	// is none. Tasks that arrive meanwhile do not move what is still to be seen.
+	// A page of tasks that match all filters. Follow `next_cursor`, or the `Link` header with `rel="next"`, until
+	// there is none. Tasks that arrive in the meantime do not shift the pages that follow.
 	//
-	// What is asked for may be rare, so a page is the result of looking at 20,000 tasks at most, with `text` at 5,000. A
-	// search that stopped for that says so in `window`; the page may then be short, or empty, and the next one goes on.
+	// Matches may be rare, so one page scans at most 20,000 tasks, or 5,000 with `text`. If a search stopped at that
+	// bound, `window` says so: the page may then be short or empty, and the next one continues the search.
 	//
 	// Corresponds with GET /tasks (the `ListTasks` operationId).
 	ListTasks(ctx context.Context, params *ListTasksParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// SubmitTaskWithBody Submit a task
 	//
-	// Stores the message as a pending task and queues it, at once or when its time has come. The task is committed when
-	// the answer is sent. If the queue is away, the task is accepted all the same and is queued once the queue is back.
+	// Stores the message as a pending task and queues it, at once or when it is due. The task is committed before the
+	// response is sent. If the queue server is unavailable, the task is accepted all the same, and queued once the
+	// server is back.
 	//
-	// A header `traceparent` (W3C Trace Context) is kept with the task and handed to its handler. One that is malformed
-	// or doubled counts as absent.
+	// The header `traceparent` (W3C Trace Context) is stored with the task and passed to its handler. A malformed or
+	// repeated one counts as absent.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -693,11 +695,12 @@ type ClientInterface interface {
 
 	// SubmitTask Submit a task
 	//
-	// Stores the message as a pending task and queues it, at once or when its time has come. The task is committed when
-	// the answer is sent. If the queue is away, the task is accepted all the same and is queued once the queue is back.
+	// Stores the message as a pending task and queues it, at once or when it is due. The task is committed before the
+	// response is sent. If the queue server is unavailable, the task is accepted all the same, and queued once the
+	// server is back.
 	//
-	// A header `traceparent` (W3C Trace Context) is kept with the task and handed to its handler. One that is malformed
-	// or doubled counts as absent.
+	// The header `traceparent` (W3C Trace Context) is stored with the task and passed to its handler. A malformed or
+	// repeated one counts as absent.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -706,9 +709,9 @@ type ClientInterface interface {
 
 	// SubmitBatchWithBody Submit many tasks
 	//
-	// Stores up to 1,000 tasks, all or none, in one transaction. One that is wrong refuses the whole batch; `errors` then
-	// names all that are wrong, and where. The body may be larger than that of other requests: 16 MiB unless the
-	// operator has set another limit.
+	// Stores up to 1,000 tasks in one transaction, all or none. If any is invalid, the whole batch is refused, and
+	// `errors` names everything that is wrong with each of them. The body may be larger than that of other requests:
+	// 16 MiB unless the operator has set another limit.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -717,35 +720,35 @@ type ClientInterface interface {
 
 	// SubmitBatch Submit many tasks
 	//
-	// Stores up to 1,000 tasks, all or none, in one transaction. One that is wrong refuses the whole batch; `errors` then
-	// names all that are wrong, and where. The body may be larger than that of other requests: 16 MiB unless the
-	// operator has set another limit.
+	// Stores up to 1,000 tasks in one transaction, all or none. If any is invalid, the whole batch is refused, and
+	// `errors` names everything that is wrong with each of them. The body may be larger than that of other requests:
+	// 16 MiB unless the operator has set another limit.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /tasks/batch (the `SubmitBatch` operationId).
 	SubmitBatch(ctx context.Context, params *SubmitBatchParams, body SubmitBatchJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// StartBulkWithBody Cancel, stop or retry all tasks that match
+	// StartBulkWithBody Cancel, stop or retry all matching tasks
 	//
-	// `cancel` cancels what is pending; `stop` also asks what runs to stop; `retry` gives what has failed a fresh budget.
-	// Tasks in no state for the action are skipped. It is done in the background, newest task first, and goes on after a
-	// crash where it was; tasks that arrive after the request are not meant.
+	// `cancel` cancels pending tasks; `stop` also asks running tasks to stop; `retry` queues failed tasks again, with
+	// a full set of attempts. Tasks whose status does not allow the action are skipped. The action runs in the
+	// background, newest task first, and survives a crash; it leaves out tasks that arrive after the request.
 	//
-	// With `dry_run` nothing changes: the answer tells how many tasks match, whatever their status.
+	// With `dry_run` nothing changes: the response says how many tasks match, whatever their status.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /tasks/bulk (the `StartBulk` operationId).
 	StartBulkWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// StartBulk Cancel, stop or retry all tasks that match
+	// StartBulk Cancel, stop or retry all matching tasks
 	//
-	// `cancel` cancels what is pending; `stop` also asks what runs to stop; `retry` gives what has failed a fresh budget.
-	// Tasks in no state for the action are skipped. It is done in the background, newest task first, and goes on after a
-	// crash where it was; tasks that arrive after the request are not meant.
+	// `cancel` cancels pending tasks; `stop` also asks running tasks to stop; `retry` queues failed tasks again, with
+	// a full set of attempts. Tasks whose status does not allow the action are skipped. The action runs in the
+	// background, newest task first, and survives a crash; it leaves out tasks that arrive after the request.
 	//
-	// With `dry_run` nothing changes: the answer tells how many tasks match, whatever their status.
+	// With `dry_run` nothing changes: the response says how many tasks match, whatever their status.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -754,84 +757,90 @@ type ClientInterface interface {
 
 	// GetTask Read a task, or wait for it
 	//
-	// With `wait`, the answer comes as soon as the task has ended, or with the task as it is then when so many seconds
-	// are over. With `If-None-Match` as well, it comes on any change, or is 304 at the end. `Prefer: wait=30`
-	// (RFC 7240) says the same; the parameter wins. A server that is about to stop answers at once.
+	// With `wait`, the response is sent as soon as the task has ended, or after that many seconds with the task as it
+	// is then. With `If-None-Match` as well, it is sent on any change, or is 304 when the time is over. `Prefer:
+	// wait=30` (RFC 7240) does the same; the parameter takes precedence. A server that is stopping responds at once.
 	//
 	// Corresponds with GET /tasks/{id} (the `GetTask` operationId).
 	GetTask(ctx context.Context, id string, params *GetTaskParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ChangeTaskWithBody Cancel a task, stop one that runs, or retry a failed one
+	// ChangeTaskWithBody Cancel a task, stop a running one, or retry a failed one
 	//
-	// `{"status": "canceled"}` cancels a pending task. Repeated on a canceled task it answers 200 and changes nothing;
-	// on any other it is a conflict that names the task's status.
+	// `{"status": "canceled"}` cancels a pending task. For a canceled task it answers 200 and changes nothing; for any
+	// other it is a conflict that names the task's status.
 	//
-	// `{"status": "canceled", "stop": true}` also asks a task that runs to stop: the answer is 202, with
-	// `cancel_requested_at`. Its handler is told within a second, and the task becomes canceled, unless the handler
-	// finishes first; it is never retried after that. No worker has to be online to be told.
+	// `{"status": "canceled", "stop": true}` also asks a running task to stop: the answer is 202, with
+	// `cancel_requested_at`. The context of its handler is canceled within a second. The task becomes canceled unless
+	// the handler finishes first, and is never retried after that. The request is accepted even if no worker is
+	// online.
 	//
-	// `{"status": "pending"}` gives a failed task a fresh budget and queues it again; on any other task it is a conflict.
+	// `{"status": "pending"}` queues a failed task again, with a full set of attempts; for any other task it is a
+	// conflict.
 	//
-	// No other status can be set: workers do that.
+	// No other status can be set: those are up to the workers.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with PATCH /tasks/{id} (the `ChangeTask` operationId).
 	ChangeTaskWithBody(ctx context.Context, id string, params *ChangeTaskParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ChangeTask Cancel a task, stop one that runs, or retry a failed one
+	// ChangeTask Cancel a task, stop a running one, or retry a failed one
 	//
-	// `{"status": "canceled"}` cancels a pending task. Repeated on a canceled task it answers 200 and changes nothing;
-	// on any other it is a conflict that names the task's status.
+	// `{"status": "canceled"}` cancels a pending task. For a canceled task it answers 200 and changes nothing; for any
+	// other it is a conflict that names the task's status.
 	//
-	// `{"status": "canceled", "stop": true}` also asks a task that runs to stop: the answer is 202, with
-	// `cancel_requested_at`. Its handler is told within a second, and the task becomes canceled, unless the handler
-	// finishes first; it is never retried after that. No worker has to be online to be told.
+	// `{"status": "canceled", "stop": true}` also asks a running task to stop: the answer is 202, with
+	// `cancel_requested_at`. The context of its handler is canceled within a second. The task becomes canceled unless
+	// the handler finishes first, and is never retried after that. The request is accepted even if no worker is
+	// online.
 	//
-	// `{"status": "pending"}` gives a failed task a fresh budget and queues it again; on any other task it is a conflict.
+	// `{"status": "pending"}` queues a failed task again, with a full set of attempts; for any other task it is a
+	// conflict.
 	//
-	// No other status can be set: workers do that.
+	// No other status can be set: those are up to the workers.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with PATCH /tasks/{id} (the `ChangeTask` operationId).
 	ChangeTask(ctx context.Context, id string, params *ChangeTaskParams, body ChangeTaskJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ChangeTaskWithApplicationMergePatchPlusJSONBody Cancel a task, stop one that runs, or retry a failed one
+	// ChangeTaskWithApplicationMergePatchPlusJSONBody Cancel a task, stop a running one, or retry a failed one
 	//
-	// `{"status": "canceled"}` cancels a pending task. Repeated on a canceled task it answers 200 and changes nothing;
-	// on any other it is a conflict that names the task's status.
+	// `{"status": "canceled"}` cancels a pending task. For a canceled task it answers 200 and changes nothing; for any
+	// other it is a conflict that names the task's status.
 	//
-	// `{"status": "canceled", "stop": true}` also asks a task that runs to stop: the answer is 202, with
-	// `cancel_requested_at`. Its handler is told within a second, and the task becomes canceled, unless the handler
-	// finishes first; it is never retried after that. No worker has to be online to be told.
+	// `{"status": "canceled", "stop": true}` also asks a running task to stop: the answer is 202, with
+	// `cancel_requested_at`. The context of its handler is canceled within a second. The task becomes canceled unless
+	// the handler finishes first, and is never retried after that. The request is accepted even if no worker is
+	// online.
 	//
-	// `{"status": "pending"}` gives a failed task a fresh budget and queues it again; on any other task it is a conflict.
+	// `{"status": "pending"}` queues a failed task again, with a full set of attempts; for any other task it is a
+	// conflict.
 	//
-	// No other status can be set: workers do that.
+	// No other status can be set: those are up to the workers.
 	//
 	// Takes a body of the `application/merge-patch+json` content type.
 	//
 	// Corresponds with PATCH /tasks/{id} (the `ChangeTask` operationId).
 	ChangeTaskWithApplicationMergePatchPlusJSONBody(ctx context.Context, id string, params *ChangeTaskParams, body ChangeTaskApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ListAttempts What became of each attempt
+	// ListAttempts List the attempts of a task
 	//
-	// The task's attempts in order, the one that runs included. Of very many, the latest 1,000.
+	// The task's attempts in order, including one that is running; at most the latest 1,000.
 	//
 	// Corresponds with GET /tasks/{id}/attempts (the `ListAttempts` operationId).
 	ListAttempts(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ExplainTask Why a task does not run now
+	// ExplainTask Explain why a task is not running
 	//
-	// All that is in the task's way, the strongest reason first: `text` for people, the rest for programs. There is
-	// always at least one reason. It is a look at one moment, for people who wonder; do not build on it.
+	// Everything that keeps the task from running, the strongest reason first: `text` is for people, the rest for
+	// programs. There is always at least one reason. It is a snapshot for diagnosis; do not build logic on it.
 	//
 	// Corresponds with GET /tasks/{id}/explain (the `ExplainTask` operationId).
 	ExplainTask(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error)
 }
 
-// GetBulk How far an action on many tasks is
+// GetBulk Read the progress of a bulk action
 //
 // Corresponds with GET /bulk/{id} (the `GetBulk` operationId).
 func (c *Client) GetBulk(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -848,7 +857,7 @@ func (c *Client) GetBulk(ctx context.Context, id string, reqEditors ...RequestEd
 
 // GetHealth Is the process alive?
 //
-// Answers as long as the process can answer at all; it asks no database.
+// Answers as long as the process is running; it does not check the database.
 //
 // Corresponds with GET /healthz (the `GetHealth` operationId).
 func (c *Client) GetHealth(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -865,8 +874,8 @@ func (c *Client) GetHealth(ctx context.Context, reqEditors ...RequestEditorFn) (
 
 // ListQueues List queues
 //
-// The queues, by name, that were ever set up, that have a task which waits or runs, or that a live worker takes; at
-// most 1,000 of them. The cost does not grow with the tasks that have ended.
+// The queues that have settings, tasks that wait or run, or a live worker, in the order of their names; at most
+// 1,000 of them. The cost does not grow with the number of tasks that have ended.
 //
 // Corresponds with GET /queues (the `ListQueues` operationId).
 func (c *Client) ListQueues(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -898,11 +907,11 @@ func (c *Client) GetQueue(ctx context.Context, name string, reqEditors ...Reques
 
 // ChangeQueueWithBody Pause a queue, or limit it
 //
-// A merge patch (RFC 7396): what is not named stays, and `null` removes a limit. A queue may be set up before its
-// first task.
+// A merge patch (RFC 7396): members that are left out stay as they are, and `null` removes a limit. A queue may be
+// configured before its first task.
 //
-// A paused queue accepts tasks and starts none, on all workers within a second; what runs goes on. `max_running`
-// and `rate` hold across all workers. A rate that changes starts with its whole `burst`.
+// A paused queue accepts tasks but starts none, on all workers within a second; running tasks continue.
+// `max_running` and `rate` hold across all workers. A new rate starts with its full `burst`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -921,11 +930,11 @@ func (c *Client) ChangeQueueWithBody(ctx context.Context, name string, contentTy
 
 // ChangeQueue Pause a queue, or limit it
 //
-// A merge patch (RFC 7396): what is not named stays, and `null` removes a limit. A queue may be set up before its
-// first task.
+// A merge patch (RFC 7396): members that are left out stay as they are, and `null` removes a limit. A queue may be
+// configured before its first task.
 //
-// A paused queue accepts tasks and starts none, on all workers within a second; what runs goes on. `max_running`
-// and `rate` hold across all workers. A rate that changes starts with its whole `burst`.
+// A paused queue accepts tasks but starts none, on all workers within a second; running tasks continue.
+// `max_running` and `rate` hold across all workers. A new rate starts with its full `burst`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -944,11 +953,11 @@ func (c *Client) ChangeQueue(ctx context.Context, name string, body ChangeQueueJ
 
 // ChangeQueueWithApplicationMergePatchPlusJSONBody Pause a queue, or limit it
 //
-// A merge patch (RFC 7396): what is not named stays, and `null` removes a limit. A queue may be set up before its
-// first task.
+// A merge patch (RFC 7396): members that are left out stay as they are, and `null` removes a limit. A queue may be
+// configured before its first task.
 //
-// A paused queue accepts tasks and starts none, on all workers within a second; what runs goes on. `max_running`
-// and `rate` hold across all workers. A rate that changes starts with its whole `burst`.
+// A paused queue accepts tasks but starts none, on all workers within a second; running tasks continue.
+// `max_running` and `rate` hold across all workers. A new rate starts with its full `burst`.
 //
 // Takes a body of the `application/merge-patch+json` content type.
 //
@@ -967,8 +976,8 @@ func (c *Client) ChangeQueueWithApplicationMergePatchPlusJSONBody(ctx context.Co
 
 // GetReadiness Should requests be sent here?
 //
-// `ready`, and `degraded` (it works, but not fully: tasks are accepted while the queue is away, say) answer 200;
-// `unready` and `stopping` answer 503.
+// `ready` and `degraded` answer 200, `unready` and `stopping` 503. A `degraded` service works in part: it accepts
+// tasks while the queue server is unavailable, for example.
 //
 // Corresponds with GET /readyz (the `GetReadiness` operationId).
 func (c *Client) GetReadiness(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -985,11 +994,11 @@ func (c *Client) GetReadiness(ctx context.Context, reqEditors ...RequestEditorFn
 
 // ListTasks List tasks, newest first
 //
-// A page of tasks that match all filters. Follow `next_cursor`, or the `Link` header with `rel="next"`, until there
-// is none. Tasks that arrive meanwhile do not move what is still to be seen.
+// A page of tasks that match all filters. Follow `next_cursor`, or the `Link` header with `rel="next"`, until
+// there is none. Tasks that arrive in the meantime do not shift the pages that follow.
 //
-// What is asked for may be rare, so a page is the result of looking at 20,000 tasks at most, with `text` at 5,000. A
-// search that stopped for that says so in `window`; the page may then be short, or empty, and the next one goes on.
+// Matches may be rare, so one page scans at most 20,000 tasks, or 5,000 with `text`. If a search stopped at that
+// bound, `window` says so: the page may then be short or empty, and the next one continues the search.
 //
 // Corresponds with GET /tasks (the `ListTasks` operationId).
 func (c *Client) ListTasks(ctx context.Context, params *ListTasksParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1006,11 +1015,12 @@ func (c *Client) ListTasks(ctx context.Context, params *ListTasksParams, reqEdit
 
 // SubmitTaskWithBody Submit a task
 //
-// Stores the message as a pending task and queues it, at once or when its time has come. The task is committed when
-// the answer is sent. If the queue is away, the task is accepted all the same and is queued once the queue is back.
+// Stores the message as a pending task and queues it, at once or when it is due. The task is committed before the
+// response is sent. If the queue server is unavailable, the task is accepted all the same, and queued once the
+// server is back.
 //
-// A header `traceparent` (W3C Trace Context) is kept with the task and handed to its handler. One that is malformed
-// or doubled counts as absent.
+// The header `traceparent` (W3C Trace Context) is stored with the task and passed to its handler. A malformed or
+// repeated one counts as absent.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1029,11 +1039,12 @@ func (c *Client) SubmitTaskWithBody(ctx context.Context, params *SubmitTaskParam
 
 // SubmitTask Submit a task
 //
-// Stores the message as a pending task and queues it, at once or when its time has come. The task is committed when
-// the answer is sent. If the queue is away, the task is accepted all the same and is queued once the queue is back.
+// Stores the message as a pending task and queues it, at once or when it is due. The task is committed before the
+// response is sent. If the queue server is unavailable, the task is accepted all the same, and queued once the
+// server is back.
 //
-// A header `traceparent` (W3C Trace Context) is kept with the task and handed to its handler. One that is malformed
-// or doubled counts as absent.
+// The header `traceparent` (W3C Trace Context) is stored with the task and passed to its handler. A malformed or
+// repeated one counts as absent.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1052,9 +1063,9 @@ func (c *Client) SubmitTask(ctx context.Context, params *SubmitTaskParams, body 
 
 // SubmitBatchWithBody Submit many tasks
 //
-// Stores up to 1,000 tasks, all or none, in one transaction. One that is wrong refuses the whole batch; `errors` then
-// names all that are wrong, and where. The body may be larger than that of other requests: 16 MiB unless the
-// operator has set another limit.
+// Stores up to 1,000 tasks in one transaction, all or none. If any is invalid, the whole batch is refused, and
+// `errors` names everything that is wrong with each of them. The body may be larger than that of other requests:
+// 16 MiB unless the operator has set another limit.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1073,9 +1084,9 @@ func (c *Client) SubmitBatchWithBody(ctx context.Context, params *SubmitBatchPar
 
 // SubmitBatch Submit many tasks
 //
-// Stores up to 1,000 tasks, all or none, in one transaction. One that is wrong refuses the whole batch; `errors` then
-// names all that are wrong, and where. The body may be larger than that of other requests: 16 MiB unless the
-// operator has set another limit.
+// Stores up to 1,000 tasks in one transaction, all or none. If any is invalid, the whole batch is refused, and
+// `errors` names everything that is wrong with each of them. The body may be larger than that of other requests:
+// 16 MiB unless the operator has set another limit.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1092,13 +1103,13 @@ func (c *Client) SubmitBatch(ctx context.Context, params *SubmitBatchParams, bod
 	return c.Client.Do(req)
 }
 
-// StartBulkWithBody Cancel, stop or retry all tasks that match
+// StartBulkWithBody Cancel, stop or retry all matching tasks
 //
-// `cancel` cancels what is pending; `stop` also asks what runs to stop; `retry` gives what has failed a fresh budget.
-// Tasks in no state for the action are skipped. It is done in the background, newest task first, and goes on after a
-// crash where it was; tasks that arrive after the request are not meant.
+// `cancel` cancels pending tasks; `stop` also asks running tasks to stop; `retry` queues failed tasks again, with
+// a full set of attempts. Tasks whose status does not allow the action are skipped. The action runs in the
+// background, newest task first, and survives a crash; it leaves out tasks that arrive after the request.
 //
-// With `dry_run` nothing changes: the answer tells how many tasks match, whatever their status.
+// With `dry_run` nothing changes: the response says how many tasks match, whatever their status.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1115,13 +1126,13 @@ func (c *Client) StartBulkWithBody(ctx context.Context, contentType string, body
 	return c.Client.Do(req)
 }
 
-// StartBulk Cancel, stop or retry all tasks that match
+// StartBulk Cancel, stop or retry all matching tasks
 //
-// `cancel` cancels what is pending; `stop` also asks what runs to stop; `retry` gives what has failed a fresh budget.
-// Tasks in no state for the action are skipped. It is done in the background, newest task first, and goes on after a
-// crash where it was; tasks that arrive after the request are not meant.
+// `cancel` cancels pending tasks; `stop` also asks running tasks to stop; `retry` queues failed tasks again, with
+// a full set of attempts. Tasks whose status does not allow the action are skipped. The action runs in the
+// background, newest task first, and survives a crash; it leaves out tasks that arrive after the request.
 //
-// With `dry_run` nothing changes: the answer tells how many tasks match, whatever their status.
+// With `dry_run` nothing changes: the response says how many tasks match, whatever their status.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1140,9 +1151,9 @@ func (c *Client) StartBulk(ctx context.Context, body StartBulkJSONRequestBody, r
 
 // GetTask Read a task, or wait for it
 //
-// With `wait`, the answer comes as soon as the task has ended, or with the task as it is then when so many seconds
-// are over. With `If-None-Match` as well, it comes on any change, or is 304 at the end. `Prefer: wait=30`
-// (RFC 7240) says the same; the parameter wins. A server that is about to stop answers at once.
+// With `wait`, the response is sent as soon as the task has ended, or after that many seconds with the task as it
+// is then. With `If-None-Match` as well, it is sent on any change, or is 304 when the time is over. `Prefer:
+// wait=30` (RFC 7240) does the same; the parameter takes precedence. A server that is stopping responds at once.
 //
 // Corresponds with GET /tasks/{id} (the `GetTask` operationId).
 func (c *Client) GetTask(ctx context.Context, id string, params *GetTaskParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1157,18 +1168,20 @@ func (c *Client) GetTask(ctx context.Context, id string, params *GetTaskParams, 
 	return c.Client.Do(req)
 }
 
-// ChangeTaskWithBody Cancel a task, stop one that runs, or retry a failed one
+// ChangeTaskWithBody Cancel a task, stop a running one, or retry a failed one
 //
-// `{"status": "canceled"}` cancels a pending task. Repeated on a canceled task it answers 200 and changes nothing;
-// on any other it is a conflict that names the task's status.
+// `{"status": "canceled"}` cancels a pending task. For a canceled task it answers 200 and changes nothing; for any
+// other it is a conflict that names the task's status.
 //
-// `{"status": "canceled", "stop": true}` also asks a task that runs to stop: the answer is 202, with
-// `cancel_requested_at`. Its handler is told within a second, and the task becomes canceled, unless the handler
-// finishes first; it is never retried after that. No worker has to be online to be told.
+// `{"status": "canceled", "stop": true}` also asks a running task to stop: the answer is 202, with
+// `cancel_requested_at`. The context of its handler is canceled within a second. The task becomes canceled unless
+// the handler finishes first, and is never retried after that. The request is accepted even if no worker is
+// online.
 //
-// `{"status": "pending"}` gives a failed task a fresh budget and queues it again; on any other task it is a conflict.
+// `{"status": "pending"}` queues a failed task again, with a full set of attempts; for any other task it is a
+// conflict.
 //
-// No other status can be set: workers do that.
+// No other status can be set: those are up to the workers.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1185,18 +1198,20 @@ func (c *Client) ChangeTaskWithBody(ctx context.Context, id string, params *Chan
 	return c.Client.Do(req)
 }
 
-// ChangeTask Cancel a task, stop one that runs, or retry a failed one
+// ChangeTask Cancel a task, stop a running one, or retry a failed one
 //
-// `{"status": "canceled"}` cancels a pending task. Repeated on a canceled task it answers 200 and changes nothing;
-// on any other it is a conflict that names the task's status.
+// `{"status": "canceled"}` cancels a pending task. For a canceled task it answers 200 and changes nothing; for any
+// other it is a conflict that names the task's status.
 //
-// `{"status": "canceled", "stop": true}` also asks a task that runs to stop: the answer is 202, with
-// `cancel_requested_at`. Its handler is told within a second, and the task becomes canceled, unless the handler
-// finishes first; it is never retried after that. No worker has to be online to be told.
+// `{"status": "canceled", "stop": true}` also asks a running task to stop: the answer is 202, with
+// `cancel_requested_at`. The context of its handler is canceled within a second. The task becomes canceled unless
+// the handler finishes first, and is never retried after that. The request is accepted even if no worker is
+// online.
 //
-// `{"status": "pending"}` gives a failed task a fresh budget and queues it again; on any other task it is a conflict.
+// `{"status": "pending"}` queues a failed task again, with a full set of attempts; for any other task it is a
+// conflict.
 //
-// No other status can be set: workers do that.
+// No other status can be set: those are up to the workers.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1213,18 +1228,20 @@ func (c *Client) ChangeTask(ctx context.Context, id string, params *ChangeTaskPa
 	return c.Client.Do(req)
 }
 
-// ChangeTaskWithApplicationMergePatchPlusJSONBody Cancel a task, stop one that runs, or retry a failed one
+// ChangeTaskWithApplicationMergePatchPlusJSONBody Cancel a task, stop a running one, or retry a failed one
 //
-// `{"status": "canceled"}` cancels a pending task. Repeated on a canceled task it answers 200 and changes nothing;
-// on any other it is a conflict that names the task's status.
+// `{"status": "canceled"}` cancels a pending task. For a canceled task it answers 200 and changes nothing; for any
+// other it is a conflict that names the task's status.
 //
-// `{"status": "canceled", "stop": true}` also asks a task that runs to stop: the answer is 202, with
-// `cancel_requested_at`. Its handler is told within a second, and the task becomes canceled, unless the handler
-// finishes first; it is never retried after that. No worker has to be online to be told.
+// `{"status": "canceled", "stop": true}` also asks a running task to stop: the answer is 202, with
+// `cancel_requested_at`. The context of its handler is canceled within a second. The task becomes canceled unless
+// the handler finishes first, and is never retried after that. The request is accepted even if no worker is
+// online.
 //
-// `{"status": "pending"}` gives a failed task a fresh budget and queues it again; on any other task it is a conflict.
+// `{"status": "pending"}` queues a failed task again, with a full set of attempts; for any other task it is a
+// conflict.
 //
-// No other status can be set: workers do that.
+// No other status can be set: those are up to the workers.
 //
 // Takes a body of the `application/merge-patch+json` content type.
 //
@@ -1241,9 +1258,9 @@ func (c *Client) ChangeTaskWithApplicationMergePatchPlusJSONBody(ctx context.Con
 	return c.Client.Do(req)
 }
 
-// ListAttempts What became of each attempt
+// ListAttempts List the attempts of a task
 //
-// The task's attempts in order, the one that runs included. Of very many, the latest 1,000.
+// The task's attempts in order, including one that is running; at most the latest 1,000.
 //
 // Corresponds with GET /tasks/{id}/attempts (the `ListAttempts` operationId).
 func (c *Client) ListAttempts(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1258,10 +1275,10 @@ func (c *Client) ListAttempts(ctx context.Context, id string, reqEditors ...Requ
 	return c.Client.Do(req)
 }
 
-// ExplainTask Why a task does not run now
+// ExplainTask Explain why a task is not running
 //
-// All that is in the task's way, the strongest reason first: `text` for people, the rest for programs. There is
-// always at least one reason. It is a look at one moment, for people who wonder; do not build on it.
+// Everything that keeps the task from running, the strongest reason first: `text` is for people, the rest for
+// programs. There is always at least one reason. It is a snapshot for diagnosis; do not build logic on it.
 //
 // Corresponds with GET /tasks/{id}/explain (the `ExplainTask` operationId).
 func (c *Client) ExplainTask(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2067,7 +2084,7 @@ func WithBaseURL(baseURL string) ClientOption {
 // ClientWithResponsesInterface is the interface specification for the client with responses above.
 type ClientWithResponsesInterface interface {
 
-	// GetBulkWithResponse How far an action on many tasks is
+	// GetBulkWithResponse Read the progress of a bulk action
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -2076,7 +2093,7 @@ type ClientWithResponsesInterface interface {
 
 	// GetHealthWithResponse Is the process alive?
 	//
-	// Answers as long as the process can answer at all; it asks no database.
+	// Answers as long as the process is running; it does not check the database.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -2085,8 +2102,8 @@ type ClientWithResponsesInterface interface {
 
 	// ListQueuesWithResponse List queues
 	//
-	// The queues, by name, that were ever set up, that have a task which waits or runs, or that a live worker takes; at
-	// most 1,000 of them. The cost does not grow with the tasks that have ended.
+	// The queues that have settings, tasks that wait or run, or a live worker, in the order of their names; at most
+	// 1,000 of them. The cost does not grow with the number of tasks that have ended.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -2102,11 +2119,11 @@ type ClientWithResponsesInterface interface {
 
 	// ChangeQueueWithBodyWithResponse Pause a queue, or limit it
 	//
-	// A merge patch (RFC 7396): what is not named stays, and `null` removes a limit. A queue may be set up before its
-	// first task.
+	// A merge patch (RFC 7396): members that are left out stay as they are, and `null` removes a limit. A queue may be
+	// configured before its first task.
 	//
-	// A paused queue accepts tasks and starts none, on all workers within a second; what runs goes on. `max_running`
-	// and `rate` hold across all workers. A rate that changes starts with its whole `burst`.
+	// A paused queue accepts tasks but starts none, on all workers within a second; running tasks continue.
+	// `max_running` and `rate` hold across all workers. A new rate starts with its full `burst`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -2115,11 +2132,11 @@ type ClientWithResponsesInterface interface {
 
 	// ChangeQueueWithResponse Pause a queue, or limit it
 	//
-	// A merge patch (RFC 7396): what is not named stays, and `null` removes a limit. A queue may be set up before its
-	// first task.
+	// A merge patch (RFC 7396): members that are left out stay as they are, and `null` removes a limit. A queue may be
+	// configured before its first task.
 	//
-	// A paused queue accepts tasks and starts none, on all workers within a second; what runs goes on. `max_running`
-	// and `rate` hold across all workers. A rate that changes starts with its whole `burst`.
+	// A paused queue accepts tasks but starts none, on all workers within a second; running tasks continue.
+	// `max_running` and `rate` hold across all workers. A new rate starts with its full `burst`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -2128,11 +2145,11 @@ type ClientWithResponsesInterface interface {
 
 	// ChangeQueueWithApplicationMergePatchPlusJSONBodyWithResponse Pause a queue, or limit it
 	//
-	// A merge patch (RFC 7396): what is not named stays, and `null` removes a limit. A queue may be set up before its
-	// first task.
+	// A merge patch (RFC 7396): members that are left out stay as they are, and `null` removes a limit. A queue may be
+	// configured before its first task.
 	//
-	// A paused queue accepts tasks and starts none, on all workers within a second; what runs goes on. `max_running`
-	// and `rate` hold across all workers. A rate that changes starts with its whole `burst`.
+	// A paused queue accepts tasks but starts none, on all workers within a second; running tasks continue.
+	// `max_running` and `rate` hold across all workers. A new rate starts with its full `burst`.
 	//
 	// Takes a body of the `application/merge-patch+json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -2141,8 +2158,8 @@ type ClientWithResponsesInterface interface {
 
 	// GetReadinessWithResponse Should requests be sent here?
 	//
-	// `ready`, and `degraded` (it works, but not fully: tasks are accepted while the queue is away, say) answer 200;
-	// `unready` and `stopping` answer 503.
+	// `ready` and `degraded` answer 200, `unready` and `stopping` 503. A `degraded` service works in part: it accepts
+	// tasks while the queue server is unavailable, for example.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -2151,11 +2168,11 @@ type ClientWithResponsesInterface interface {
 
 	// ListTasksWithResponse List tasks, newest first
 	//
-	// A page of tasks that match all filters. Follow `next_cursor`, or the `Link` header with `rel="next"`, until there
-	// is none. Tasks that arrive meanwhile do not move what is still to be seen.
+	// A page of tasks that match all filters. Follow `next_cursor`, or the `Link` header with `rel="next"`, until
+	// there is none. Tasks that arrive in the meantime do not shift the pages that follow.
 	//
-	// What is asked for may be rare, so a page is the result of looking at 20,000 tasks at most, with `text` at 5,000. A
-	// search that stopped for that says so in `window`; the page may then be short, or empty, and the next one goes on.
+	// Matches may be rare, so one page scans at most 20,000 tasks, or 5,000 with `text`. If a search stopped at that
+	// bound, `window` says so: the page may then be short or empty, and the next one continues the search.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -2164,11 +2181,12 @@ type ClientWithResponsesInterface interface {
 
 	// SubmitTaskWithBodyWithResponse Submit a task
 	//
-	// Stores the message as a pending task and queues it, at once or when its time has come. The task is committed when
-	// the answer is sent. If the queue is away, the task is accepted all the same and is queued once the queue is back.
+	// Stores the message as a pending task and queues it, at once or when it is due. The task is committed before the
+	// response is sent. If the queue server is unavailable, the task is accepted all the same, and queued once the
+	// server is back.
 	//
-	// A header `traceparent` (W3C Trace Context) is kept with the task and handed to its handler. One that is malformed
-	// or doubled counts as absent.
+	// The header `traceparent` (W3C Trace Context) is stored with the task and passed to its handler. A malformed or
+	// repeated one counts as absent.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -2177,11 +2195,12 @@ type ClientWithResponsesInterface interface {
 
 	// SubmitTaskWithResponse Submit a task
 	//
-	// Stores the message as a pending task and queues it, at once or when its time has come. The task is committed when
-	// the answer is sent. If the queue is away, the task is accepted all the same and is queued once the queue is back.
+	// Stores the message as a pending task and queues it, at once or when it is due. The task is committed before the
+	// response is sent. If the queue server is unavailable, the task is accepted all the same, and queued once the
+	// server is back.
 	//
-	// A header `traceparent` (W3C Trace Context) is kept with the task and handed to its handler. One that is malformed
-	// or doubled counts as absent.
+	// The header `traceparent` (W3C Trace Context) is stored with the task and passed to its handler. A malformed or
+	// repeated one counts as absent.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -2190,9 +2209,9 @@ type ClientWithResponsesInterface interface {
 
 	// SubmitBatchWithBodyWithResponse Submit many tasks
 	//
-	// Stores up to 1,000 tasks, all or none, in one transaction. One that is wrong refuses the whole batch; `errors` then
-	// names all that are wrong, and where. The body may be larger than that of other requests: 16 MiB unless the
-	// operator has set another limit.
+	// Stores up to 1,000 tasks in one transaction, all or none. If any is invalid, the whole batch is refused, and
+	// `errors` names everything that is wrong with each of them. The body may be larger than that of other requests:
+	// 16 MiB unless the operator has set another limit.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -2201,35 +2220,35 @@ type ClientWithResponsesInterface interface {
 
 	// SubmitBatchWithResponse Submit many tasks
 	//
-	// Stores up to 1,000 tasks, all or none, in one transaction. One that is wrong refuses the whole batch; `errors` then
-	// names all that are wrong, and where. The body may be larger than that of other requests: 16 MiB unless the
-	// operator has set another limit.
+	// Stores up to 1,000 tasks in one transaction, all or none. If any is invalid, the whole batch is refused, and
+	// `errors` names everything that is wrong with each of them. The body may be larger than that of other requests:
+	// 16 MiB unless the operator has set another limit.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /tasks/batch (the `SubmitBatch` operationId).
 	SubmitBatchWithResponse(ctx context.Context, params *SubmitBatchParams, body SubmitBatchJSONRequestBody, reqEditors ...RequestEditorFn) (*SubmitBatchResponse, error)
 
-	// StartBulkWithBodyWithResponse Cancel, stop or retry all tasks that match
+	// StartBulkWithBodyWithResponse Cancel, stop or retry all matching tasks
 	//
-	// `cancel` cancels what is pending; `stop` also asks what runs to stop; `retry` gives what has failed a fresh budget.
-	// Tasks in no state for the action are skipped. It is done in the background, newest task first, and goes on after a
-	// crash where it was; tasks that arrive after the request are not meant.
+	// `cancel` cancels pending tasks; `stop` also asks running tasks to stop; `retry` queues failed tasks again, with
+	// a full set of attempts. Tasks whose status does not allow the action are skipped. The action runs in the
+	// background, newest task first, and survives a crash; it leaves out tasks that arrive after the request.
 	//
-	// With `dry_run` nothing changes: the answer tells how many tasks match, whatever their status.
+	// With `dry_run` nothing changes: the response says how many tasks match, whatever their status.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /tasks/bulk (the `StartBulk` operationId).
 	StartBulkWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*StartBulkResponse, error)
 
-	// StartBulkWithResponse Cancel, stop or retry all tasks that match
+	// StartBulkWithResponse Cancel, stop or retry all matching tasks
 	//
-	// `cancel` cancels what is pending; `stop` also asks what runs to stop; `retry` gives what has failed a fresh budget.
-	// Tasks in no state for the action are skipped. It is done in the background, newest task first, and goes on after a
-	// crash where it was; tasks that arrive after the request are not meant.
+	// `cancel` cancels pending tasks; `stop` also asks running tasks to stop; `retry` queues failed tasks again, with
+	// a full set of attempts. Tasks whose status does not allow the action are skipped. The action runs in the
+	// background, newest task first, and survives a crash; it leaves out tasks that arrive after the request.
 	//
-	// With `dry_run` nothing changes: the answer tells how many tasks match, whatever their status.
+	// With `dry_run` nothing changes: the response says how many tasks match, whatever their status.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -2238,82 +2257,88 @@ type ClientWithResponsesInterface interface {
 
 	// GetTaskWithResponse Read a task, or wait for it
 	//
-	// With `wait`, the answer comes as soon as the task has ended, or with the task as it is then when so many seconds
-	// are over. With `If-None-Match` as well, it comes on any change, or is 304 at the end. `Prefer: wait=30`
-	// (RFC 7240) says the same; the parameter wins. A server that is about to stop answers at once.
+	// With `wait`, the response is sent as soon as the task has ended, or after that many seconds with the task as it
+	// is then. With `If-None-Match` as well, it is sent on any change, or is 304 when the time is over. `Prefer:
+	// wait=30` (RFC 7240) does the same; the parameter takes precedence. A server that is stopping responds at once.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /tasks/{id} (the `GetTask` operationId).
 	GetTaskWithResponse(ctx context.Context, id string, params *GetTaskParams, reqEditors ...RequestEditorFn) (*GetTaskResponse, error)
 
-	// ChangeTaskWithBodyWithResponse Cancel a task, stop one that runs, or retry a failed one
+	// ChangeTaskWithBodyWithResponse Cancel a task, stop a running one, or retry a failed one
 	//
-	// `{"status": "canceled"}` cancels a pending task. Repeated on a canceled task it answers 200 and changes nothing;
-	// on any other it is a conflict that names the task's status.
+	// `{"status": "canceled"}` cancels a pending task. For a canceled task it answers 200 and changes nothing; for any
+	// other it is a conflict that names the task's status.
 	//
-	// `{"status": "canceled", "stop": true}` also asks a task that runs to stop: the answer is 202, with
-	// `cancel_requested_at`. Its handler is told within a second, and the task becomes canceled, unless the handler
-	// finishes first; it is never retried after that. No worker has to be online to be told.
+	// `{"status": "canceled", "stop": true}` also asks a running task to stop: the answer is 202, with
+	// `cancel_requested_at`. The context of its handler is canceled within a second. The task becomes canceled unless
+	// the handler finishes first, and is never retried after that. The request is accepted even if no worker is
+	// online.
 	//
-	// `{"status": "pending"}` gives a failed task a fresh budget and queues it again; on any other task it is a conflict.
+	// `{"status": "pending"}` queues a failed task again, with a full set of attempts; for any other task it is a
+	// conflict.
 	//
-	// No other status can be set: workers do that.
+	// No other status can be set: those are up to the workers.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PATCH /tasks/{id} (the `ChangeTask` operationId).
 	ChangeTaskWithBodyWithResponse(ctx context.Context, id string, params *ChangeTaskParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ChangeTaskResponse, error)
 
-	// ChangeTaskWithResponse Cancel a task, stop one that runs, or retry a failed one
+	// ChangeTaskWithResponse Cancel a task, stop a running one, or retry a failed one
 	//
-	// `{"status": "canceled"}` cancels a pending task. Repeated on a canceled task it answers 200 and changes nothing;
-	// on any other it is a conflict that names the task's status.
+	// `{"status": "canceled"}` cancels a pending task. For a canceled task it answers 200 and changes nothing; for any
+	// other it is a conflict that names the task's status.
 	//
-	// `{"status": "canceled", "stop": true}` also asks a task that runs to stop: the answer is 202, with
-	// `cancel_requested_at`. Its handler is told within a second, and the task becomes canceled, unless the handler
-	// finishes first; it is never retried after that. No worker has to be online to be told.
+	// `{"status": "canceled", "stop": true}` also asks a running task to stop: the answer is 202, with
+	// `cancel_requested_at`. The context of its handler is canceled within a second. The task becomes canceled unless
+	// the handler finishes first, and is never retried after that. The request is accepted even if no worker is
+	// online.
 	//
-	// `{"status": "pending"}` gives a failed task a fresh budget and queues it again; on any other task it is a conflict.
+	// `{"status": "pending"}` queues a failed task again, with a full set of attempts; for any other task it is a
+	// conflict.
 	//
-	// No other status can be set: workers do that.
+	// No other status can be set: those are up to the workers.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PATCH /tasks/{id} (the `ChangeTask` operationId).
 	ChangeTaskWithResponse(ctx context.Context, id string, params *ChangeTaskParams, body ChangeTaskJSONRequestBody, reqEditors ...RequestEditorFn) (*ChangeTaskResponse, error)
 
-	// ChangeTaskWithApplicationMergePatchPlusJSONBodyWithResponse Cancel a task, stop one that runs, or retry a failed one
+	// ChangeTaskWithApplicationMergePatchPlusJSONBodyWithResponse Cancel a task, stop a running one, or retry a failed one
 	//
-	// `{"status": "canceled"}` cancels a pending task. Repeated on a canceled task it answers 200 and changes nothing;
-	// on any other it is a conflict that names the task's status.
+	// `{"status": "canceled"}` cancels a pending task. For a canceled task it answers 200 and changes nothing; for any
+	// other it is a conflict that names the task's status.
 	//
-	// `{"status": "canceled", "stop": true}` also asks a task that runs to stop: the answer is 202, with
-	// `cancel_requested_at`. Its handler is told within a second, and the task becomes canceled, unless the handler
-	// finishes first; it is never retried after that. No worker has to be online to be told.
+	// `{"status": "canceled", "stop": true}` also asks a running task to stop: the answer is 202, with
+	// `cancel_requested_at`. The context of its handler is canceled within a second. The task becomes canceled unless
+	// the handler finishes first, and is never retried after that. The request is accepted even if no worker is
+	// online.
 	//
-	// `{"status": "pending"}` gives a failed task a fresh budget and queues it again; on any other task it is a conflict.
+	// `{"status": "pending"}` queues a failed task again, with a full set of attempts; for any other task it is a
+	// conflict.
 	//
-	// No other status can be set: workers do that.
+	// No other status can be set: those are up to the workers.
 	//
 	// Takes a body of the `application/merge-patch+json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PATCH /tasks/{id} (the `ChangeTask` operationId).
 	ChangeTaskWithApplicationMergePatchPlusJSONBodyWithResponse(ctx context.Context, id string, params *ChangeTaskParams, body ChangeTaskApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*ChangeTaskResponse, error)
 
-	// ListAttemptsWithResponse What became of each attempt
+	// ListAttemptsWithResponse List the attempts of a task
 	//
-	// The task's attempts in order, the one that runs included. Of very many, the latest 1,000.
+	// The task's attempts in order, including one that is running; at most the latest 1,000.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /tasks/{id}/attempts (the `ListAttempts` operationId).
 	ListAttemptsWithResponse(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*ListAttemptsResponse, error)
 
-	// ExplainTaskWithResponse Why a task does not run now
+	// ExplainTaskWithResponse Explain why a task is not running
 	//
-	// All that is in the task's way, the strongest reason first: `text` for people, the rest for programs. There is
-	// always at least one reason. It is a look at one moment, for people who wonder; do not build on it.
+	// Everything that keeps the task from running, the strongest reason first: `text` is for people, the rest for
+	// programs. There is always at least one reason. It is a snapshot for diagnosis; do not build logic on it.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -3857,7 +3882,7 @@ func (r ExplainTaskResponse) ContentType() string {
 	return ""
 }
 
-// GetBulkWithResponse How far an action on many tasks is
+// GetBulkWithResponse Read the progress of a bulk action
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -3872,7 +3897,7 @@ func (c *ClientWithResponses) GetBulkWithResponse(ctx context.Context, id string
 
 // GetHealthWithResponse Is the process alive?
 //
-// Answers as long as the process can answer at all; it asks no database.
+// Answers as long as the process is running; it does not check the database.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -3887,8 +3912,8 @@ func (c *ClientWithResponses) GetHealthWithResponse(ctx context.Context, reqEdit
 
 // ListQueuesWithResponse List queues
 //
-// The queues, by name, that were ever set up, that have a task which waits or runs, or that a live worker takes; at
-// most 1,000 of them. The cost does not grow with the tasks that have ended.
+// The queues that have settings, tasks that wait or run, or a live worker, in the order of their names; at most
+// 1,000 of them. The cost does not grow with the number of tasks that have ended.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -3916,11 +3941,11 @@ func (c *ClientWithResponses) GetQueueWithResponse(ctx context.Context, name str
 
 // ChangeQueueWithBodyWithResponse Pause a queue, or limit it
 //
-// A merge patch (RFC 7396): what is not named stays, and `null` removes a limit. A queue may be set up before its
-// first task.
+// A merge patch (RFC 7396): members that are left out stay as they are, and `null` removes a limit. A queue may be
+// configured before its first task.
 //
-// A paused queue accepts tasks and starts none, on all workers within a second; what runs goes on. `max_running`
-// and `rate` hold across all workers. A rate that changes starts with its whole `burst`.
+// A paused queue accepts tasks but starts none, on all workers within a second; running tasks continue.
+// `max_running` and `rate` hold across all workers. A new rate starts with its full `burst`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -3935,11 +3960,11 @@ func (c *ClientWithResponses) ChangeQueueWithBodyWithResponse(ctx context.Contex
 
 // ChangeQueueWithResponse Pause a queue, or limit it
 //
-// A merge patch (RFC 7396): what is not named stays, and `null` removes a limit. A queue may be set up before its
-// first task.
+// A merge patch (RFC 7396): members that are left out stay as they are, and `null` removes a limit. A queue may be
+// configured before its first task.
 //
-// A paused queue accepts tasks and starts none, on all workers within a second; what runs goes on. `max_running`
-// and `rate` hold across all workers. A rate that changes starts with its whole `burst`.
+// A paused queue accepts tasks but starts none, on all workers within a second; running tasks continue.
+// `max_running` and `rate` hold across all workers. A new rate starts with its full `burst`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -3954,11 +3979,11 @@ func (c *ClientWithResponses) ChangeQueueWithResponse(ctx context.Context, name 
 
 // ChangeQueueWithApplicationMergePatchPlusJSONBodyWithResponse Pause a queue, or limit it
 //
-// A merge patch (RFC 7396): what is not named stays, and `null` removes a limit. A queue may be set up before its
-// first task.
+// A merge patch (RFC 7396): members that are left out stay as they are, and `null` removes a limit. A queue may be
+// configured before its first task.
 //
-// A paused queue accepts tasks and starts none, on all workers within a second; what runs goes on. `max_running`
-// and `rate` hold across all workers. A rate that changes starts with its whole `burst`.
+// A paused queue accepts tasks but starts none, on all workers within a second; running tasks continue.
+// `max_running` and `rate` hold across all workers. A new rate starts with its full `burst`.
 //
 // Takes a body of the `application/merge-patch+json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -3973,8 +3998,8 @@ func (c *ClientWithResponses) ChangeQueueWithApplicationMergePatchPlusJSONBodyWi
 
 // GetReadinessWithResponse Should requests be sent here?
 //
-// `ready`, and `degraded` (it works, but not fully: tasks are accepted while the queue is away, say) answer 200;
-// `unready` and `stopping` answer 503.
+// `ready` and `degraded` answer 200, `unready` and `stopping` 503. A `degraded` service works in part: it accepts
+// tasks while the queue server is unavailable, for example.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -3989,11 +4014,11 @@ func (c *ClientWithResponses) GetReadinessWithResponse(ctx context.Context, reqE
 
 // ListTasksWithResponse List tasks, newest first
 //
-// A page of tasks that match all filters. Follow `next_cursor`, or the `Link` header with `rel="next"`, until there
-// is none. Tasks that arrive meanwhile do not move what is still to be seen.
+// A page of tasks that match all filters. Follow `next_cursor`, or the `Link` header with `rel="next"`, until
+// there is none. Tasks that arrive in the meantime do not shift the pages that follow.
 //
-// What is asked for may be rare, so a page is the result of looking at 20,000 tasks at most, with `text` at 5,000. A
-// search that stopped for that says so in `window`; the page may then be short, or empty, and the next one goes on.
+// Matches may be rare, so one page scans at most 20,000 tasks, or 5,000 with `text`. If a search stopped at that
+// bound, `window` says so: the page may then be short or empty, and the next one continues the search.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -4008,11 +4033,12 @@ func (c *ClientWithResponses) ListTasksWithResponse(ctx context.Context, params 
 
 // SubmitTaskWithBodyWithResponse Submit a task
 //
-// Stores the message as a pending task and queues it, at once or when its time has come. The task is committed when
-// the answer is sent. If the queue is away, the task is accepted all the same and is queued once the queue is back.
+// Stores the message as a pending task and queues it, at once or when it is due. The task is committed before the
+// response is sent. If the queue server is unavailable, the task is accepted all the same, and queued once the
+// server is back.
 //
-// A header `traceparent` (W3C Trace Context) is kept with the task and handed to its handler. One that is malformed
-// or doubled counts as absent.
+// The header `traceparent` (W3C Trace Context) is stored with the task and passed to its handler. A malformed or
+// repeated one counts as absent.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -4027,11 +4053,12 @@ func (c *ClientWithResponses) SubmitTaskWithBodyWithResponse(ctx context.Context
 
 // SubmitTaskWithResponse Submit a task
 //
-// Stores the message as a pending task and queues it, at once or when its time has come. The task is committed when
-// the answer is sent. If the queue is away, the task is accepted all the same and is queued once the queue is back.
+// Stores the message as a pending task and queues it, at once or when it is due. The task is committed before the
+// response is sent. If the queue server is unavailable, the task is accepted all the same, and queued once the
+// server is back.
 //
-// A header `traceparent` (W3C Trace Context) is kept with the task and handed to its handler. One that is malformed
-// or doubled counts as absent.
+// The header `traceparent` (W3C Trace Context) is stored with the task and passed to its handler. A malformed or
+// repeated one counts as absent.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -4046,9 +4073,9 @@ func (c *ClientWithResponses) SubmitTaskWithResponse(ctx context.Context, params
 
 // SubmitBatchWithBodyWithResponse Submit many tasks
 //
-// Stores up to 1,000 tasks, all or none, in one transaction. One that is wrong refuses the whole batch; `errors` then
-// names all that are wrong, and where. The body may be larger than that of other requests: 16 MiB unless the
-// operator has set another limit.
+// Stores up to 1,000 tasks in one transaction, all or none. If any is invalid, the whole batch is refused, and
+// `errors` names everything that is wrong with each of them. The body may be larger than that of other requests:
+// 16 MiB unless the operator has set another limit.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -4063,9 +4090,9 @@ func (c *ClientWithResponses) SubmitBatchWithBodyWithResponse(ctx context.Contex
 
 // SubmitBatchWithResponse Submit many tasks
 //
-// Stores up to 1,000 tasks, all or none, in one transaction. One that is wrong refuses the whole batch; `errors` then
-// names all that are wrong, and where. The body may be larger than that of other requests: 16 MiB unless the
-// operator has set another limit.
+// Stores up to 1,000 tasks in one transaction, all or none. If any is invalid, the whole batch is refused, and
+// `errors` names everything that is wrong with each of them. The body may be larger than that of other requests:
+// 16 MiB unless the operator has set another limit.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -4078,13 +4105,13 @@ func (c *ClientWithResponses) SubmitBatchWithResponse(ctx context.Context, param
 	return ParseSubmitBatchResponse(rsp)
 }
 
-// StartBulkWithBodyWithResponse Cancel, stop or retry all tasks that match
+// StartBulkWithBodyWithResponse Cancel, stop or retry all matching tasks
 //
-// `cancel` cancels what is pending; `stop` also asks what runs to stop; `retry` gives what has failed a fresh budget.
-// Tasks in no state for the action are skipped. It is done in the background, newest task first, and goes on after a
-// crash where it was; tasks that arrive after the request are not meant.
+// `cancel` cancels pending tasks; `stop` also asks running tasks to stop; `retry` queues failed tasks again, with
+// a full set of attempts. Tasks whose status does not allow the action are skipped. The action runs in the
+// background, newest task first, and survives a crash; it leaves out tasks that arrive after the request.
 //
-// With `dry_run` nothing changes: the answer tells how many tasks match, whatever their status.
+// With `dry_run` nothing changes: the response says how many tasks match, whatever their status.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -4097,13 +4124,13 @@ func (c *ClientWithResponses) StartBulkWithBodyWithResponse(ctx context.Context,
 	return ParseStartBulkResponse(rsp)
 }
 
-// StartBulkWithResponse Cancel, stop or retry all tasks that match
+// StartBulkWithResponse Cancel, stop or retry all matching tasks
 //
-// `cancel` cancels what is pending; `stop` also asks what runs to stop; `retry` gives what has failed a fresh budget.
-// Tasks in no state for the action are skipped. It is done in the background, newest task first, and goes on after a
-// crash where it was; tasks that arrive after the request are not meant.
+// `cancel` cancels pending tasks; `stop` also asks running tasks to stop; `retry` queues failed tasks again, with
+// a full set of attempts. Tasks whose status does not allow the action are skipped. The action runs in the
+// background, newest task first, and survives a crash; it leaves out tasks that arrive after the request.
 //
-// With `dry_run` nothing changes: the answer tells how many tasks match, whatever their status.
+// With `dry_run` nothing changes: the response says how many tasks match, whatever their status.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -4118,9 +4145,9 @@ func (c *ClientWithResponses) StartBulkWithResponse(ctx context.Context, body St
 
 // GetTaskWithResponse Read a task, or wait for it
 //
-// With `wait`, the answer comes as soon as the task has ended, or with the task as it is then when so many seconds
-// are over. With `If-None-Match` as well, it comes on any change, or is 304 at the end. `Prefer: wait=30`
-// (RFC 7240) says the same; the parameter wins. A server that is about to stop answers at once.
+// With `wait`, the response is sent as soon as the task has ended, or after that many seconds with the task as it
+// is then. With `If-None-Match` as well, it is sent on any change, or is 304 when the time is over. `Prefer:
+// wait=30` (RFC 7240) does the same; the parameter takes precedence. A server that is stopping responds at once.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -4133,18 +4160,20 @@ func (c *ClientWithResponses) GetTaskWithResponse(ctx context.Context, id string
 	return ParseGetTaskResponse(rsp)
 }
 
-// ChangeTaskWithBodyWithResponse Cancel a task, stop one that runs, or retry a failed one
+// ChangeTaskWithBodyWithResponse Cancel a task, stop a running one, or retry a failed one
 //
-// `{"status": "canceled"}` cancels a pending task. Repeated on a canceled task it answers 200 and changes nothing;
-// on any other it is a conflict that names the task's status.
+// `{"status": "canceled"}` cancels a pending task. For a canceled task it answers 200 and changes nothing; for any
+// other it is a conflict that names the task's status.
 //
-// `{"status": "canceled", "stop": true}` also asks a task that runs to stop: the answer is 202, with
-// `cancel_requested_at`. Its handler is told within a second, and the task becomes canceled, unless the handler
-// finishes first; it is never retried after that. No worker has to be online to be told.
+// `{"status": "canceled", "stop": true}` also asks a running task to stop: the answer is 202, with
+// `cancel_requested_at`. The context of its handler is canceled within a second. The task becomes canceled unless
+// the handler finishes first, and is never retried after that. The request is accepted even if no worker is
+// online.
 //
-// `{"status": "pending"}` gives a failed task a fresh budget and queues it again; on any other task it is a conflict.
+// `{"status": "pending"}` queues a failed task again, with a full set of attempts; for any other task it is a
+// conflict.
 //
-// No other status can be set: workers do that.
+// No other status can be set: those are up to the workers.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -4157,18 +4186,20 @@ func (c *ClientWithResponses) ChangeTaskWithBodyWithResponse(ctx context.Context
 	return ParseChangeTaskResponse(rsp)
 }
 
-// ChangeTaskWithResponse Cancel a task, stop one that runs, or retry a failed one
+// ChangeTaskWithResponse Cancel a task, stop a running one, or retry a failed one
 //
-// `{"status": "canceled"}` cancels a pending task. Repeated on a canceled task it answers 200 and changes nothing;
-// on any other it is a conflict that names the task's status.
+// `{"status": "canceled"}` cancels a pending task. For a canceled task it answers 200 and changes nothing; for any
+// other it is a conflict that names the task's status.
 //
-// `{"status": "canceled", "stop": true}` also asks a task that runs to stop: the answer is 202, with
-// `cancel_requested_at`. Its handler is told within a second, and the task becomes canceled, unless the handler
-// finishes first; it is never retried after that. No worker has to be online to be told.
+// `{"status": "canceled", "stop": true}` also asks a running task to stop: the answer is 202, with
+// `cancel_requested_at`. The context of its handler is canceled within a second. The task becomes canceled unless
+// the handler finishes first, and is never retried after that. The request is accepted even if no worker is
+// online.
 //
-// `{"status": "pending"}` gives a failed task a fresh budget and queues it again; on any other task it is a conflict.
+// `{"status": "pending"}` queues a failed task again, with a full set of attempts; for any other task it is a
+// conflict.
 //
-// No other status can be set: workers do that.
+// No other status can be set: those are up to the workers.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -4181,18 +4212,20 @@ func (c *ClientWithResponses) ChangeTaskWithResponse(ctx context.Context, id str
 	return ParseChangeTaskResponse(rsp)
 }
 
-// ChangeTaskWithApplicationMergePatchPlusJSONBodyWithResponse Cancel a task, stop one that runs, or retry a failed one
+// ChangeTaskWithApplicationMergePatchPlusJSONBodyWithResponse Cancel a task, stop a running one, or retry a failed one
 //
-// `{"status": "canceled"}` cancels a pending task. Repeated on a canceled task it answers 200 and changes nothing;
-// on any other it is a conflict that names the task's status.
+// `{"status": "canceled"}` cancels a pending task. For a canceled task it answers 200 and changes nothing; for any
+// other it is a conflict that names the task's status.
 //
-// `{"status": "canceled", "stop": true}` also asks a task that runs to stop: the answer is 202, with
-// `cancel_requested_at`. Its handler is told within a second, and the task becomes canceled, unless the handler
-// finishes first; it is never retried after that. No worker has to be online to be told.
+// `{"status": "canceled", "stop": true}` also asks a running task to stop: the answer is 202, with
+// `cancel_requested_at`. The context of its handler is canceled within a second. The task becomes canceled unless
+// the handler finishes first, and is never retried after that. The request is accepted even if no worker is
+// online.
 //
-// `{"status": "pending"}` gives a failed task a fresh budget and queues it again; on any other task it is a conflict.
+// `{"status": "pending"}` queues a failed task again, with a full set of attempts; for any other task it is a
+// conflict.
 //
-// No other status can be set: workers do that.
+// No other status can be set: those are up to the workers.
 //
 // Takes a body of the `application/merge-patch+json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -4205,9 +4238,9 @@ func (c *ClientWithResponses) ChangeTaskWithApplicationMergePatchPlusJSONBodyWit
 	return ParseChangeTaskResponse(rsp)
 }
 
-// ListAttemptsWithResponse What became of each attempt
+// ListAttemptsWithResponse List the attempts of a task
 //
-// The task's attempts in order, the one that runs included. Of very many, the latest 1,000.
+// The task's attempts in order, including one that is running; at most the latest 1,000.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -4220,10 +4253,10 @@ func (c *ClientWithResponses) ListAttemptsWithResponse(ctx context.Context, id s
 	return ParseListAttemptsResponse(rsp)
 }
 
-// ExplainTaskWithResponse Why a task does not run now
+// ExplainTaskWithResponse Explain why a task is not running
 //
-// All that is in the task's way, the strongest reason first: `text` for people, the rest for programs. There is
-// always at least one reason. It is a look at one moment, for people who wonder; do not build on it.
+// Everything that keeps the task from running, the strongest reason first: `text` is for people, the rest for
+// programs. There is always at least one reason. It is a snapshot for diagnosis; do not build logic on it.
 //
 // Returns a wrapper object for the known response body format(s).
 //

@@ -11,9 +11,9 @@ import (
 func BenchmarkNewTask(b *testing.B) {
 	message := strings.Repeat("0123456789", 10)
 	for name, spec := range map[string]domain.TaskSpec{
-		"Short": {Message: message, MaxAttempts: 5},
+		"Short": {Message: message, MaxAttempts: new(5)},
 		"Full": {
-			Message: message, MaxAttempts: 5, Queue: "mail", Priority: 3, Delay: time.Minute, Timeout: time.Second,
+			Message: message, MaxAttempts: new(5), Queue: new(domain.QueueName("mail")), Priority: 3, Delay: new(time.Minute), Timeout: new(time.Second),
 			Metadata: map[string]string{"customer": "c-1042", "region": "eu"}, TraceParent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
 		},
 	} {
@@ -38,7 +38,7 @@ func BenchmarkNewTaskID(b *testing.B) {
 // BenchmarkLife has what a worker does with a task that succeeds: each step is of a
 // fresh copy, which costs little beside it.
 func BenchmarkLife(b *testing.B) {
-	pending, err := domain.NewTask(domain.TaskSpec{Message: "Hello World", MaxAttempts: 5}, start)
+	pending, err := domain.NewTask(domain.TaskSpec{Message: "Hello World", MaxAttempts: new(5)}, start)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -31,7 +31,7 @@ type Error struct {
 
 // FieldError is what is wrong with one field of an input.
 type FieldError struct {
-	Field  string // the field's name, as in JSON; inside others as a path: tasks/17/message
+	Field  string // the field's name, as in JSON; inside others a path as in RFC 6901, such as tasks/17/message
 	Detail string
 }
 

@@ -253,11 +253,11 @@ func TestTask_NoSequenceOfCallsBreaksARule(t *testing.T) {
 	check := func(t *rapid.T) {
 		task, err := domain.NewTask(domain.TaskSpec{
 			Message:     rapid.StringN(1, 20, -1).Filter(storable).Draw(t, "message"),
-			MaxAttempts: rapid.IntRange(1, 3).Draw(t, "max attempts"),
-			Queue:       rapid.SampledFrom([]domain.QueueName{"", "mail"}).Draw(t, "queue"),
+			MaxAttempts: new(rapid.IntRange(1, 3).Draw(t, "max attempts")),
+			Queue:       rapid.SampledFrom([]*domain.QueueName{nil, new(domain.QueueName("mail"))}).Draw(t, "queue"),
 			Priority:    rapid.IntRange(0, domain.MaxPriority).Draw(t, "priority"),
-			Delay:       rapid.SampledFrom([]time.Duration{0, 0, 0, time.Minute}).Draw(t, "delay"),
-			Timeout:     rapid.SampledFrom([]time.Duration{0, time.Second}).Draw(t, "own timeout"),
+			Delay:       rapid.SampledFrom([]*time.Duration{nil, nil, new(time.Duration(0)), new(time.Minute)}).Draw(t, "delay"),
+			Timeout:     rapid.SampledFrom([]*time.Duration{nil, new(time.Second)}).Draw(t, "own timeout"),
 			Metadata:    rapid.SampledFrom([]map[string]string{nil, {"user": "7"}}).Draw(t, "metadata"),
 		}, now(t))
 		if err != nil {

@@ -22,11 +22,21 @@ type QueueChange struct {
 	Rate       *Rate // zero: no limit
 }
 
+// CheckMaxRunning says whether a queue can have this limit: CodeInvalid if not.
+func CheckMaxRunning(n int) error {
+	if n < 1 || n > maxRate {
+		return Invalid("max_running", "must be from 1 to %d, or null for no limit", maxRate)
+	}
+	return nil
+}
+
 // Change sets what c names. A new rate starts with a full bucket. CodeInvalid if
 // a limit is out of range.
 func (q *QueueSettings) Change(c QueueChange) error {
-	if c.MaxRunning != nil && (*c.MaxRunning < 0 || *c.MaxRunning > maxRate) {
-		return Invalid("max_running", "must be from 1 to %d, or null for no limit", maxRate)
+	if c.MaxRunning != nil && *c.MaxRunning != 0 {
+		if err := CheckMaxRunning(*c.MaxRunning); err != nil {
+			return err
+		}
 	}
 	if c.Rate != nil && *c.Rate != (Rate{}) {
 		if _, err := ParseRate(c.Rate.String()); err != nil {

@@ -19,15 +19,16 @@ const (
 	MaxMetadataValue = 512 // bytes
 )
 
-// TaskSpec is what a client says of a new task.
+// TaskSpec is what a client asks for in a new task. A pointer is nil for what the
+// client did not give, so that a zero value which was given is not taken for it.
 type TaskSpec struct {
 	Message     string
-	Queue       QueueName         // empty: DefaultQueue
+	Queue       *QueueName        // nil: DefaultQueue
 	Priority    int               // 0 to MaxPriority: higher first within a queue
-	RunAt       time.Time         // not before; zero or past: now
-	Delay       time.Duration     // instead of RunAt: from now
-	MaxAttempts int               // 1 to MaxMaxAttempts
-	Timeout     time.Duration     // of an attempt; 0: the worker's setting
+	RunAt       *time.Time        // not before; nil or past: now
+	Delay       *time.Duration    // instead of RunAt: from now
+	MaxAttempts *int              // 1 to MaxMaxAttempts; whoever makes a task sets it
+	Timeout     *time.Duration    // of an attempt; nil: the worker's setting
 	Metadata    map[string]string // for whoever looks the task up
 	TraceParent string            // of the request, for the handler (W3C Trace Context); one that is malformed counts as none
 }
@@ -44,24 +45,28 @@ func (s TaskSpec) check(now time.Time) error {
 	case !validText(s.Message):
 		bad("message", "%s", textFault(s.Message))
 	}
-	if s.Queue != "" && !s.Queue.valid() {
+	switch {
+	case s.Queue == nil || s.Queue.valid():
+	case *s.Queue == "":
+		bad("queue", "must not be empty")
+	default:
 		bad("queue", "must be %s", queueNameRule)
 	}
 	if s.Priority < 0 || s.Priority > MaxPriority {
 		bad("priority", "must be from 0 to %d, not %d", MaxPriority, s.Priority)
 	}
-	switch {
-	case !s.RunAt.IsZero() && s.Delay != 0:
+	if s.RunAt != nil && s.Delay != nil {
 		bad("delay", "cannot be combined with run_at")
-	case s.Delay < 0 || s.Delay > MaxDelay:
+	} else if s.Delay != nil && (*s.Delay < 0 || *s.Delay > MaxDelay) {
 		bad("delay", "must be from 0 to %d seconds", MaxDelay/time.Second)
-	case s.RunAt.After(now.Add(MaxDelay)):
+	}
+	if s.RunAt != nil && s.RunAt.After(now.Add(MaxDelay)) {
 		bad("run_at", "must be within the next ten years")
 	}
-	if s.MaxAttempts < 1 || s.MaxAttempts > MaxMaxAttempts {
-		bad("max_attempts", "must be from 1 to %d, not %d", MaxMaxAttempts, s.MaxAttempts)
+	if n := s.maxAttempts(); n < 1 || n > MaxMaxAttempts {
+		bad("max_attempts", "must be from 1 to %d, not %d", MaxMaxAttempts, n)
 	}
-	if s.Timeout != 0 && (s.Timeout < MinTimeout || s.Timeout > MaxTimeout) {
+	if s.Timeout != nil && (*s.Timeout < MinTimeout || *s.Timeout > MaxTimeout) {
 		bad("timeout", "must be from %g to %d seconds", MinTimeout.Seconds(), MaxTimeout/time.Second)
 	}
 	if detail := checkMetadata(s.Metadata); detail != "" {
@@ -73,13 +78,11 @@ func (s TaskSpec) check(now time.Time) error {
 	return InvalidFields(wrong...)
 }
 
-// CheckMetadata says what is wrong with pairs that a task has, or is looked up by:
-// CodeInvalid.
-func CheckMetadata(pairs map[string]string) error {
-	if detail := checkMetadata(pairs); detail != "" {
-		return Invalid("metadata", "%s", detail)
+func (s TaskSpec) maxAttempts() int {
+	if s.MaxAttempts == nil {
+		return 0
 	}
-	return nil
+	return *s.MaxAttempts
 }
 
 // checkMetadata says what is wrong with the first key, in the order of their
@@ -135,12 +138,15 @@ func NewTask(spec TaskSpec, now time.Time) (*Task, error) {
 		return nil, err
 	}
 	s := TaskState{
-		ID: NewTaskID(now), Message: spec.Message, Status: StatusPending, MaxAttempts: spec.MaxAttempts,
-		Queue: spec.Queue, Priority: spec.Priority, Timeout: spec.Timeout.Truncate(resolution),
+		ID: NewTaskID(now), Message: spec.Message, Status: StatusPending, MaxAttempts: spec.maxAttempts(),
+		Queue: DefaultQueue, Priority: spec.Priority,
 		CreatedAt: now, UpdatedAt: now, Version: 1, RunAt: now, QueuedAt: now,
 	}
-	if s.Queue == "" {
-		s.Queue = DefaultQueue
+	if spec.Queue != nil {
+		s.Queue = *spec.Queue
+	}
+	if spec.Timeout != nil {
+		s.Timeout = spec.Timeout.Truncate(resolution)
 	}
 	if len(spec.Metadata) > 0 {
 		s.Metadata = maps.Clone(spec.Metadata)
@@ -148,14 +154,21 @@ func NewTask(spec TaskSpec, now time.Time) (*Task, error) {
 	if validTraceParent(spec.TraceParent) {
 		s.TraceParent = spec.TraceParent
 	}
-	at := Moment(now.Add(spec.Delay))
-	if !spec.RunAt.IsZero() {
-		at = Moment(spec.RunAt)
-	}
-	if at.After(now) {
+	if at := spec.runAt(now); at.After(now) {
 		s.RunAt, s.QueuedAt = at, time.Time{}
 	}
 	return &Task{s: s}, nil
+}
+
+// runAt is the time before which the task must not run.
+func (s TaskSpec) runAt(now time.Time) time.Time {
+	switch {
+	case s.RunAt != nil:
+		return Moment(*s.RunAt)
+	case s.Delay != nil:
+		return Moment(now.Add(*s.Delay))
+	}
+	return now
 }
 
 // validTraceParent reports whether s is a traceparent of version 00 (W3C Trace

@@ -12,7 +12,7 @@ import (
 
 // made makes a task of a spec that is right but for what the change does to it.
 func made(change func(*domain.TaskSpec)) (*domain.Task, error) {
-	spec := domain.TaskSpec{Message: "m", MaxAttempts: 3}
+	spec := domain.TaskSpec{Message: "m", MaxAttempts: new(3)}
 	change(&spec)
 	return domain.NewTask(spec, at(0))
 }
@@ -33,14 +33,14 @@ func TestNewTask_TakesWhatIsWithinTheBounds(t *testing.T) {
 		want   func(domain.TaskState) bool
 	}{
 		"no queue":       {func(*domain.TaskSpec) {}, func(s domain.TaskState) bool { return s.Queue == domain.DefaultQueue }},
-		"a queue":        {func(s *domain.TaskSpec) { s.Queue = "mail" }, func(s domain.TaskState) bool { return s.Queue == "mail" }},
+		"a queue":        {func(s *domain.TaskSpec) { s.Queue = new(domain.QueueName("mail")) }, func(s domain.TaskState) bool { return s.Queue == "mail" }},
 		"low priority":   {func(s *domain.TaskSpec) { s.Priority = 0 }, func(s domain.TaskState) bool { return s.Priority == 0 }},
 		"high priority":  {func(s *domain.TaskSpec) { s.Priority = 9 }, func(s domain.TaskState) bool { return s.Priority == 9 }},
-		"one attempt":    {func(s *domain.TaskSpec) { s.MaxAttempts = 1 }, func(s domain.TaskState) bool { return s.MaxAttempts == 1 }},
-		"many attempts":  {func(s *domain.TaskSpec) { s.MaxAttempts = 1000 }, func(s domain.TaskState) bool { return s.MaxAttempts == 1000 }},
+		"one attempt":    {func(s *domain.TaskSpec) { s.MaxAttempts = new(1) }, func(s domain.TaskState) bool { return s.MaxAttempts == 1 }},
+		"many attempts":  {func(s *domain.TaskSpec) { s.MaxAttempts = new(1000) }, func(s domain.TaskState) bool { return s.MaxAttempts == 1000 }},
 		"no timeout":     {func(*domain.TaskSpec) {}, func(s domain.TaskState) bool { return s.Timeout == 0 }},
-		"short timeout":  {func(s *domain.TaskSpec) { s.Timeout = domain.MinTimeout }, func(s domain.TaskState) bool { return s.Timeout == 100*time.Millisecond }},
-		"long timeout":   {func(s *domain.TaskSpec) { s.Timeout = domain.MaxTimeout }, func(s domain.TaskState) bool { return s.Timeout == 168*time.Hour }},
+		"short timeout":  {func(s *domain.TaskSpec) { s.Timeout = new(domain.MinTimeout) }, func(s domain.TaskState) bool { return s.Timeout == 100*time.Millisecond }},
+		"long timeout":   {func(s *domain.TaskSpec) { s.Timeout = new(domain.MaxTimeout) }, func(s domain.TaskState) bool { return s.Timeout == 168*time.Hour }},
 		"no metadata":    {func(s *domain.TaskSpec) { s.Metadata = pairs(0) }, func(s domain.TaskState) bool { return s.Metadata == nil }},
 		"much metadata":  {func(s *domain.TaskSpec) { s.Metadata = pairs(32) }, func(s domain.TaskState) bool { return len(s.Metadata) == 32 }},
 		"a long key":     {func(s *domain.TaskSpec) { s.Metadata = map[string]string{long: "v"} }, func(s domain.TaskState) bool { return s.Metadata[long] == "v" }},
@@ -64,17 +64,22 @@ func TestNewTask_RefusesWhatIsOutOfBoundsByTheFieldsName(t *testing.T) {
 		change func(*domain.TaskSpec)
 		field  string
 	}{
-		"queue":               {func(s *domain.TaskSpec) { s.Queue = "Mail" }, "queue"},
+		"empty queue":         {func(s *domain.TaskSpec) { s.Queue = new(domain.QueueName("")) }, "queue"},
+		"queue":               {func(s *domain.TaskSpec) { s.Queue = new(domain.QueueName("Mail")) }, "queue"},
 		"priority below":      {func(s *domain.TaskSpec) { s.Priority = -1 }, "priority"},
 		"priority above":      {func(s *domain.TaskSpec) { s.Priority = 10 }, "priority"},
-		"attempts above":      {func(s *domain.TaskSpec) { s.MaxAttempts = 1001 }, "max_attempts"},
-		"timeout below":       {func(s *domain.TaskSpec) { s.Timeout = domain.MinTimeout - 1 }, "timeout"},
-		"timeout negative":    {func(s *domain.TaskSpec) { s.Timeout = -time.Second }, "timeout"},
-		"timeout above":       {func(s *domain.TaskSpec) { s.Timeout = domain.MaxTimeout + 1 }, "timeout"},
-		"delay negative":      {func(s *domain.TaskSpec) { s.Delay = -1 }, "delay"},
-		"delay above":         {func(s *domain.TaskSpec) { s.Delay = domain.MaxDelay + 1 }, "delay"},
-		"run_at too late":     {func(s *domain.TaskSpec) { s.RunAt = at(0).Add(domain.MaxDelay + time.Microsecond) }, "run_at"},
-		"run_at and delay":    {func(s *domain.TaskSpec) { s.RunAt, s.Delay = at(-1), time.Second }, "delay"},
+		"attempts above":      {func(s *domain.TaskSpec) { s.MaxAttempts = new(1001) }, "max_attempts"},
+		"no attempts":         {func(s *domain.TaskSpec) { s.MaxAttempts = new(0) }, "max_attempts"},
+		"attempts unset":      {func(s *domain.TaskSpec) { s.MaxAttempts = nil }, "max_attempts"},
+		"no timeout":          {func(s *domain.TaskSpec) { s.Timeout = new(time.Duration(0)) }, "timeout"},
+		"timeout below":       {func(s *domain.TaskSpec) { s.Timeout = new(domain.MinTimeout - 1) }, "timeout"},
+		"timeout negative":    {func(s *domain.TaskSpec) { s.Timeout = new(-time.Second) }, "timeout"},
+		"timeout above":       {func(s *domain.TaskSpec) { s.Timeout = new(domain.MaxTimeout + 1) }, "timeout"},
+		"delay negative":      {func(s *domain.TaskSpec) { s.Delay = new(time.Duration(-1)) }, "delay"},
+		"delay above":         {func(s *domain.TaskSpec) { s.Delay = new(domain.MaxDelay + 1) }, "delay"},
+		"run_at too late":     {func(s *domain.TaskSpec) { s.RunAt = new(at(0).Add(domain.MaxDelay + time.Microsecond)) }, "run_at"},
+		"run_at and no delay": {func(s *domain.TaskSpec) { s.RunAt, s.Delay = new(time.Time{}), new(time.Duration(0)) }, "delay"},
+		"run_at and delay":    {func(s *domain.TaskSpec) { s.RunAt, s.Delay = new(at(-1)), new(time.Second) }, "delay"},
 		"too much metadata":   {func(s *domain.TaskSpec) { s.Metadata = pairs(33) }, "metadata"},
 		"an empty key":        {func(s *domain.TaskSpec) { s.Metadata = map[string]string{"": "v"} }, "metadata"},
 		"a key too long":      {func(s *domain.TaskSpec) { s.Metadata = map[string]string{strings.Repeat("k", 65): "v"} }, "metadata"},
@@ -94,7 +99,7 @@ func TestNewTask_RefusesWhatIsOutOfBoundsByTheFieldsName(t *testing.T) {
 
 func TestNewTask_NamesEverythingThatIsWrong(t *testing.T) {
 	_, err := made(func(s *domain.TaskSpec) {
-		*s = domain.TaskSpec{Queue: "-", Priority: 11, RunAt: at(1e9), MaxAttempts: -1, Timeout: 1, Metadata: pairs(99)}
+		*s = domain.TaskSpec{Queue: new(domain.QueueName("-")), Priority: 11, RunAt: new(at(1e9)), MaxAttempts: new(-1), Timeout: new(time.Duration(1)), Metadata: pairs(99)}
 	})
 	wantCode(t, err, domain.CodeInvalid)
 	var fields []string
@@ -121,22 +126,22 @@ func TestNewTask_NamesTheSameKeyEveryTime(t *testing.T) {
 
 func TestNewTask_WaitsForItsTimeUnmarked(t *testing.T) {
 	for name, c := range map[string]struct {
-		runAt time.Time
-		delay time.Duration
+		runAt *time.Time
+		delay *time.Duration
 		want  time.Time
 		waits bool
 	}{
 		"at once":               {want: at(0)},
-		"a time past":           {runAt: at(-1e6), want: at(0)},
-		"just now":              {runAt: at(0), want: at(0)},
-		"less than a moment":    {runAt: at(0).Add(999), want: at(0)},
-		"a moment later":        {runAt: at(0).Add(time.Microsecond), want: at(0.000001), waits: true},
-		"a time to come":        {runAt: at(60.0000019).In(time.FixedZone("", -3600)), want: at(60.000001), waits: true},
-		"the latest":            {runAt: at(0).Add(domain.MaxDelay), want: at(0).Add(domain.MaxDelay), waits: true},
-		"a delay":               {delay: 1500 * time.Millisecond, want: at(1.5), waits: true},
-		"a delay of no moment":  {delay: 1, want: at(0)},
-		"the longest delay":     {delay: domain.MaxDelay, want: at(0).Add(domain.MaxDelay), waits: true},
-		"a time without a date": {runAt: time.Unix(0, 0), want: at(0)},
+		"a time past":           {runAt: new(at(-1e6)), want: at(0)},
+		"just now":              {runAt: new(at(0)), want: at(0)},
+		"less than a moment":    {runAt: new(at(0).Add(999)), want: at(0)},
+		"a moment later":        {runAt: new(at(0).Add(time.Microsecond)), want: at(0.000001), waits: true},
+		"a time to come":        {runAt: new(at(60.0000019).In(time.FixedZone("", -3600))), want: at(60.000001), waits: true},
+		"the latest":            {runAt: new(at(0).Add(domain.MaxDelay)), want: at(0).Add(domain.MaxDelay), waits: true},
+		"a delay":               {delay: new(1500 * time.Millisecond), want: at(1.5), waits: true},
+		"a delay of no moment":  {delay: new(time.Duration(1)), want: at(0)},
+		"the longest delay":     {delay: new(domain.MaxDelay), want: at(0).Add(domain.MaxDelay), waits: true},
+		"a time without a date": {runAt: new(time.Unix(0, 0)), want: at(0)},
 	} {
 		task, err := made(func(s *domain.TaskSpec) { s.RunAt, s.Delay = c.runAt, c.delay })
 		must(t, err)
@@ -191,8 +196,11 @@ func TestNewTask_KeepsATraceParentThatIsOne(t *testing.T) {
 }
 
 func TestTask_ClaimGivesTheTaskItsOwnTimeoutIfItHasOne(t *testing.T) {
-	for name, c := range map[string]struct{ own, want time.Duration }{
-		"the worker's": {0, time.Minute}, "its own": {2 * time.Second, 2 * time.Second}, "a longer one": {time.Hour, time.Hour},
+	for name, c := range map[string]struct {
+		own  *time.Duration
+		want time.Duration
+	}{
+		"the worker's": {nil, time.Minute}, "its own": {new(2 * time.Second), 2 * time.Second}, "a longer one": {new(time.Hour), time.Hour},
 	} {
 		task, err := made(func(s *domain.TaskSpec) { s.Timeout = c.own })
 		must(t, err)

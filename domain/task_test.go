@@ -35,7 +35,7 @@ func must(t *testing.T, errs ...error) {
 
 func newTask(t *testing.T, maxAttempts int) *domain.Task {
 	t.Helper()
-	task, err := domain.NewTask(domain.TaskSpec{Message: "Hello World", MaxAttempts: maxAttempts}, start)
+	task, err := domain.NewTask(domain.TaskSpec{Message: "Hello World", MaxAttempts: new(maxAttempts)}, start)
 	must(t, err)
 	return task
 }
@@ -62,7 +62,7 @@ func taskIn(t *testing.T, status domain.Status) *domain.Task {
 
 func TestNewTask_IsPendingAndQueuedFromBirth(t *testing.T) {
 	now := at(0.123456789).In(time.FixedZone("", 3600))
-	task, err := domain.NewTask(domain.TaskSpec{Message: "¡Hola! 🌍", MaxAttempts: 4}, now)
+	task, err := domain.NewTask(domain.TaskSpec{Message: "¡Hola! 🌍", MaxAttempts: new(4)}, now)
 	must(t, err)
 	want := at(0.123456)
 	if diff := cmp.Diff(domain.TaskState{
@@ -81,12 +81,12 @@ func TestNewTask_Refuses(t *testing.T) {
 		spec  domain.TaskSpec
 		field string
 	}{
-		"no message":         {domain.TaskSpec{MaxAttempts: 1}, "message"},
-		"a NUL":              {domain.TaskSpec{Message: "a\x00b", MaxAttempts: 1}, "message"},
-		"bytes not UTF-8":    {domain.TaskSpec{Message: "a\xff", MaxAttempts: 1}, "message"},
-		"half a surrogate":   {domain.TaskSpec{Message: "\xed\xa0\x80", MaxAttempts: 1}, "message"},
+		"no message":         {domain.TaskSpec{MaxAttempts: new(1)}, "message"},
+		"a NUL":              {domain.TaskSpec{Message: "a\x00b", MaxAttempts: new(1)}, "message"},
+		"bytes not UTF-8":    {domain.TaskSpec{Message: "a\xff", MaxAttempts: new(1)}, "message"},
+		"half a surrogate":   {domain.TaskSpec{Message: "\xed\xa0\x80", MaxAttempts: new(1)}, "message"},
 		"no attempts":        {domain.TaskSpec{Message: "a"}, "max_attempts"},
-		"attempts below one": {domain.TaskSpec{Message: "a", MaxAttempts: -1}, "max_attempts"},
+		"attempts below one": {domain.TaskSpec{Message: "a", MaxAttempts: new(-1)}, "max_attempts"},
 	} {
 		task, err := domain.NewTask(c.spec, start)
 		if task != nil {
@@ -330,7 +330,7 @@ func TestTask_StoredIsTheTaskAsTheStoreHasIt(t *testing.T) {
 	if task.MarkStored(); !reflect.DeepEqual(task.Stored(), task.State()) {
 		t.Errorf("stored %+v after the save, want %+v", task.Stored(), task.State())
 	}
-	task, err = domain.NewTask(domain.TaskSpec{Message: "m", MaxAttempts: 1}, at(0))
+	task, err = domain.NewTask(domain.TaskSpec{Message: "m", MaxAttempts: new(1)}, at(0))
 	if must(t, err); !reflect.DeepEqual(task.Stored(), domain.TaskState{}) {
 		t.Errorf("a new task is stored as %+v", task.Stored())
 	}

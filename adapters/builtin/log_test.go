@@ -16,7 +16,7 @@ import (
 
 func newTask(t *testing.T) *domain.Task {
 	t.Helper()
-	task, err := domain.NewTask(domain.TaskSpec{Message: "hello", MaxAttempts: 1}, time.Now())
+	task, err := domain.NewTask(domain.TaskSpec{Message: "hello", MaxAttempts: new(1)}, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}

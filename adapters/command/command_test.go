@@ -18,7 +18,7 @@ import (
 // claimed makes a task of its first attempt.
 func claimed(t *testing.T, message string) *domain.Task {
 	t.Helper()
-	task, err := domain.NewTask(domain.TaskSpec{Message: message, MaxAttempts: 3}, time.Now())
+	task, err := domain.NewTask(domain.TaskSpec{Message: message, MaxAttempts: new(3)}, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}

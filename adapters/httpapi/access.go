@@ -16,7 +16,7 @@ type Credential struct {
 	SHA256 [sha256.Size]byte
 }
 
-// open are the paths that no key protects: those who ask them have none.
+// open are the paths that need no key: those who probe them have none.
 var open = []string{"/healthz", "/readyz"}
 
 func isOpen(r *http.Request) bool { return slices.Contains(open, r.URL.EscapedPath()) }
@@ -31,9 +31,9 @@ func CredentialName(ctx context.Context) string {
 }
 
 // authenticate answers 401 unless the request has a key that is known. It stands
-// before the router, so that not even what paths there are is told to others.
-func (h *handlers) authenticate(next http.Handler) http.Handler {
-	if len(h.credentials) == 0 {
+// before the router, so that strangers do not even learn which paths there are.
+func (m *middleware) authenticate(next http.Handler) http.Handler {
+	if len(m.credentials) == 0 {
 		return next
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -42,28 +42,28 @@ func (h *handlers) authenticate(next http.Handler) http.Handler {
 			return
 		}
 		token, sent := bearer(r)
-		name, known := h.whose(token)
+		name, known := m.whose(token)
 		switch {
 		case !sent:
 			w.Header().Set("WWW-Authenticate", `Bearer realm="millrace"`)
-			h.fail(w, r, unauthorized.because("a key is needed: Authorization: Bearer KEY"))
+			m.fail(w, r, unauthorized.errorf("an API key is required: Authorization: Bearer KEY"))
 		case !known:
 			w.Header().Set("WWW-Authenticate", `Bearer realm="millrace", error="invalid_token"`)
-			h.fail(w, r, unauthorized.because("the key is not known"))
+			m.fail(w, r, unauthorized.errorf("unknown API key"))
 		default:
 			next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), credentialKey{}, name)))
 		}
 	})
 }
 
-// sameOrigin refuses what a page of another site has a browser send: without it
-// any page could give work to a Millrace on its visitor's machine, where nobody
-// needs a key. Requests of other programs say nothing of an origin, and pass.
-func (h *handlers) sameOrigin(next http.Handler) http.Handler {
+// sameOrigin refuses what a browser sends for a page of another site: otherwise
+// any page could submit tasks to a Millrace on its visitor's machine, where no key
+// is needed. Requests of other programs name no origin, and pass.
+func (m *middleware) sameOrigin(next http.Handler) http.Handler {
 	protection := http.NewCrossOriginProtection()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if protection.Check(r) != nil {
-			h.fail(w, r, crossOrigin.because("a browser sent this for a page of another site"))
+			m.fail(w, r, crossOrigin.errorf("a browser sent this request for a page of another site"))
 			return
 		}
 		next.ServeHTTP(w, r)
@@ -81,17 +81,17 @@ func bearer(r *http.Request) (string, bool) {
 	return token, strings.EqualFold(scheme, "Bearer") && token != ""
 }
 
-// whose returns the name of the credential. It takes as long whichever key is
-// right, and however much of a key is.
-func (h *handlers) whose(token string) (string, bool) {
+// whose returns the name of the credential. It takes the same time for every token,
+// right or wrong.
+func (m *middleware) whose(token string) (string, bool) {
 	sum := sha256.Sum256([]byte(token))
 	found := -1
-	for i := range h.credentials {
-		same := subtle.ConstantTimeCompare(sum[:], h.credentials[i].SHA256[:])
+	for i := range m.credentials {
+		same := subtle.ConstantTimeCompare(sum[:], m.credentials[i].SHA256[:])
 		found = subtle.ConstantTimeSelect(same, i, found)
 	}
 	if found < 0 {
 		return "", false
 	}
-	return h.credentials[found].Name, true
+	return m.credentials[found].Name, true
 }

@@ -49,12 +49,16 @@ type benchClock struct{}
 
 func (benchClock) Now() time.Time { return domain.Moment(time.Now()) }
 
+type ignoreStore struct{}
+
+func (ignoreStore) StoreCalled(context.Context, error) {}
+
 // completedTask has all the parts that most tasks come to have.
 func completedTask(b *testing.B) *domain.Task {
 	b.Helper()
 	now := time.Date(2026, 3, 1, 12, 0, 0, 123456000, time.UTC)
 	t, err := domain.NewTask(domain.TaskSpec{
-		Message: benchMessage, MaxAttempts: 5, Timeout: 30 * time.Second, Metadata: map[string]string{"customer": "c-1042", "region": "eu"},
+		Message: benchMessage, MaxAttempts: new(5), Timeout: new(30 * time.Second), Metadata: map[string]string{"customer": "c-1042", "region": "eu"},
 	}, now)
 	if err != nil {
 		b.Fatal(err)
@@ -93,7 +97,7 @@ func BenchmarkHandler(b *testing.B) {
 		Submit:    usecase.NewSubmitTasks(store, idleQueue{}, clock, limits),
 		Get:       usecase.NewGetTask(store),
 		Readiness: usecase.NewCheckReadiness(),
-	}, slog.New(slog.DiscardHandler)).Handler()
+	}, ignoreStore{}, slog.New(slog.DiscardHandler)).Handler()
 	for _, c := range []struct{ name, method, path, body string }{
 		{"Post", http.MethodPost, "/tasks", benchBody},
 		{"PostFull", http.MethodPost, "/tasks", fullBody},
@@ -123,12 +127,14 @@ func BenchmarkHandler(b *testing.B) {
 }
 
 func BenchmarkDecode(b *testing.B) {
-	for _, c := range []struct{ name, body string }{{"Short", benchBody}, {"Full", fullBody}} {
+	for _, c := range []struct{ name, body string }{
+		{"Short", benchBody}, {"Full", fullBody}, {"Null", `{"message":"null ` + benchMessage + `"}`},
+	} {
 		b.Run(c.name, func(b *testing.B) {
 			body := []byte(c.body)
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := decodeTask(body); err != nil {
+				if _, err := decodeTask(body, ""); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -139,8 +145,9 @@ func BenchmarkDecode(b *testing.B) {
 			body := []byte(batchOf(n, benchBody))
 			b.ReportAllocs()
 			for b.Loop() {
-				if specs, wrong, err := decodeBatch(body, ""); len(specs) != n || len(wrong) > 0 || err != nil {
-					b.Fatal(wrong, err)
+				var in usecase.SubmitTasksInput
+				if err := decodeBatch(body, "", &in); len(in.Tasks) != n || len(in.Unreadable) > 0 || err != nil {
+					b.Fatal(in.Unreadable, err)
 				}
 			}
 		})

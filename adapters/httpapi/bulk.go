@@ -1,7 +1,6 @@
 package httpapi
 
 import (
-	"context"
 	"net/http"
 
 	"github.com/millrace/millrace/adapters/httpapi/internal/api"
@@ -10,60 +9,58 @@ import (
 )
 
 // StartBulk is POST /tasks/bulk.
-func (h *handlers) StartBulk(w http.ResponseWriter, r *http.Request) {
-	var body api.NewBulk
-	if err := h.decode(w, r, []string{typeJSON}, &body, "action", "filter"); err != nil {
-		h.fail(w, r, err)
-		return
-	}
-	filter, wrong := bodyFilter(body.Filter)
-	in := usecase.BulkTasksInput{Action: domain.BulkAction(body.Action), Filter: filter}
-	if len(wrong) > 0 {
-		if err := h.uc.Bulk.Check(in); err != nil {
-			wrong = append(wrong, problemOf(err).errors...)
+func (e *endpoints) StartBulk(w http.ResponseWriter, r *http.Request) {
+	e.handle(w, r, func() error {
+		var body api.NewBulk
+		if err := e.bodies.decode(w, r, &body, typeJSON); err != nil {
+			return err
 		}
-		h.fail(w, r, invalid.with(wrong...))
-		return
-	}
-	if body.DryRun {
-		h.countBulk(w, r, in)
-		return
-	}
-	b, err := stored(r.Context(), h, h.uc.Bulk.Run, in)
-	if err != nil {
-		h.fail(w, r, err)
-		return
-	}
-	w.Header().Set("Location", "/bulk/"+b.ID.String())
-	writeJSON(w, http.StatusAccepted, typeJSON, bulkToJSON(b))
+		if err := required(member{"action", body.Action.Given}, member{"filter", body.Filter.Given}); err != nil {
+			return err
+		}
+		in := usecase.BulkTasksInput{Action: domain.BulkAction(body.Action.Value)}
+		in.Filter, in.Invalid = bodyFilter(body.Filter.Value)
+		if body.DryRun.Value {
+			return e.countBulk(w, r, in)
+		}
+		b, err := withStoreSlot(r.Context(), e, func() (domain.Bulk, error) { return e.uc.Bulk.Run(r.Context(), in) })
+		if err != nil {
+			return err
+		}
+		w.Header().Set("Location", "/bulk/"+b.ID.String())
+		writeJSON(w, http.StatusAccepted, typeJSON, bulkToJSON(b))
+		return nil
+	})
 }
 
-func (h *handlers) countBulk(w http.ResponseWriter, r *http.Request, in usecase.BulkTasksInput) {
-	count := func(ctx context.Context, in usecase.BulkTasksInput) (out api.BulkCount, err error) {
-		out.Matched, out.Exact, err = h.uc.Bulk.Count(ctx, in)
+func (e *endpoints) countBulk(w http.ResponseWriter, r *http.Request, in usecase.BulkTasksInput) error {
+	out, err := withStoreSlot(r.Context(), e, func() (out api.BulkCount, err error) {
+		out.Matched, out.Exact, err = e.uc.Bulk.Count(r.Context(), in)
 		return out, err
-	}
-	out, err := stored(r.Context(), h, count, in)
+	})
 	if err != nil {
-		h.fail(w, r, err)
-		return
+		return err
 	}
 	writeJSON(w, http.StatusOK, typeJSON, out)
+	return nil
 }
 
 // GetBulk is GET /bulk/{id}.
-func (h *handlers) GetBulk(w http.ResponseWriter, r *http.Request, id string) {
-	bulkID, err := parseID(id)
-	if err != nil {
-		h.fail(w, r, err)
-		return
-	}
-	b, err := stored(r.Context(), h, h.uc.Bulk.Get, domain.BulkID(bulkID))
-	if err != nil {
-		h.fail(w, r, err)
-		return
-	}
-	writeJSON(w, http.StatusOK, typeJSON, bulkToJSON(b))
+func (e *endpoints) GetBulk(w http.ResponseWriter, r *http.Request, id string) {
+	e.handle(w, r, func() error {
+		bulkID, err := parseID(id)
+		if err != nil {
+			return err
+		}
+		b, err := withStoreSlot(r.Context(), e, func() (domain.Bulk, error) {
+			return e.uc.Bulk.Get(r.Context(), domain.BulkID(bulkID))
+		})
+		if err != nil {
+			return err
+		}
+		writeJSON(w, http.StatusOK, typeJSON, bulkToJSON(b))
+		return nil
+	})
 }
 
 func bulkToJSON(b domain.Bulk) api.Bulk {
@@ -76,7 +73,7 @@ func bulkToJSON(b domain.Bulk) api.Bulk {
 		Skipped:   b.Skipped,
 		CreatedAt: b.CreatedAt,
 		UpdatedAt: b.UpdatedAt,
-		DoneAt:    given(b.DoneAt),
+		DoneAt:    nonZero(b.DoneAt),
 	}
 	if out.DoneAt != nil {
 		out.Status = "done"

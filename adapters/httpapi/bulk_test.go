@@ -83,8 +83,8 @@ func TestBulk_NamesWhatIsWrong(t *testing.T) {
 		`{"action":"","filter":{}}`:                                  `action: unknown action ""`,
 		`{"action":null,"filter":{}}`:                                "action: must be a string, not null",
 		`{"action":"cancel","filter":{},"dry_run":1}`:                "dry_run: must be true or false, not a number",
-		`{"action":"cancel","filter":{},"dryrun":true}`:              "dryrun: is not a known field",
-		`{"action":"cancel","filter":{"state":["failed"]}}`:          "filter/state: is not a known field",
+		`{"action":"cancel","filter":{},"dryrun":true}`:              "dryrun: unknown field",
+		`{"action":"cancel","filter":{"state":["failed"]}}`:          "filter/state: unknown field",
 		`{"action":"cancel","filter":{"status":"failed"}}`:           "filter/status: must be an array, not a string",
 		`{"action":"cancel","filter":{"status":[]}}`:                 "filter/status: must not be empty",
 		`{"action":"cancel","filter":{"status":["pending","done"]}}`: `filter/status/1: unknown status "done"`,
@@ -100,7 +100,7 @@ func TestBulk_NamesWhatIsWrong(t *testing.T) {
 		`{"action":"cancel","filter":{"created_from":"x"}}`:          "filter/created_from: must be a time as in RFC 3339",
 		`{"action":"cancel","filter":{"created_from":null}}`:         "filter/created_from: must be a time as in RFC 3339, not null",
 		`{"action":"cancel","filter":{"created_before":"0001-01-01T00:00:00Z","finished_before":"0001-01-01T00:00:00Z"}}`: "filter/created_before: must not be 0001-01-01T00:00:00Z, which stands for no time; filter/finished_before: ",
-		`{"action":"x","filter":{"status":[],"text":"\u0000"}}`:                                                           `action: unknown action "x"; want one of cancel, stop, retry; filter/status: must not be empty: what does not matter is left out; filter/text: `,
+		`{"action":"x","filter":{"status":[],"text":"\u0000"}}`:                                                           `action: unknown action "x"; want one of cancel, stop, retry; filter/status: must not be empty; omit the field instead; filter/text: `,
 	} {
 		wantProblem(t, s.call(http.MethodPost, "/tasks/bulk", body), http.StatusUnprocessableEntity, "invalid", detail)
 	}

@@ -4,6 +4,8 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
+	"maps"
+	"net/url"
 
 	"github.com/millrace/millrace/domain"
 )
@@ -17,22 +19,22 @@ const (
 )
 
 var (
-	errBrokenCursor = errors.New("is not a cursor of this service")
-	errOtherFilters = errors.New("belongs to a list with other filters")
+	errBrokenCursor     = errors.New("is not a cursor of this service")
+	errDifferentFilters = errors.New("belongs to a list with different filters")
 )
 
 var cursorEncoding = base64.RawURLEncoding.Strict()
 
-func encodeCursor(last domain.TaskID, f domain.TaskFilter) string {
+func encodeCursor(last domain.TaskID, filters url.Values) string {
 	b := make([]byte, 0, cursorBytes)
 	b = append(b, cursorVersion)
 	b = append(b, last[:]...)
-	b = append(b, digest(f)...)
+	b = append(b, digest(filters)...)
 	return cursorEncoding.EncodeToString(b)
 }
 
 // decodeCursor returns the id in s, or why s cannot be used.
-func decodeCursor(s string, f domain.TaskFilter) (domain.TaskID, error) {
+func decodeCursor(s string, filters url.Values) (domain.TaskID, error) {
 	var last domain.TaskID
 	if len(s) != cursorEncoding.EncodedLen(cursorBytes) {
 		return last, errBrokenCursor
@@ -41,21 +43,21 @@ func decodeCursor(s string, f domain.TaskFilter) (domain.TaskID, error) {
 	if err != nil || len(b) != cursorBytes || b[0] != cursorVersion {
 		return last, errBrokenCursor
 	}
-	if string(b[1+len(last):]) != string(digest(f)) {
-		return last, errOtherFilters
+	if string(b[1+len(last):]) != string(digest(filters)) {
+		return last, errDifferentFilters
 	}
 	copy(last[:], b[1:])
 	return last, nil
 }
 
-// digest identifies filters. Without any but statuses it is what it was when there
-// were no others, so that those who page go on across an upgrade.
-func digest(f domain.TaskFilter) []byte {
-	query := filterQuery(f)
-	text := "status=" + query.Get("status")
-	query.Del("status")
-	if len(query) > 0 {
-		text += "&" + query.Encode()
+// digest identifies filters by their canonical form. With nothing but statuses it is
+// what it was before there were other filters, so that paging survives an upgrade.
+func digest(filters url.Values) []byte {
+	others := maps.Clone(filters)
+	delete(others, "status")
+	text := "status=" + filters.Get("status")
+	if len(others) > 0 {
+		text += "&" + others.Encode()
 	}
 	sum := sha256.Sum256([]byte(text))
 	return sum[:digestBytes]

@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"html/template"
 	"net/http"
+	"slices"
 
 	"github.com/swaggest/swgui/v5emb"
 	"sigs.k8s.io/yaml"
@@ -52,23 +53,23 @@ const docsPolicy = "default-src 'self'; script-src 'self' 'unsafe-inline'; style
 	"img-src 'self' data:; frame-ancestors 'none'"
 
 // GetDocs is GET /docs.
-func (h *handlers) GetDocs(w http.ResponseWriter, _ *http.Request) {
+func (e *endpoints) GetDocs(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Security-Policy", docsPolicy)
-	writeBytes(w, http.StatusOK, typeHTML, h.docs)
+	writeBytes(w, http.StatusOK, typeHTML, e.docs)
 }
 
 // GetOpenAPIYAML is GET /openapi.yaml.
-func (h *handlers) GetOpenAPIYAML(w http.ResponseWriter, _ *http.Request) {
+func (e *endpoints) GetOpenAPIYAML(w http.ResponseWriter, _ *http.Request) {
 	writeBytes(w, http.StatusOK, typeYAML, openAPIYAML)
 }
 
 // GetOpenAPIJSON is GET /openapi.json.
-func (h *handlers) GetOpenAPIJSON(w http.ResponseWriter, _ *http.Request) {
+func (e *endpoints) GetOpenAPIJSON(w http.ResponseWriter, _ *http.Request) {
 	writeBytes(w, http.StatusOK, typeJSON, openAPIJSON)
 }
 
 // GetIndex is GET /: a person is led to the documentation, a program gets links.
-func (h *handlers) GetIndex(w http.ResponseWriter, r *http.Request) {
+func (e *endpoints) GetIndex(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Vary", "Accept")
 	if accepted(r, produced["/"]...) == typeHTML {
 		http.Redirect(w, r, "/docs", http.StatusFound)
@@ -77,4 +78,29 @@ func (h *handlers) GetIndex(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, typeJSON, api.Index{
 		"docs": "/docs", "openapi": "/openapi.json", "problems": "/problems", "queues": "/queues", "ready": "/readyz", "tasks": "/tasks",
 	})
+}
+
+// ListProblems is GET /problems.
+func (e *endpoints) ListProblems(w http.ResponseWriter, _ *http.Request) {
+	list := api.ProblemTypes{Problems: make([]api.ProblemType, len(problemKinds))}
+	for i, k := range problemKinds {
+		list.Problems[i] = k.describe()
+	}
+	writeJSON(w, http.StatusOK, typeJSON, list)
+}
+
+// GetProblem is GET /problems/{code}: where the type of a problem leads.
+func (e *endpoints) GetProblem(w http.ResponseWriter, r *http.Request, code string) {
+	e.handle(w, r, func() error {
+		i := slices.IndexFunc(problemKinds, func(k problemKind) bool { return k.code == code })
+		if i < 0 {
+			return noSuchPath.errorf("there is no problem with this code")
+		}
+		writeJSON(w, http.StatusOK, typeJSON, problemKinds[i].describe())
+		return nil
+	})
+}
+
+func (k problemKind) describe() api.ProblemType {
+	return api.ProblemType{Type: k.uri(), Title: k.title, Status: k.status, Meaning: k.meaning}
 }

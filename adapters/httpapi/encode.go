@@ -12,7 +12,6 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
-	"github.com/millrace/millrace/adapters/httpapi/internal/api"
 	"github.com/millrace/millrace/domain"
 )
 
@@ -23,8 +22,8 @@ var writeTimes = json.WithMarshalers(json.MarshalToFunc(func(enc *jsontext.Encod
 	return enc.WriteToken(jsontext.String(t.UTC().Format(timeLayout)))
 }))
 
-// writeJSON sends v. The length is sent too, so that HEAD can tell it. An error of
-// w means that the client is gone, which is nobody's fault here.
+// writeJSON sends v, with its length, which HEAD answers too. An error of w means
+// that the client has disconnected, and is ignored.
 func writeJSON(w http.ResponseWriter, status int, contentType string, v any, opts ...json.Options) {
 	body, err := json.Marshal(v, append(opts, writeTimes, json.Deterministic(true))...)
 	if err != nil {
@@ -40,31 +39,31 @@ func writeBytes(w http.ResponseWriter, status int, contentType string, body []by
 	_, _ = w.Write(body)
 }
 
-// texts are buffers for answers. One that a great answer has grown is let go.
-var texts = sync.Pool{New: func() any { return new([]byte) }}
+// buffers are for responses. Those over maxKeptBuffer are not returned to the pool.
+var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
-const maxKeptText = 1 << 20
+const maxKeptBuffer = 1 << 20
 
-// writeText sends the JSON that appendTo appends.
-func writeText(w http.ResponseWriter, status int, appendTo func([]byte) []byte) {
-	text, _ := texts.Get().(*[]byte)
-	*text = appendTo((*text)[:0])
-	writeBytes(w, status, typeJSON, *text)
-	if cap(*text) <= maxKeptText {
-		texts.Put(text)
+// writeAppended sends the JSON that appendTo appends.
+func writeAppended(w http.ResponseWriter, status int, appendTo func([]byte) []byte) {
+	buffer, _ := buffers.Get().(*[]byte)
+	*buffer = appendTo((*buffer)[:0])
+	writeBytes(w, status, typeJSON, *buffer)
+	if cap(*buffer) <= maxKeptBuffer {
+		buffers.Put(buffer)
 	}
 }
 
 // writeTask sends the task with its entity tag.
 func writeTask(w http.ResponseWriter, status int, t *domain.Task) {
 	w.Header().Set(headerETag, etag(t))
-	writeText(w, status, func(b []byte) []byte { return appendTask(b, t) })
+	writeAppended(w, status, func(b []byte) []byte { return appendTask(b, t) })
 }
 
-// writeTasks sends the tasks, in an object with what next and window are, if they
-// are anything.
+// writeTasks sends the tasks in an object, with the cursor and the window unless they
+// are zero.
 func writeTasks(w http.ResponseWriter, status int, tasks []*domain.Task, nextCursor string, window int) {
-	writeText(w, status, func(b []byte) []byte {
+	writeAppended(w, status, func(b []byte) []byte {
 		b = append(b, `{"tasks":[`...)
 		for i, t := range tasks {
 			if i > 0 {
@@ -84,7 +83,8 @@ func writeTasks(w http.ResponseWriter, status int, tasks []*domain.Task, nextCur
 }
 
 // appendTask appends what json.Marshal would make of an api.Task, which a test
-// asserts. Tasks are most of what is sent, and reflection takes much longer.
+// asserts. Tasks are most of what is sent; tokens of the library take twice as long,
+// and reflection longer still (docs/decisions/0004).
 func appendTask(b []byte, t *domain.Task) []byte {
 	s := t.State()
 	b = append(append(append(b, `{"id":"`...), s.ID.String()...), '"')
@@ -132,30 +132,20 @@ func appendTask(b []byte, t *domain.Task) []byte {
 	return append(b, '}')
 }
 
-// appendText appends a string. What a store has damaged is shown as far as it is
-// UTF-8.
+// appendText appends a string. Bytes that are not UTF-8, which only a damaged store
+// can hold, become U+FFFD.
 func appendText(b []byte, s string) []byte {
 	b, _ = jsontext.AppendQuote(b, s)
 	return b
 }
 
-// appendTime appends the time as timeLayout has it, in the way that is quick: the
-// layout of RFC 3339, for which the standard library has code of its own, and the
-// fraction in place of the Z, which is there as t is in UTC.
+// appendTime appends the time as timeLayout has it, quickly: in the layout of
+// RFC 3339, for which the standard library has code of its own, then the fraction in
+// place of the Z that a time in UTC ends with.
 func appendTime(b []byte, t time.Time) []byte {
 	b = t.UTC().AppendFormat(append(b, '"'), time.RFC3339)
 	z := len(b) - 1
 	b = strconv.AppendInt(b[:z], int64(1_000_000+t.Nanosecond()/1000), 10) // a one, and six digits
 	b[z] = '.'
 	return append(b, 'Z', '"')
-}
-
-func attemptToJSON(a domain.Attempt) api.Attempt {
-	out := api.Attempt{
-		Number: a.Number, Worker: string(a.Worker), StartedAt: a.StartedAt, Outcome: string(a.Outcome), Error: a.Error,
-	}
-	if !a.EndedAt.IsZero() {
-		out.EndedAt = &a.EndedAt
-	}
-	return out
 }

@@ -29,7 +29,7 @@ func toJSON(t *domain.Task) api.Task {
 		Result:      s.Result,
 		Queue:       string(s.Queue),
 		Priority:    s.Priority,
-		Timeout:     given(s.Timeout.Seconds()),
+		Timeout:     nonZero(s.Timeout.Seconds()),
 		Metadata:    s.Metadata,
 	}
 	if s.ResultTruncated {
@@ -103,7 +103,7 @@ func TestWriteTasks_WritesWhatTheGeneratedTypesDo(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		tasks := rapid.SliceOfN(rapid.Custom(drawTask), 0, 3).Draw(t, "tasks")
 		cursor, window := rapid.SampledFrom([]string{"", "AbC-_="}).Draw(t, "cursor"), rapid.IntRange(0, 20_000).Draw(t, "window")
-		page := api.TaskPage{Tasks: []api.Task{}, NextCursor: cursor, Window: given(window)}
+		page := api.TaskPage{Tasks: []api.Task{}, NextCursor: cursor, Window: nonZero(window)}
 		for _, task := range tasks {
 			page.Tasks = append(page.Tasks, toJSON(task))
 			want, err := json.Marshal(toJSON(task), writeTimes, json.Deterministic(true))

@@ -21,19 +21,20 @@ func TestSentence_SaysEveryReasonInWords(t *testing.T) {
 	}{
 		{usecase.Explanation{Reason: usecase.ReasonEnded, At: at}, []string{"failed", stamp}},
 		{usecase.Explanation{Reason: usecase.ReasonRunning, At: at}, []string{"until " + stamp}},
-		{usecase.Explanation{Reason: usecase.ReasonScheduled, At: at}, []string{"not to run before " + stamp}},
-		{usecase.Explanation{Reason: usecase.ReasonRetry, At: at}, []string{"again at " + stamp}},
+		{usecase.Explanation{Reason: usecase.ReasonScheduled, At: at}, []string{"scheduled for " + stamp}},
+		{usecase.Explanation{Reason: usecase.ReasonRetry, At: at}, []string{"retried at " + stamp}},
 		{usecase.Explanation{Reason: usecase.ReasonDue, At: at}, []string{"about to be queued"}},
 		{usecase.Explanation{Reason: usecase.ReasonNoWorker}, []string{"No live worker", "mail"}},
+		{usecase.Explanation{Reason: usecase.ReasonStuck, Stuck: 7}, []string{"mail take no tasks", "7 handlers"}},
 		{usecase.Explanation{Reason: usecase.ReasonPaused}, []string{"mail is paused"}},
 		{usecase.Explanation{Reason: usecase.ReasonLimit, Limit: "7"}, []string{"mail", "7"}},
 		{usecase.Explanation{Reason: usecase.ReasonRate, Limit: "100/s", At: at}, []string{"mail", "100/s", stamp}},
-		{usecase.Explanation{Reason: usecase.ReasonQueueAway}, []string{"does not answer", "once it is back"}},
-		{usecase.Explanation{Reason: usecase.ReasonBehind, Ahead: 1}, []string{"1 task of the queue mail is before it"}},
-		{usecase.Explanation{Reason: usecase.ReasonBehind, Ahead: 2}, []string{"2 tasks of the queue mail are before it"}},
+		{usecase.Explanation{Reason: usecase.ReasonQueueAway}, []string{"is not responding", "once it is back"}},
+		{usecase.Explanation{Reason: usecase.ReasonBehind, Ahead: 1}, []string{"1 task in the queue mail is ahead of it"}},
+		{usecase.Explanation{Reason: usecase.ReasonBehind, Ahead: 2}, []string{"2 tasks in the queue mail are ahead of it"}},
 		{usecase.Explanation{Reason: usecase.ReasonBehind, Ahead: usecase.MaxAhead}, []string{"At least 10000 tasks"}},
 		{usecase.Explanation{Reason: usecase.ReasonStranded, At: at}, []string{"lost", "by " + stamp}},
-		{usecase.Explanation{Reason: usecase.ReasonNext}, []string{"Nothing is in the way"}},
+		{usecase.Explanation{Reason: usecase.ReasonNext}, []string{"is next"}},
 	} {
 		text := sentence(task, c.e)
 		for _, part := range c.want {

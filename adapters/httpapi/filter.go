@@ -4,13 +4,10 @@ import (
 	"errors"
 	"maps"
 	"net/url"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/millrace/millrace/adapters/httpapi/internal/api"
 	"github.com/millrace/millrace/domain"
@@ -39,82 +36,89 @@ func queryFilter(params api.ListTasksParams) (domain.TaskFilter, error) {
 		f.Text = *params.Text
 	}
 	if len(wrong) > 0 {
-		return f, invalid.with(wrong...)
+		return f, invalid.withErrors(wrong...)
 	}
 	return f, nil
 }
 
-// bodyFilter reads the filter of a bulk action. Nothing in it may be empty: that
-// would mean everything, where a list was meant that has nothing in it.
-func bodyFilter(in api.TaskFilter) (domain.TaskFilter, []api.ProblemError) {
-	var wrong []api.ProblemError
-	at := func(name string) jsontext.Pointer { return jsontext.Pointer("/filter").AppendToken(name) }
-	named := func(name string) func(int, error) {
-		return func(i int, err error) {
-			wrong = append(wrong, wrongField(at(name).AppendToken(strconv.Itoa(i)), detailOf(err)))
-		}
+// filterReader reads the members of a body's filter and notes what is wrong.
+type filterReader struct{ wrong []domain.FieldError }
+
+func (r *filterReader) refuse(field, detail string) {
+	r.wrong = append(r.wrong, domain.FieldError{Field: "filter/" + field, Detail: detail})
+}
+
+// notEmpty refuses a member that is given and empty: it would mean everything, where
+// a list was meant that has nothing in it.
+func (r *filterReader) notEmpty(field string, given bool, n int) {
+	if given && n == 0 {
+		r.refuse(field, "must not be empty; omit the field instead")
 	}
-	notEmpty := func(name string, n int) {
-		if n == 0 {
-			wrong = append(wrong, wrongField(at(name), "must not be empty: what does not matter is left out"))
-		}
+}
+
+func (r *filterReader) inList(field string) func(int, error) {
+	return func(i int, err error) { r.refuse(field+"/"+strconv.Itoa(i), detailOf(err)) }
+}
+
+func (r *filterReader) time(field string, in api.Field[time.Time]) time.Time {
+	if in.Given && in.Value.IsZero() {
+		r.refuse(field, errNoTime.Error())
 	}
-	moment := func(name string, t *time.Time) time.Time {
-		if t != nil && t.IsZero() {
-			wrong = append(wrong, wrongField(at(name), errNoTime.Error()))
-		}
-		return orZero(t)
-	}
+	return in.Value
+}
+
+// bodyFilter reads the filter of a bulk action, and names what is wrong with it.
+func bodyFilter(in api.TaskFilter) (domain.TaskFilter, []domain.FieldError) {
+	var r filterReader
+	r.notEmpty("status", in.Status.Given, len(in.Status.Value))
+	r.notEmpty("queue", in.Queue.Given, len(in.Queue.Value))
+	r.notEmpty("metadata", in.Metadata.Given, len(in.Metadata.Value))
+	r.notEmpty("text", in.Text.Given, len(in.Text.Value))
 	f := domain.TaskFilter{
-		CreatedFrom:    moment("created_from", in.CreatedFrom),
-		CreatedBefore:  moment("created_before", in.CreatedBefore),
-		FinishedFrom:   moment("finished_from", in.FinishedFrom),
-		FinishedBefore: moment("finished_before", in.FinishedBefore),
-		Text:           orZero(in.Text),
+		Statuses:       namesOf(in.Status.Value, domain.ParseStatus, r.inList("status")),
+		Queues:         namesOf(in.Queue.Value, domain.ParseQueueName, r.inList("queue")),
+		CreatedFrom:    r.time("created_from", in.CreatedFrom),
+		CreatedBefore:  r.time("created_before", in.CreatedBefore),
+		FinishedFrom:   r.time("finished_from", in.FinishedFrom),
+		FinishedBefore: r.time("finished_before", in.FinishedBefore),
+		Metadata:       in.Metadata.Value,
+		Text:           in.Text.Value,
 	}
-	if in.Status != nil {
-		notEmpty("status", len(*in.Status))
-		f.Statuses = namesOf(*in.Status, domain.ParseStatus, named("status"))
-	}
-	if in.Queue != nil {
-		notEmpty("queue", len(*in.Queue))
-		f.Queues = namesOf(*in.Queue, domain.ParseQueueName, named("queue"))
-	}
-	if in.Metadata != nil {
-		notEmpty("metadata", len(*in.Metadata))
-		f.Metadata = *in.Metadata
-	}
-	if in.Text != nil {
-		notEmpty("text", len(*in.Text))
-	}
-	return f, wrong
+	return f, r.wrong
 }
 
 // filterToJSON shows a filter as bodyFilter reads it.
 func filterToJSON(f domain.TaskFilter) api.TaskFilter {
-	names := func(list []string) *[]string {
-		if len(list) == 0 {
-			return nil
-		}
-		return &list
-	}
-	out := api.TaskFilter{
-		Status:         names(words(f.Statuses)),
-		Queue:          names(words(f.Queues)),
-		CreatedFrom:    given(f.CreatedFrom),
-		CreatedBefore:  given(f.CreatedBefore),
-		FinishedFrom:   given(f.FinishedFrom),
-		FinishedBefore: given(f.FinishedBefore),
-		Text:           given(f.Text),
-	}
+	var out api.TaskFilter
+	setList(&out.Status, f.Statuses)
+	setList(&out.Queue, f.Queues)
+	setTime(&out.CreatedFrom, f.CreatedFrom)
+	setTime(&out.CreatedBefore, f.CreatedBefore)
+	setTime(&out.FinishedFrom, f.FinishedFrom)
+	setTime(&out.FinishedBefore, f.FinishedBefore)
 	if len(f.Metadata) > 0 {
-		out.Metadata = &f.Metadata
+		out.Metadata = api.Of(f.Metadata)
+	}
+	if f.Text != "" {
+		out.Text = api.Of(f.Text)
 	}
 	return out
 }
 
-// filterQuery is the filter as the parameters that queryFilter reads, always in
-// the same way.
+func setList[T ~string](out *api.Field[[]string], names []T) {
+	if len(names) > 0 {
+		*out = api.Of(words(names))
+	}
+}
+
+func setTime(out *api.Field[time.Time], t time.Time) {
+	if !t.IsZero() {
+		*out = api.Of(t)
+	}
+}
+
+// filterQuery is the canonical form of a filter: the parameters that queryFilter
+// reads, the same for equal filters.
 func filterQuery(f domain.TaskFilter) url.Values {
 	query := url.Values{}
 	set := func(name, value string) {
@@ -122,17 +126,17 @@ func filterQuery(f domain.TaskFilter) url.Values {
 			query.Set(name, value)
 		}
 	}
-	setTime := func(name string, t time.Time) {
+	setMoment := func(name string, t time.Time) {
 		if !t.IsZero() {
 			set(name, t.UTC().Format(time.RFC3339Nano))
 		}
 	}
 	set("status", strings.Join(words(f.Statuses), ","))
 	set("queue", strings.Join(words(f.Queues), ","))
-	setTime("created_from", f.CreatedFrom)
-	setTime("created_before", f.CreatedBefore)
-	setTime("finished_from", f.FinishedFrom)
-	setTime("finished_before", f.FinishedBefore)
+	setMoment("created_from", f.CreatedFrom)
+	setMoment("created_before", f.CreatedBefore)
+	setMoment("finished_from", f.FinishedFrom)
+	setMoment("finished_before", f.FinishedBefore)
 	for _, key := range slices.Sorted(maps.Keys(f.Metadata)) {
 		query.Add("metadata", key+":"+f.Metadata[key])
 	}
@@ -155,28 +159,15 @@ func namesOf[T ~string](names []string, parse func(string) (T, error), wrong fun
 	return slices.Compact(set)
 }
 
-var errNotATime = errors.New("must be a time as in RFC 3339, such as 2026-01-15T09:30:00Z")
-
-// errNoTime: what a program sends that has no time must not become a filter that
-// lets everything through.
+// errNoTime: the zero time of a program that has no time must not become a filter
+// that lets everything through.
 var errNoTime = errors.New("must not be 0001-01-01T00:00:00Z, which stands for no time")
-
-// rfc3339 is the grammar of RFC 3339, section 5.6: time.Parse takes more than that.
-var rfc3339 = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-](?:[01]\d|2[0-3]):[0-5]\d)$`)
-
-func parseTime(text string) (time.Time, error) {
-	t, err := time.Parse(time.RFC3339, text)
-	if err != nil || !rfc3339.MatchString(text) {
-		return time.Time{}, errNotATime
-	}
-	return t, nil
-}
 
 func timeOf(text *string, wrong func(int, error)) time.Time {
 	if text == nil {
 		return time.Time{}
 	}
-	t, err := parseTime(*text)
+	t, err := api.ParseTime(*text)
 	switch {
 	case err != nil:
 		wrong(0, err)
@@ -186,7 +177,7 @@ func timeOf(text *string, wrong func(int, error)) time.Time {
 	return t
 }
 
-// pairsOf reads pairs of a key and a value. No task has two values of one key.
+// pairsOf reads pairs of a key and a value. No task has two values for one key.
 func pairsOf(pairs []string, wrong func(int, error)) map[string]string {
 	all := make(map[string]string, len(pairs))
 	for i, pair := range pairs {
@@ -196,7 +187,7 @@ func pairsOf(pairs []string, wrong func(int, error)) map[string]string {
 		case !ok:
 			wrong(i, domain.Invalid("metadata", "must be key:value, not %.80q", pair))
 		case doubled && before != value:
-			wrong(i, domain.Invalid("metadata", "has two values of %.80q, which no task has", key))
+			wrong(i, domain.Invalid("metadata", "has two different values for key %.80q", key))
 		}
 		all[key] = value
 	}
@@ -218,17 +209,8 @@ func words[T ~string](names []T) []string {
 	return list
 }
 
-// orZero is what was given, or else zero.
-func orZero[T any](v *T) T {
-	if v == nil {
-		var zero T
-		return zero
-	}
-	return *v
-}
-
-// given is nil for what was not given.
-func given[T comparable](v T) *T {
+// nonZero points to v, or is nil for the zero value.
+func nonZero[T comparable](v T) *T {
 	var zero T
 	if v == zero {
 		return nil
@@ -236,7 +218,7 @@ func given[T comparable](v T) *T {
 	return &v
 }
 
-// detailOf is what is wrong, without the name of the field: the caller knows better.
+// detailOf is what is wrong, without the name of the field, which the caller knows.
 func detailOf(err error) string {
 	if fields := domain.Public(err).Fields; len(fields) > 0 {
 		return fields[0].Detail

@@ -102,7 +102,7 @@ func newServiceOn(t *testing.T, on stores, change ...func(*httpapi.Config)) *ser
 		Queues:    usecase.NewManageQueues(queuesTap{s.store}),
 		Explain:   usecase.NewExplainTask(s.store, queuesTap{s.store}, on.queue, on.clock),
 		Readiness: s.readiness,
-	}, log)
+	}, telemetry.NewStore(log), log)
 	s.Server = httptest.NewUnstartedServer(s.server.Handler())
 	s.Config.ReadTimeout = cfg.ReadTimeout
 	s.Start()

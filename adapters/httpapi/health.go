@@ -15,19 +15,19 @@ import (
 const probeTimeout = 2 * time.Second
 
 // GetHealth is GET /healthz.
-func (h *handlers) GetHealth(w http.ResponseWriter, _ *http.Request) {
+func (e *endpoints) GetHealth(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, http.StatusOK, typeJSON, api.Health{Status: "alive"})
 }
 
 // GetReadiness is GET /readyz. It shows only what is safe to show; the rest of a
 // failure is in the log.
-func (h *handlers) GetReadiness(w http.ResponseWriter, r *http.Request) {
+func (e *endpoints) GetReadiness(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), probeTimeout)
 	defer cancel()
-	found := h.uc.Readiness.Run(ctx)
+	found := e.uc.Readiness.Run(ctx)
 	out := api.Readiness{Status: string(found.Health), Checks: make(map[string]string, len(found.Checks))}
 	for name, err := range found.Checks {
-		out.Checks[name] = h.check(r.Context(), name, err)
+		out.Checks[name] = e.check(r.Context(), name, err)
 	}
 	status := http.StatusOK
 	if found.Health != usecase.HealthReady && found.Health != usecase.HealthDegraded {
@@ -36,16 +36,16 @@ func (h *handlers) GetReadiness(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, status, typeJSON, out)
 }
 
-func (h *handlers) check(ctx context.Context, name string, err error) string {
+func (e *endpoints) check(ctx context.Context, name string, err error) string {
 	if err == nil {
 		return "ok"
 	}
-	h.log.DebugContext(ctx, "a check failed", "check", name, "error", err)
+	e.log.DebugContext(ctx, "readiness check failed", "check", name, "error", err)
 	if errors.Is(err, context.DeadlineExceeded) {
-		return "does not answer in time"
+		return "did not answer in time"
 	}
 	if public := domain.Public(err); public.Code != domain.CodeInternal {
 		return public.Message
 	}
-	return "failed; the log says more at level debug"
+	return "failed; see the log at level debug"
 }

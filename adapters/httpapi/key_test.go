@@ -75,7 +75,7 @@ func TestKey_IsRefusedIfItCannotBeUnderstood(t *testing.T) {
 			}
 		}
 		a := s.call(http.MethodPost, path, `{}`, "Idempotency-Key: a", "Idempotency-Key: a")
-		wantProblem(t, a, http.StatusUnprocessableEntity, "invalid", "Idempotency-Key: must be given once")
+		wantProblem(t, a, http.StatusUnprocessableEntity, "invalid", "Idempotency-Key: must not be repeated")
 	}
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.URL+"/tasks", strings.NewReader(`{"message":"x"}`))
 	if err != nil {

@@ -90,17 +90,17 @@ func TestList_NamesTheFilterThatIsWrong(t *testing.T) {
 		"finished_from=now":                                      "finished_from: must be a time as in RFC 3339",
 		"finished_before=2026-13-15T09:30:00Z":                   "finished_before: must be a time as in RFC 3339",
 		"created_before=0001-01-01T01:00:00%2B01:00":             "created_before: must not be 0001-01-01T00:00:00Z",
-		"finished_before=2026-01-15T09:30:00Z&finished_before=x": "finished_before: must be given once",
+		"finished_before=2026-01-15T09:30:00Z&finished_before=x": "finished_before: must not be repeated",
 		"metadata=customer":                                      `metadata: must be key:value, not "customer"`,
 		"metadata=:x":                                            `metadata: invalid key ""`,
 		"metadata=%ff:x":                                         "invalid key",
 		"metadata=a:%00":                                         "metadata: the value of a must be valid UTF-8",
 		"metadata=a:%ff":                                         "metadata: the value of a must be valid UTF-8",
-		"metadata=a:b&metadata=a:c":                              `metadata: has two values of "a"`,
+		"metadata=a:b&metadata=a:c":                              `metadata: has two different values for key "a"`,
 		"text=%00":                                               "text: must be valid UTF-8",
 		"text=%ff":                                               "text: must be valid UTF-8",
 		"text=" + strings.Repeat("x", 1001):                      "text: must be at most 1000 bytes long, not 1001",
-		"text=a&text=b":                                          "text: must be given once",
+		"text=a&text=b":                                          "text: must not be repeated",
 		"created_from=x&metadata=y&queue=Z&text=a":               "created_from: must be a time as in RFC 3339, such as 2026-01-15T09:30:00Z; metadata: must be key:value, not \"y\"; queue: ",
 	} {
 		a := s.call(http.MethodGet, "/tasks?"+query, "")
@@ -132,7 +132,7 @@ func TestList_ACursorBelongsToAllItsFilters(t *testing.T) {
 		strings.Replace(filters, "created_from", "created_before", 1), strings.Replace(filters, "created_from", "finished_from", 1),
 		strings.Replace(filters, "00Z", "01Z", 1), filters + "&status=pending", strings.Replace(filters, "&text=x", "", 1),
 	} {
-		wantProblem(t, s.call(http.MethodGet, "/tasks?"+other+"&cursor="+cursor, ""), http.StatusUnprocessableEntity, "invalid", "cursor: belongs to a list with other filters")
+		wantProblem(t, s.call(http.MethodGet, "/tasks?"+other+"&cursor="+cursor, ""), http.StatusUnprocessableEntity, "invalid", "cursor: belongs to a list with different filters")
 	}
 }
 

@@ -16,7 +16,7 @@ type life func(s *service, t *domain.Task) error
 // add stores a task, leads it through its life and returns its id.
 func (s *service) add(live life) string {
 	s.t.Helper()
-	t, err := domain.NewTask(domain.TaskSpec{Message: "Hello World", MaxAttempts: 5}, s.clock.Now())
+	t, err := domain.NewTask(domain.TaskSpec{Message: "Hello World", MaxAttempts: new(5)}, s.clock.Now())
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -72,7 +72,7 @@ func (s *service) addMany(n int) {
 	s.t.Helper()
 	var tasks []*domain.Task
 	for range n {
-		t, err := domain.NewTask(domain.TaskSpec{Message: "Hello World", MaxAttempts: 5}, s.clock.Now())
+		t, err := domain.NewTask(domain.TaskSpec{Message: "Hello World", MaxAttempts: new(5)}, s.clock.Now())
 		if err != nil {
 			s.t.Fatal(err)
 		}

@@ -24,17 +24,16 @@ var produced = map[string][]string{
 	"/openapi.yaml": {typeYAML},
 }
 
-// negotiate answers 406 when the client accepts nothing of what there is. Errors
+// negotiate answers 406 when the client accepts none of the media types. Errors
 // are problem documents whatever it accepts.
-func (h *handlers) negotiate(next http.Handler) http.Handler {
+func (m *middleware) negotiate(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		types, ok := produced[route(r)]
 		if !ok {
 			types = []string{typeJSON}
 		}
 		if !strings.HasPrefix(r.URL.Path, "/docs/") && accepted(r, types...) == "" {
-			h.fail(w, r, notAcceptable.because(
-				"the answer would be %s, which the Accept header excludes", strings.Join(types, " or ")))
+			m.fail(w, r, notAcceptable.errorf("the response would be %s, which the Accept header excludes", strings.Join(types, " or ")))
 			return
 		}
 		next.ServeHTTP(w, r)
@@ -64,17 +63,17 @@ func accepted(r *http.Request, types ...string) string {
 	return types[0]
 }
 
-// checkContentType refuses a body that says it is no JSON. One that does not say
-// what it is, is read as JSON.
+// checkContentType refuses a body that is declared as something else than the
+// types. One without a declaration is read as JSON.
 func checkContentType(r *http.Request, types ...string) error {
 	if coding := r.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
-		return unsupportedMediaType.because("the body must not be encoded, %.40q is", coding)
+		return unsupportedMediaType.errorf("content encoding %.40q is not supported", coding)
 	}
 	values := r.Header.Values("Content-Type")
 	if len(values) == 0 || len(values) == 1 && isType(values[0], types) {
 		return nil
 	}
-	return unsupportedMediaType.because("the body must be %s, not %.80q",
+	return unsupportedMediaType.errorf("the body must be %s, not %.80q",
 		strings.Join(types, " or "), strings.Join(values, ", "))
 }
 

@@ -1,9 +1,10 @@
 package httpapi
 
 import (
-	"errors"
-	"slices"
-	"strconv"
+	"bytes"
+	"math"
+	"net/http"
+	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -14,140 +15,167 @@ import (
 )
 
 // decodeTask reads the body of a request for one task.
-func decodeTask(body []byte) (api.NewTask, error) {
+func decodeTask(body []byte, trace string) (domain.TaskSpec, error) {
 	var in api.NewTask
-	if decodePlain(body, &in) && in.Message != "" {
-		return in, nil
+	if err := decodeObject(body, &in); err != nil {
+		return domain.TaskSpec{}, err
 	}
-	in = api.NewTask{}
-	err := decodeObject(body, &in, "message")
-	return in, err
+	if err := required(member{"message", in.Message.Given}); err != nil {
+		return domain.TaskSpec{}, err
+	}
+	return taskSpec(in, trace), nil
 }
 
-// decodeBatch reads the body of a request for many, and names what is wrong with
-// each of them.
-func decodeBatch(body []byte, trace string) (specs []domain.TaskSpec, wrong []api.ProblemError, err error) {
-	var plain struct {
-		Tasks plainBatch `json:"tasks"`
+// decodeBatch reads the body of a request for many into in. If anything is wrong with
+// a task, it reads the tasks again one by one, to name what is wrong with each.
+func decodeBatch(body []byte, trace string, in *usecase.SubmitTasksInput) error {
+	tasks, err := decodeTasks(body, newTasks{trace: trace})
+	if err != nil {
+		tasks, err = decodeTasks(body, newTasks{trace: trace, oneByOne: true})
 	}
-	if decodePlain(body, &plain) && plain.Tasks.complete() {
-		specs, wrong = plain.Tasks.specs(trace)
-		return specs, wrong, nil
-	}
-	return decodeEach(body, trace)
-}
-
-// decodeEach reads the tasks one by one, so that it can tell of each what is wrong.
-func decodeEach(body []byte, trace string) (specs []domain.TaskSpec, wrong []api.ProblemError, err error) {
-	var in struct {
-		Tasks batch `json:"tasks"`
-	}
-	if err := decodeObject(body, &in, "tasks"); err != nil {
-		return nil, nil, err
-	}
-	return in.Tasks.specs(trace)
-}
-
-// plainBatch is the array of a batch that has nothing wrong with it as JSON.
-type plainBatch []api.NewTask
-
-// errNotPlain leaves a batch to decodeEach.
-var errNotPlain = errors.New("no array of as many tasks as there may be")
-
-// UnmarshalJSONFrom reads the array, if it is one of at most MaxBatch tasks.
-func (b *plainBatch) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
-	if dec.PeekKind() != jsontext.KindBeginArray {
-		return errNotPlain
-	}
-	if _, err := dec.ReadToken(); err != nil {
+	if err != nil {
 		return err
 	}
-	for dec.PeekKind() != jsontext.KindEndArray {
-		if len(*b) == usecase.MaxBatch {
-			return errNotPlain
-		}
-		*b = append(*b, api.NewTask{})
-		if err := json.UnmarshalDecode(dec, &(*b)[len(*b)-1]); err != nil {
-			return err
-		}
+	if err := usecase.CheckBatchSize(tasks.count); err != nil {
+		return err
 	}
-	_, err := dec.ReadToken()
-	return err
+	in.Batch, in.Tasks, in.Unreadable = true, tasks.specs, tasks.unreadable
+	return nil
 }
 
-// complete reports whether there are tasks, and each has a message.
-func (b plainBatch) complete() bool {
-	return len(b) > 0 && !slices.ContainsFunc(b, func(t api.NewTask) bool { return t.Message == "" })
-}
-
-func (b plainBatch) specs(trace string) (specs []domain.TaskSpec, wrong []api.ProblemError) {
-	specs = make([]domain.TaskSpec, len(b))
-	for i, task := range b {
-		var errs []api.ProblemError
-		specs[i], errs = specOf(task, trace)
-		wrong = append(wrong, inBatch(i, errs)...)
+func decodeTasks(body []byte, tasks newTasks) (newTasks, error) {
+	out := struct {
+		Tasks newTasks `json:"tasks"`
+	}{tasks}
+	if err := decodeObject(body, &out); err != nil {
+		return out.Tasks, err
 	}
-	return specs, wrong
+	return out.Tasks, required(member{"tasks", out.Tasks.given})
 }
 
-// batch is the array of a batch. Of more than there may be it only counts how
-// many, so that many small ones take no more memory than the body did.
-type batch struct {
-	tasks []jsontext.Value
-	count int
+// newTasks is the array of a batch. Tasks over the limit are only counted: many small
+// ones must not take more memory than the body did.
+type newTasks struct {
+	trace    string
+	oneByOne bool // an error about a task is noted, and ends the reading of that one only
+
+	given      bool
+	count      int
+	specs      []domain.TaskSpec
+	unreadable map[int]domain.FieldError
 }
 
 // UnmarshalJSONFrom reads the array.
-func (b *batch) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
-	if kind := dec.PeekKind(); kind != jsontext.KindBeginArray {
-		return wrongValue("must be an array, not " + kindWord(kind))
-	}
-	if _, err := dec.ReadToken(); err != nil {
+func (b *newTasks) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	b.given = true
+	if err := api.ReadBegin(dec, jsontext.KindBeginArray); err != nil {
 		return err
 	}
 	for dec.PeekKind() != jsontext.KindEndArray {
-		if b.count++; b.count > usecase.MaxBatch {
-			if err := dec.SkipValue(); err != nil {
-				return err
-			}
-			continue
+		var err error
+		switch b.count++; {
+		case b.count > usecase.MaxBatch:
+			err = dec.SkipValue()
+		case b.oneByOne:
+			err = b.readApart(dec)
+		default:
+			err = b.read(dec)
 		}
-		v, err := dec.ReadValue()
 		if err != nil {
 			return err
 		}
-		b.tasks = append(b.tasks, v.Clone())
 	}
 	_, err := dec.ReadToken()
 	return err
 }
 
-func (*batch) readsNull() {}
-
-// specs reads the tasks, and names what is wrong with each of them.
-func (b *batch) specs(trace string) (specs []domain.TaskSpec, wrong []api.ProblemError, err error) {
-	if b.count > usecase.MaxBatch {
-		return nil, nil, domain.Invalid("tasks", "must be 1 to %d tasks, not %d", usecase.MaxBatch, b.count)
+func (b *newTasks) read(dec *jsontext.Decoder) error {
+	var in api.NewTask
+	if err := api.ReadObject(dec, &in); err != nil {
+		return err
 	}
-	specs = make([]domain.TaskSpec, len(b.tasks))
-	for i, text := range b.tasks {
-		var task api.NewTask
-		var errs []api.ProblemError
-		if err := decodeMembers(text, "", &task, "message"); err != nil {
-			errs = problemOf(err).errors
-			specs[i] = domain.TaskSpec{Message: "unread"} // nothing more is wrong with it
-		} else {
-			specs[i], errs = specOf(task, trace)
-		}
-		wrong = append(wrong, inBatch(i, errs)...)
+	if !in.Message.Given {
+		b.note(domain.FieldError{Field: "message", Detail: isRequired})
 	}
-	return specs, wrong, nil
+	b.specs = append(b.specs, taskSpec(in, b.trace))
+	return nil
 }
 
-// inBatch makes errors about a task errors about a batch.
-func inBatch(i int, errs []api.ProblemError) []api.ProblemError {
-	for k := range errs {
-		errs[k].Pointer = "/tasks/" + strconv.Itoa(i) + errs[k].Pointer
+// readApart reads the text of the task, then its members.
+func (b *newTasks) readApart(dec *jsontext.Decoder) error {
+	text, err := dec.ReadValue()
+	if err != nil {
+		return err
 	}
-	return errs
+	task := newTasks{trace: b.trace}
+	err = task.read(jsontext.NewDecoder(bytes.NewBuffer(text), json.RejectUnknownMembers(true)))
+	if err != nil {
+		at, detail, ok := wrongMember(err)
+		if !ok {
+			return err
+		}
+		b.note(domain.FieldError{Field: fieldOf(string(at)), Detail: detail})
+		b.specs = append(b.specs, domain.TaskSpec{})
+		return nil
+	}
+	if missing, ok := task.unreadable[0]; ok {
+		b.note(missing)
+	}
+	b.specs = append(b.specs, task.specs...)
+	return nil
+}
+
+// note keeps what is wrong with the task that is being read.
+func (b *newTasks) note(f domain.FieldError) {
+	if b.unreadable == nil {
+		b.unreadable = map[int]domain.FieldError{}
+	}
+	b.unreadable[len(b.specs)] = f
+}
+
+// submission is what the header says about a request for new tasks.
+func submission(r *http.Request) (usecase.SubmitTasksInput, error) {
+	key, err := idempotencyKey(r.Header)
+	return usecase.SubmitTasksInput{Owner: CredentialName(r.Context()), Key: key}, err
+}
+
+// traceParent is the trace that the request belongs to. Two of them count as none.
+func traceParent(r *http.Request) string {
+	if values := r.Header.Values("Traceparent"); len(values) == 1 {
+		return values[0]
+	}
+	return ""
+}
+
+func taskSpec(in api.NewTask, trace string) domain.TaskSpec {
+	spec := domain.TaskSpec{
+		Message: in.Message.Value, Priority: in.Priority.Value, RunAt: in.RunAt.Pointer(), MaxAttempts: in.MaxAttempts.Pointer(),
+		Metadata: in.Metadata.Value, TraceParent: trace,
+	}
+	if in.Queue.Given {
+		spec.Queue = new(domain.QueueName(in.Queue.Value))
+	}
+	if in.Delay.Given {
+		spec.Delay = new(seconds(in.Delay.Value))
+	}
+	if in.Timeout.Given {
+		spec.Timeout = new(seconds(in.Timeout.Value))
+	}
+	return spec
+}
+
+// seconds is a duration of n seconds, or the nearest that there is. What is below
+// zero stays below zero, however little it is.
+func seconds(n float64) time.Duration {
+	nanos := math.Round(n * 1e9)
+	if n < 0 {
+		nanos = math.Floor(n * 1e9)
+	}
+	switch {
+	case nanos >= math.MaxInt64:
+		return math.MaxInt64
+	case nanos <= math.MinInt64:
+		return math.MinInt64
+	}
+	return time.Duration(nanos)
 }

@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -16,7 +15,7 @@ import (
 	"github.com/millrace/millrace/domain"
 )
 
-// retryAfter is what a client is told to wait, in seconds, while a store is away
+// retryAfter is how long a client should wait, in seconds, while a store is away
 // or the service is busy.
 const retryAfter = "2"
 
@@ -31,39 +30,39 @@ type problemKind struct {
 
 var (
 	malformed = problemKind{"malformed", http.StatusBadRequest, "Malformed request",
-		"The request cannot be read without doubt: JSON that is broken, has trailing data, doubled names or bytes that are not UTF-8, or an id that is not a UUID."}
+		"The request is malformed or ambiguous: invalid JSON, trailing data, duplicate names or bytes that are not UTF-8, or an id that is not a UUID."}
 	unauthorized = problemKind{"unauthorized", http.StatusUnauthorized, "Unauthorized",
-		"The request has no key, or one that is not known. The service's operator hands out keys; send yours as Authorization: Bearer KEY."}
+		"The request has no API key, or an unknown one. Keys come from the service's operator; send yours as Authorization: Bearer KEY."}
 	crossOrigin = problemKind{"cross_origin", http.StatusForbidden, "Cross-origin request",
-		"A page of another site had a browser send this. Such a page cannot change anything here; programs other than browsers can."}
+		"A browser sent this request for a page of another site. Such pages may not change anything here; other programs may."}
 	notFound = problemKind{"not_found", http.StatusNotFound, "Not found",
-		"There is no task, no queue or no bulk action of this name; detail says which."}
+		"There is no such task, queue or bulk action; detail says which."}
 	noSuchPath = problemKind{"no_such_path", http.StatusNotFound, "No such path",
-		"Nothing is served at this path. Paths are exact: a doubled or trailing slash counts."}
+		"Nothing is served at this path. Paths are exact: a double or trailing slash matters."}
 	methodNotAllowed = problemKind{"method_not_allowed", http.StatusMethodNotAllowed, "Method not allowed",
-		"The path does not have this method; the Allow header lists those it has."}
+		"The path does not support this method; the Allow header lists those it supports."}
 	notAcceptable = problemKind{"not_acceptable", http.StatusNotAcceptable, "Not acceptable",
-		"The Accept header excludes what the path answers with."}
+		"The Accept header excludes every media type that the path can answer with."}
 	requestTimeout = problemKind{"request_timeout", http.StatusRequestTimeout, "Request timeout",
 		"The body did not arrive in time. Send it again."}
 	conflict = problemKind{"conflict", http.StatusConflict, "Conflict",
 		"The task's state does not allow the change. Read the task, then decide again."}
-	changed = problemKind{"changed", http.StatusPreconditionFailed, "Changed meanwhile",
+	changed = problemKind{"changed", http.StatusPreconditionFailed, "Precondition failed",
 		"The task is not at a version that If-Match names. Read the task, then decide again."}
 	tooLarge = problemKind{"too_large", http.StatusRequestEntityTooLarge, "Too large",
 		"The message, or the body as a whole, is over the limit that the operator has set."}
 	unsupportedMediaType = problemKind{"unsupported_media_type", http.StatusUnsupportedMediaType, "Unsupported media type",
 		"The body is not JSON in UTF-8, or is compressed."}
 	invalid = problemKind{"invalid", http.StatusUnprocessableEntity, "Invalid request",
-		"The request is well-formed but wrong. errors names each part of it that is."}
+		"The request is well-formed but invalid. errors names each part that is wrong."}
 	keyReused = problemKind{"idempotency_key_reused", http.StatusUnprocessableEntity, "Idempotency key reused",
-		"The Idempotency-Key came with another request before. Nothing was done: use a key of its own for each request."}
+		"The Idempotency-Key was already used with a different request. Nothing was done: use a new key for each request."}
 	internal = problemKind{"internal", http.StatusInternalServerError, "Internal error",
-		"A defect of the service. It has been logged; sending the same again will hardly help."}
+		"A defect in the service. It has been logged; sending the request again is unlikely to help."}
 	unavailable = problemKind{"unavailable", http.StatusServiceUnavailable, "Unavailable",
-		"The database does not answer. Whether a change was made is not known: read the task, and try again after Retry-After seconds. With an Idempotency-Key, sending the same again is safe."}
+		"The database is not responding. It is unknown whether a change was made: read the task, and try again after Retry-After seconds. With an Idempotency-Key, sending the same request again is safe."}
 	overloaded = problemKind{"overloaded", http.StatusServiceUnavailable, "Overloaded",
-		"More requests arrive than the service can take. Nothing was done: send the same again after Retry-After seconds."}
+		"The service receives more requests than it can handle. Nothing was done: send the same request again after Retry-After seconds."}
 )
 
 // problemKinds lists them all, for /problems.
@@ -86,16 +85,16 @@ var kindOf = map[domain.Code]problemKind{
 
 func (k problemKind) uri() string { return "/problems/" + k.code }
 
-// because makes a problem of this kind.
-func (k problemKind) because(format string, args ...any) *problem {
+// errorf makes a problem of this kind.
+func (k problemKind) errorf(format string, args ...any) *problem {
 	return &problem{kind: k, detail: fmt.Sprintf(format, args...)}
 }
 
 // maxDetails is how many wrong parts the detail of a problem has in words.
 const maxDetails = 10
 
-// with makes a problem that consists of wrong parts of the request.
-func (k problemKind) with(errs ...api.ProblemError) *problem {
+// withErrors makes a problem that names wrong parts of the request.
+func (k problemKind) withErrors(errs ...api.ProblemError) *problem {
 	slices.SortStableFunc(errs, func(a, b api.ProblemError) int {
 		return cmp.Or(cmp.Compare(a.Parameter, b.Parameter), comparePointers(a.Pointer, b.Pointer))
 	})
@@ -154,85 +153,28 @@ func problemOf(err error) *problem {
 	}
 	errs := make([]api.ProblemError, len(public.Fields))
 	for i, f := range public.Fields {
-		var at jsontext.Pointer
-		for name := range strings.SplitSeq(f.Field, "/") {
-			at = at.AppendToken(name)
-		}
-		errs[i] = wrongField(at, f.Detail)
+		errs[i] = wrongField(jsontext.Pointer("/"+f.Field), f.Detail)
 	}
-	return kindOf[public.Code].with(errs...)
+	return kindOf[public.Code].withErrors(errs...)
 }
 
-// inQuery is err with its fields taken for parameters.
-func inQuery(err error) error {
+// parametersOf is the problem in err, of this kind and about parameters rather than
+// fields of a body.
+func (k problemKind) parametersOf(err error) *problem {
 	p := problemOf(err)
-	if len(p.errors) == 0 {
-		return err
-	}
 	for i, e := range p.errors {
-		name := jsontext.Pointer(e.Pointer).LastToken()
-		p.errors[i] = wrongParameter(name, e.Detail)
+		p.errors[i] = wrongParameter(strings.TrimPrefix(e.Pointer, "/"), e.Detail)
 	}
-	return p
+	return k.withErrors(p.errors...)
 }
 
-// wholeNumbers are the parameters that are.
-var wholeNumbers = []string{"limit", "wait"}
-
-// unbound is the problem of a parameter that the generated code could not bind.
-func unbound(err error) error {
+// parameterProblem is the problem of a parameter that the generated code could not bind.
+func parameterProblem(err error) error {
 	if format, ok := errors.AsType[*api.InvalidParamFormatError](err); ok && slices.Contains(wholeNumbers, format.ParamName) {
-		return invalid.with(wrongParameter(format.ParamName, "must be a whole number"))
+		return invalid.withErrors(wrongParameter(format.ParamName, "must be a whole number"))
 	}
 	if many, ok := errors.AsType[*api.TooManyValuesForParamError](err); ok {
-		return invalid.with(wrongParameter(many.ParamName, "must be given once"))
+		return invalid.withErrors(wrongParameter(many.ParamName, "must not be repeated"))
 	}
-	return malformed.because("%v", err)
-}
-
-// fail is the only place where an error becomes a response. A defect of ours is
-// logged here, where it stops, and told to nobody else.
-func (h *handlers) fail(w http.ResponseWriter, r *http.Request, err error) {
-	p := problemOf(err)
-	if p.kind.code == internal.code {
-		if errors.Is(err, context.Canceled) && r.Context().Err() != nil {
-			p = unavailable.because("the client has hung up") // and reads no answer
-		} else {
-			h.log.ErrorContext(r.Context(), "request failed", "method", r.Method, "route", route(r), "error", err)
-			p = internal.because("internal error") // even if a defect has a message of its own
-		}
-	}
-	h.writeProblem(w, p)
-}
-
-func (h *handlers) writeProblem(w http.ResponseWriter, p *problem) {
-	if p.kind.status == http.StatusServiceUnavailable {
-		w.Header().Set("Retry-After", retryAfter)
-	}
-	writeJSON(w, p.kind.status, typeProblem, api.Problem{
-		Type: p.kind.uri(), Title: p.kind.title, Status: p.kind.status, Detail: p.detail, Errors: p.errors,
-	}, jsontext.AllowInvalidUTF8(true)) // a detail may quote any byte that was sent
-}
-
-// ListProblems is GET /problems.
-func (h *handlers) ListProblems(w http.ResponseWriter, _ *http.Request) {
-	list := api.ProblemTypes{Problems: make([]api.ProblemType, len(problemKinds))}
-	for i, k := range problemKinds {
-		list.Problems[i] = k.describe()
-	}
-	writeJSON(w, http.StatusOK, typeJSON, list)
-}
-
-// GetProblem is GET /problems/{code}: what the type of a problem leads to.
-func (h *handlers) GetProblem(w http.ResponseWriter, r *http.Request, code string) {
-	i := slices.IndexFunc(problemKinds, func(k problemKind) bool { return k.code == code })
-	if i < 0 {
-		h.fail(w, r, noSuchPath.because("there is no such problem"))
-		return
-	}
-	writeJSON(w, http.StatusOK, typeJSON, problemKinds[i].describe())
-}
-
-func (k problemKind) describe() api.ProblemType {
-	return api.ProblemType{Type: k.uri(), Title: k.title, Status: k.status, Meaning: k.meaning}
+	return malformed.errorf("%v", err)
 }

@@ -89,7 +89,7 @@ func TestQueue_NamesWhatIsWrong(t *testing.T) {
 		`{"rate":1}`:                                 "rate: must be a string, not a number",
 		`{"paused":null}`:                            "paused: must be true or false, not null",
 		`{"paused":"true"}`:                          "paused: must be true or false, not a string",
-		`{"pause":true}`:                             "pause: is not a known field",
+		`{"pause":true}`:                             "pause: unknown field",
 		`{"max_running":0,"rate":"1","paused":true}`: `max_running: must be from 1 to 1000000, or null for no limit; rate: invalid rate "1"`,
 		`[]`: "the body must be an object, not an array",
 	} {

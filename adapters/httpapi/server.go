@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/millrace/millrace/adapters/httpapi/internal/admission"
 	"github.com/millrace/millrace/application/usecase"
 )
 
@@ -53,13 +54,19 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-func (c Config) handlers(uc UseCases, log *slog.Logger) *handlers {
-	return &handlers{
-		uc: uc, log: log, bodyLimit: bodyLimit(c.MessageBytes), credentials: c.Credentials,
-		docs:       docsPage(c.Version, len(c.Credentials) > 0),
-		batchLimit: int64(c.BatchBytes), batches: make(places, c.Batches),
-		requests: make(places, c.Requests), waiting: make(places, c.Waiting),
+// build makes the middleware and the endpoints, which share a limit on requests.
+func (c Config) build(uc UseCases, store StoreObserver, log *slog.Logger) (*middleware, *endpoints) {
+	requests, batches := admission.NewLimiter(c.Requests), admission.NewLimiter(c.Batches)
+	m := &middleware{
+		responder: responder{log}, readiness: uc.Readiness, credentials: c.Credentials, requests: requests,
 	}
+	e := &endpoints{
+		responder: responder{log}, uc: uc, docs: docsPage(c.Version, len(c.Credentials) > 0),
+		store: store, storeCalls: admission.NewLimiter(c.Waiting), batches: batches,
+		bodies:      bodyReader{limit: bodyLimit(c.MessageBytes), limiters: []*admission.Limiter{requests}},
+		batchBodies: bodyReader{limit: int64(c.BatchBytes), limiters: []*admission.Limiter{requests, batches}},
+	}
+	return m, e
 }
 
 func orDefault[T comparable](v *T, otherwise T) {
@@ -69,25 +76,10 @@ func orDefault[T comparable](v *T, otherwise T) {
 	}
 }
 
-// UseCases is what the API can do. All are needed.
-type UseCases struct {
-	Submit    *usecase.SubmitTasks
-	Get       *usecase.GetTask
-	List      *usecase.ListTasks
-	Cancel    *usecase.CancelTask
-	Reopen    *usecase.ReopenTask
-	Wait      *usecase.WaitTask
-	Attempts  *usecase.ListAttempts
-	Bulk      *usecase.BulkTasks
-	Queues    *usecase.ManageQueues
-	Explain   *usecase.ExplainTask
-	Readiness *usecase.CheckReadiness
-}
-
 // Server serves HTTP from Run to the end of its context.
 type Server struct {
 	http      *http.Server
-	door      *doorkeeper
+	conns     *admission.ConnLimiter
 	readiness *usecase.CheckReadiness
 	drain     time.Duration
 	shutdown  time.Duration
@@ -95,24 +87,24 @@ type Server struct {
 }
 
 // NewServer makes the server of the API.
-func NewServer(cfg Config, uc UseCases, log *slog.Logger) *Server {
+func NewServer(cfg Config, uc UseCases, store StoreObserver, log *slog.Logger) *Server {
 	cfg = cfg.withDefaults()
-	return newServer(cfg, newRouter(cfg.handlers(uc, log)), uc.Readiness, log)
+	return newServer(cfg, newRouter(cfg.build(uc, store, log)), uc.Readiness, log)
 }
 
 // NewAdminServer makes a server that tells only how its program is: /healthz and
 // /readyz. It is for programs that have no API.
 func NewAdminServer(addr string, readiness *usecase.CheckReadiness, log *slog.Logger) *Server {
 	cfg := Config{ListenAddr: addr, Connections: 100}.withDefaults()
-	s := newServer(cfg, newAdminRouter(cfg.handlers(UseCases{Readiness: readiness}, log)), readiness, log)
+	s := newServer(cfg, newAdminRouter(cfg.build(UseCases{Readiness: readiness}, nil, log)), readiness, log)
 	s.drain = 0 // its program decides how long it is still asked
 	return s
 }
 
 func newServer(cfg Config, handler http.Handler, readiness *usecase.CheckReadiness, log *slog.Logger) *Server {
-	door := newDoorkeeper(cfg.Connections)
+	conns := admission.NewConnLimiter(cfg.Connections)
 	return &Server{
-		door: door,
+		conns: conns,
 		http: &http.Server{
 			Addr:              cfg.ListenAddr,
 			Handler:           handler,
@@ -120,7 +112,7 @@ func newServer(cfg Config, handler http.Handler, readiness *usecase.CheckReadine
 			ReadTimeout:       cfg.ReadTimeout,
 			WriteTimeout:      cfg.WriteTimeout,
 			IdleTimeout:       cfg.IdleTimeout,
-			ConnState:         door.watch,
+			ConnState:         conns.OnConnState,
 			MaxHeaderBytes:    maxHeaderBytes,
 			ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 		},
@@ -149,10 +141,10 @@ func (s *Server) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("listen on %s: %w", s.http.Addr, err)
 	}
-	s.door.Listener = l
+	s.conns.Listener = l
 	s.listening <- l.Addr()
 	served := make(chan error, 1)
-	go func() { served <- s.http.Serve(s.door) }()
+	go func() { served <- s.http.Serve(s.conns) }()
 
 	select {
 	case err := <-served:

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/millrace/millrace/adapters/httpapi"
+	"github.com/millrace/millrace/adapters/telemetry"
 	"github.com/millrace/millrace/application/usecase"
 	"github.com/millrace/millrace/client"
 	"github.com/millrace/millrace/domain"
@@ -161,9 +162,9 @@ func TestReadiness_SaysWhatIsWrongAndNoMore(t *testing.T) {
 		checkQueue string
 	}{
 		{nil, nil, 200, "ready", "ok", "ok"},
-		{nil, secret, 200, "degraded", "ok", "failed; the log says more at level debug"},
+		{nil, secret, 200, "degraded", "ok", "failed; see the log at level debug"},
 		{errors.Join(domain.ErrUnavailable, secret), nil, 503, "unready", "the store is not responding; try again", "ok"},
-		{context.DeadlineExceeded, secret, 503, "unready", "does not answer in time", "failed; the log says more at level debug"},
+		{context.DeadlineExceeded, secret, 503, "unready", "did not answer in time", "failed; see the log at level debug"},
 	} {
 		s.db.err, s.queue.err = c.db, c.queue
 		a := s.call("GET", "/readyz?probe=1", "")
@@ -264,8 +265,9 @@ func TestRun_CutsOffWhatTakesTooLong(t *testing.T) {
 		<-ctx.Done()
 		return ctx.Err()
 	})
+	log := slog.New(slog.NewJSONHandler(s.log, nil))
 	server := httpapi.NewServer(httpapi.Config{ListenAddr: "127.0.0.1:0", DrainTime: 1, ShutdownTimeout: 50 * time.Millisecond},
-		httpapi.UseCases{List: usecase.NewListTasks(searchTap{s.store}), Readiness: s.readiness}, slog.New(slog.NewJSONHandler(s.log, nil)))
+		httpapi.UseCases{List: usecase.NewListTasks(searchTap{s.store}), Readiness: s.readiness}, telemetry.NewStore(log), log)
 	base, stop, ended := run(t, server)
 	go status(t, base+"/tasks")
 	<-arrived

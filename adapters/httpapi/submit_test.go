@@ -238,14 +238,14 @@ func TestBatch_StoresAllInOrderOrNone(t *testing.T) {
 		"/tasks/9/message is required",
 		"/tasks/10/max_attempts must be from 1 to 1000, not 0",
 		"/tasks/10/priority must be from 0 to 9, not 10",
-		"/tasks/12/Queue is not a known field")
+		"/tasks/12/Queue unknown field")
 	wantPlaces(batch(`{"message":"`+strings.Repeat("x", messageBytes+1)+`"}`), "/tasks/0/message must be at most 4000 bytes long, not 4001")
 	wantPlaces(batch(append(items, `1`)...), "/tasks must be 1 to 1000 tasks, not 1001")
 	wantPlaces(batch(), "/tasks must be 1 to 1000 tasks, not 0")
 	wantPlaces(`{}`, "/tasks is required")
 	wantPlaces(`{"tasks":null}`, "/tasks must be an array, not null")
 	wantPlaces(`{"tasks":{"message":"x"}}`, "/tasks must be an array, not an object")
-	wantPlaces(`{"tasks":[],"queue":"mail"}`, "/queue is not a known field")
+	wantPlaces(`{"tasks":[],"queue":"mail"}`, "/queue unknown field")
 	for _, body := range []string{`{"tasks":[{"message":"x"}`, `{"tasks":[{"message":"x","message":"y"}]}`, `{"tasks":[],"tasks":[]}`} {
 		wantProblem(t, s.call(http.MethodPost, "/tasks/batch", body), http.StatusBadRequest, "malformed", "not valid JSON")
 	}

@@ -1,122 +1,192 @@
 package httpapi
 
 import (
+	"context"
 	"net/http"
+	"net/url"
+	"strconv"
 
 	"github.com/millrace/millrace/adapters/httpapi/internal/api"
+	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/application/usecase"
 	"github.com/millrace/millrace/domain"
 )
 
+// SubmitTask is POST /tasks.
+func (e *endpoints) SubmitTask(w http.ResponseWriter, r *http.Request, _ api.SubmitTaskParams) {
+	e.handle(w, r, func() error {
+		in, err := submission(r)
+		if err != nil {
+			return err
+		}
+		body, err := e.bodies.read(w, r, typeJSON)
+		if err != nil {
+			return err
+		}
+		spec, err := decodeTask(body, traceParent(r))
+		if err != nil {
+			return err
+		}
+		in.Tasks = []domain.TaskSpec{spec}
+		done, err := e.submit(w, r, in)
+		if err != nil {
+			return err
+		}
+		t := done.Tasks[0]
+		w.Header().Set("Location", "/tasks/"+t.ID().String())
+		writeTask(w, http.StatusCreated, t)
+		return nil
+	})
+}
+
 // GetTask is GET /tasks/{id}.
-func (h *handlers) GetTask(w http.ResponseWriter, r *http.Request, id string, params api.GetTaskParams) {
-	taskID, err := parseID(id)
-	if err != nil {
-		h.fail(w, r, err)
-		return
-	}
-	wait, err := waitOf(w, params)
-	if err != nil {
-		h.fail(w, r, err)
-		return
-	}
-	known := func(t *domain.Task) bool {
-		return params.IfNoneMatch != nil && matches(*params.IfNoneMatch, etag(t), true)
-	}
-	var t *domain.Task
-	if wait == 0 {
-		t, err = stored(r.Context(), h, h.uc.Get.Run, taskID)
-	} else {
-		leavePlace(w) // who waits does nothing
-		t, err = h.uc.Wait.Run(r.Context(), usecase.WaitTaskInput{ID: taskID, For: wait, Until: func(t *domain.Task) bool {
+func (e *endpoints) GetTask(w http.ResponseWriter, r *http.Request, id string, params api.GetTaskParams) {
+	e.handle(w, r, func() error {
+		taskID, err := parseID(id)
+		if err != nil {
+			return err
+		}
+		wait, err := waitOf(w, params)
+		if err != nil {
+			return err
+		}
+		known := func(t *domain.Task) bool {
+			return params.IfNoneMatch != nil && matches(*params.IfNoneMatch, etag(t), true)
+		}
+		t, err := e.getTask(w, r, usecase.WaitTaskInput{ID: taskID, For: wait, Until: func(t *domain.Task) bool {
 			if params.IfNoneMatch != nil {
 				return !known(t)
 			}
 			return t.Status().Ended()
 		}})
-	}
-	switch {
-	case err != nil:
-		h.fail(w, r, err)
-	case known(t):
-		w.Header().Set(headerETag, etag(t))
-		w.WriteHeader(http.StatusNotModified)
-	default:
+		if err != nil {
+			return err
+		}
+		if known(t) {
+			w.Header().Set(headerETag, etag(t))
+			w.WriteHeader(http.StatusNotModified)
+			return nil
+		}
 		writeTask(w, http.StatusOK, t)
-	}
+		return nil
+	})
 }
 
-// ListAttempts is GET /tasks/{id}/attempts.
-func (h *handlers) ListAttempts(w http.ResponseWriter, r *http.Request, id string) {
-	taskID, err := parseID(id)
+// getTask reads the task, after waiting for it if the client wants to.
+func (e *endpoints) getTask(w http.ResponseWriter, r *http.Request, in usecase.WaitTaskInput) (*domain.Task, error) {
+	if in.For == 0 {
+		return withStoreSlot(r.Context(), e, func() (*domain.Task, error) { return e.uc.Get.Run(r.Context(), in.ID) })
+	}
+	releaseSlot(w) // a request that waits costs nothing
+	t, err := e.uc.Wait.Run(r.Context(), in)
+	e.store.StoreCalled(r.Context(), err)
+	return t, err
+}
+
+// ListTasks is GET /tasks.
+func (e *endpoints) ListTasks(w http.ResponseWriter, r *http.Request, params api.ListTasksParams) {
+	e.handle(w, r, func() error {
+		q, filters, err := taskQuery(params)
+		if err != nil {
+			return err
+		}
+		page, err := withStoreSlot(r.Context(), e, func() (usecase.TaskPage, error) { return e.uc.List.Run(r.Context(), q) })
+		if err != nil {
+			if len(problemOf(err).errors) > 0 {
+				return invalid.parametersOf(err)
+			}
+			return err
+		}
+		var next string
+		if page.Next != (domain.TaskID{}) {
+			next = encodeCursor(page.Next, filters)
+			w.Header().Set("Link", "<"+nextPage(filters, next, q.Limit)+`>; rel="next"`)
+		}
+		writeTasks(w, http.StatusOK, page.Tasks, next, page.Window)
+		return nil
+	})
+}
+
+// taskQuery reads the parameters of a list. The filters are returned in their
+// canonical form too.
+func taskQuery(params api.ListTasksParams) (application.TaskQuery, url.Values, error) {
+	f, err := queryFilter(params)
 	if err != nil {
-		h.fail(w, r, err)
-		return
+		return application.TaskQuery{}, nil, err
 	}
-	attempts, err := stored(r.Context(), h, h.uc.Attempts.Run, taskID)
-	if err != nil {
-		h.fail(w, r, err)
-		return
+	q, filters := application.TaskQuery{TaskFilter: f}, filterQuery(f)
+	if params.Limit != nil {
+		q.Limit = *params.Limit
+		if q.Limit == 0 { // to the use case, that is the default
+			return q, nil, invalid.withErrors(wrongParameter("limit", "must be at least 1"))
+		}
 	}
-	out := api.AttemptList{Attempts: make([]api.Attempt, len(attempts))}
-	for i, a := range attempts {
-		out.Attempts[i] = attemptToJSON(a)
+	if params.Cursor != nil {
+		if q.Before, err = decodeCursor(*params.Cursor, filters); err != nil {
+			return q, nil, invalid.withErrors(wrongParameter("cursor", err.Error()))
+		}
 	}
-	writeJSON(w, http.StatusOK, typeJSON, out)
+	return q, filters, nil
+}
+
+// nextPage is the URL of the page after cursor: same filters, same limit.
+func nextPage(filters url.Values, cursor string, limit int) string {
+	filters.Set("cursor", cursor)
+	if limit > 0 {
+		filters.Set("limit", strconv.Itoa(limit))
+	}
+	return "/tasks?" + filters.Encode()
 }
 
 // ChangeTask is PATCH /tasks/{id}.
-func (h *handlers) ChangeTask(w http.ResponseWriter, r *http.Request, id string, params api.ChangeTaskParams) {
-	taskID, err := parseID(id)
-	if err != nil {
-		h.fail(w, r, err)
-		return
-	}
-	var in api.TaskChange
-	if err := h.decode(w, r, []string{typeJSON, typeMerge}, &in, "status"); err != nil {
-		h.fail(w, r, err)
-		return
-	}
-	var is usecase.Precondition
-	if params.IfMatch != nil {
-		is = func(t *domain.Task) bool { return matches(*params.IfMatch, etag(t), false) }
-	}
-	status, err := domain.ParseStatus(in.Status)
-	if err != nil {
-		h.fail(w, r, err)
-		return
-	}
-	var t *domain.Task
-	switch {
-	case status == domain.StatusCanceled:
-		t, err = stored(r.Context(), h, h.uc.Cancel.Run, usecase.CancelTaskInput{ID: taskID, Stop: in.Stop, If: is})
-	case in.Stop:
-		h.fail(w, r, domain.Invalid("stop", "goes with the status canceled only"))
-		return
-	case status == domain.StatusPending:
-		t, err = stored(r.Context(), h, h.uc.Reopen.Run, usecase.ReopenTaskInput{ID: taskID, If: is})
-	default:
-		h.fail(w, r, domain.Invalid("status", "can be set to canceled, or to pending if the task has failed; not to %s", status))
-		return
-	}
-	if err != nil {
-		h.fail(w, r, err)
-		return
-	}
-	code := http.StatusOK
-	if t.Status() == domain.StatusProcessing { // it is asked to stop
-		code = http.StatusAccepted
-	}
-	writeTask(w, code, t)
+func (e *endpoints) ChangeTask(w http.ResponseWriter, r *http.Request, id string, params api.ChangeTaskParams) {
+	e.handle(w, r, func() error {
+		taskID, err := parseID(id)
+		if err != nil {
+			return err
+		}
+		var body api.TaskChange
+		if err := e.bodies.decode(w, r, &body, typeJSON, typeMerge); err != nil {
+			return err
+		}
+		if err := required(member{"status", body.Status.Given}); err != nil {
+			return err
+		}
+		change, err := e.taskChange(taskID, body, params.IfMatch)
+		if err != nil {
+			return err
+		}
+		t, err := withStoreSlot(r.Context(), e, func() (*domain.Task, error) { return change(r.Context()) })
+		if err != nil {
+			return err
+		}
+		status := http.StatusOK
+		if t.Status() == domain.StatusProcessing { // it is asked to stop
+			status = http.StatusAccepted
+		}
+		writeTask(w, status, t)
+		return nil
+	})
 }
 
-// parseID reads an id in the path. There, what is no id is malformed, not invalid.
-func parseID(s string) (domain.TaskID, error) {
-	id, err := domain.ParseTaskID(s)
-	if err != nil {
-		p := problemOf(inQuery(err))
-		p.kind = malformed
-		return id, p
+// taskChange is the use case that the body asks for.
+func (e *endpoints) taskChange(id domain.TaskID, body api.TaskChange, ifMatch *string) (func(context.Context) (*domain.Task, error), error) {
+	var precondition usecase.Precondition
+	if ifMatch != nil {
+		precondition = func(t *domain.Task) bool { return matches(*ifMatch, etag(t), false) }
 	}
-	return id, nil
+	status, err := domain.ParseStatus(body.Status.Value)
+	switch {
+	case err != nil:
+		return nil, err
+	case status == domain.StatusCanceled:
+		in := usecase.CancelTaskInput{ID: id, Stop: body.Stop.Value, If: precondition}
+		return func(ctx context.Context) (*domain.Task, error) { return e.uc.Cancel.Run(ctx, in) }, nil
+	case body.Stop.Value:
+		return nil, domain.Invalid("stop", "requires the status canceled")
+	case status == domain.StatusPending:
+		in := usecase.ReopenTaskInput{ID: id, If: precondition}
+		return func(ctx context.Context) (*domain.Task, error) { return e.uc.Reopen.Run(ctx, in) }, nil
+	}
+	return nil, domain.Invalid("status", "can be set to canceled, or to pending if the task has failed; not to %s", status)
 }

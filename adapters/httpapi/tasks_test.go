@@ -99,7 +99,7 @@ func TestChange_CancelsAndReopens(t *testing.T) {
 func (s *service) failedTask() string {
 	s.t.Helper()
 	now := s.clock.Now()
-	task, err := domain.NewTask(domain.TaskSpec{Message: "x", MaxAttempts: 1}, now)
+	task, err := domain.NewTask(domain.TaskSpec{Message: "x", MaxAttempts: new(1)}, now)
 	if err == nil {
 		err = task.Claim(domain.Claim{Worker: "w", Timeout: 1}, now)
 	}
@@ -207,8 +207,8 @@ func TestList_RefusesACursorWithOtherFilters(t *testing.T) {
 	s.submit("y")
 	cursor, _ := s.call(http.MethodGet, "/tasks?status=pending&limit=1", "").fields(t)["next_cursor"].(string)
 	for path, detail := range map[string]string{
-		"/tasks?cursor=" + cursor:                          "cursor: belongs to a list with other filters",
-		"/tasks?status=failed&cursor=" + cursor:            "cursor: belongs to a list with other filters",
+		"/tasks?cursor=" + cursor:                          "cursor: belongs to a list with different filters",
+		"/tasks?status=failed&cursor=" + cursor:            "cursor: belongs to a list with different filters",
 		"/tasks?status=pending&cursor=" + cursor[1:]:       "cursor: is not a cursor of this service",
 		"/tasks?status=pending&cursor=%0A" + cursor:        "cursor: is not a cursor of this service",
 		"/tasks?status=pending&cursor=" + "B" + cursor[1:]: "cursor: is not a cursor of this service",

@@ -14,12 +14,12 @@ import (
 const maxWait = 60
 
 // waitOf is how long the client wants to wait: the parameter wait, or else the
-// preference of that name, which is then said to be applied.
+// preference of that name, which the response then confirms.
 func waitOf(w http.ResponseWriter, params api.GetTaskParams) (time.Duration, error) {
 	switch {
 	case params.Wait != nil:
 		if *params.Wait < 0 || *params.Wait > maxWait {
-			return 0, invalid.with(wrongParameter("wait", fmt.Sprintf("must be from 0 to %d seconds", maxWait)))
+			return 0, invalid.withErrors(wrongParameter("wait", fmt.Sprintf("must be from 0 to %d seconds", maxWait)))
 		}
 		return time.Duration(*params.Wait) * time.Second, nil
 	case params.Prefer != nil:

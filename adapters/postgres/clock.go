@@ -35,15 +35,13 @@ type sample struct {
 	local, server time.Time
 }
 
-// NewClock makes a clock that is to be synchronised before it is used.
-func NewClock(db *DB) *Clock { return NewClockOn(db, time.Now) }
-
 // LocalTime reads a local clock, which runs as fast as time passes and may be
 // wrong by any amount. It is safe for concurrent use.
 type LocalTime func() time.Time
 
-// NewClockOn is NewClock on a local clock other than this machine's.
-func NewClockOn(db *DB, local LocalTime) *Clock { return &Clock{db: db, local: local} }
+// NewClock makes a clock that is to be synchronised before it is used. local is
+// time.Now, except in tests.
+func NewClock(db *DB, local LocalTime) *Clock { return &Clock{db: db, local: local} }
 
 // Now returns the server's time: UTC, whole microseconds. It never blocks. Before
 // the first successful Sync it is the local time.

@@ -43,7 +43,7 @@ func TestClock_TellsTheServersTimeOnAMachineAnHourOff(t *testing.T) {
 	for _, off := range []time.Duration{time.Hour, -time.Hour} {
 		var shift atomic.Int64
 		shift.Store(int64(off))
-		c := NewClock(db)
+		c := NewClock(db, time.Now)
 		c.local = func() time.Time { return wallShifted(time.Now(), time.Duration(shift.Load())) }
 		if d := time.Until(c.Now()) - off; d.Abs() > time.Minute {
 			t.Fatalf("the local clock is not shifted: %s", d)
@@ -56,7 +56,7 @@ func TestClock_TellsTheServersTimeOnAMachineAnHourOff(t *testing.T) {
 }
 
 func TestClock_DiscardsASlowRoundTripAndGoesOn(t *testing.T) {
-	c := NewClock(migrated(t, Config{}))
+	c := NewClock(migrated(t, Config{}), time.Now)
 	eventually(t, "a sample that took no longer than it may", func() error { return c.Sync(t.Context()) })
 	before := c.last.Load()
 	var readings atomic.Int64
@@ -80,7 +80,7 @@ func TestClock_RunCorrectsADriftWithinTenSeconds(t *testing.T) {
 		}
 		defer closePool()
 		var drift atomic.Int64
-		c := NewClock(db)
+		c := NewClock(db, time.Now)
 		c.local = func() time.Time { return time.Now().Add(time.Duration(drift.Load())) }
 		if err := c.Sync(t.Context()); err != nil {
 			t.Fatal(err)

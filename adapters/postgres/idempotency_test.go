@@ -22,7 +22,7 @@ func tasksWith(t *testing.T, n int, metadata map[string]string) []*domain.Task {
 	t.Helper()
 	tasks := make([]*domain.Task, n)
 	for i := range tasks {
-		task, err := domain.NewTask(domain.TaskSpec{Message: "m", MaxAttempts: 1, Metadata: metadata}, time.Now())
+		task, err := domain.NewTask(domain.TaskSpec{Message: "m", MaxAttempts: new(1), Metadata: metadata}, time.Now())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -39,7 +39,7 @@ func newTasks(t testing.TB, n int) ([]*domain.Task, []domain.TaskID) {
 	t.Helper()
 	tasks, ids := make([]*domain.Task, n), make([]domain.TaskID, n)
 	for i := range tasks {
-		task, err := domain.NewTask(domain.TaskSpec{Message: fmt.Sprint("task ", i), MaxAttempts: 3}, time.Now())
+		task, err := domain.NewTask(domain.TaskSpec{Message: fmt.Sprint("task ", i), MaxAttempts: new(3)}, time.Now())
 		if err != nil {
 			t.Fatal(err)
 		}

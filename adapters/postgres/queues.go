@@ -44,14 +44,17 @@ WITH queued AS (
 ), running AS (
 	SELECT t.queue AS name, count(*) AS n FROM tasks AS t WHERE ` + processing + ofTask + ` GROUP BY t.queue
 ), taken AS (
-	SELECT name, count(DISTINCT w.id) AS n FROM workers AS w, unnest(w.queues) AS name WHERE ` + livesSQL + ofWorker + ` GROUP BY name
+	SELECT name, count(*) AS n, sum(abandoned)::bigint AS abandoned, count(*) FILTER (WHERE stuck) AS stuck FROM (
+		SELECT DISTINCT name, w.id, w.abandoned, w.stuck FROM workers AS w, unnest(w.queues) AS name WHERE ` + livesSQL + ofWorker + `
+	) AS takers GROUP BY name
 ), names AS (
 	SELECT name FROM queues ` + ofQueue + ` UNION SELECT name FROM queued UNION SELECT name FROM unqueued
 	UNION SELECT name FROM running UNION SELECT name FROM taken
 )
 SELECT name, coalesce(q.paused, false) AS paused, q.max_running, q.rate_count, q.rate_per, q.full_at,
 	coalesce(queued.n, 0) + coalesce(unqueued.due, 0) AS pending, coalesce(unqueued.later, 0) AS scheduled,
-	coalesce(running.n, 0) AS processing, least(queued.oldest, unqueued.oldest) AS oldest, coalesce(taken.n, 0) AS workers
+	coalesce(running.n, 0) AS processing, least(queued.oldest, unqueued.oldest) AS oldest, coalesce(taken.n, 0) AS workers,
+	coalesce(taken.abandoned, 0) AS abandoned, coalesce(taken.stuck, 0) AS stuck
 FROM names LEFT JOIN queues AS q USING (name) LEFT JOIN queued USING (name) LEFT JOIN unqueued USING (name)
 LEFT JOIN running USING (name) LEFT JOIN taken USING (name)
 ORDER BY name COLLATE "C" LIMIT `
@@ -82,6 +85,8 @@ func (r *QueueRepository) infos(ctx context.Context, query string, args ...any) 
 		Processing int
 		Oldest     sql.NullTime
 		Workers    int
+		Abandoned  int
+		Stuck      int
 	}
 	if err := r.db.calls.Read(ctx, func(ctx context.Context, q sqlx.QueryerContext) error {
 		return sqlx.SelectContext(ctx, q, &rows, query, args...)
@@ -92,7 +97,7 @@ func (r *QueueRepository) infos(ctx context.Context, query string, args ...any) 
 	for i, r := range rows {
 		infos[i] = application.QueueInfo{
 			QueueSettings: r.settings(), Pending: r.Pending, Scheduled: r.Scheduled, Processing: r.Processing,
-			Oldest: orZero(r.Oldest), Workers: r.Workers,
+			Oldest: orZero(r.Oldest), Workers: r.Workers, Abandoned: r.Abandoned, Stuck: r.Stuck,
 		}
 	}
 	return infos, nil

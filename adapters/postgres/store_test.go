@@ -15,17 +15,17 @@ import (
 func TestAdd_StoresEveryColumnOfEveryTask(t *testing.T) {
 	repository := NewTaskRepository(migrated(t, Config{}))
 	specs := []domain.TaskSpec{
-		{Message: "m", MaxAttempts: 1},
-		{Message: "m", MaxAttempts: 1},
-		{Message: "n", MaxAttempts: 2, Queue: "q", Priority: 3, Timeout: time.Second, Delay: time.Hour, Metadata: map[string]string{"k": "v"},
+		{Message: "m", MaxAttempts: new(1)},
+		{Message: "m", MaxAttempts: new(1)},
+		{Message: "n", MaxAttempts: new(2), Queue: new(domain.QueueName("q")), Priority: 3, Timeout: new(time.Second), Delay: new(time.Hour), Metadata: map[string]string{"k": "v"},
 			TraceParent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"},
-		{Message: "n", MaxAttempts: 2, Queue: "q", Priority: 3, Timeout: time.Second, Delay: time.Hour, Metadata: map[string]string{"k": "w"}},
+		{Message: "n", MaxAttempts: new(2), Queue: new(domain.QueueName("q")), Priority: 3, Timeout: new(time.Second), Delay: new(time.Hour), Metadata: map[string]string{"k": "w"}},
 	}
 	for _, text := range []string{
 		" ", "NULL", "null", `"`, `\`, `\\"`, "{}", "{a,b}", ",", "'", "''; DROP TABLE tasks; --", "a\nb\r\tc", "é", "😀", "\x7f", "$1",
 		strings.Repeat(`"\{},`, 1000),
 	} {
-		specs = append(specs, domain.TaskSpec{Message: text, MaxAttempts: 1})
+		specs = append(specs, domain.TaskSpec{Message: text, MaxAttempts: new(1)})
 	}
 	for n := range specs {
 		var tasks []*domain.Task

@@ -29,8 +29,8 @@ func NewWorkerRepository(db *DB) *WorkerRepository { return &WorkerRepository{db
 // gap over domain.FreshBeats.
 var renewSQL = fmt.Sprintf(`
 INSERT INTO workers AS w
-	(id, host, pid, version, started_at, seen_at, beating_since, beat, beat_interval, capacity, running, queues)
-SELECT $1, $2, $3, $4, $5, at, at, $6, $7::bigint * interval '1 microsecond', $8, $9, $10
+	(id, host, pid, version, started_at, seen_at, beating_since, beat, beat_interval, capacity, running, queues, abandoned, stuck)
+SELECT $1, $2, $3, $4, $5, at, at, $6, $7::bigint * interval '1 microsecond', $8, $9, $10, $11, $12
 FROM (SELECT clock_timestamp() AS at) AS now
 ON CONFLICT (id) DO UPDATE SET
 	seen_at = greatest(w.seen_at, excluded.seen_at),
@@ -39,7 +39,8 @@ ON CONFLICT (id) DO UPDATE SET
 		ELSE w.beating_since
 	END,
 	beat = excluded.beat, beat_interval = excluded.beat_interval,
-	capacity = excluded.capacity, running = excluded.running, queues = excluded.queues
+	capacity = excluded.capacity, running = excluded.running, queues = excluded.queues,
+	abandoned = excluded.abandoned, stuck = excluded.stuck
 WHERE w.beat < excluded.beat`, domain.FreshBeats)
 
 var (
@@ -77,7 +78,7 @@ func (r *WorkerRepository) Beat(ctx context.Context, b application.Beat) (applic
 	w := b.Worker
 	if err := r.db.beats.Write(ctx, func(ctx context.Context, c *sqlx.Conn) error {
 		_, err := c.ExecContext(ctx, renewSQL, string(w.ID), w.Host, w.PID, w.Version, w.Started,
-			b.Number, b.Interval.Microseconds(), w.Capacity, w.Running, pgenc.Texts(w.Queues))
+			b.Number, b.Interval.Microseconds(), w.Capacity, w.Running, pgenc.Texts(w.Queues), w.Abandoned, w.Stuck)
 		return err
 	}); err != nil {
 		return application.BeatAnswer{}, err

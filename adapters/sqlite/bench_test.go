@@ -26,7 +26,7 @@ func newTasks(b *testing.B, n int) []*domain.Task {
 	tasks := make([]*domain.Task, n)
 	for i := range tasks {
 		var err error
-		if tasks[i], err = domain.NewTask(domain.TaskSpec{Message: strings.Repeat("x", 100), MaxAttempts: 3}, time.Now()); err != nil {
+		if tasks[i], err = domain.NewTask(domain.TaskSpec{Message: strings.Repeat("x", 100), MaxAttempts: new(3)}, time.Now()); err != nil {
 			b.Fatal(err)
 		}
 	}

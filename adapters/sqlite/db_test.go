@@ -58,7 +58,7 @@ func hold(path string) {
 	}
 	var task *domain.Task
 	if err == nil {
-		task, err = domain.NewTask(domain.TaskSpec{Message: "survivor", MaxAttempts: 1}, time.Now())
+		task, err = domain.NewTask(domain.TaskSpec{Message: "survivor", MaxAttempts: new(1)}, time.Now())
 	}
 	if err == nil {
 		err = sqlite.NewTaskRepository(db).Add(context.Background(), task)

@@ -63,7 +63,7 @@ func TestAdd_IsUnavailableWhileTheDiskIsFull(t *testing.T) {
 	if err := writer.Get(&limit, "PRAGMA max_page_count = "+strconv.Itoa(pages)); err != nil || limit != pages {
 		t.Fatalf("limit %d, %v", limit, err)
 	}
-	task, err := domain.NewTask(domain.TaskSpec{Message: strings.Repeat("x", 256<<10), MaxAttempts: 1}, time.Now())
+	task, err := domain.NewTask(domain.TaskSpec{Message: strings.Repeat("x", 256<<10), MaxAttempts: new(1)}, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -173,6 +173,7 @@ func TestBeat_DescribesTheWorker(t *testing.T) {
 	want := map[string]any{
 		"id": string(id), "host": "box", "pid": int64(7), "version": "v1", "started_at": int64(1_000_000), "beat": int64(2),
 		"beat_interval": int64(4_000_000), "queues": `["b","a"]`, "capacity": int64(9), "running": int64(2),
+		"abandoned": int64(0), "stuck": int64(0),
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("row (-want +got):\n%s", diff)

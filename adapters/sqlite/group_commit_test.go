@@ -78,7 +78,7 @@ func (r *rush) end(t *testing.T, commits int) {
 
 func newTask(t *testing.T, message string) *domain.Task {
 	t.Helper()
-	task, err := domain.NewTask(domain.TaskSpec{Message: message, MaxAttempts: 3, Metadata: map[string]string{"of": "a rush"}}, time.Now())
+	task, err := domain.NewTask(domain.TaskSpec{Message: message, MaxAttempts: new(3), Metadata: map[string]string{"of": "a rush"}}, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}

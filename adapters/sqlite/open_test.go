@@ -45,7 +45,7 @@ func storeOn(db *sqlite.DB) contract.Store {
 
 func addTask(t *testing.T, store contract.Store) *domain.Task {
 	t.Helper()
-	task, err := domain.NewTask(domain.TaskSpec{Message: "Hello World", MaxAttempts: 3}, time.Now())
+	task, err := domain.NewTask(domain.TaskSpec{Message: "Hello World", MaxAttempts: new(3)}, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}

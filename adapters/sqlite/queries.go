@@ -60,11 +60,12 @@ var (
 		WHERE done_at IS NULL AND id NOT IN (SELECT unhex(value) FROM json_each(?)) ORDER BY id LIMIT 1`
 
 	selectHeartbeat = `SELECT seen_at, beating_since, beat_interval FROM workers WHERE id = ?`
-	upsertWorker    = `INSERT INTO workers (id, host, pid, version, started_at, seen_at, beating_since, beat, beat_interval, queues, capacity, running)
-		VALUES (:id, :host, :pid, :version, :started_at, :seen_at, :seen_at, :beat, :beat_interval, :queues, :capacity, :running)
+	upsertWorker    = `INSERT INTO workers (id, host, pid, version, started_at, seen_at, beating_since, beat, beat_interval, queues, capacity, running, abandoned, stuck)
+		VALUES (:id, :host, :pid, :version, :started_at, :seen_at, :seen_at, :beat, :beat_interval, :queues, :capacity, :running, :abandoned, :stuck)
 		ON CONFLICT (id) DO UPDATE SET host = excluded.host, pid = excluded.pid, version = excluded.version,
 			started_at = excluded.started_at, beat = excluded.beat, beat_interval = excluded.beat_interval,
-			queues = excluded.queues, capacity = excluded.capacity, running = excluded.running, seen_at = excluded.seen_at,
+			queues = excluded.queues, capacity = excluded.capacity, running = excluded.running,
+			abandoned = excluded.abandoned, stuck = excluded.stuck, seen_at = excluded.seen_at,
 			beating_since = CASE
 				WHEN excluded.seen_at - workers.seen_at > ` + strconv.Itoa(domain.FreshBeats) + ` * excluded.beat_interval THEN excluded.seen_at
 				ELSE min(workers.beating_since, excluded.seen_at) -- the clock may have stepped back

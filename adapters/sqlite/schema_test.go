@@ -98,9 +98,11 @@ func TestSchema_RefusesWhatCannotBeReadAgain(t *testing.T) {
 		"bulks VALUES (randomblob(16), 'run', '{}', zeroblob(16), 0, 0, 1, 1, 1)":  false,
 		"bulks VALUES (randomblob(16), 'stop', '[]', zeroblob(16), 0, 0, 1, 1, 1)": false,
 		"bulks VALUES (randomblob(16), 'stop', '{', zeroblob(16), 0, 0, 1, 1, 1)":  false,
-		"workers VALUES ('w', 'h', 1, 'v', 1, 1, 1, 1, 1, '[]', 1, 1)":             true,
-		"workers VALUES ('x', 'h', 1, 'v', 1, 1, 1, 1, 1, 'a,b', 1, 1)":            false,
-		"workers VALUES ('x', 'h', 1, 'v', 1, 1, 1, 1, 1, '{}', 1, 1)":             false,
+		"workers VALUES ('w', 'h', 1, 'v', 1, 1, 1, 1, 1, '[]', 1, 1, 0, 0)":       true,
+		"workers VALUES ('x', 'h', 1, 'v', 1, 1, 1, 1, 1, 'a,b', 1, 1, 0, 0)":      false,
+		"workers VALUES ('x', 'h', 1, 'v', 1, 1, 1, 1, 1, '{}', 1, 1, 0, 0)":       false,
+		"workers VALUES ('x', 'h', 1, 'v', 1, 1, 1, 1, 1, '[]', 1, 1, -1, 0)":      false,
+		"workers VALUES ('x', 'h', 1, 'v', 1, 1, 1, 1, 1, '[]', 1, 1, 0, 2)":       false,
 	} {
 		if _, err := writer.Exec("INSERT INTO " + row); (err == nil) != fine {
 			t.Errorf("row of %s: %v, want it taken: %v", row, err, fine)

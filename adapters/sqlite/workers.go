@@ -30,6 +30,9 @@ type workerRow struct {
 	Queues   string          `db:"queues"`        // a JSON array
 	Capacity int             `db:"capacity"`
 	Running  int             `db:"running"`
+
+	Abandoned int  `db:"abandoned"`
+	Stuck     bool `db:"stuck"`
 }
 
 // heartbeat is that of a worker, as its row has it.
@@ -74,7 +77,7 @@ func (r *WorkerRepository) Beat(ctx context.Context, b application.Beat) (applic
 		if _, err := tx.execRow(upsertWorker, workerRow{
 			ID: b.Worker.ID, Host: b.Worker.Host, PID: b.Worker.PID, Version: b.Worker.Version, Started: instant{b.Worker.Started},
 			Seen: instant{now}, Beat: b.Number, Interval: b.Interval.Microseconds(), Queues: queues,
-			Capacity: b.Worker.Capacity, Running: b.Worker.Running,
+			Capacity: b.Worker.Capacity, Running: b.Worker.Running, Abandoned: b.Worker.Abandoned, Stuck: b.Worker.Stuck,
 		}); err != nil {
 			return fmt.Errorf("renew the lease: %w", err)
 		}

@@ -56,7 +56,7 @@ func TestEvents_TellOfAnAttemptAtTheLevelThatItDeserves(t *testing.T) {
 // claimed makes a task in its first attempt.
 func claimed(t *testing.T) *domain.Task {
 	t.Helper()
-	task, err := domain.NewTask(domain.TaskSpec{Message: "m", MaxAttempts: 3}, time.Now())
+	task, err := domain.NewTask(domain.TaskSpec{Message: "m", MaxAttempts: new(3)}, time.Now())
 	if err == nil {
 		err = task.Claim(domain.Claim{Worker: "w", Timeout: time.Minute}, time.Now())
 	}

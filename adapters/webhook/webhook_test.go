@@ -31,7 +31,7 @@ func secret(b byte, n int) string {
 // claimed makes a task of its first attempt, which began at the given time.
 func claimed(t *testing.T, message string, at time.Time) *domain.Task {
 	t.Helper()
-	task, err := domain.NewTask(domain.TaskSpec{Message: message, MaxAttempts: 3}, at)
+	task, err := domain.NewTask(domain.TaskSpec{Message: message, MaxAttempts: new(3)}, at)
 	if err != nil {
 		t.Fatal(err)
 	}

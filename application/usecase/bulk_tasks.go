@@ -3,6 +3,7 @@ package usecase
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/domain"
@@ -24,11 +25,17 @@ func NewBulkTasks(search application.TaskSearch, bulks application.BulkRepositor
 type BulkTasksInput struct {
 	Action domain.BulkAction
 	Filter domain.TaskFilter
+	// Invalid is what the caller has found wrong with the filter already. It is refused
+	// together with all else that is wrong.
+	Invalid []domain.FieldError
 }
 
 // Run begins the action: the dispatcher of any worker does it. An action that is
 // none, or a filter that is out of bounds, is CodeInvalid.
 func (uc *BulkTasks) Run(ctx context.Context, in BulkTasksInput) (domain.Bulk, error) {
+	if err := in.check(); err != nil {
+		return domain.Bulk{}, err
+	}
 	b, err := domain.NewBulk(in.Action, in.Filter, uc.clock.Now())
 	if err != nil {
 		return domain.Bulk{}, err
@@ -52,10 +59,6 @@ func (uc *BulkTasks) Count(ctx context.Context, in BulkTasksInput) (n int, all b
 	return n, all, nil
 }
 
-// Check returns the error that Run and Count would return for an input that is
-// wrong: for a caller who has found something else wrong already, and names all of it.
-func (uc *BulkTasks) Check(in BulkTasksInput) error { return in.check() }
-
 // Get returns a bulk action as it is now, or domain.ErrBulkNotFound.
 func (uc *BulkTasks) Get(ctx context.Context, id domain.BulkID) (domain.Bulk, error) {
 	b, err := uc.bulks.Get(ctx, id)
@@ -65,4 +68,13 @@ func (uc *BulkTasks) Get(ctx context.Context, id domain.BulkID) (domain.Bulk, er
 	return b, nil
 }
 
-func (in BulkTasksInput) check() error { return domain.CheckBulk(in.Action, in.Filter) }
+func (in BulkTasksInput) check() error {
+	wrong := slices.Clone(in.Invalid)
+	if err := domain.CheckBulk(in.Action, in.Filter); err != nil {
+		wrong = append(wrong, domain.Public(err).Fields...)
+	}
+	if len(wrong) > 0 {
+		return domain.InvalidFields(wrong...)
+	}
+	return nil
+}

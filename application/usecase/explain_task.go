@@ -15,19 +15,20 @@ type Reason string
 
 // The reasons.
 const (
-	ReasonEnded     Reason = "ended"       // it is done with
-	ReasonRunning   Reason = "processing"  // it runs
-	ReasonScheduled Reason = "scheduled"   // its time has not come
-	ReasonRetry     Reason = "retry"       // it failed, and is tried again later
-	ReasonDue       Reason = "due"         // its time has come: the dispatcher is about to queue it
-	ReasonNoWorker  Reason = "no_worker"   // no live worker takes its queue
-	ReasonPaused    Reason = "paused"      // its queue is
-	ReasonLimit     Reason = "max_running" // its queue has as many that run as it may
-	ReasonRate      Reason = "rate"        // its queue has started as many as it may
-	ReasonQueueAway Reason = "queue_away"  // what brings tasks to workers does not answer
-	ReasonBehind    Reason = "behind"      // others are before it
-	ReasonStranded  Reason = "stranded"    // its entry was lost; the dispatcher queues it again
-	ReasonNext      Reason = "next"        // nothing is in its way
+	ReasonEnded     Reason = "ended"          // it is done with
+	ReasonRunning   Reason = "processing"     // it runs
+	ReasonScheduled Reason = "scheduled"      // its time has not come
+	ReasonRetry     Reason = "retry"          // it failed, and is tried again later
+	ReasonDue       Reason = "due"            // its time has come: the dispatcher is about to queue it
+	ReasonNoWorker  Reason = "no_worker"      // no live worker takes its queue
+	ReasonStuck     Reason = "handlers_stuck" // all workers that take its queue have stopped pulling: too many handlers do not return
+	ReasonPaused    Reason = "paused"         // its queue is
+	ReasonLimit     Reason = "max_running"    // its queue has as many that run as it may
+	ReasonRate      Reason = "rate"           // its queue has started as many as it may
+	ReasonQueueAway Reason = "queue_away"     // what brings tasks to workers does not answer
+	ReasonBehind    Reason = "behind"         // others are before it
+	ReasonStranded  Reason = "stranded"       // its entry was lost; the dispatcher queues it again
+	ReasonNext      Reason = "next"           // nothing is in its way
 )
 
 // explainWait bounds how long an explanation waits for a queue that is away.
@@ -42,6 +43,7 @@ type Explanation struct {
 	At     time.Time // when that is expected to change; zero: not known
 	Ahead  int       // ReasonBehind: so many; MaxAhead means at least
 	Limit  string    // ReasonLimit, ReasonRate: as it is set
+	Stuck  int       // ReasonStuck: so many handlers do not return
 }
 
 // ExplainResult is a task and why it does not run, the strongest reason first.
@@ -66,26 +68,26 @@ func NewExplainTask(tasks application.TaskRepository, queues application.QueueRe
 // Run explains the task, or returns domain.ErrTaskNotFound. There is always at
 // least one reason.
 func (uc *ExplainTask) Run(ctx context.Context, id domain.TaskID) (ExplainResult, error) {
-	e, err := uc.look(ctx, id)
+	e, err := uc.explain(ctx, id)
 	if errors.Is(err, domain.ErrQueueNotFound) { // the task has ended meanwhile, as the queue's last
-		e, err = uc.look(ctx, id)
+		e, err = uc.explain(ctx, id)
 	}
 	return e, err
 }
 
-func (uc *ExplainTask) look(ctx context.Context, id domain.TaskID) (ExplainResult, error) {
+func (uc *ExplainTask) explain(ctx context.Context, id domain.TaskID) (ExplainResult, error) {
 	t, err := uc.tasks.Get(ctx, id)
 	if err != nil {
 		return ExplainResult{}, fmt.Errorf("get task %s: %w", id, err)
 	}
-	reasons, err := uc.explain(ctx, t)
+	reasons, err := uc.reasons(ctx, t)
 	if err != nil {
 		return ExplainResult{}, fmt.Errorf("explain task %s: %w", id, err)
 	}
 	return ExplainResult{Task: t, Reasons: reasons}, nil
 }
 
-func (uc *ExplainTask) explain(ctx context.Context, t *domain.Task) ([]Explanation, error) {
+func (uc *ExplainTask) reasons(ctx context.Context, t *domain.Task) ([]Explanation, error) {
 	s, now := t.State(), uc.clock.Now()
 	switch {
 	case s.Status.Ended():
@@ -101,8 +103,11 @@ func (uc *ExplainTask) explain(ctx context.Context, t *domain.Task) ([]Explanati
 	if s.QueuedAt.IsZero() {
 		reasons = append(reasons, waiting(s, now))
 	}
-	if info.Workers == 0 {
+	switch {
+	case info.Workers == 0:
 		reasons = append(reasons, Explanation{Reason: ReasonNoWorker})
+	case info.Stuck == info.Workers:
+		reasons = append(reasons, Explanation{Reason: ReasonStuck, Stuck: info.Abandoned})
 	}
 	if e, ok := refused(info, now); ok {
 		reasons = append(reasons, e)

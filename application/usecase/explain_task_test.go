@@ -64,7 +64,7 @@ func in(d time.Duration) time.Time { return time.Time{}.Add(d) }
 // delayed makes a task that is to run in a minute.
 func delayed(t *testing.T) *domain.Task {
 	t.Helper()
-	task, err := domain.NewTask(domain.TaskSpec{Message: "m", MaxAttempts: 3, Delay: time.Minute}, apptest.Now())
+	task, err := domain.NewTask(domain.TaskSpec{Message: "m", MaxAttempts: new(3), Delay: new(time.Minute)}, apptest.Now())
 	apptest.Must(t, err)
 	return task
 }
@@ -111,6 +111,14 @@ func TestExplainTask_TellsEveryReason(t *testing.T) {
 		"NoWorker": {
 			scene{task: apptest.NewTask, queue: application.QueueInfo{}},
 			[]usecase.Explanation{{Reason: usecase.ReasonNoWorker}},
+		},
+		"AllWorkersStuck": {
+			scene{task: apptest.NewTask, queue: application.QueueInfo{Workers: 2, Stuck: 2, Abandoned: 7}},
+			[]usecase.Explanation{{Reason: usecase.ReasonStuck, Stuck: 7}},
+		},
+		"OneOfTheWorkersStuck": {
+			scene{task: apptest.NewTask, queue: application.QueueInfo{Workers: 2, Stuck: 1, Abandoned: 7}},
+			[]usecase.Explanation{{Reason: usecase.ReasonNext}},
 		},
 		"Paused": {
 			scene{task: apptest.NewTask, queue: with(domain.QueueSettings{Paused: true}, 0)},

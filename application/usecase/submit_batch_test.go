@@ -68,7 +68,7 @@ func TestSubmitTasks_RefusesABatchForAnyOfItsTasksAndNamesAllThatIsWrong(t *test
 	in := batch("good", "", strings.Repeat("x", submitLimits.MessageBytes+1), "good", "good")
 	in.Tasks[1].Priority = 10
 	in.Tasks[3].Metadata = map[string]string{"": ""}
-	in.Tasks[4].RunAt, in.Tasks[4].Delay = apptest.Now(), time.Second
+	in.Tasks[4].RunAt, in.Tasks[4].Delay = new(apptest.Now()), new(time.Second)
 
 	got, err := submitTasks(apptest.NewPorts(t)).Run(t.Context(), in) // nothing is expected to be stored
 
@@ -95,22 +95,25 @@ func TestSubmitTasks_TakesAsManyAsABatchMayHaveAndNoMore(t *testing.T) {
 
 func TestSubmitTasks_NamesEveryFieldOfASingleTaskThatIsWrong(t *testing.T) {
 	in := one("")
-	in.Tasks[0].Queue, in.Tasks[0].MaxAttempts = "No Queue", 1001
+	in.Tasks[0].Queue, in.Tasks[0].MaxAttempts = new(domain.QueueName("No Queue")), new(1001)
 
 	_, err := submitTasks(apptest.NewPorts(t)).Run(t.Context(), in)
 
 	wantInvalid(t, err, "message", "queue", "max_attempts")
 }
 
-func TestSubmitTasks_ChecksWithoutStoring(t *testing.T) {
-	uc := submitTasks(apptest.NewPorts(t))
-	apptest.Must(t, uc.Check(one("good")))
-	wantInvalid(t, uc.Check(batch("good", "")), "tasks/1/message")
+func TestSubmitTasks_NamesTasksThatCouldNotBeReadAmongAllThatIsWrong(t *testing.T) {
+	in := batch("good", "", "good", "")
+	in.Unreadable = map[int]domain.FieldError{0: {Detail: "must be an object"}, 3: {Field: "message", Detail: "must be a string"}}
+
+	_, err := submitTasks(apptest.NewPorts(t)).Run(t.Context(), in)
+
+	wantInvalid(t, err, "tasks/0", "tasks/1/message", "tasks/3/message")
 }
 
 func TestSubmitTasks_TakesTheSettingForATaskThatDoesNotSayHowOften(t *testing.T) {
 	p, in := apptest.NewPorts(t), batch("a", "b")
-	in.Tasks[1].MaxAttempts = 1
+	in.Tasks[1].MaxAttempts = new(1)
 	p.Tasks.EXPECT().Add(apptest.Any, apptest.Any).Return(nil)
 	p.Queue.EXPECT().Push(apptest.Any, apptest.Any).Return(nil)
 
@@ -124,10 +127,10 @@ func TestSubmitTasks_TakesTheSettingForATaskThatDoesNotSayHowOften(t *testing.T)
 func TestSubmitTasks_PushesEachTaskToItsListAndWhatIsDelayedNotAtAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, in := apptest.NewPorts(t), batch("a", "b", "c", "d")
-		in.Tasks[0].Queue, in.Tasks[0].Priority = "mail", 9
-		in.Tasks[1].Delay = time.Minute
-		in.Tasks[2].RunAt = apptest.Now().Add(time.Hour)
-		in.Tasks[3].RunAt = apptest.Now().Add(-time.Hour)
+		in.Tasks[0].Queue, in.Tasks[0].Priority = new(domain.QueueName("mail")), 9
+		in.Tasks[1].Delay = new(time.Minute)
+		in.Tasks[2].RunAt = new(apptest.Now().Add(time.Hour))
+		in.Tasks[3].RunAt = new(apptest.Now().Add(-time.Hour))
 		var pushed []application.Entry
 		p.Tasks.EXPECT().Add(apptest.Any, apptest.Any).Return(nil)
 		p.Queue.EXPECT().Push(apptest.Any, apptest.Any).DoAndReturn(func(_ context.Context, entries ...application.Entry) error {
@@ -147,7 +150,7 @@ func TestSubmitTasks_PushesEachTaskToItsListAndWhatIsDelayedNotAtAll(t *testing.
 
 func TestSubmitTasks_PushesNothingIfAllIsDelayed(t *testing.T) {
 	p, in := apptest.NewPorts(t), one("m")
-	in.Tasks[0].Delay = time.Minute
+	in.Tasks[0].Delay = new(time.Minute)
 	p.Tasks.EXPECT().Add(apptest.Any, apptest.Any).Return(nil) // a push is not expected
 
 	_, err := submitTasks(p).Run(t.Context(), in)
@@ -234,16 +237,16 @@ func TestSubmitTasks_TellsRequestsApartByAllThatTheyAskFor(t *testing.T) {
 	requests := map[string]usecase.SubmitTasksInput{"one task": keyed(one("m")), "a batch of one": keyed(batch("m"))}
 	for name, change := range map[string]func(*domain.TaskSpec){
 		"message":         func(s *domain.TaskSpec) { s.Message = "n" },
-		"queue":           func(s *domain.TaskSpec) { s.Queue = "mail" },
+		"queue":           func(s *domain.TaskSpec) { s.Queue = new(domain.QueueName("mail")) },
 		"priority":        func(s *domain.TaskSpec) { s.Priority = 1 },
 		"another":         func(s *domain.TaskSpec) { s.Priority = 2 },
-		"run_at":          func(s *domain.TaskSpec) { s.RunAt = at },
-		"a moment later":  func(s *domain.TaskSpec) { s.RunAt = at.Add(time.Microsecond) },
-		"a time past":     func(s *domain.TaskSpec) { s.RunAt = at.Add(-2 * time.Hour) },
-		"delay":           func(s *domain.TaskSpec) { s.Delay = time.Second },
-		"a longer delay":  func(s *domain.TaskSpec) { s.Delay = 2 * time.Second },
-		"max_attempts":    func(s *domain.TaskSpec) { s.MaxAttempts = 1 },
-		"timeout":         func(s *domain.TaskSpec) { s.Timeout = time.Second },
+		"run_at":          func(s *domain.TaskSpec) { s.RunAt = new(at) },
+		"a moment later":  func(s *domain.TaskSpec) { s.RunAt = new(at.Add(time.Microsecond)) },
+		"a time past":     func(s *domain.TaskSpec) { s.RunAt = new(at.Add(-2 * time.Hour)) },
+		"delay":           func(s *domain.TaskSpec) { s.Delay = new(time.Second) },
+		"a longer delay":  func(s *domain.TaskSpec) { s.Delay = new(2 * time.Second) },
+		"max_attempts":    func(s *domain.TaskSpec) { s.MaxAttempts = new(1) },
+		"timeout":         func(s *domain.TaskSpec) { s.Timeout = new(time.Second) },
 		"metadata":        func(s *domain.TaskSpec) { s.Metadata = map[string]string{"a": "b"} },
 		"another value":   func(s *domain.TaskSpec) { s.Metadata = map[string]string{"a": "c"} },
 		"another key":     func(s *domain.TaskSpec) { s.Metadata = map[string]string{"b": "b"} },
@@ -274,7 +277,7 @@ func TestSubmitTasks_TellsRequestsApartByAllThatTheyAskFor(t *testing.T) {
 func TestSubmitTasks_TakesARepeatForTheSameRequest(t *testing.T) {
 	first := one("m")
 	first.Tasks[0].Metadata = map[string]string{"a": "1", "b": "2", "c": "3", "d": "4"}
-	first.Tasks[0].RunAt = apptest.Now().Add(time.Hour)
+	first.Tasks[0].RunAt = new(apptest.Now().Add(time.Hour))
 	want := fingerprintOf(t, keyed(first))
 	for name, change := range map[string]func(*usecase.SubmitTasksInput){
 		"again": func(*usecase.SubmitTasksInput) {},
@@ -282,10 +285,10 @@ func TestSubmitTasks_TakesARepeatForTheSameRequest(t *testing.T) {
 			in.Tasks[0].TraceParent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 		},
 		"zone": func(in *usecase.SubmitTasksInput) {
-			in.Tasks[0].RunAt = in.Tasks[0].RunAt.In(time.FixedZone("", 7200))
+			in.Tasks[0].RunAt = new(in.Tasks[0].RunAt.In(time.FixedZone("", 7200)))
 		},
 		"key":   func(in *usecase.SubmitTasksInput) { in.Key = "k-2" },
-		"queue": func(in *usecase.SubmitTasksInput) { in.Tasks[0].Queue = domain.DefaultQueue },
+		"queue": func(in *usecase.SubmitTasksInput) { in.Tasks[0].Queue = new(domain.DefaultQueue) },
 	} {
 		in := keyed(first)
 		in.Tasks = slices.Clone(first.Tasks)

@@ -1,7 +1,6 @@
 package usecase
 
 import (
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -38,13 +37,16 @@ func NewSubmitTasks(tasks application.TaskRepository, queue application.Queue, c
 	return &SubmitTasks{tasks: tasks, queue: queue, clock: clock, limits: limits}
 }
 
-// SubmitTasksInput is what a client says of new tasks. A MaxAttempts of 0 means the
-// setting.
+// SubmitTasksInput is what a client asks for. Tasks without a MaxAttempts get that of
+// the limits.
 type SubmitTasksInput struct {
 	Tasks []domain.TaskSpec // 1 to MaxBatch
 	Batch bool              // a request for many: errors name the task that they are about
-	Owner string            // of the key: the name of the credential, empty if none is needed
-	Key   string            // idempotency key; empty: none
+	// Unreadable says of some tasks of a batch, by index, what kept the caller from
+	// reading them. They are refused together with all else that is wrong.
+	Unreadable map[int]domain.FieldError
+	Owner      string // of the key: the name of the credential, empty if none is needed
+	Key        string // idempotency key; empty: none
 }
 
 // SubmitResult are the tasks of a request, in its order.
@@ -81,22 +83,26 @@ func (uc *SubmitTasks) Run(ctx context.Context, in SubmitTasksInput) (SubmitResu
 	return SubmitResult{Tasks: tasks}, nil
 }
 
-// Check returns the error that Run would return for tasks that are wrong, and
-// stores nothing: for a caller who has found something else wrong already, and
-// names all of it.
-func (uc *SubmitTasks) Check(in SubmitTasksInput) error {
-	_, err := uc.make(in, uc.clock.Now())
-	return err
+// CheckBatchSize says whether a request may bring n tasks: CodeInvalid if not.
+func CheckBatchSize(n int) error {
+	if n < 1 || n > MaxBatch {
+		return domain.Invalid("tasks", "must be 1 to %d tasks, not %d", MaxBatch, n)
+	}
+	return nil
 }
 
 // make makes the tasks, or names all that is wrong with any of them.
 func (uc *SubmitTasks) make(in SubmitTasksInput, now time.Time) ([]*domain.Task, error) {
-	if n := len(in.Tasks); n < 1 || n > MaxBatch {
-		return nil, domain.Invalid("tasks", "must be 1 to %d tasks, not %d", MaxBatch, n)
+	if err := CheckBatchSize(len(in.Tasks)); err != nil {
+		return nil, err
 	}
 	tasks := make([]*domain.Task, len(in.Tasks))
 	var wrong []domain.FieldError
 	for i, spec := range in.Tasks {
+		if f, ok := in.Unreadable[i]; ok {
+			wrong = append(wrong, inBatch(i, f))
+			continue
+		}
 		t, err := uc.makeOne(spec, now)
 		switch {
 		case err == nil:
@@ -105,8 +111,7 @@ func (uc *SubmitTasks) make(in SubmitTasksInput, now time.Time) ([]*domain.Task,
 			return nil, err
 		default:
 			for _, f := range domain.Public(err).Fields {
-				f.Field = "tasks/" + strconv.Itoa(i) + "/" + f.Field
-				wrong = append(wrong, f)
+				wrong = append(wrong, inBatch(i, f))
 			}
 		}
 	}
@@ -116,14 +121,23 @@ func (uc *SubmitTasks) make(in SubmitTasksInput, now time.Time) ([]*domain.Task,
 	return tasks, nil
 }
 
+// inBatch makes an error about a task an error about a batch.
+func inBatch(i int, f domain.FieldError) domain.FieldError {
+	task := "tasks/" + strconv.Itoa(i)
+	if f.Field == "" {
+		return domain.FieldError{Field: task, Detail: f.Detail}
+	}
+	return domain.FieldError{Field: task + "/" + f.Field, Detail: f.Detail}
+}
+
 func (uc *SubmitTasks) makeOne(spec domain.TaskSpec, now time.Time) (*domain.Task, error) {
 	if len(spec.Message) > uc.limits.MessageBytes {
 		err := domain.Invalid("message", "must be at most %d bytes long, not %d", uc.limits.MessageBytes, len(spec.Message))
 		err.Code = domain.CodeTooLarge
 		return nil, err
 	}
-	if spec.MaxAttempts == 0 {
-		spec.MaxAttempts = uc.limits.MaxAttempts
+	if spec.MaxAttempts == nil {
+		spec.MaxAttempts = &uc.limits.MaxAttempts
 	}
 	return domain.NewTask(spec, now)
 }
@@ -140,12 +154,12 @@ func fingerprint(in SubmitTasksInput) (sum [32]byte) {
 	text(strconv.FormatBool(in.Batch))
 	for _, t := range in.Tasks {
 		text(t.Message)
-		text(string(cmp.Or(t.Queue, domain.DefaultQueue)))
+		text(string(given(t.Queue, domain.DefaultQueue)))
 		number(int64(t.Priority))
-		text(t.RunAt.UTC().Format(time.RFC3339Nano))
-		number(int64(t.Delay))
-		number(int64(t.MaxAttempts))
-		number(int64(t.Timeout))
+		text(given(t.RunAt, time.Time{}).UTC().Format(time.RFC3339Nano))
+		number(int64(given(t.Delay, 0)))
+		number(int64(given(t.MaxAttempts, 0)))
+		number(int64(given(t.Timeout, 0)))
 		number(int64(len(t.Metadata)))
 		for _, key := range slices.Sorted(maps.Keys(t.Metadata)) {
 			text(key)
@@ -154,4 +168,12 @@ func fingerprint(in SubmitTasksInput) (sum [32]byte) {
 	}
 	h.Sum(sum[:0])
 	return sum
+}
+
+// given is the value that was given, or the default.
+func given[T any](v *T, otherwise T) T {
+	if v == nil {
+		return otherwise
+	}
+	return *v
 }

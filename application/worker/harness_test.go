@@ -111,7 +111,7 @@ func (h *harness) enqueue(n int) []domain.TaskID { return h.enqueueIn(domain.Def
 // enqueueIn submits n tasks to the queue.
 func (h *harness) enqueueIn(q domain.QueueName, n int) []domain.TaskID {
 	h.t.Helper()
-	return h.submit(n, domain.TaskSpec{Message: "Hello World", MaxAttempts: 3, Queue: q})
+	return h.submit(n, domain.TaskSpec{Message: "Hello World", MaxAttempts: new(3), Queue: new(q)})
 }
 
 // submit submits n tasks of that kind.

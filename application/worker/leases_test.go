@@ -15,7 +15,7 @@ import (
 // claimedTask makes a task in its first attempt.
 func claimedTask(t *testing.T) *domain.Task {
 	t.Helper()
-	task, err := domain.NewTask(domain.TaskSpec{Message: "m", MaxAttempts: 1}, time.Now())
+	task, err := domain.NewTask(domain.TaskSpec{Message: "m", MaxAttempts: new(1)}, time.Now())
 	if err == nil {
 		err = task.Claim(domain.Claim{Worker: "w", Timeout: time.Minute}, time.Now())
 	}

@@ -220,7 +220,7 @@ func TestWorker_TakesTheHighestPriorityOfAQueueFirst(t *testing.T) {
 		})
 		var want []domain.TaskID
 		for _, priority := range []int{0, 9, 5} {
-			spec := domain.TaskSpec{Message: "m", MaxAttempts: 1, Priority: priority}
+			spec := domain.TaskSpec{Message: "m", MaxAttempts: new(1), Priority: priority}
 			want = append(want, h.submit(1, spec)...)
 		}
 		want[0], want[1], want[2] = want[1], want[2], want[0]
@@ -268,7 +268,7 @@ func TestWorker_ARefusedEntryThatCannotBePutBackHoldsNothingUp(t *testing.T) {
 func TestWorker_EndsAnAttemptAfterTheTasksOwnTimeout(t *testing.T) {
 	withHarness(t, func(t *testing.T, h *harness) {
 		h.handles(untilCanceled)
-		id := h.submit(1, domain.TaskSpec{Message: "m", MaxAttempts: 3, Timeout: 2 * time.Second})[0]
+		id := h.submit(1, domain.TaskSpec{Message: "m", MaxAttempts: new(3), Timeout: new(2 * time.Second)})[0]
 		h.start()
 
 		apptest.Pass(2*time.Second - 1)
@@ -287,7 +287,7 @@ func TestWorker_ABeatsTimeOutNamesTheTasksOwnTimeout(t *testing.T) {
 	withHarness(t, func(t *testing.T, h *harness) {
 		h.start()
 		apptest.Pass(0)
-		task, err := domain.NewTask(domain.TaskSpec{Message: "m", MaxAttempts: 3, Timeout: 2 * time.Second}, apptest.Now())
+		task, err := domain.NewTask(domain.TaskSpec{Message: "m", MaxAttempts: new(3), Timeout: new(2 * time.Second)}, apptest.Now())
 		apptest.Must(t, err)
 		apptest.Must(t, task.Claim(domain.Claim{Worker: "w"}, apptest.Now()))
 

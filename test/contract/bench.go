@@ -107,9 +107,9 @@ func fill(b *testing.B, s Store) *filled {
 	b.Helper()
 	x := &filled{Store: s, worker: domain.NewWorkerID(), bulk: newBulk(domain.BulkCancel, domain.TaskFilter{Queues: []domain.QueueName{"none"}})}
 	for n := range 1001 {
-		spec := domain.TaskSpec{Message: "Hello World", MaxAttempts: 3}
+		spec := domain.TaskSpec{Message: "Hello World", MaxAttempts: new(3)}
 		if n < 100 {
-			spec.Delay = time.Millisecond
+			spec.Delay = new(time.Millisecond)
 		}
 		task, err := domain.NewTask(spec, now())
 		if err != nil {

@@ -21,7 +21,7 @@ func now() time.Time { return domain.Moment(time.Now()) }
 // what it consists of.
 func makeTask(t *testing.T, edits ...func(*domain.TaskState)) *domain.Task {
 	t.Helper()
-	task, err := domain.NewTask(domain.TaskSpec{Message: "Hello World", MaxAttempts: 3}, now())
+	task, err := domain.NewTask(domain.TaskSpec{Message: "Hello World", MaxAttempts: new(3)}, now())
 	if err != nil {
 		t.Fatalf("new task: %v", err)
 	}

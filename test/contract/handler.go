@@ -84,7 +84,7 @@ func Handler(t *testing.T, open func(t *testing.T, b Behaviour) application.Hand
 // claimedTask makes a task that a worker has claimed for the given attempt.
 func claimedTask(t *testing.T, message string, attempt int) *domain.Task {
 	t.Helper()
-	task, err := domain.NewTask(domain.TaskSpec{Message: message, MaxAttempts: 3}, now())
+	task, err := domain.NewTask(domain.TaskSpec{Message: message, MaxAttempts: new(3)}, now())
 	if err != nil {
 		t.Fatalf("new task: %v", err)
 	}

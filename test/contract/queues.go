@@ -18,6 +18,7 @@ var settingsChecks = map[string]check{
 	"QueuesNameWhateverIsKnownOfThem":   infoNames,
 	"QueuesCountTheWorkersThatTakeThem": infoWorkers,
 	"QueuesCountNoWorkerThatIsLost":     infoSilent,
+	"QueuesCountAbandonedHandlers":      infoAbandoned,
 	"QueuesAreBounded":                  infoBounded,
 	"GetOfAnUnknownQueueIsNotFound":     infoUnknown,
 	"ChangeStoresWhatIsSetOfAQueue":     changeStores,
@@ -129,6 +130,31 @@ func infoWorkers(t *testing.T, s Store) {
 	first.Number, first.Worker.Queues = 2, []domain.QueueName{"other"}
 	beat(t, s, first)
 	wantWorkers(0)
+}
+
+// infoAbandoned checks the sums over the workers that live and take the queue, one of
+// which names it twice, as their latest beats tell.
+func infoAbandoned(t *testing.T, s Store) {
+	some, full, lost := beatOf(t, domain.NewWorkerID(), 1, longInterval), beatOf(t, domain.NewWorkerID(), 1, longInterval), beatOf(t, domain.NewWorkerID(), 1, time.Millisecond)
+	some.Worker.Queues, some.Worker.Abandoned = []domain.QueueName{"q", "other", "q"}, 2
+	full.Worker.Queues, full.Worker.Abandoned, full.Worker.Stuck = []domain.QueueName{"q"}, 5, true
+	lost.Worker.Queues, lost.Worker.Abandoned, lost.Worker.Stuck = []domain.QueueName{"q"}, 100, true
+	for _, b := range []application.Beat{some, full, lost} {
+		beat(t, s, b)
+	}
+	time.Sleep(domain.BeatsPerLease * 2 * time.Millisecond)
+	want := func(name domain.QueueName, workers, abandoned, stuck int) {
+		t.Helper()
+		if got := info(t, s, name); got.Workers != workers || got.Abandoned != abandoned || got.Stuck != stuck {
+			t.Errorf("queue %s: %d workers, %d abandoned handlers, %d stuck; want %d, %d, %d",
+				name, got.Workers, got.Abandoned, got.Stuck, workers, abandoned, stuck)
+		}
+	}
+	want("q", 2, 7, 1)
+	want("other", 1, 2, 0)
+	full.Number, full.Worker.Abandoned, full.Worker.Stuck = 2, 1, false
+	beat(t, s, full)
+	want("q", 2, 3, 0)
 }
 
 // Each worker is judged by its own beats: one that beats once in an hour lives

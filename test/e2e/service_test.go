@@ -173,7 +173,7 @@ func TestPrograms_RefuseADatabaseOfAnotherProgram(t *testing.T) {
 		"api": d.program("api", "LISTEN_ADDR="+d.addr), "worker": d.worker(),
 		"api migrate": programs.Start(t, t.TempDir(), d.env, "api", "migrate"),
 	} {
-		code, out := p.Wait(10*time.Second), strings.TrimSpace(p.Output())
+		code, out := p.Wait(programs.Patience), strings.TrimSpace(p.Output())
 		last := out[strings.LastIndex(out, "\n")+1:]
 		if code == 0 || !strings.Contains(last, "tasks; give Millrace a database or a schema of its own") {
 			t.Errorf("%s: exit %d, %s", name, code, out)

@@ -24,6 +24,7 @@ type experiment struct {
 	beats   uint8
 	lease   uint8
 	one     bool // one slot a worker: a backlog
+	slow    bool // not for the quick half
 }
 
 // mutated: a rule is off or a bound is wrong, and the model has to find it.

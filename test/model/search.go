@@ -77,6 +77,16 @@ func (c *Cfg) ended(s *State) bool {
 	return true
 }
 
+// over: every task that was added has ended.
+func (c *Cfg) over(s *State) bool {
+	for t := range c.T {
+		if st := s.T[t].St; st == pending || st == processing {
+			return false
+		}
+	}
+	return true
+}
+
 // quiet: nothing more can happen to any task.
 func (c *Cfg) quiet(s *State) bool {
 	for t := range c.T {
@@ -131,12 +141,11 @@ func (x *search) layer() {
 }
 
 func (x *search) expand(s *State) {
-	end := x.c.ended(s)
-	held := false
+	over, held := x.c.over(s), false
 	for t := range x.c.T {
 		held = held || s.T[t].Held
 	}
-	x.done, x.held, x.off = append(x.done, end), append(x.held, held), append(x.off, uint32(len(x.succ)))
+	x.done, x.held, x.off = append(x.done, x.c.ended(s)), append(x.held, held), append(x.off, uint32(len(x.succ)))
 	if x.c.quiet(s) {
 		return
 	}
@@ -150,7 +159,7 @@ func (x *search) expand(s *State) {
 			}
 		}
 		to := x.visit(n)
-		if x.live && kind == progress && !end {
+		if x.live && kind == progress && !over {
 			x.succ = append(x.succ, to)
 			if a.Code == aStranded || a.Code == aCommit || a.Code == aPutBack {
 				x.repush = append(x.repush, x.id, to)

@@ -7,21 +7,26 @@ import (
 	"time"
 )
 
+const (
+	maxSteps = 150  // of a walk with faults; some end early, so that there is work left
+	fair     = 5000 // steps without
+)
+
 const maxSeen = 40_000_000 // states that a walk counts as different
 
-// walk takes random walks: a phase with faults, then a fair phase without, in which every task has to end.
+// walk takes random walks: a phase with faults, then a fair phase without, in which
+// locks go and every task has to end.
 type walk struct {
-	c           *Cfg
-	steps, fair int
-	rnd         *rand.Rand
-	seen        *table
-	found       map[uint8]*Found
-	res         Result
+	c     *Cfg
+	rnd   *rand.Rand
+	seen  *table
+	found map[uint8]*Found
+	res   Result
 }
 
 func (c *Cfg) walk(walks int, rnd *rand.Rand) *Result {
 	begin := time.Now()
-	x := &walk{c: c, steps: 150, fair: 5000, rnd: rnd, seen: newTable(), found: map[uint8]*Found{}}
+	x := &walk{c: c, rnd: rnd, seen: newTable(), found: map[uint8]*Found{}}
 	for range walks {
 		x.once()
 	}
@@ -36,11 +41,12 @@ func (c *Cfg) walk(walks int, rnd *rand.Rand) *Result {
 func (x *walk) once() {
 	s := x.c.initial()
 	var acts []Act
-	for i := range x.steps + x.fair {
-		if i >= x.steps && x.c.ended(&s) {
+	steps := 10 + x.rnd.IntN(maxSteps)
+	for i := range steps + fair {
+		if i >= steps && x.c.over(&s) {
 			return
 		}
-		n, a, viol, ok := x.step(&s, i >= x.steps)
+		n, a, viol, ok := x.step(&s, i >= steps)
 		if !ok {
 			break
 		}
@@ -57,18 +63,18 @@ func (x *walk) once() {
 			x.seen.put(hash(&s))
 		}
 	}
-	if !x.c.ended(&s) {
+	if !x.c.over(&s) {
 		x.note(vStuck, acts)
 	}
 }
 
-// step picks one of the steps from s; in a calm phase one of progress.
+// step picks one of the steps from s; in a calm phase one of progress, or the end of a lock.
 func (x *walk) step(s *State, calm bool) (pick State, act Act, bad uint8, ok bool) {
 	weight := 0
 	x.c.next(s, func(a Act, kind uint8, n *State, viol uint8) {
 		g := 8
 		switch {
-		case calm && kind != progress:
+		case calm && kind != progress && a.Code != aUnhold:
 			return
 		case kind == fault:
 			g = 1

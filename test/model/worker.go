@@ -201,7 +201,8 @@ func (x *stepper) dispatch(w, t int) {
 		return
 	}
 	for _, kind := range sweepKinds {
-		if c.sweepWants(s, w, t, kind) && !(p.Push[t] != 0 && kind <= aStranded) && !c.sweepWaits(s, w, kind) {
+		pushing := p.Push[t] != 0 && kind <= aStranded
+		if c.sweepWants(s, w, t, kind) && !pushing && !c.sweepWaits(s, w, kind) {
 			x.sweep(w, t, kind)
 		}
 	}

@@ -10,10 +10,13 @@ import (
 	"testing"
 )
 
-// firstMigration is the number of the first migration that the older programs do
-// not know: they are those of the commit before the one that added it, or of the
-// last commit as long as none has.
-const firstMigration = "00002"
+// firstChanges are the files that came with changes of the schema which the older
+// programs do not know. They are those of the commit before the first of these was
+// added, or of the last commit as long as none was. A new release begins a new list.
+var firstChanges = []string{
+	"adapters/internal/schema/schema.go", // versions in a table of Millrace's own
+	"migrations/postgres/00002_*.sql",
+}
 
 // buildOlder builds api and worker of the older commit and returns their folder.
 func buildOlder(t *testing.T) string {
@@ -36,11 +39,11 @@ func buildOlder(t *testing.T) string {
 
 func olderCommit(t *testing.T) string {
 	t.Helper()
-	added := run(t, "../..", "git", "log", "--diff-filter=A", "--format=%H", "--", "migrations/postgres/"+firstMigration+"_*.sql")
+	added := run(t, "../..", "git", append([]string{"log", "--topo-order", "--diff-filter=A", "--format=%H", "--"}, firstChanges...)...)
 	if added == "" {
 		return "HEAD"
 	}
-	all := strings.Fields(added) // newest first; a file that was renamed is added again
+	all := strings.Fields(added) // the newest first
 	return all[len(all)-1] + "^"
 }
 

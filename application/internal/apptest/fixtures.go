@@ -68,7 +68,7 @@ var Any = gomock.Any()
 // NewTask makes a task that waits and is marked as queued.
 func NewTask(t *testing.T) *domain.Task {
 	t.Helper()
-	task, err := domain.NewTask(domain.TaskSpec{Message: "Hello World", MaxAttempts: 3}, Now())
+	task, err := domain.NewTask(domain.TaskSpec{Message: "Hello World", MaxAttempts: new(3)}, Now())
 	Must(t, err)
 	task.MarkStored()
 	return task

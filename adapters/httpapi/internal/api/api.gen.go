@@ -43,18 +43,18 @@ func (e TaskStatus) Valid() bool {
 
 // Attempt defines model for Attempt.
 type Attempt struct {
-	// Number Counts the claims of the task.
+	// Number The number of this claim of the task.
 	Number int `json:"number"`
 
-	// Worker Which worker, in which life: it is new at every start.
+	// Worker The id of the worker process, new at every start.
 	Worker    string    `json:"worker"`
 	StartedAt time.Time `json:"started_at"`
 
-	// EndedAt Absent while it runs.
+	// EndedAt Absent while it is running.
 	EndedAt *time.Time `json:"ended_at,omitempty"`
 
-	// Outcome `failed`: the handler's own error, or its deadline. `released`: given back unfinished, as the worker ended.
-	// `lost`: the worker was lost. `stopped`: on request.
+	// Outcome `failed`: the handler returned an error or timed out. `released`: the worker stopped and gave the task back.
+	// `lost`: the worker was lost. `stopped`: a client asked for it.
 	Outcome string `json:"outcome"`
 
 	// Error Absent if there was none.
@@ -73,28 +73,28 @@ type Bulk struct {
 	Filter TaskFilter         `json:"filter"`
 	Status string             `json:"status"`
 
-	// Changed How many tasks it has changed so far.
+	// Changed How many tasks have been changed so far.
 	Changed int `json:"changed"`
 
-	// Skipped How many tasks it has met so far that match and are in no state for the action.
+	// Skipped How many matching tasks have been skipped so far because their status did not allow the action.
 	Skipped int `json:"skipped"`
 
 	// CreatedAt When it was accepted.
 	CreatedAt time.Time `json:"created_at"`
 
-	// UpdatedAt When it got on last.
+	// UpdatedAt When it last made progress.
 	UpdatedAt time.Time `json:"updated_at"`
 
-	// DoneAt When it was done. Absent if it is not.
+	// DoneAt When it was done. Absent while it is running.
 	DoneAt *time.Time `json:"done_at,omitempty"`
 }
 
 // BulkCount defines model for BulkCount.
 type BulkCount struct {
-	// Matched How many match, of the latest 100,000 tasks.
+	// Matched How many of the latest 100,000 tasks match.
 	Matched int `json:"matched"`
 
-	// Exact Whether those are all tasks that there are.
+	// Exact Whether there are no older tasks.
 	Exact bool `json:"exact"`
 }
 
@@ -116,42 +116,42 @@ type Index map[string]string
 
 // NewBulk defines model for NewBulk.
 type NewBulk struct {
-	Action string `json:"action"`
+	Action Field[string] `json:"action"`
 
-	// Filter Which tasks; `{}` means all.
-	Filter TaskFilter `json:"filter"`
+	// Filter The tasks to act on; `{}` means all.
+	Filter Field[TaskFilter] `json:"filter"`
 
-	// DryRun Only count.
-	DryRun bool `json:"dry_run,omitempty"`
+	// DryRun Count the matching tasks and change nothing.
+	DryRun Field[bool] `json:"dry_run,omitempty"`
 }
 
 // NewTask defines model for NewTask.
 type NewTask struct {
-	// Message What is to be processed: any text without the character NUL, kept as it was sent. At most 256 KiB in UTF-8
-	// unless the operator has set another limit.
-	Message string `json:"message"`
+	// Message What to process: any text without the NUL character, stored as it was sent. At most 256 KiB in UTF-8 unless
+	// the operator has set another limit.
+	Message Field[string] `json:"message"`
 
-	// Queue The queue that it waits in. There is no need to make it first.
-	Queue *string `json:"queue,omitempty"`
+	// Queue The queue that the task waits in. It need not exist before.
+	Queue Field[string] `json:"queue,omitempty"`
 
-	// Priority Within its queue, tasks of a higher priority run first.
-	Priority *int `json:"priority,omitempty"`
+	// Priority Tasks of a higher priority run first within their queue.
+	Priority Field[int] `json:"priority,omitempty"`
 
-	// RunAt It does not run before, RFC 3339, within the next ten years. In the past it means now.
-	RunAt *time.Time `json:"run_at,omitempty"`
+	// RunAt The time (RFC 3339) before which the task must not run, within the next ten years. A time in the past means now.
+	RunAt Field[time.Time] `json:"run_at,omitempty"`
 
-	// Delay So many seconds from now it does not run; a fraction is possible. It goes without `run_at`.
-	Delay *float64 `json:"delay,omitempty"`
+	// Delay Delay in seconds before the task may run; may be fractional. Cannot be combined with `run_at`.
+	Delay Field[float64] `json:"delay,omitempty"`
 
-	// MaxAttempts So many failures make it failed. 10 unless the operator has set another default.
-	MaxAttempts *int `json:"max_attempts,omitempty"`
+	// MaxAttempts The number of failures after which the task becomes failed. 10 unless the operator has set another default.
+	MaxAttempts Field[int] `json:"max_attempts,omitempty"`
 
-	// Timeout How many seconds an attempt may take; a fraction is possible. By default the worker decides.
-	Timeout *float64 `json:"timeout,omitempty"`
+	// Timeout The number of seconds an attempt may take; may be fractional. By default the setting of the worker applies.
+	Timeout Field[float64] `json:"timeout,omitempty"`
 
-	// Metadata Text to find the task by: at most 32 pairs; keys of 1 to 64 of A-Z, a-z, 0-9 and `. _ -`, values of at most
-	// 512 bytes without the character NUL.
-	Metadata map[string]string `json:"metadata,omitempty"`
+	// Metadata Pairs to find the task by, at most 32. Keys are 1 to 64 of A-Z, a-z, 0-9, `.`, `_` and `-`; values are at
+	// most 512 bytes of text without the NUL character.
+	Metadata Field[map[string]string] `json:"metadata,omitempty"`
 }
 
 // NewTaskBatch defines model for NewTaskBatch.
@@ -161,14 +161,14 @@ type NewTaskBatch struct {
 
 // Problem A problem document (RFC 9457).
 type Problem struct {
-	// Type Which problem it is. Stable.
+	// Type Identifies the problem. Never changes.
 	Type string `json:"type"`
 
-	// Title The type in words.
+	// Title A short summary of the type.
 	Title  string `json:"title"`
 	Status int    `json:"status"`
 
-	// Detail What happened here, for people.
+	// Detail What is wrong with this request (for people).
 	Detail string `json:"detail"`
 
 	// Errors The parts of the request that are wrong.
@@ -177,10 +177,10 @@ type Problem struct {
 
 // ProblemError defines model for ProblemError.
 type ProblemError struct {
-	// Pointer Where in the body (RFC 6901).
+	// Pointer A JSON pointer (RFC 6901) into the body.
 	Pointer string `json:"pointer,omitempty"`
 
-	// Parameter Which parameter of the path or the query, or which header.
+	// Parameter The name of a path or query parameter or of a header.
 	Parameter string `json:"parameter,omitempty"`
 	Detail    string `json:"detail"`
 }
@@ -191,7 +191,7 @@ type ProblemType struct {
 	Title  string `json:"title"`
 	Status int    `json:"status"`
 
-	// Meaning When it is answered and what to do about it.
+	// Meaning When it occurs and what to do about it.
 	Meaning string `json:"meaning"`
 }
 
@@ -204,44 +204,44 @@ type ProblemTypes struct {
 type Queue struct {
 	Name string `json:"name"`
 
-	// Paused Whether it accepts tasks and starts none.
+	// Paused Whether it accepts tasks but starts none.
 	Paused bool `json:"paused"`
 
-	// MaxRunning The most tasks that run at once, over all workers. Null if there is no limit.
+	// MaxRunning How many tasks may run at once, across all workers. Null if there is no limit.
 	MaxRunning *int `json:"max_running"`
 
-	// Rate How many tasks start in a time, over all workers: per second, minute or hour. Null if there is no limit.
+	// Rate How many tasks may start per second, minute or hour, across all workers. Null if there is no limit.
 	Rate *string `json:"rate"`
 
-	// Burst How many tasks may start at once after a pause: those of one second, at least 1. Null without a rate.
+	// Burst How many tasks may start at once after an idle time: those of one second, at least 1. Null without a rate.
 	Burst *int `json:"burst"`
 
-	// Pending Tasks that may run and wait for a worker.
+	// Pending Tasks that are due and wait for a worker.
 	Pending int `json:"pending"`
 
-	// Scheduled Tasks that wait for their time: delayed, or to be tried again.
+	// Scheduled Tasks that are not due yet (delayed or to be retried).
 	Scheduled int `json:"scheduled"`
 
-	// Processing Tasks that run.
+	// Processing Tasks that are running.
 	Processing int `json:"processing"`
 
-	// OldestWaiting Since when the longest waiting of the pending waits. Null if none does.
+	// OldestWaiting Since when the oldest pending task has been waiting. Null if none is.
 	OldestWaiting *time.Time `json:"oldest_waiting"`
 
-	// Workers Live workers that take the queue.
+	// Workers Live workers that serve the queue.
 	Workers int `json:"workers"`
 }
 
 // QueueChange defines model for QueueChange.
 type QueueChange struct {
-	// Paused Whether to start no tasks.
-	Paused *bool `json:"paused,omitempty"`
+	// Paused Whether to stop starting tasks.
+	Paused Field[bool] `json:"paused,omitempty"`
 
-	// MaxRunning The most tasks that run at once; null for no limit.
-	MaxRunning *int `json:"max_running,omitempty"`
+	// MaxRunning How many tasks may run at once; null for no limit.
+	MaxRunning Field[*int] `json:"max_running,omitempty"`
 
-	// Rate How many tasks start in a second, a minute or an hour, at most 1,000,000; null for no limit.
-	Rate *string `json:"rate,omitempty"`
+	// Rate How many tasks may start per second, minute or hour, at most 1,000,000; null for no limit.
+	Rate Field[*string] `json:"rate,omitempty"`
 }
 
 // QueueList defines model for QueueList.
@@ -253,29 +253,29 @@ type QueueList struct {
 type Readiness struct {
 	Status string `json:"status"`
 
-	// Checks `ok`, or what is wrong, for each thing the program needs.
+	// Checks For each dependency of the program, `ok` or what is wrong.
 	Checks map[string]string `json:"checks"`
 }
 
 // Reason defines model for Reason.
 type Reason struct {
-	// Reason `ended`, `processing`: it is done with, or runs. `scheduled`, `retry`: its time, or that of its next attempt, has
-	// not come. `due`: it has, and the task is about to be queued. `no_worker`: no live worker takes its queue.
-	// `paused`, `max_running`, `rate`: its queue may start no task now. `queue_away`: what brings tasks to workers does
-	// not answer. `behind`: others are before it. `stranded`: its entry in the queue was lost, and is about to be made
-	// again. `next`: nothing is in its way.
+	// Reason `ended`, `processing`: the task has ended, or is running. `scheduled`, `retry`: it, or its next attempt, is
+	// not due yet. `due`: it is due and about to be queued. `no_worker`: no live worker serves its queue.
+	// `handlers_stuck`: every worker that serves its queue has too many handlers that do not return. `paused`, `max_running`, `rate`: a limit keeps its queue from starting tasks. `queue_away`: the queue server
+	// is not responding. `behind`: other tasks are ahead of it. `stranded`: its entry in the queue was lost, and
+	// it is about to be queued again. `next`: it is the next to run.
 	Reason string `json:"reason"`
 
-	// Text In words, one sentence.
+	// Text One sentence for people.
 	Text string `json:"text"`
 
-	// At When that is expected to change; of a task that has ended, when it did. Absent if nobody knows.
+	// At When this is expected to change, or when the task ended. Absent if unknown.
 	At *time.Time `json:"at,omitempty"`
 
-	// Ahead How many tasks are before it, at most 10,000, which means at least.
+	// Ahead How many tasks are ahead of it. 10,000 means that many or more.
 	Ahead *int `json:"ahead,omitempty"`
 
-	// Limit The limit as it is set.
+	// Limit The limit that applies.
 	Limit string `json:"limit,omitempty"`
 }
 
@@ -284,56 +284,56 @@ type Task struct {
 	// ID Ids sort by creation.
 	ID openapi_types.UUID `json:"id"`
 
-	// Message What was submitted.
+	// Message The message as it was submitted.
 	Message string     `json:"message"`
 	Status  TaskStatus `json:"status"`
 
 	// CreatedAt When it was accepted.
 	CreatedAt time.Time `json:"created_at"`
 
-	// UpdatedAt When it changed last.
+	// UpdatedAt When it last changed.
 	UpdatedAt time.Time `json:"updated_at"`
 
-	// Attempt How often a worker has claimed it.
+	// Attempt How often workers have claimed it.
 	Attempt int `json:"attempt"`
 
 	// Failures How many attempts ended in an error of the handler.
 	Failures int `json:"failures"`
 
-	// MaxAttempts So many failures make it failed.
+	// MaxAttempts The number of failures after which it becomes failed.
 	MaxAttempts int `json:"max_attempts"`
 
-	// LastError Why the latest attempt that failed did. Absent if none did.
+	// LastError The error of the latest failed attempt. Absent if none has failed.
 	LastError string `json:"last_error,omitempty"`
 
-	// RunAt It does not run before: its time, or that of its next attempt.
+	// RunAt The time before which it, or its next attempt, does not run.
 	RunAt time.Time `json:"run_at"`
 
-	// CancelRequestedAt When a client asked the running attempt to stop. Absent if nobody did.
+	// CancelRequestedAt When a client asked the running attempt to stop. Absent if none has.
 	CancelRequestedAt *time.Time `json:"cancel_requested_at,omitempty"`
 
-	// StartedAt When a worker claimed it last. Absent if none did.
+	// StartedAt When a worker last claimed it. Absent if none has.
 	StartedAt *time.Time `json:"started_at,omitempty"`
 
 	// FinishedAt When it ended. Absent if it has not.
 	FinishedAt *time.Time `json:"finished_at,omitempty"`
 
-	// Result What the handler answered, as text, at most 64 KiB. Absent if it answered nothing.
+	// Result The text that the handler returned, at most 64 KiB. Absent if it returned none.
 	Result string `json:"result,omitempty"`
 
-	// ResultTruncated Whether the handler answered more than that. Absent if not.
+	// ResultTruncated Whether the handler returned more than that. Absent if not.
 	ResultTruncated *bool `json:"result_truncated,omitempty"`
 
-	// Queue The queue that it waits in.
+	// Queue The queue that it belongs to.
 	Queue string `json:"queue"`
 
-	// Priority Within its queue the highest runs first.
+	// Priority Tasks of a higher priority run first within their queue.
 	Priority int `json:"priority"`
 
-	// Timeout How many seconds an attempt may take. Absent if the worker decides.
+	// Timeout The number of seconds an attempt may take. Absent if the setting of the worker applies.
 	Timeout *float64 `json:"timeout,omitempty"`
 
-	// Metadata What the client says of it. Absent if nothing.
+	// Metadata The pairs that the client gave. Absent if there are none.
 	Metadata map[string]string `json:"metadata,omitempty"`
 }
 
@@ -345,51 +345,51 @@ type TaskBatch struct {
 // TaskChange defines model for TaskChange.
 type TaskChange struct {
 	// Status `canceled` cancels a pending task, `pending` retries a failed one.
-	Status string `json:"status"`
+	Status Field[string] `json:"status"`
 
-	// Stop With `canceled`: also if the task runs.
-	Stop bool `json:"stop,omitempty"`
+	// Stop With `canceled`: stop the task even if it is running.
+	Stop Field[bool] `json:"stop,omitempty"`
 }
 
-// TaskFilter Which tasks are meant. What is left out does not matter; nothing may be empty.
+// TaskFilter Selects tasks. A member that is left out matches every task; none may be empty.
 type TaskFilter struct {
 	// Status Any of these.
-	Status *[]string `json:"status,omitempty"`
+	Status Field[[]string] `json:"status,omitempty"`
 
 	// Queue Any of these.
-	Queue *[]string `json:"queue,omitempty"`
+	Queue Field[[]string] `json:"queue,omitempty"`
 
-	// CreatedFrom Then or later.
-	CreatedFrom *time.Time `json:"created_from,omitempty"`
+	// CreatedFrom Accepted at this time or later.
+	CreatedFrom Field[time.Time] `json:"created_from,omitempty"`
 
-	// CreatedBefore Earlier.
-	CreatedBefore *time.Time `json:"created_before,omitempty"`
+	// CreatedBefore Accepted before this time.
+	CreatedBefore Field[time.Time] `json:"created_before,omitempty"`
 
-	// FinishedFrom Then or later.
-	FinishedFrom *time.Time `json:"finished_from,omitempty"`
+	// FinishedFrom Ended at this time or later.
+	FinishedFrom Field[time.Time] `json:"finished_from,omitempty"`
 
-	// FinishedBefore Earlier.
-	FinishedBefore *time.Time `json:"finished_before,omitempty"`
+	// FinishedBefore Ended before this time.
+	FinishedBefore Field[time.Time] `json:"finished_before,omitempty"`
 
 	// Metadata All of these pairs.
-	Metadata *map[string]string `json:"metadata,omitempty"`
+	Metadata Field[map[string]string] `json:"metadata,omitempty"`
 
-	// Text In the message, as it is written, at most 1,000 bytes.
-	Text *string `json:"text,omitempty"`
+	// Text Text that the message contains, case-sensitively; at most 1,000 bytes.
+	Text Field[string] `json:"text,omitempty"`
 }
 
 // TaskPage defines model for TaskPage.
 type TaskPage struct {
 	Tasks []Task `json:"tasks"`
 
-	// NextCursor For the next page. Absent on the last.
+	// NextCursor The cursor of the next page. Absent on the last one.
 	NextCursor string `json:"next_cursor,omitempty"`
 
-	// Window How many tasks were looked at, if the search stopped for that before the page was full. Otherwise absent.
+	// Window How many tasks were scanned, if the search stopped at that bound before the page was full. Otherwise absent.
 	Window *int `json:"window,omitempty"`
 }
 
-// TaskStatus Where a task is in its life. `completed`, `canceled` and `failed` are ends; only a failed task can be retried.
+// TaskStatus The state of a task. `completed`, `canceled` and `failed` are final, except that a failed task can be retried.
 type TaskStatus string
 
 // IdempotencyKey defines model for IdempotencyKey.
@@ -451,69 +451,70 @@ type UnsupportedPatchType = Problem
 
 // ListTasksParams defines parameters for ListTasks.
 type ListTasksParams struct {
-	// Status Only tasks of these statuses. Repeat it, or separate several by commas.
+	// Status Only tasks with these statuses. Repeat the parameter, or separate values by commas.
 	Status *[]string `form:"status,omitempty" json:"status,omitempty"`
 
-	// Queue Only tasks of these queues, at most 100. Repeat it, or separate several by commas.
+	// Queue Only tasks of these queues, at most 100. Repeat the parameter, or separate values by commas.
 	Queue *[]string `form:"queue,omitempty" json:"queue,omitempty"`
 
-	// CreatedFrom Only tasks accepted then or later, RFC 3339. A plus sign has to be sent as `%2B`.
+	// CreatedFrom Only tasks accepted at this time (RFC 3339) or later. Encode a plus sign as `%2B`.
 	CreatedFrom *string `form:"created_from,omitempty" json:"created_from,omitempty"`
 
-	// CreatedBefore Only tasks accepted earlier.
+	// CreatedBefore Only tasks accepted before this time.
 	CreatedBefore *string `form:"created_before,omitempty" json:"created_before,omitempty"`
 
-	// FinishedFrom Only tasks that ended then or later.
+	// FinishedFrom Only tasks that ended at this time or later.
 	FinishedFrom *string `form:"finished_from,omitempty" json:"finished_from,omitempty"`
 
-	// FinishedBefore Only tasks that ended earlier.
+	// FinishedBefore Only tasks that ended before this time.
 	FinishedBefore *string `form:"finished_before,omitempty" json:"finished_before,omitempty"`
 
-	// Metadata Only tasks with this pair, `key:value`. Repeat it for tasks with all of several, at most 32.
+	// Metadata Only tasks with this pair, `key:value`. Repeat the parameter to require several pairs, at most 32.
 	Metadata *[]string `form:"metadata,omitempty" json:"metadata,omitempty"`
 
-	// Text Only tasks with this text in the message, as it is written, at most 1,000 bytes.
+	// Text Only tasks whose message contains this text, case-sensitively; at most 1,000 bytes.
 	Text *string `form:"text,omitempty" json:"text,omitempty"`
 
-	// Limit The most tasks to return.
+	// Limit The maximum number of tasks to return.
 	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Cursor `next_cursor` of the page before, with the same filters. It is opaque: its content may change.
+	// Cursor `next_cursor` of the previous page, with the same filters. It is opaque: its format may change.
 	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
 // SubmitTaskParams defines parameters for SubmitTask.
 type SubmitTaskParams struct {
-	// IdempotencyKey Makes the request safe to send again: see *Sending a request again*. 1 to 255 visible ASCII characters, as a
-	// string of RFC 8941, in double quotes, with any quote or backslash in it escaped by a backslash; parameters of it are
-	// ignored. Without quotes it is taken as it stands, for the same key.
+	// IdempotencyKey Makes the request safe to send again: see *Sending a request again*. 1 to 255 visible ASCII characters, as an
+	// RFC 8941 string: in double quotes, with each quote or backslash escaped by a backslash; parameters are ignored.
+	// The same characters without quotes are the same key.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // SubmitBatchParams defines parameters for SubmitBatch.
 type SubmitBatchParams struct {
-	// IdempotencyKey Makes the request safe to send again: see *Sending a request again*. 1 to 255 visible ASCII characters, as a
-	// string of RFC 8941, in double quotes, with any quote or backslash in it escaped by a backslash; parameters of it are
-	// ignored. Without quotes it is taken as it stands, for the same key.
+	// IdempotencyKey Makes the request safe to send again: see *Sending a request again*. 1 to 255 visible ASCII characters, as an
+	// RFC 8941 string: in double quotes, with each quote or backslash escaped by a backslash; parameters are ignored.
+	// The same characters without quotes are the same key.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // GetTaskParams defines parameters for GetTask.
 type GetTaskParams struct {
-	// Wait How many seconds to wait at most for the task to end.
+	// Wait The maximum number of seconds to wait for the task to end.
 	Wait *int `form:"wait,omitempty" json:"wait,omitempty"`
 
-	// Prefer `wait=` and seconds, at most 60, if the parameter is not given. Other preferences are ignored.
+	// Prefer `wait=` and a number of seconds, at most 60. The parameter takes precedence; other preferences are ignored.
 	Prefer *string `json:"Prefer,omitempty"`
 
-	// IfNoneMatch Entity tags the client has already: if the task is at one of them, the answer is 304. `*` and weak tags count.
+	// IfNoneMatch Entity tags that the client already has: if the task is at one of them, the answer is 304. `*` and weak tags
+	// count.
 	IfNoneMatch *string `json:"If-None-Match,omitempty"`
 }
 
 // ChangeTaskParams defines parameters for ChangeTask.
 type ChangeTaskParams struct {
-	// IfMatch Entity tags: unless the task is at one of them, the answer is 412 and nothing changes, whatever its status.
-	// `*` is any version.
+	// IfMatch Entity tags: unless the task is at one of them, the answer is 412 and nothing changes, whatever the task's
+	// status. `*` matches any version.
 	IfMatch *string `json:"If-Match,omitempty"`
 }
 
@@ -543,10 +544,10 @@ type ServerInterface interface {
 	// GetIndex Where to go from here
 	// (GET /)
 	GetIndex(w http.ResponseWriter, r *http.Request)
-	// GetBulk How far an action on many tasks is
+	// GetBulk Read the progress of a bulk action
 	// (GET /bulk/{id})
 	GetBulk(w http.ResponseWriter, r *http.Request, id string)
-	// GetDocs This document as a page to read and try (Swagger UI)
+	// GetDocs This document as an interactive page (Swagger UI)
 	// (GET /docs)
 	GetDocs(w http.ResponseWriter, r *http.Request)
 	// GetHealth Is the process alive?
@@ -558,10 +559,10 @@ type ServerInterface interface {
 	// GetOpenAPIYAML This document as YAML
 	// (GET /openapi.yaml)
 	GetOpenAPIYAML(w http.ResponseWriter, r *http.Request)
-	// ListProblems Every problem that this service answers with
+	// ListProblems List the problems that this service can answer with
 	// (GET /problems)
 	ListProblems(w http.ResponseWriter, r *http.Request)
-	// GetProblem What a problem's type means
+	// GetProblem Read what a problem's type means
 	// (GET /problems/{code})
 	GetProblem(w http.ResponseWriter, r *http.Request, code string)
 	// ListQueues List queues
@@ -585,19 +586,19 @@ type ServerInterface interface {
 	// SubmitBatch Submit many tasks
 	// (POST /tasks/batch)
 	SubmitBatch(w http.ResponseWriter, r *http.Request, params SubmitBatchParams)
-	// StartBulk Cancel, stop or retry all tasks that match
+	// StartBulk Cancel, stop or retry all matching tasks
 	// (POST /tasks/bulk)
 	StartBulk(w http.ResponseWriter, r *http.Request)
 	// GetTask Read a task, or wait for it
 	// (GET /tasks/{id})
 	GetTask(w http.ResponseWriter, r *http.Request, id string, params GetTaskParams)
-	// ChangeTask Cancel a task, stop one that runs, or retry a failed one
+	// ChangeTask Cancel a task, stop a running one, or retry a failed one
 	// (PATCH /tasks/{id})
 	ChangeTask(w http.ResponseWriter, r *http.Request, id string, params ChangeTaskParams)
-	// ListAttempts What became of each attempt
+	// ListAttempts List the attempts of a task
 	// (GET /tasks/{id}/attempts)
 	ListAttempts(w http.ResponseWriter, r *http.Request, id string)
-	// ExplainTask Why a task does not run now
+	// ExplainTask Explain why a task is not running
 	// (GET /tasks/{id}/explain)
 	ExplainTask(w http.ResponseWriter, r *http.Request, id string)
 }
@@ -1370,21 +1371,33 @@ func HandlerWithOptions(si ServerInterface, options GorillaServerOptions) http.H
 		ErrorHandlerFunc:   options.ErrorHandlerFunc,
 	}
 
-	r.HandleFunc(options.BaseURL+"/tasks", wrapper.ListTasks).Methods(http.MethodGet)
-
-	r.HandleFunc(options.BaseURL+"/tasks", wrapper.SubmitTask).Methods(http.MethodPost)
-
-	r.HandleFunc(options.BaseURL+"/tasks/batch", wrapper.SubmitBatch).Methods(http.MethodPost)
-
-	r.HandleFunc(options.BaseURL+"/tasks/bulk", wrapper.StartBulk).Methods(http.MethodPost)
+	r.HandleFunc(options.BaseURL+"/", wrapper.GetIndex).Methods(http.MethodGet)
 
 	r.HandleFunc(options.BaseURL+"/bulk/{id}", wrapper.GetBulk).Methods(http.MethodGet)
+
+	r.HandleFunc(options.BaseURL+"/docs", wrapper.GetDocs).Methods(http.MethodGet)
+
+	r.HandleFunc(options.BaseURL+"/healthz", wrapper.GetHealth).Methods(http.MethodGet)
+
+	r.HandleFunc(options.BaseURL+"/openapi.json", wrapper.GetOpenAPIJSON).Methods(http.MethodGet)
+
+	r.HandleFunc(options.BaseURL+"/openapi.yaml", wrapper.GetOpenAPIYAML).Methods(http.MethodGet)
+
+	r.HandleFunc(options.BaseURL+"/problems", wrapper.ListProblems).Methods(http.MethodGet)
+
+	r.HandleFunc(options.BaseURL+"/problems/{code}", wrapper.GetProblem).Methods(http.MethodGet)
 
 	r.HandleFunc(options.BaseURL+"/queues", wrapper.ListQueues).Methods(http.MethodGet)
 
 	r.HandleFunc(options.BaseURL+"/queues/{name}", wrapper.GetQueue).Methods(http.MethodGet)
 
 	r.HandleFunc(options.BaseURL+"/queues/{name}", wrapper.ChangeQueue).Methods(http.MethodPatch)
+
+	r.HandleFunc(options.BaseURL+"/readyz", wrapper.GetReadiness).Methods(http.MethodGet)
+
+	r.HandleFunc(options.BaseURL+"/tasks", wrapper.ListTasks).Methods(http.MethodGet)
+
+	r.HandleFunc(options.BaseURL+"/tasks", wrapper.SubmitTask).Methods(http.MethodPost)
 
 	r.HandleFunc(options.BaseURL+"/tasks/{id}", wrapper.GetTask).Methods(http.MethodGet)
 
@@ -1394,21 +1407,9 @@ func HandlerWithOptions(si ServerInterface, options GorillaServerOptions) http.H
 
 	r.HandleFunc(options.BaseURL+"/tasks/{id}/explain", wrapper.ExplainTask).Methods(http.MethodGet)
 
-	r.HandleFunc(options.BaseURL+"/healthz", wrapper.GetHealth).Methods(http.MethodGet)
+	r.HandleFunc(options.BaseURL+"/tasks/batch", wrapper.SubmitBatch).Methods(http.MethodPost)
 
-	r.HandleFunc(options.BaseURL+"/readyz", wrapper.GetReadiness).Methods(http.MethodGet)
-
-	r.HandleFunc(options.BaseURL+"/", wrapper.GetIndex).Methods(http.MethodGet)
-
-	r.HandleFunc(options.BaseURL+"/docs", wrapper.GetDocs).Methods(http.MethodGet)
-
-	r.HandleFunc(options.BaseURL+"/openapi.yaml", wrapper.GetOpenAPIYAML).Methods(http.MethodGet)
-
-	r.HandleFunc(options.BaseURL+"/openapi.json", wrapper.GetOpenAPIJSON).Methods(http.MethodGet)
-
-	r.HandleFunc(options.BaseURL+"/problems", wrapper.ListProblems).Methods(http.MethodGet)
-
-	r.HandleFunc(options.BaseURL+"/problems/{code}", wrapper.GetProblem).Methods(http.MethodGet)
+	r.HandleFunc(options.BaseURL+"/tasks/bulk", wrapper.StartBulk).Methods(http.MethodPost)
 
 	return r
 }

@@ -1,0 +1,152 @@
+package httpapi
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/millrace/millrace/adapters/httpapi/internal/admission"
+	"github.com/millrace/millrace/adapters/httpapi/internal/api"
+	"github.com/millrace/millrace/domain"
+)
+
+// bodyLimit admits every message that is allowed, however it is escaped:
+// "\u0001" is six bytes for one.
+func bodyLimit(messageBytes int) int64 {
+	const metadata = domain.MaxMetadata * (domain.MaxMetadataKey + domain.MaxMetadataValue)
+	return 6*(int64(messageBytes)+metadata) + 4<<10
+}
+
+// bodyReader reads bodies of at most limit bytes. While one arrives, its request
+// may be evicted by each of the limiters.
+type bodyReader struct {
+	limit    int64
+	limiters []*admission.Limiter
+}
+
+// decode reads the JSON object in r's body into the struct that into points to. The
+// types are the media types that the body may have. Every error is a problem that
+// says where.
+func (b bodyReader) decode(w http.ResponseWriter, r *http.Request, into any, types ...string) error {
+	body, err := b.read(w, r, types...)
+	if err != nil {
+		return err
+	}
+	return decodeObject(body, into)
+}
+
+func (b bodyReader) read(w http.ResponseWriter, r *http.Request, types ...string) ([]byte, error) {
+	if err := checkContentType(r, types...); err != nil {
+		return nil, err
+	}
+	for _, l := range b.limiters {
+		l.BeginUpload(w)
+	}
+	body, err := readAll(http.MaxBytesReader(w, r.Body, b.limit), r.ContentLength)
+	for _, l := range b.limiters {
+		l.EndUpload(w)
+	}
+	if err != nil {
+		return nil, unreadable(err)
+	}
+	return body, nil
+}
+
+// maxPreallocated is how much memory a body gets before it has arrived.
+const maxPreallocated = 64 << 10
+
+// readAll reads a body whose length is declared; -1: it is not.
+func readAll(body io.Reader, length int64) ([]byte, error) {
+	if length < 0 || length > maxPreallocated {
+		return io.ReadAll(body)
+	}
+	text := make([]byte, length)
+	_, err := io.ReadFull(body, text)
+	return text, err
+}
+
+// unreadable says why a body could not be read to its end.
+func unreadable(err error) error {
+	if limit, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return tooLarge.errorf("the body must be at most %d bytes long", limit.Limit)
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return requestTimeout.errorf("the body did not arrive in time")
+	}
+	return malformed.errorf("the body is incomplete or violates HTTP")
+}
+
+// decodeObject reads a JSON object in one pass. Only when something is wrong does it
+// look at the whole text, so that a syntax error is never reported as a wrong field.
+func decodeObject(body []byte, into any) error {
+	err := json.Unmarshal(body, into, json.RejectUnknownMembers(true))
+	kind := jsontext.Value(body).Kind()
+	if err == nil && kind == jsontext.KindBeginObject {
+		return nil
+	}
+	if syntax := json.Unmarshal(body, new(jsontext.Value)); syntax != nil {
+		return notJSON(syntax)
+	}
+	if kind != jsontext.KindBeginObject {
+		return invalid.withErrors(wrongField("", "the body must be an object, not "+api.KindInWords(kind)))
+	}
+	at, detail, ok := wrongMember(err)
+	if !ok {
+		return err
+	}
+	return invalid.withErrors(wrongField(at, detail))
+}
+
+// wrongMember says which member is wrong and why. Not ok: err is about something else.
+func wrongMember(err error) (at jsontext.Pointer, detail string, ok bool) {
+	if value, ok := errors.AsType[*api.WrongValue](err); ok {
+		return value.At, value.Detail, true
+	}
+	semantic, ok := errors.AsType[*json.SemanticError](err)
+	if !ok || !errors.Is(err, json.ErrUnknownName) {
+		return "", "", false
+	}
+	return semantic.JSONPointer, "unknown field", true
+}
+
+func notJSON(err error) error {
+	syntax, ok := errors.AsType[*jsontext.SyntacticError](err)
+	if !ok {
+		return malformed.errorf("the body is not valid JSON")
+	}
+	if syntax.ByteOffset == 0 && errors.Is(err, io.ErrUnexpectedEOF) {
+		return malformed.errorf("the body is empty; a JSON object is required")
+	}
+	return malformed.errorf("the body is not valid JSON: %v, at byte %d", syntax.Err, syntax.ByteOffset)
+}
+
+// member is a member of an object that has to be given.
+type member struct {
+	name  string
+	given bool
+}
+
+// required names the members that are missing.
+func required(members ...member) error {
+	var missing []api.ProblemError
+	for _, m := range members {
+		if !m.given {
+			missing = append(missing, wrongField(jsontext.Pointer("").AppendToken(m.name), isRequired))
+		}
+	}
+	if len(missing) > 0 {
+		return invalid.withErrors(missing...)
+	}
+	return nil
+}
+
+const isRequired = "is required"
+
+// fieldOf is the path of a field as the domain writes it: a pointer without its
+// leading slash.
+func fieldOf(at string) string { return strings.TrimPrefix(at, "/") }

@@ -1,0 +1,249 @@
+package api
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strconv"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// Field is a member of a request. It tells a zero value that was given from a
+// member that was left out. Null is refused, unless T is a pointer: nil, then.
+type Field[T any] struct {
+	Given bool
+	Value T
+}
+
+// Of returns a field that is given.
+func Of[T any](v T) Field[T] { return Field[T]{Given: true, Value: v} }
+
+// Pointer returns a copy of the value, or nil if none was given.
+func (f Field[T]) Pointer() *T {
+	if !f.Given {
+		return nil
+	}
+	v := f.Value
+	return &v
+}
+
+// WrongValue is a value that a request cannot have.
+type WrongValue struct {
+	At     jsontext.Pointer
+	Detail string
+}
+
+// Error says what is wrong.
+func (e *WrongValue) Error() string { return e.Detail }
+
+// wrong is about the value that dec has read last.
+func wrong(dec *jsontext.Decoder, detail string) error {
+	return &WrongValue{At: dec.StackPointer(), Detail: detail}
+}
+
+// UnmarshalJSONFrom reads the value, or returns a WrongValue.
+func (f *Field[T]) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	f.Given = true
+	return read(dec, &f.Value)
+}
+
+// MarshalJSONTo writes the value. One that is not given is null, which omitempty omits.
+func (f Field[T]) MarshalJSONTo(enc *jsontext.Encoder) error {
+	if !f.Given {
+		return enc.WriteToken(jsontext.Null)
+	}
+	return json.MarshalEncode(enc, f.Value)
+}
+
+// read reads what members of requests consist of. It names the types in words of
+// JSON, which reflection could not, and refuses null inside lists and maps too.
+func read(dec *jsontext.Decoder, into any) error {
+	switch into := into.(type) {
+	case *string:
+		token, err := readToken(dec, "a string", jsontext.KindString)
+		if err == nil {
+			*into = token.String()
+		}
+		return err
+	case *bool:
+		token, err := readToken(dec, "true or false", jsontext.KindTrue, jsontext.KindFalse)
+		*into = err == nil && token.Bool()
+		return err
+	case *int:
+		return readInt(dec, into)
+	case *float64:
+		return readFloat(dec, into)
+	case *time.Time:
+		return readTime(dec, into)
+	case *[]string:
+		return readList(dec, into)
+	case *map[string]string:
+		return readMap(dec, into)
+	case **int:
+		return readNullable(dec, into)
+	case **string:
+		return readNullable(dec, into)
+	}
+	return ReadObject(dec, into)
+}
+
+// ReadObject reads an object into a struct that consists of fields. An error is about
+// the text as JSON, a json.SemanticError about a member, or a WrongValue.
+func ReadObject(dec *jsontext.Decoder, into any) error {
+	if kind := dec.PeekKind(); kind != jsontext.KindBeginObject {
+		return mismatch(dec, kind, "an object")
+	}
+	return json.UnmarshalDecode(dec, into)
+}
+
+// ReadBegin reads the beginning of an array or an object.
+func ReadBegin(dec *jsontext.Decoder, kind jsontext.Kind) error {
+	_, err := readToken(dec, KindInWords(kind), kind)
+	return err
+}
+
+func readNullable[T any](dec *jsontext.Decoder, into **T) error {
+	if dec.PeekKind() == jsontext.KindNull {
+		*into = nil
+		_, err := dec.ReadToken()
+		return err
+	}
+	*into = new(T)
+	return read(dec, *into)
+}
+
+// readToken reads a token of one of the kinds, which are called so in words.
+func readToken(dec *jsontext.Decoder, words string, kinds ...jsontext.Kind) (jsontext.Token, error) {
+	kind := dec.PeekKind()
+	for _, k := range kinds {
+		if kind == k {
+			return dec.ReadToken()
+		}
+	}
+	return jsontext.Token{}, mismatch(dec, kind, words)
+}
+
+// mismatch skips a value of the wrong kind, which an error then points to.
+func mismatch(dec *jsontext.Decoder, kind jsontext.Kind, words string) error {
+	if err := dec.SkipValue(); err != nil {
+		return err
+	}
+	return wrong(dec, "must be "+words+", not "+KindInWords(kind))
+}
+
+const (
+	wholeNumber = "a whole number"
+	tooLarge    = "is too large a number"
+)
+
+// readInt takes no fraction and no exponent: 1.0 and 1e3 are not as they were meant.
+func readInt(dec *jsontext.Decoder, into *int) error {
+	token, err := readToken(dec, wholeNumber, jsontext.KindNumber)
+	if err != nil {
+		return err
+	}
+	text := token.String()
+	*into, err = strconv.Atoi(text)
+	switch {
+	case errors.Is(err, strconv.ErrRange):
+		return wrong(dec, tooLarge)
+	case err != nil:
+		return wrong(dec, fmt.Sprintf("must be %s, not %.40s", wholeNumber, text))
+	}
+	return nil
+}
+
+func readFloat(dec *jsontext.Decoder, into *float64) error {
+	token, err := readToken(dec, "a number", jsontext.KindNumber)
+	if err != nil {
+		return err
+	}
+	if *into, err = strconv.ParseFloat(token.String(), 64); err != nil {
+		return wrong(dec, tooLarge)
+	}
+	return nil
+}
+
+func readTime(dec *jsontext.Decoder, into *time.Time) error {
+	token, err := readToken(dec, "a time as in RFC 3339", jsontext.KindString)
+	if err != nil {
+		return err
+	}
+	if *into, err = ParseTime(token.String()); err != nil {
+		return wrong(dec, err.Error())
+	}
+	return nil
+}
+
+var errNotATime = errors.New("must be a time as in RFC 3339, such as 2026-01-15T09:30:00Z")
+
+// rfc3339 is the grammar of RFC 3339, section 5.6: time.Parse takes more than that.
+var rfc3339 = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-](?:[01]\d|2[0-3]):[0-5]\d)$`)
+
+// ParseTime reads a time as RFC 3339 spells it, and nothing else.
+func ParseTime(text string) (time.Time, error) {
+	t, err := time.Parse(time.RFC3339, text)
+	if err != nil || !rfc3339.MatchString(text) {
+		return time.Time{}, errNotATime
+	}
+	return t, nil
+}
+
+func readList(dec *jsontext.Decoder, into *[]string) error {
+	if err := ReadBegin(dec, jsontext.KindBeginArray); err != nil {
+		return err
+	}
+	*into = []string{}
+	for dec.PeekKind() != jsontext.KindEndArray {
+		var s string
+		if err := read(dec, &s); err != nil {
+			return err
+		}
+		*into = append(*into, s)
+	}
+	_, err := dec.ReadToken()
+	return err
+}
+
+func readMap(dec *jsontext.Decoder, into *map[string]string) error {
+	if err := ReadBegin(dec, jsontext.KindBeginObject); err != nil {
+		return err
+	}
+	*into = map[string]string{}
+	for dec.PeekKind() != jsontext.KindEndObject {
+		name, err := dec.ReadToken()
+		if err != nil {
+			return err
+		}
+		key := name.String() // before the next token, which voids it
+		var value string
+		if err := read(dec, &value); err != nil {
+			return err
+		}
+		(*into)[key] = value
+	}
+	_, err := dec.ReadToken()
+	return err
+}
+
+// KindInWords is what a value of the kind is called.
+func KindInWords(k jsontext.Kind) string {
+	switch k {
+	case jsontext.KindNull:
+		return "null"
+	case jsontext.KindTrue, jsontext.KindFalse:
+		return "true or false"
+	case jsontext.KindString:
+		return "a string"
+	case jsontext.KindNumber:
+		return "a number"
+	case jsontext.KindBeginObject:
+		return "an object"
+	case jsontext.KindBeginArray:
+		return "an array"
+	}
+	return "what was sent"
+}
