@@ -41,7 +41,7 @@ func TestExamples_AreWhatTheServiceTakesAndAnswers(t *testing.T) {
 					e.answers(t, o)
 				}
 			}
-			for _, key := range slices.Concat(slices.Sorted(maps.Keys(requestScenes)), slices.Sorted(maps.Keys(answerScenes))) {
+			for _, key := range slices.Concat(slices.Sorted(maps.Keys(requestSetups)), slices.Sorted(maps.Keys(responseSetups))) {
 				if !e.used[key] {
 					t.Errorf("there is no example %q any more", key)
 				}
@@ -86,15 +86,15 @@ func (e *examples) requests(t *testing.T, o operation) {
 
 func (e *examples) request(t *testing.T, name string, o operation, fill func(*request)) {
 	t.Run(name, func(t *testing.T) {
-		sc, ok := lookUp(e.used, requestScenes, name)
+		sc, ok := lookUp(e.used, requestSetups, name)
 		if !ok {
-			t.Fatalf("requestScenes does not say what becomes of the example %q", name)
+			t.Fatalf("requestSetups does not say what becomes of the example %q", name)
 		}
 		on := e.shared
 		if sc.alone {
 			on = e.open(t)
 		}
-		s := e.service(t, on, sc.scene)
+		s := e.service(t, on, sc.exampleSetup)
 		r := newRequest(o)
 		fill(r)
 		if sc.prepare != nil {
@@ -118,9 +118,9 @@ func (e *examples) answers(t *testing.T, o operation) {
 		}
 		for name, value := range shown {
 			t.Run(name, func(t *testing.T) {
-				sc, ok := lookUp(e.used, answerScenes, name)
+				sc, ok := lookUp(e.used, responseSetups, name)
 				if !ok {
-					t.Fatalf("answerScenes does not say how the example %q comes about", name)
+					t.Fatalf("responseSetups does not say how the example %q comes about", name)
 				}
 				on := e.shared
 				if sc.alone {
@@ -180,7 +180,7 @@ func lookUp[V any](used map[string]bool, table map[string]V, name string) (V, bo
 	return none, false
 }
 
-func (e *examples) service(t *testing.T, on stores, sc scene) *service {
+func (e *examples) service(t *testing.T, on stores, sc exampleSetup) *service {
 	t.Helper()
 	on.clock = &steppingClock{start: time.Now()}
 	if sc.change == nil {
@@ -199,7 +199,7 @@ func (c *steppingClock) Now() time.Time {
 	return c.start.Add(time.Duration(c.steps.Add(1)) * time.Millisecond)
 }
 
-// request is what is about to be sent; what a scene does not set is as in the
+// request is what is about to be sent; what a exampleSetup does not set is as in the
 // document's first example, about a pending task.
 type request struct {
 	operation
@@ -278,7 +278,7 @@ func (s *service) send(r *request) answer {
 
 // wantShown checks that the answer is what the example shows, but for what differs
 // from run to run.
-func wantShown(t *testing.T, sc scene, example any, a answer) {
+func wantShown(t *testing.T, sc exampleSetup, example any, a answer) {
 	t.Helper()
 	switch {
 	case example == nil:

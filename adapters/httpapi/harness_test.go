@@ -50,14 +50,14 @@ func (p *probe) Probe(ctx context.Context) error {
 type service struct {
 	*httptest.Server
 	t         *testing.T
-	store     *tap
+	store     *faultStore
 	db, queue *probe
 	readiness *usecase.CheckReadiness
 	server    *httpapi.Server
 	log       *logBuffer
 	clock     application.Clock
-	// endWaiting lets nobody wait any more: whoever would is answered at once.
-	endWaiting func()
+	// stopWaiting ends all waiting: requests that wait are answered at once.
+	stopWaiting func()
 }
 
 func newService(t *testing.T, change ...func(*httpapi.Config)) *service {
@@ -69,7 +69,7 @@ func newService(t *testing.T, change ...func(*httpapi.Config)) *service {
 func newServiceOn(t *testing.T, on stores, change ...func(*httpapi.Config)) *service {
 	t.Helper()
 	s := &service{
-		t: t, store: newTap(on), db: &probe{next: on.tasksProbe}, queue: &probe{next: on.queueProbe},
+		t: t, store: newFaultStore(on), db: &probe{next: on.tasksProbe}, queue: &probe{next: on.queueProbe},
 		log: &logBuffer{}, clock: on.clock,
 	}
 	s.readiness = usecase.NewCheckReadiness(
@@ -88,19 +88,19 @@ func newServiceOn(t *testing.T, on stores, change ...func(*httpapi.Config)) *ser
 	ctx, stop := context.WithCancel(context.Background())
 	var serving sync.WaitGroup
 	serving.Go(func() { wait.Serve(ctx) })
-	s.endWaiting = func() { stop(); serving.Wait() }
-	t.Cleanup(s.endWaiting)
+	s.stopWaiting = func() { stop(); serving.Wait() }
+	t.Cleanup(s.stopWaiting)
 	s.server = httpapi.NewServer(cfg, httpapi.UseCases{
 		Submit:    usecase.NewSubmitTasks(s.store, on.queue, on.clock, limits),
 		Get:       usecase.NewGetTask(s.store),
-		List:      usecase.NewListTasks(searchTap{s.store}),
+		List:      usecase.NewListTasks(faultSearch{s.store}),
 		Cancel:    usecase.NewCancelTask(s.store, on.signals, on.clock),
 		Reopen:    usecase.NewReopenTask(s.store, on.queue, on.signals, on.clock),
 		Wait:      wait,
 		Attempts:  usecase.NewListAttempts(s.store),
-		Bulk:      usecase.NewBulkTasks(searchTap{s.store}, bulksTap{s.store}, on.clock),
-		Queues:    usecase.NewManageQueues(queuesTap{s.store}),
-		Explain:   usecase.NewExplainTask(s.store, queuesTap{s.store}, on.queue, on.clock),
+		Bulk:      usecase.NewBulkTasks(faultSearch{s.store}, faultBulks{s.store}, on.clock),
+		Queues:    usecase.NewManageQueues(faultQueues{s.store}),
+		Explain:   usecase.NewExplainTask(s.store, faultQueues{s.store}, on.queue, on.clock),
 		Readiness: s.readiness,
 	}, telemetry.NewStore(log), log)
 	s.Server = httptest.NewUnstartedServer(s.server.Handler())

@@ -248,7 +248,7 @@ func TestFail_DoesNotLogAClientThatHungUp(t *testing.T) {
 }
 
 func TestDecode_ABodyThatDoesNotArriveIsATimeout(t *testing.T) {
-	s := newService(t, impatient)
+	s := newService(t, shortReadTimeout)
 	conn, err := net.Dial("tcp", s.Listener.Addr().String())
 	if err != nil {
 		t.Fatal(err)
@@ -279,7 +279,7 @@ func TestProblems_AreDescribedWhereTheirTypeLeads(t *testing.T) {
 // No input makes a 5xx, and every answer is a documented one.
 func TestAPI_SurvivesHostileRequests(t *testing.T) {
 	s := newService(t)
-	s.endWaiting()
+	s.stopWaiting()
 	id := s.submit("x")
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)

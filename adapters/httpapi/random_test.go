@@ -31,7 +31,7 @@ func TestRandomRequests_GetDocumentedAnswers(t *testing.T) {
 	}
 	t.Logf("-random.seed=%d repeats these requests", seed)
 	s := newService(t)
-	s.endWaiting()
+	s.stopWaiting()
 	g := newGenerator(t, seed)
 	answers := map[int]int{}
 	for range *randomRequests {

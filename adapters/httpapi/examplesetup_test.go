@@ -16,8 +16,8 @@ import (
 	"github.com/millrace/millrace/domain"
 )
 
-// scene is what has to be there so that an example comes true.
-type scene struct {
+// exampleSetup is what an example needs to come true.
+type exampleSetup struct {
 	change  func(*httpapi.Config)
 	prepare func(*service, *request)
 	alone   bool   // no other task is there
@@ -25,24 +25,24 @@ type scene struct {
 	text    string // what the answer holds, which is not JSON
 }
 
-// requestScene is a scene and the status that the example gets.
-type requestScene struct {
-	scene
+// requestSetup is an exampleSetup and the status that the example gets.
+type requestSetup struct {
+	exampleSetup
 	want int
 }
 
-// requestScenes has an entry for each example of a request; * stands for any operation.
-var requestScenes = map[string]requestScene{
+// requestSetups has an entry for each example of a request; * stands for any operation.
+var requestSetups = map[string]requestSetup{
 	"submitTask body hello":           {want: http.StatusCreated},
 	"submitTask body delayed":         {want: http.StatusCreated},
 	"submitTask body at":              {want: http.StatusCreated},
-	"* header Idempotency-Key":        {scene{alone: true}, http.StatusCreated},
+	"* header Idempotency-Key":        {exampleSetup{alone: true}, http.StatusCreated},
 	"submitBatch body two":            {want: http.StatusCreated},
 	"startBulk body cancel":           {want: http.StatusAccepted},
 	"startBulk body retry":            {want: http.StatusAccepted},
 	"startBulk body dry":              {want: http.StatusOK},
 	"startBulk body all":              {want: http.StatusAccepted},
-	"* path name":                     {scene{prepare: about(pending)}, http.StatusOK},
+	"* path name":                     {exampleSetup{prepare: withTask(pending)}, http.StatusOK},
 	"changeQueue body pause":          {want: http.StatusOK},
 	"changeQueue body resume":         {want: http.StatusOK},
 	"changeQueue body limit":          {want: http.StatusOK},
@@ -64,14 +64,14 @@ var requestScenes = map[string]requestScene{
 	"getTask header If-None-Match":    {want: http.StatusNotModified},
 	"changeTask header If-Match":      {want: http.StatusOK},
 	"changeTask body cancel":          {want: http.StatusOK},
-	"changeTask body stop":            {scene{prepare: about(running)}, http.StatusAccepted},
-	"changeTask body retry":           {scene{prepare: about(failed)}, http.StatusOK},
+	"changeTask body stop":            {exampleSetup{prepare: withTask(running)}, http.StatusAccepted},
+	"changeTask body retry":           {exampleSetup{prepare: withTask(failed)}, http.StatusOK},
 	"getProblem path code":            {want: http.StatusOK},
 }
 
-// answerScenes has an entry for each example of an answer, and for each status
+// responseSetups has an entry for each example of an answer, and for each status
 // without a body.
-var answerScenes = map[string]scene{
+var responseSetups = map[string]exampleSetup{
 	"submitTask 201 pending": {},
 	"submitTask 201 delayed": {prepare: body(delayedTask)},
 	"submitTask 201 replayed": {prepare: func(s *service, r *request) {
@@ -104,14 +104,14 @@ var answerScenes = map[string]scene{
 	"explainTask 200 paused": {alone: true, prepare: func(s *service, r *request) {
 		s.add(pending)
 		s.add(pending)
-		about(pending)(s, r)
+		withTask(pending)(s, r)
 		s.call(http.MethodPatch, "/queues/default", `{"paused": true}`)
 	}},
-	"explainTask 200 retry": {alone: true, prepare: about(func(s *service, t *domain.Task) error {
+	"explainTask 200 retry": {alone: true, prepare: withTask(func(s *service, t *domain.Task) error {
 		err := errors.Join(running(s, t), t.Fail(t.Attempt(), domain.Failure{RetryAfter: time.Hour}, domain.RetryPolicy{}, 0, s.clock.Now()))
 		return errors.Join(err, s.store.Save(s.t.Context(), t))
 	})},
-	"explainTask 200 ended": {prepare: about(completed(""))},
+	"explainTask 200 ended": {prepare: withTask(completed(""))},
 	"listTasks 200 first": {alone: true, prepare: func(s *service, r *request) {
 		s.add(pending)
 		s.add(completed(""))
@@ -125,18 +125,18 @@ var answerScenes = map[string]scene{
 	}},
 	"getTask 200 pending": {},
 	"getTask 200 completed": {prepare: func(s *service, r *request) {
-		about(completed("HELLO WORLD"))(s, r)
+		withTask(completed("HELLO WORLD"))(s, r)
 		r.header.Set("Prefer", "wait=30")
 	}},
-	"getTask 200 failed":      {prepare: about(failed)},
+	"getTask 200 failed":      {prepare: withTask(failed)},
 	"getTask 304":             {prepare: func(_ *service, r *request) { r.header.Set("If-None-Match", `"1"`) }},
 	"changeTask 200 canceled": {},
 	"changeTask 202 stopping": {prepare: func(s *service, r *request) {
-		about(running)(s, r)
+		withTask(running)(s, r)
 		r.body = `{"status": "canceled", "stop": true}`
 	}},
 	"listAttempts 200 none":     {},
-	"listAttempts 200 retried":  {prepare: about(retried)},
+	"listAttempts 200 retried":  {prepare: withTask(retried)},
 	"getHealth 200":             {},
 	"getReadiness 200 ready":    {},
 	"getReadiness 200 degraded": {prepare: func(s *service, _ *request) { s.queue.err = domain.ErrUnavailable }},
@@ -162,8 +162,8 @@ var answerScenes = map[string]scene{
 	"getQueue 404":           {prepare: func(_ *service, r *request) { r.values["name"] = "unheard-of" }},
 	"getProblem 404":         {prepare: func(_ *service, r *request) { r.values["code"] = "boredom" }},
 	"* 406":                  {prepare: accept("image/png")},
-	"* 408":                  {change: impatient, prepare: dawdle},
-	"* 409":                  {prepare: about(completed(""))},
+	"* 408":                  {change: shortReadTimeout, prepare: stallUpload},
+	"* 409":                  {prepare: withTask(completed(""))},
 	"* 412":                  {prepare: func(_ *service, r *request) { r.header.Set("If-Match", `"7"`) }},
 	"* 413 message":          {prepare: body(`{"message": "` + strings.Repeat("x", 300000) + `"}`)},
 	"* 413 body":             {prepare: body(strings.Repeat(" ", 2<<20))},
@@ -185,7 +185,7 @@ var answerScenes = map[string]scene{
 	"* 422 unknown":          {prepare: query("state=failed")},
 	"* 500":                  {prepare: failing(errors.New("a defect"))},
 	"* 503 unavailable":      {prepare: failing(domain.ErrUnavailable)},
-	"* 503 overloaded":       {change: func(cfg *httpapi.Config) { cfg.Requests = 1 }, prepare: occupy},
+	"* 503 overloaded":       {change: func(cfg *httpapi.Config) { cfg.Requests = 1 }, prepare: occupySlot},
 }
 
 // defaults are the limits that the examples speak of: those of a service whose
@@ -225,33 +225,33 @@ func accept(types string) func(*service, *request) {
 	return func(_ *service, r *request) { r.header.Set("Accept", types) }
 }
 
-// about makes it a request about a task that has had such a life.
-func about(live life) func(*service, *request) {
-	return func(s *service, r *request) { r.values["id"] = s.add(live) }
+// withTask makes it a request about a new task with this history.
+func withTask(h history) func(*service, *request) {
+	return func(s *service, r *request) { r.values["id"] = s.add(h) }
 }
 
 // failing lets the store fail from then on.
 func failing(err error) func(*service, *request) {
 	return func(s *service, r *request) {
-		about(pending)(s, r)
+		withTask(pending)(s, r)
 		s.store.set(func(context.Context) error { return err })
 	}
 }
 
-// impatient is a server that a test can wait for.
-func impatient(cfg *httpapi.Config) { cfg.ReadTimeout = time.Second }
+// shortReadTimeout is a server that a test can wait for.
+func shortReadTimeout(cfg *httpapi.Config) { cfg.ReadTimeout = time.Second }
 
-// dawdle lets the body never arrive.
-func dawdle(s *service, r *request) {
-	about(pending)(s, r)
+// stallUpload lets the body never arrive.
+func stallUpload(s *service, r *request) {
+	withTask(pending)(s, r)
 	upload, rest := io.Pipe()
 	s.t.Cleanup(func() { _ = rest.Close() })
 	r.upload = upload
 }
 
-// occupy takes the only place for a request until the test ends.
-func occupy(s *service, r *request) {
-	about(pending)(s, r)
+// occupySlot takes the only place for a request until the test ends.
+func occupySlot(s *service, r *request) {
+	withTask(pending)(s, r)
 	inside, end := make(chan struct{}), make(chan struct{})
 	s.store.set(func(context.Context) error { close(inside); <-end; return nil })
 	var busy sync.WaitGroup

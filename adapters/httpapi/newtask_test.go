@@ -294,8 +294,8 @@ func TestBatch_HasLimitsOfItsOwn(t *testing.T) {
 	}
 }
 
-// A batch that only dribbles its body cannot keep others out for long.
-func TestBatch_ADribblingBodyGivesWay(t *testing.T) {
+// A batch that uploads slowly cannot keep others out for long.
+func TestBatch_ASlowUploadIsEvicted(t *testing.T) {
 	s := newService(t, func(cfg *httpapi.Config) { cfg.Batches, cfg.ReadTimeout = 1, time.Minute })
 	conn := dial(t, runAndStop(t, s.server))
 	_, _ = io.WriteString(conn, "POST /tasks/batch HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\nExpect: 100-continue\r\n\r\n")
@@ -304,7 +304,7 @@ func TestBatch_ADribblingBodyGivesWay(t *testing.T) {
 	}
 	cut := make(chan string, 1)
 	go func() {
-		cut <- dribble(conn, "", " ")
+		cut <- sendSlowly(conn, "", " ")
 	}()
 	for deadline := time.After(time.Minute); ; {
 		a := s.call(http.MethodPost, "/tasks/batch", `{"tasks":[{"message":"x"}]}`)

@@ -27,9 +27,9 @@ func dial(t *testing.T, base string) net.Conn {
 	return c
 }
 
-// dribble sends the text, then a byte every 20 ms until the server hangs up. It
+// sendSlowly sends the text, then a byte every 20 ms until the server hangs up. It
 // returns what the server said.
-func dribble(c net.Conn, text, drop string) string {
+func sendSlowly(c net.Conn, text, drop string) string {
 	_, _ = io.WriteString(c, text)
 	said := make(chan string, 1)
 	go func() {
@@ -102,7 +102,7 @@ func TestSlowLoris_IsCutOffWhileOthersAreServed(t *testing.T) {
 				conn := dial(t, base)
 				_ = conn.SetReadDeadline(begun.Add(most))
 				go func() {
-					said := dribble(conn, c.text, c.drop)
+					said := sendSlowly(conn, c.text, c.drop)
 					ends <- end{time.Since(begun), said}
 				}()
 			}
@@ -208,14 +208,14 @@ func TestOverload_TurnsAwayMoreRequestsThanMayBeUnderWayButTellsItsHealth(t *tes
 	}
 }
 
-func TestOverload_ABodyThatDribblesGivesWay(t *testing.T) {
+func TestOverload_ASlowUploadIsEvicted(t *testing.T) {
 	s := newService(t, func(cfg *httpapi.Config) { cfg.Requests, cfg.ReadTimeout = 3, 10*time.Minute })
 	base := runAndStop(t, s.server)
 	said := make(chan string, 3)
 	for range 3 {
 		conn := dial(t, base)
 		go func() {
-			said <- dribble(conn, "POST /tasks HTTP/1.1\r\nHost: x\r\nContent-Length: 4000000\r\n\r\n", " ")
+			said <- sendSlowly(conn, "POST /tasks HTTP/1.1\r\nHost: x\r\nContent-Length: 4000000\r\n\r\n", " ")
 		}()
 	}
 	time.Sleep(1200 * time.Millisecond) // all have their places, and have had their time
@@ -231,7 +231,7 @@ func TestOverload_ABodyThatDribblesGivesWay(t *testing.T) {
 		}
 	}
 	if answer := <-said; !strings.Contains(answer, " 408 ") {
-		t.Errorf("one that dribbles gets %.60q", answer)
+		t.Errorf("a slow upload gets %.60q", answer)
 	}
 }
 

@@ -10,11 +10,11 @@ import (
 	"github.com/millrace/millrace/domain"
 )
 
-// life is what a task has been through.
-type life func(s *service, t *domain.Task) error
+// history leads a new task through its changes.
+type history func(s *service, t *domain.Task) error
 
-// add stores a task, leads it through its life and returns its id.
-func (s *service) add(live life) string {
+// add stores a task with this history and returns its id.
+func (s *service) add(advance history) string {
 	s.t.Helper()
 	t, err := domain.NewTask(domain.TaskSpec{Message: "Hello World", MaxAttempts: new(5)}, s.clock.Now())
 	if err != nil {
@@ -23,7 +23,7 @@ func (s *service) add(live life) string {
 	if err := s.store.TaskRepository.Add(s.t.Context(), t); err != nil {
 		s.t.Fatal(err)
 	}
-	if err := live(s, t); err != nil {
+	if err := advance(s, t); err != nil {
 		s.t.Fatal(err)
 	}
 	return t.ID().String()
@@ -56,7 +56,7 @@ func failed(s *service, t *domain.Task) error {
 	return err
 }
 
-func completed(result string) life {
+func completed(result string) history {
 	return func(s *service, t *domain.Task) error {
 		err := errors.Join(running(s, t), t.Complete(t.Attempt(), result, s.clock.Now()))
 		return errors.Join(err, s.store.Save(s.t.Context(), t))
@@ -67,7 +67,7 @@ func retried(s *service, t *domain.Task) error {
 	return errors.Join(refused(s, t), completed("")(s, t))
 }
 
-// addMany stores so many pending tasks.
+// addMany stores n pending tasks.
 func (s *service) addMany(n int) {
 	s.t.Helper()
 	var tasks []*domain.Task
