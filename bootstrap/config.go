@@ -51,7 +51,7 @@ type (
 
 	// MigrateConfig is about the schema.
 	MigrateConfig struct {
-		MigrateOnStart bool `env:"MIGRATE_ON_START" envDefault:"true" help:"bring the schema up to date at start"`
+		MigrateOnStart bool `env:"MIGRATE_ON_START" envDefault:"true" help:"migrate the schema at start"`
 	}
 
 	// WorkConfig is about processing tasks.
@@ -63,7 +63,7 @@ type (
 		Capacity      int           `env:"WORKER_QUEUE_MAXSIZE" envDefault:"100" help:"maximum number of tasks that a worker runs at once; it may hold as many again while it saves their outcomes" min:"1" max:"100000"`
 		Lease         time.Duration `env:"LEASE_TIMEOUT" envDefault:"30s" help:"a worker without a heartbeat for this long is lost, and its tasks go to others; it sends one every tenth of it" min:"1s" max:"1h"`
 		TaskTimeout   time.Duration `env:"TASK_TIMEOUT" envDefault:"30m" help:"how long one attempt may run, for tasks without a timeout of their own" min:"100ms" max:"168h"`
-		MaxAbandoned  int           `env:"MAX_ABANDONED_HANDLERS" envDefault:"0" help:"number of handlers that ignore the end of their attempt at which a worker stops pulling; 0: as many as WORKER_QUEUE_MAXSIZE" min:"0" max:"100000"`
+		MaxAbandoned  int           `env:"MAX_ABANDONED_HANDLERS" envDefault:"0" help:"a worker stops pulling at this many handlers that ignore the end of their context; 0: as many as WORKER_QUEUE_MAXSIZE" min:"0" max:"100000"`
 		RetryBase     time.Duration `env:"RETRY_BASE" envDefault:"1s" help:"maximum wait before the first retry; it doubles from retry to retry" min:"1ms" max:"24h"`
 		RetryCap      time.Duration `env:"RETRY_CAP" envDefault:"10m" help:"maximum wait before any retry" min:"1ms" max:"168h"`
 		MaxRescues    int           `env:"MAX_RESCUES" envDefault:"3" help:"a task has failed when it has lost its worker this often" min:"1" max:"1000"`

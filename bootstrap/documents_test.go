@@ -1,7 +1,9 @@
 package bootstrap
 
 import (
+	"io/fs"
 	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -78,5 +80,39 @@ func TestDocuments_TheAPISaysTheDefaultsThatItsClientsMeet(t *testing.T) {
 		if !strings.Contains(spec, c.sentence) {
 			t.Errorf("%s: the API does not say %q", name, c.sentence)
 		}
+	}
+}
+
+func TestDocuments_TheGlossaryIsShortAndItsTermsAreUsed(t *testing.T) {
+	var code strings.Builder
+	for _, folder := range []string{"domain", "application", "adapters"} {
+		err := filepath.WalkDir("../"+folder, func(path string, _ fs.DirEntry, err error) error {
+			if err != nil || filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go") {
+				return err
+			}
+			code.WriteString(read(t, strings.TrimPrefix(path, "../")))
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	joined := func(text string) string { return strings.ToLower(strings.ReplaceAll(text, " ", "")) }
+	used, terms := joined(code.String()), 0
+	_, table, _ := strings.Cut(read(t, "docs/glossary.md"), "| --- |")
+	for line := range strings.Lines(table) {
+		cells := strings.Split(line, "|")
+		if !strings.HasPrefix(line, "| ") || len(cells) < 3 || strings.HasPrefix(line, "| ---") {
+			continue
+		}
+		terms++
+		for term := range strings.SplitSeq(strings.TrimSpace(cells[1]), ", ") {
+			if !strings.Contains(used, joined(term)) {
+				t.Errorf("no code uses the term %q", term)
+			}
+		}
+	}
+	if terms == 0 || terms > 30 {
+		t.Errorf("the glossary has %d terms, want at most 30", terms)
 	}
 }

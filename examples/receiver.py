@@ -6,7 +6,7 @@
 Needs Python 3.9 or later and nothing else. What it does with a message:
 
     {"do": "later", ...}   503 with Retry-After: 1 at the first attempt; Millrace
-                           tries again, and the second attempt succeeds
+                           retries the task, and the second attempt succeeds
     {"do": "refuse", ...}  422: no retry can help, the task fails at once
     anything else          200; the message in capitals is the task's result
 """

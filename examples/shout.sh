@@ -1,18 +1,19 @@
 #!/bin/sh
-# Does the work of a task as a program: HANDLER=exec:examples/shout.sh
+# Handles a task as a program: HANDLER=exec:examples/shout.sh
 #
-# The message comes on standard input, and what is printed is the task's result.
-# The exit code says what becomes of the task, and standard error why:
+# The message is on standard input, and standard output is the task's result. The exit
+# code is the outcome, and standard error the reason:
 #
-#   0   done
+#   0   the task is completed
 #   65  no retry can help (EX_DATAERR): the task has failed
-#   75  later (EX_TEMPFAIL); so does any other code
+#   75  the task is retried (EX_TEMPFAIL), as after any other code
 #
-# MILLRACE_TASK_ID, MILLRACE_ATTEMPT and MILLRACE_DEADLINE tell of the task. At the
-# deadline, or when the task or the worker is stopped, comes SIGTERM, and SIGKILL two
-# seconds later. Exit code 0 means done then as well: who gives up exits otherwise.
+# MILLRACE_TASK_ID, MILLRACE_ATTEMPT and MILLRACE_DEADLINE describe the task. At the
+# deadline, or when the task or the worker is stopped, the process group gets SIGTERM,
+# and SIGKILL two seconds later. A program that ends after SIGTERM counts as interrupted,
+# whatever its exit code.
 
-trap 'echo stopped >&2; exit 75' TERM # what else runs here gets it as well
+trap 'echo stopped >&2; exit 75' TERM # the other processes of the group get it too
 
 message=$(cat)
 case $message in

@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
-# Fails if a file that go generate writes is not what it writes now. The tree is
-# compared with itself, not with the last commit: changes that are not committed
-# yet, also new files, are no failure.
+# Fails if go generate would change a file. The tree is compared with itself, not with
+# the last commit, so uncommitted changes and new files are no failure.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -17,7 +16,7 @@ before=$(fingerprint)
 go generate -skip 'mod=mod' ./...
 after=$(fingerprint)
 if [ "$before" != "$after" ]; then
-  echo "Generated code is not fresh. It was generated again just now: look at the difference and commit it." >&2
+  echo "Generated code was out of date. It has been generated again: check the difference and commit it." >&2
   diff <(echo "$before") <(echo "$after") | sed -n 's/^[<>] //p' | sed 's/.* //' | sort -u >&2
   exit 1
 fi

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs every fuzz target of the tree for the given time, 20s unless told. An input
-# that breaks one is kept in its testdata/fuzz, where go test runs it from then on.
+# Runs every fuzz target of the tree for the given time, 20s by default. An input that
+# fails is kept in the target's testdata/fuzz, and go test runs it from then on.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Sees to it that `make bench` has the servers that the tests have, and beside them
-# wrk and pgbench: installs what is missing through the system's package manager, if
-# it may. Says and does nothing when all is there.
+# Installs what `make bench` needs and is missing: the servers of the tests, wrk and
+# pgbench, through the system's package manager and if it has the rights. Prints and does
+# nothing if all is installed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 scripts/install-test-services.sh

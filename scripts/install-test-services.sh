@@ -1,9 +1,8 @@
 #!/usr/bin/env bash
-# Sees to it that the tests can start a PostgreSQL and a Redis of their own, and
-# give PostgreSQL a wrong time of day with libfaketime, and that curl and Python
-# are there for the examples: installs what is missing through the system's
-# package manager, if it may. Says and does nothing when all is there. Starts no
-# server, and makes sure that the packages start none either.
+# Installs what the tests need and is missing: PostgreSQL and Redis, libfaketime to give
+# PostgreSQL a wrong time of day, and curl and Python for the examples, through the
+# system's package manager and if it has the rights. Prints and does nothing if all is
+# installed. Starts no server, and makes sure that the packages start none either.
 set -euo pipefail
 
 have_postgres() {
@@ -51,7 +50,7 @@ may_install() {
   [ "$(id -u)" = 0 ] || { command -v sudo >/dev/null && sudo -n true 2>/dev/null; }
 }
 
-# give_up ends with the line that tells what to install.
+# give_up ends with a line that says what to install.
 give_up() {
   echo "The tests need $1. Install it with: $2 (or point TEST_DATABASE_URL and TEST_REDIS_URL at servers that may be written to)" >&2
   exit 1

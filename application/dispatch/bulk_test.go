@@ -61,10 +61,10 @@ func TestDispatcher_DoesABulkActionStepByStepAndTells(t *testing.T) {
 			},
 			domain.BulkRetry: {apptest.Failed, []application.SignalKind{application.SignalChanged}, true, domain.StatusPending},
 		} {
-			p, air := apptest.NewPorts(t), apptest.NewFakeSignals()
+			p, signals := apptest.NewPorts(t), apptest.NewSignals()
 			first, second := []*domain.Task{c.made(t), c.made(t)}, []*domain.Task{c.made(t)}
 			stepping(t, p, action, first, []*domain.Task{apptest.Canceled(t)}, second) // the second step changes nothing
-			p.Signals.EXPECT().Send(apptest.Any).Do(air.Send).AnyTimes()
+			p.Signals.EXPECT().Send(apptest.Any).Do(signals.Send).AnyTimes()
 			gomock.InOrder(p.Events.EXPECT().Swept(apptest.Any, application.SweepBulk, 2), p.Events.EXPECT().Swept(apptest.Any, application.SweepBulk, 1))
 			if c.pushes {
 				for _, tasks := range [][]*domain.Task{first, second} {
@@ -80,7 +80,7 @@ func TestDispatcher_DoesABulkActionStepByStepAndTells(t *testing.T) {
 					want = append(want, application.Signal{Kind: kind, Tasks: ids})
 				}
 			}
-			apptest.Equal(t, "signals", air.Sent.List(), want)
+			apptest.Equal(t, "signals", signals.Sent.List(), want)
 			for _, task := range slices.Concat(first, second) {
 				apptest.Same(t, "status", task.Status(), c.status)
 				apptest.Same(t, "asked to stop", task.StopRequested(), action == domain.BulkStop)

@@ -20,8 +20,8 @@ const (
 	dueEvery       = application.DueInterval
 	strandedEvery  = application.StrandedInterval
 	strandedGrace  = application.StrandedGrace
-	abandonedEvery = 4 * time.Second
-	sweepLimit     = 500
+	abandonedEvery = dispatch.AbandonedInterval
+	sweepLimit     = dispatch.SweepLimit
 )
 
 func deps(p *apptest.Ports) dispatch.Deps {

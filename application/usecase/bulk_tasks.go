@@ -68,6 +68,7 @@ func (uc *BulkTasks) Get(ctx context.Context, id domain.BulkID) (domain.Bulk, er
 	return b, nil
 }
 
+// check names all that is wrong with the input.
 func (in BulkTasksInput) check() error {
 	wrong := slices.Clone(in.Invalid)
 	if err := domain.CheckBulk(in.Action, in.Filter); err != nil {

@@ -14,8 +14,8 @@ import (
 	"github.com/millrace/millrace/domain"
 )
 
-// scene is what an explanation looks at.
-type scene struct {
+// situation is what an explanation is about.
+type situation struct {
 	task  func(t *testing.T) *domain.Task
 	after time.Duration // since the task was made
 	queue application.QueueInfo
@@ -25,7 +25,7 @@ type scene struct {
 }
 
 // explained returns the reasons, the time of each as one from now.
-func explained(t *testing.T, s scene) []usecase.Explanation {
+func explained(t *testing.T, s situation) []usecase.Explanation {
 	t.Helper()
 	var got []usecase.Explanation
 	synctest.Test(t, func(t *testing.T) {
@@ -85,99 +85,99 @@ func TestExplainTask_TellsEveryReason(t *testing.T) {
 	perMinute := domain.Rate{Count: 1, Per: time.Minute}
 	start := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC) // of a bubble
 	for name, c := range map[string]struct {
-		scene scene
-		want  []usecase.Explanation
+		situation situation
+		want      []usecase.Explanation
 	}{
 		"Ended": {
-			scene{task: apptest.Canceled, after: time.Hour},
+			situation{task: apptest.Canceled, after: time.Hour},
 			[]usecase.Explanation{{Reason: usecase.ReasonEnded, At: in(-time.Hour)}},
 		},
 		"Running": {
-			scene{task: apptest.Claimed, after: time.Second},
+			situation{task: apptest.Claimed, after: time.Second},
 			[]usecase.Explanation{{Reason: usecase.ReasonRunning, At: in(59 * time.Second)}},
 		},
 		"Scheduled": {
-			scene{task: delayed, after: time.Second, queue: served},
+			situation{task: delayed, after: time.Second, queue: served},
 			[]usecase.Explanation{{Reason: usecase.ReasonScheduled, At: in(59 * time.Second)}},
 		},
 		"Retry": {
-			scene{task: retried, after: time.Second, queue: served},
+			situation{task: retried, after: time.Second, queue: served},
 			[]usecase.Explanation{{Reason: usecase.ReasonRetry, At: in(59 * time.Second)}},
 		},
 		"Due": {
-			scene{task: delayed, after: time.Minute, queue: served},
+			situation{task: delayed, after: time.Minute, queue: served},
 			[]usecase.Explanation{{Reason: usecase.ReasonDue, At: in(application.DueInterval)}},
 		},
 		"NoWorker": {
-			scene{task: apptest.NewTask, queue: application.QueueInfo{}},
+			situation{task: apptest.NewTask, queue: application.QueueInfo{}},
 			[]usecase.Explanation{{Reason: usecase.ReasonNoWorker}},
 		},
 		"AllWorkersStuck": {
-			scene{task: apptest.NewTask, queue: application.QueueInfo{Workers: 2, Stuck: 2, Abandoned: 7}},
+			situation{task: apptest.NewTask, queue: application.QueueInfo{Workers: 2, Stuck: 2, Abandoned: 7}},
 			[]usecase.Explanation{{Reason: usecase.ReasonStuck, Stuck: 7}},
 		},
 		"OneOfTheWorkersStuck": {
-			scene{task: apptest.NewTask, queue: application.QueueInfo{Workers: 2, Stuck: 1, Abandoned: 7}},
+			situation{task: apptest.NewTask, queue: application.QueueInfo{Workers: 2, Stuck: 1, Abandoned: 7}},
 			[]usecase.Explanation{{Reason: usecase.ReasonNext}},
 		},
 		"Paused": {
-			scene{task: apptest.NewTask, queue: with(domain.QueueSettings{Paused: true}, 0)},
+			situation{task: apptest.NewTask, queue: with(domain.QueueSettings{Paused: true}, 0)},
 			[]usecase.Explanation{{Reason: usecase.ReasonPaused}},
 		},
 		"MaxRunning": {
-			scene{task: apptest.NewTask, queue: with(domain.QueueSettings{MaxRunning: 5}, 5)},
+			situation{task: apptest.NewTask, queue: with(domain.QueueSettings{MaxRunning: 5}, 5)},
 			[]usecase.Explanation{{Reason: usecase.ReasonLimit, Limit: "5"}},
 		},
 		"RoomUnderMaxRunning": {
-			scene{task: apptest.NewTask, queue: with(domain.QueueSettings{MaxRunning: 5}, 4)},
+			situation{task: apptest.NewTask, queue: with(domain.QueueSettings{MaxRunning: 5}, 4)},
 			[]usecase.Explanation{{Reason: usecase.ReasonNext}},
 		},
 		"Rate": {
-			scene{task: apptest.NewTask, queue: with(domain.QueueSettings{Rate: perMinute, FullAt: start.Add(40 * time.Second)}, 0)},
+			situation{task: apptest.NewTask, queue: with(domain.QueueSettings{Rate: perMinute, FullAt: start.Add(40 * time.Second)}, 0)},
 			[]usecase.Explanation{{Reason: usecase.ReasonRate, Limit: "1/m", At: in(40 * time.Second)}},
 		},
 		"Behind": {
-			scene{task: apptest.NewTask, queue: served, ahead: 17},
+			situation{task: apptest.NewTask, queue: served, ahead: 17},
 			[]usecase.Explanation{{Reason: usecase.ReasonBehind, Ahead: 17}},
 		},
 		"Stranded": {
-			scene{task: apptest.NewTask, after: 6 * time.Second, queue: served},
+			situation{task: apptest.NewTask, after: 6 * time.Second, queue: served},
 			[]usecase.Explanation{{Reason: usecase.ReasonStranded, At: in(2 * application.StrandedInterval)}},
 		},
 		"StrandedBehindAYoungerHead": {
-			scene{task: apptest.NewTask, after: time.Minute, queue: served, head: 50 * time.Second},
+			situation{task: apptest.NewTask, after: time.Minute, queue: served, head: 50 * time.Second},
 			[]usecase.Explanation{{Reason: usecase.ReasonStranded, At: in(2 * application.StrandedInterval)}},
 		},
 		"NotStrandedInTheGrace": {
-			scene{task: apptest.NewTask, after: application.StrandedGrace, queue: served},
+			situation{task: apptest.NewTask, after: application.StrandedGrace, queue: served},
 			[]usecase.Explanation{{Reason: usecase.ReasonNext}},
 		},
 		"NotStrandedAtTheHead": {
-			scene{task: apptest.NewTask, after: time.Minute, queue: served, head: time.Minute},
+			situation{task: apptest.NewTask, after: time.Minute, queue: served, head: time.Minute},
 			[]usecase.Explanation{{Reason: usecase.ReasonNext}},
 		},
 		"QueueAway": {
-			scene{task: apptest.NewTask, queue: served, away: true},
+			situation{task: apptest.NewTask, queue: served, away: true},
 			[]usecase.Explanation{{Reason: usecase.ReasonQueueAway}},
 		},
 		"NotKnownToBeStranded": {
-			scene{task: apptest.NewTask, after: time.Minute, queue: served, away: true, ahead: 3},
+			situation{task: apptest.NewTask, after: time.Minute, queue: served, away: true, ahead: 3},
 			[]usecase.Explanation{{Reason: usecase.ReasonQueueAway}, {Reason: usecase.ReasonBehind, Ahead: 3}},
 		},
 		"Next": {
-			scene{task: apptest.NewTask, queue: served},
+			situation{task: apptest.NewTask, queue: served},
 			[]usecase.Explanation{{Reason: usecase.ReasonNext}},
 		},
 		"SeveralTheStrongestFirst": {
-			scene{task: apptest.NewTask, queue: application.QueueInfo{QueueSettings: domain.QueueSettings{Paused: true}}, ahead: 2},
+			situation{task: apptest.NewTask, queue: application.QueueInfo{QueueSettings: domain.QueueSettings{Paused: true}}, ahead: 2},
 			[]usecase.Explanation{{Reason: usecase.ReasonNoWorker}, {Reason: usecase.ReasonPaused}, {Reason: usecase.ReasonBehind, Ahead: 2}},
 		},
 		"ScheduledAndPaused": {
-			scene{task: delayed, queue: with(domain.QueueSettings{Paused: true}, 0)},
+			situation{task: delayed, queue: with(domain.QueueSettings{Paused: true}, 0)},
 			[]usecase.Explanation{{Reason: usecase.ReasonScheduled, At: in(time.Minute)}, {Reason: usecase.ReasonPaused}},
 		},
 	} {
-		t.Run(name, func(t *testing.T) { apptest.Equal(t, "reasons", explained(t, c.scene), c.want) })
+		t.Run(name, func(t *testing.T) { apptest.Equal(t, "reasons", explained(t, c.situation), c.want) })
 	}
 }
 

@@ -1,5 +1,11 @@
 package usecase
 
+// The figures that the tests of the package's users need.
+const (
+	HintDebounce = hintDebounce
+	PollInterval = pollInterval
+)
+
 // Waiting counts the tasks that are waited for and the callers that wait.
 func (uc *WaitTask) Waiting() int {
 	uc.mu.Lock()

@@ -14,19 +14,19 @@ import (
 	"github.com/millrace/millrace/domain"
 )
 
-// How waiting looks at the record.
+// How waiting reads the record.
 const (
-	// waitGather lets hints that arrive together cost one look.
-	waitGather = 5 * time.Millisecond
-	// waitLook is how often every task that is waited for is looked at, for what
-	// hints were lost.
-	waitLook = 2 * time.Second
-	// waitBatch bounds one look.
-	waitBatch = 500
+	// hintDebounce lets hints that arrive together cost one read.
+	hintDebounce = 5 * time.Millisecond
+	// pollInterval is how often the versions of all tasks that are waited for are
+	// polled, as hints may be lost.
+	pollInterval = 2 * time.Second
+	// readBatch bounds how many tasks one read is for.
+	readBatch = 500
 )
 
 // WaitTask waits for tasks to change. All waiters of a process share one
-// subscription to Signals, which Run keeps, and one batched look at the record.
+// subscription to Signals, which Serve keeps, and read the record in batches.
 type WaitTask struct {
 	tasks   application.TaskRepository
 	signals application.Signals
@@ -36,15 +36,15 @@ type WaitTask struct {
 	mu      sync.Mutex
 	count   int
 	waiting map[domain.TaskID]map[*waiter]struct{}
-	hinted  map[domain.TaskID]struct{} // to be looked at
-	hint    chan struct{}              // holds a token while there are any
+	hinted  map[domain.TaskID]struct{} // to be read
+	wake    chan struct{}              // holds a token while there are any hinted
 	ended   chan struct{}              // closed when waiting is over for all
 }
 
 // waiter is one caller that waits for a task.
 type waiter struct {
-	news  chan *domain.Task // the latest look, if it was not taken yet
-	known atomic.Int64      // the version that the caller has seen; 0: none yet
+	updates chan *domain.Task // latest snapshot, overwritten if unread
+	seen    atomic.Int64      // the version that the caller has seen; 0: none yet
 }
 
 // NewWaitTask makes the use case for at most limit callers at a time.
@@ -52,7 +52,7 @@ func NewWaitTask(tasks application.TaskRepository, signals application.Signals, 
 	return &WaitTask{
 		tasks: tasks, signals: signals, events: events, limit: int(limit),
 		waiting: map[domain.TaskID]map[*waiter]struct{}{}, hinted: map[domain.TaskID]struct{}{},
-		hint: make(chan struct{}, 1), ended: make(chan struct{}),
+		wake: make(chan struct{}, 1), ended: make(chan struct{}),
 	}
 }
 
@@ -70,23 +70,23 @@ type WaitTaskInput struct {
 // is over, when the caller's ctx ends, or when the program is about to end. Too
 // many callers are domain.CodeUnavailable.
 func (uc *WaitTask) Run(ctx context.Context, in WaitTaskInput) (*domain.Task, error) {
-	w, err := uc.enter(in.ID)
+	w, err := uc.subscribe(in.ID)
 	if err != nil {
 		return nil, err
 	}
-	defer uc.leave(in.ID, w)
-	t, err := uc.get(ctx, in.ID) // after enter, so that no change falls in between
+	defer uc.unsubscribe(in.ID, w)
+	t, err := uc.get(ctx, in.ID) // after subscribe, so that no change is missed in between
 	if err != nil {
 		return nil, err
 	}
 	timer := time.NewTimer(in.For)
 	defer timer.Stop()
 	for !in.Until(t) {
-		w.known.Store(t.Version())
+		w.seen.Store(t.Version())
 		select {
-		case news := <-w.news:
-			if news.Version() > t.Version() { // a look may be older than the first
-				t = news
+		case update := <-w.updates:
+			if update.Version() > t.Version() { // it may have been read before t
+				t = update
 			}
 		case <-timer.C:
 			return uc.get(ctx, in.ID)
@@ -107,14 +107,14 @@ func (uc *WaitTask) get(ctx context.Context, id domain.TaskID) (*domain.Task, er
 	return t, nil
 }
 
-func (uc *WaitTask) enter(id domain.TaskID) (*waiter, error) {
+func (uc *WaitTask) subscribe(id domain.TaskID) (*waiter, error) {
 	uc.mu.Lock()
 	defer uc.mu.Unlock()
 	if uc.count >= uc.limit {
 		return nil, domain.Errorf(domain.CodeUnavailable, "%d callers wait already; try again", uc.limit)
 	}
 	uc.count++
-	w := &waiter{news: make(chan *domain.Task, 1)}
+	w := &waiter{updates: make(chan *domain.Task, 1)}
 	if uc.waiting[id] == nil {
 		uc.waiting[id] = map[*waiter]struct{}{}
 	}
@@ -122,7 +122,7 @@ func (uc *WaitTask) enter(id domain.TaskID) (*waiter, error) {
 	return w, nil
 }
 
-func (uc *WaitTask) leave(id domain.TaskID, w *waiter) {
+func (uc *WaitTask) unsubscribe(id domain.TaskID, w *waiter) {
 	uc.mu.Lock()
 	defer uc.mu.Unlock()
 	uc.count--
@@ -132,14 +132,14 @@ func (uc *WaitTask) leave(id domain.TaskID, w *waiter) {
 	}
 }
 
-// Serve keeps the subscription and looks at the record until ctx ends; then it
-// ends all waiting. It is for one call.
+// Serve keeps the subscription and reads the record until ctx ends; then it ends all
+// waiting. It is to be called once.
 func (uc *WaitTask) Serve(ctx context.Context) {
 	var listening sync.WaitGroup
 	listening.Go(func() { loop.Listen(ctx, uc.signals, uc.events, uc.hear) })
 	defer listening.Wait()
 	defer close(uc.ended)
-	ticker := time.NewTicker(waitLook)
+	ticker := time.NewTicker(pollInterval)
 	defer ticker.Stop()
 	for {
 		var ids []domain.TaskID
@@ -147,26 +147,26 @@ func (uc *WaitTask) Serve(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			ids = uc.moved(ctx)
-		case <-uc.hint:
-			if !loop.Sleep(ctx, waitGather) {
+			ids = uc.poll(ctx)
+		case <-uc.wake:
+			if !loop.Sleep(ctx, hintDebounce) {
 				return
 			}
-			ids = uc.takeHinted()
+			ids = uc.drainHinted()
 		}
-		for batch := range slices.Chunk(ids, waitBatch) {
+		for batch := range slices.Chunk(ids, readBatch) {
 			tasks, err := uc.tasks.GetMany(ctx, batch...)
 			if ctx.Err() == nil {
 				uc.events.Turn(ctx, application.LoopWait, err)
 			}
 			for _, t := range tasks {
-				uc.deliver(t)
+				uc.publish(t)
 			}
 		}
 	}
 }
 
-// hear notes which tasks that are waited for are to be looked at.
+// hear notes which of the tasks that are waited for are to be read.
 func (uc *WaitTask) hear(s application.Signal) {
 	uc.mu.Lock()
 	defer uc.mu.Unlock()
@@ -177,13 +177,13 @@ func (uc *WaitTask) hear(s application.Signal) {
 	}
 	if len(uc.hinted) > 0 {
 		select {
-		case uc.hint <- struct{}{}:
+		case uc.wake <- struct{}{}:
 		default:
 		}
 	}
 }
 
-func (uc *WaitTask) takeHinted() []domain.TaskID {
+func (uc *WaitTask) drainHinted() []domain.TaskID {
 	uc.mu.Lock()
 	defer uc.mu.Unlock()
 	ids := slices.Collect(maps.Keys(uc.hinted))
@@ -191,29 +191,29 @@ func (uc *WaitTask) takeHinted() []domain.TaskID {
 	return ids
 }
 
-// moved asks which of all the tasks that are waited for have moved on from what
-// some caller has seen: whoever waits for long costs no more than a version.
-func (uc *WaitTask) moved(ctx context.Context) []domain.TaskID {
-	var moved []domain.TaskID
-	for batch := range slices.Chunk(uc.all(), waitBatch) {
+// poll returns which of all the tasks that are waited for have a newer version than
+// some caller has seen. A long wait costs a version every poll, and no task.
+func (uc *WaitTask) poll(ctx context.Context) []domain.TaskID {
+	var changed []domain.TaskID
+	for batch := range slices.Chunk(uc.all(), readBatch) {
 		versions, err := uc.tasks.Versions(ctx, batch...)
 		if ctx.Err() == nil {
 			uc.events.Turn(ctx, application.LoopWait, err)
 		}
 		for id, version := range versions {
-			if uc.isNews(id, version) {
-				moved = append(moved, id)
+			if uc.isNewer(id, version) {
+				changed = append(changed, id)
 			}
 		}
 	}
-	return moved
+	return changed
 }
 
-func (uc *WaitTask) isNews(id domain.TaskID, version int64) bool {
+func (uc *WaitTask) isNewer(id domain.TaskID, version int64) bool {
 	uc.mu.Lock()
 	defer uc.mu.Unlock()
 	for w := range uc.waiting[id] {
-		if w.known.Load() < version {
+		if w.seen.Load() < version {
 			return true
 		}
 	}
@@ -226,16 +226,16 @@ func (uc *WaitTask) all() []domain.TaskID {
 	return slices.Collect(maps.Keys(uc.waiting))
 }
 
-// deliver hands a look to all who wait for the task; one that is still to be
-// taken gives way to it. Each gets a task of its own.
-func (uc *WaitTask) deliver(t *domain.Task) {
+// publish sends a snapshot to all who wait for the task, in place of one that is
+// still unread. Each gets a task of its own.
+func (uc *WaitTask) publish(t *domain.Task) {
 	uc.mu.Lock()
 	defer uc.mu.Unlock()
 	for w := range uc.waiting[t.ID()] {
 		select {
-		case <-w.news:
+		case <-w.updates:
 		default:
 		}
-		w.news <- t.Clone() // there is room: only this goroutine puts any in
+		w.updates <- t.Clone() // there is room: only this goroutine sends
 	}
 }

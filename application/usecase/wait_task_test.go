@@ -7,135 +7,131 @@ import (
 
 	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/application/internal/apptest"
+	"github.com/millrace/millrace/application/usecase"
 	"github.com/millrace/millrace/domain"
 )
 
-const (
-	waitGather = 5 * time.Millisecond
-	waitLook   = 2 * time.Second
-)
-
 func TestWaitTask_AnswersAtOnceWhenThereIsNothingToWaitFor(t *testing.T) {
-	onDesk(t, func(t *testing.T, d *desk) {
-		d.open(1)
-		id := d.task()
-		d.complete(id)
+	withWaiting(t, func(t *testing.T, h *waitHarness) {
+		h.open(1)
+		id := h.task()
+		h.complete(id)
 
-		d.want(d.waits(t.Context(), id, time.Minute), domain.StatusCompleted, 0)
+		h.want(h.waits(t.Context(), id, time.Minute), domain.StatusCompleted, 0)
 
-		apptest.Same(t, "looks", len(d.looks.List()), 0)
+		apptest.Same(t, "reads", len(h.reads.List()), 0)
 	})
 }
 
 func TestWaitTask_AnswersOnAHint(t *testing.T) {
-	onDesk(t, func(t *testing.T, d *desk) {
-		d.open(10)
-		id, other := d.task(), d.task()
-		waits, others := d.waits(t.Context(), id, time.Minute), d.waits(t.Context(), other, time.Minute)
-		apptest.Pass(waitLook / 2)
-		d.complete(id)
-		d.hint(id)
-		apptest.Pass(waitGather)
+	withWaiting(t, func(t *testing.T, h *waitHarness) {
+		h.open(10)
+		id, other := h.task(), h.task()
+		waits, others := h.waits(t.Context(), id, time.Minute), h.waits(t.Context(), other, time.Minute)
+		apptest.Pass(usecase.PollInterval / 2)
+		h.complete(id)
+		h.hint(id)
+		apptest.Pass(usecase.HintDebounce)
 
-		d.want(waits, domain.StatusCompleted, waitLook/2+waitGather)
+		h.want(waits, domain.StatusCompleted, usecase.PollInterval/2+usecase.HintDebounce)
 		select {
 		case <-others:
 			t.Error("who waits for another task was answered")
 		default:
 		}
-		apptest.Same(t, "tasks looked at", d.looks.Last(), 1)
-		d.stop()
-		d.want(others, domain.StatusProcessing, waitLook/2+waitGather)
+		apptest.Same(t, "tasks read", h.reads.Last(), 1)
+		h.stop()
+		h.want(others, domain.StatusProcessing, usecase.PollInterval/2+usecase.HintDebounce)
 	})
 }
 
 func TestWaitTask_WaitsOnWhenAHintTellsOfAnotherChange(t *testing.T) {
-	onDesk(t, func(t *testing.T, d *desk) {
-		d.open(1)
-		id := d.task()
-		waits := d.waits(t.Context(), id, time.Second)
-		apptest.Must(t, d.store.Change(id, func(task *domain.Task) error { return task.RequestStop(apptest.Now()) }))
-		d.hint(id)
-		apptest.Pass(waitGather)
-		apptest.Same(t, "looks", len(d.looks.List()), 1)
+	withWaiting(t, func(t *testing.T, h *waitHarness) {
+		h.open(1)
+		id := h.task()
+		waits := h.waits(t.Context(), id, time.Second)
+		apptest.Must(t, h.store.Change(id, func(task *domain.Task) error { return task.RequestStop(apptest.Now()) }))
+		h.hint(id)
+		apptest.Pass(usecase.HintDebounce)
+		apptest.Same(t, "reads", len(h.reads.List()), 1)
 		apptest.Same(t, "answers", len(waits), 0)
 
 		apptest.Pass(time.Second)
 
-		d.want(waits, domain.StatusProcessing, time.Second)
+		h.want(waits, domain.StatusProcessing, time.Second)
 	})
 }
 
 func TestWaitTask_FindsByItselfWhatAHintHasLost(t *testing.T) {
-	onDesk(t, func(t *testing.T, d *desk) {
-		d.open(1)
-		apptest.Pass(waitLook / 2)
-		id := d.task()
-		waits := d.waits(t.Context(), id, time.Minute)
-		d.complete(id)
+	withWaiting(t, func(t *testing.T, h *waitHarness) {
+		h.open(1)
+		apptest.Pass(usecase.PollInterval / 2)
+		id := h.task()
+		waits := h.waits(t.Context(), id, time.Minute)
+		h.complete(id)
 
-		apptest.Pass(waitLook / 2)
+		apptest.Pass(usecase.PollInterval / 2)
 
-		d.want(waits, domain.StatusCompleted, waitLook/2)
-		before := len(d.looks.List())
-		apptest.Pass(5 * waitLook)
-		apptest.Same(t, "looks while nobody waits", len(d.looks.List())-before, 0)
+		h.want(waits, domain.StatusCompleted, usecase.PollInterval/2)
+		before := len(h.reads.List())
+		apptest.Pass(5 * usecase.PollInterval)
+		apptest.Same(t, "reads while nobody waits", len(h.reads.List())-before, 0)
 	})
 }
 
-// Messages and results may be long: they are read when there is news, and not
-// for as long as somebody waits.
+// Messages and results may be long: they are read when they have changed,
+// and not for as long as somebody waits.
 func TestWaitTask_ReadsNoTaskThatHasNotChanged(t *testing.T) {
-	onDesk(t, func(t *testing.T, d *desk) {
-		d.open(1)
-		id := d.task()
-		waits := d.waits(t.Context(), id, time.Minute)
-		apptest.Pass(10 * waitLook)
-		apptest.Same(t, "looks", len(d.looks.List()), 0)
-		apptest.Must(t, d.store.Change(id, func(task *domain.Task) error { return task.RequestStop(apptest.Now()) }))
-		apptest.Pass(5 * waitLook)
-		apptest.Same(t, "looks after a change", len(d.looks.List()), 1)
-		d.complete(id)
-		apptest.Pass(waitLook)
+	withWaiting(t, func(t *testing.T, h *waitHarness) {
+		h.open(1)
+		id := h.task()
+		waits := h.waits(t.Context(), id, time.Minute)
+		apptest.Pass(10 * usecase.PollInterval)
+		apptest.Same(t, "reads", len(h.reads.List()), 0)
+		apptest.Must(t, h.store.Change(id, func(task *domain.Task) error { return task.RequestStop(apptest.Now()) }))
+		apptest.Pass(5 * usecase.PollInterval)
+		apptest.Same(t, "reads after a change", len(h.reads.List()), 1)
+		h.complete(id)
+		apptest.Pass(usecase.PollInterval)
 
-		d.want(waits, domain.StatusCompleted, 16*waitLook)
+		h.want(waits, domain.StatusCompleted, 16*usecase.PollInterval)
 	})
 }
 
 func TestWaitTask_AnswersWithTheStateAtTheEndOfItsTime(t *testing.T) {
-	onDesk(t, func(t *testing.T, d *desk) {
-		d.open(1)
-		id := d.task()
-		waits := d.waits(t.Context(), id, waitLook-1)
-		apptest.Must(t, d.store.Change(id, func(task *domain.Task) error { return task.RequestStop(apptest.Now()) }))
+	withWaiting(t, func(t *testing.T, h *waitHarness) {
+		h.open(1)
+		id := h.task()
+		waits := h.waits(t.Context(), id, usecase.PollInterval-1)
+		apptest.Must(t, h.store.Change(id, func(task *domain.Task) error { return task.RequestStop(apptest.Now()) }))
 
-		apptest.Pass(waitLook - 1)
+		apptest.Pass(usecase.PollInterval - 1)
 
 		got := <-waits
 		apptest.Must(t, got.err)
-		apptest.Same(t, "waited", got.took, waitLook-1)
+		apptest.Same(t, "waited", got.took, usecase.PollInterval-1)
 		apptest.Same(t, "the last change is seen", got.task.StopRequested(), true)
 	})
 }
 
 func TestWaitTask_SaysThatTheStoreIsAway(t *testing.T) {
 	t.Run("AtTheStart", func(t *testing.T) {
-		onDesk(t, func(t *testing.T, d *desk) {
-			d.Tasks.EXPECT().Get(apptest.Any, apptest.Any).Return(nil, domain.ErrUnavailable)
-			d.open(1)
+		withWaiting(t, func(t *testing.T, h *waitHarness) {
+			h.Tasks.EXPECT().Get(apptest.Any, apptest.Any).Return(nil, domain.ErrUnavailable)
+			h.open(1)
 
-			apptest.WantError(t, (<-d.waits(t.Context(), d.task(), time.Minute)).err, domain.ErrUnavailable)
+			apptest.WantError(t, (<-h.waits(t.Context(), h.task(), time.Minute)).err, domain.ErrUnavailable)
 		})
 	})
 	t.Run("AtTheEnd", func(t *testing.T) {
-		onDesk(t, func(t *testing.T, d *desk) {
-			id := d.task()
-			there, err := d.store.Get(t.Context(), id)
+		withWaiting(t, func(t *testing.T, h *waitHarness) {
+			id := h.task()
+			there, err := h.store.Get(t.Context(), id)
 			apptest.Must(t, err)
-			d.Tasks.EXPECT().Get(apptest.Any, id).Return(there, nil)
-			d.Tasks.EXPECT().Get(apptest.Any, id).Return(nil, domain.ErrUnavailable)
-			d.open(1)
-			waits := d.waits(t.Context(), id, time.Second)
+			h.Tasks.EXPECT().Get(apptest.Any, id).Return(there, nil)
+			h.Tasks.EXPECT().Get(apptest.Any, id).Return(nil, domain.ErrUnavailable)
+			h.open(1)
+			waits := h.waits(t.Context(), id, time.Second)
 
 			apptest.Pass(time.Second)
 
@@ -145,148 +141,148 @@ func TestWaitTask_SaysThatTheStoreIsAway(t *testing.T) {
 }
 
 func TestWaitTask_SaysThatThereIsNoSuchTask(t *testing.T) {
-	onDesk(t, func(t *testing.T, d *desk) {
-		d.open(1)
+	withWaiting(t, func(t *testing.T, h *waitHarness) {
+		h.open(1)
 
-		apptest.WantError(t, (<-d.waits(t.Context(), apptest.NewTask(t).ID(), time.Minute)).err, domain.ErrTaskNotFound)
+		apptest.WantError(t, (<-h.waits(t.Context(), apptest.NewTask(t).ID(), time.Minute)).err, domain.ErrTaskNotFound)
 	})
 }
 
 func TestWaitTask_EndsWithItsCaller(t *testing.T) {
-	onDesk(t, func(t *testing.T, d *desk) {
-		d.open(1)
+	withWaiting(t, func(t *testing.T, h *waitHarness) {
+		h.open(1)
 		ctx, hangUp := context.WithCancel(t.Context())
-		waits := d.waits(ctx, d.task(), time.Minute)
+		waits := h.waits(ctx, h.task(), time.Minute)
 		apptest.Pass(time.Second)
 
 		hangUp()
 
-		d.want(waits, domain.StatusProcessing, time.Second)
-		apptest.Same(t, "tasks still waited for", d.wait.Waiting(), 0)
+		h.want(waits, domain.StatusProcessing, time.Second)
+		apptest.Same(t, "tasks still waited for", h.wait.Waiting(), 0)
 	})
 }
 
 func TestWaitTask_EndsWithTheProgram(t *testing.T) {
-	onDesk(t, func(t *testing.T, d *desk) {
-		d.open(10)
-		waits, hinted := d.waits(t.Context(), d.task(), time.Minute), d.task()
-		second := d.waits(t.Context(), hinted, time.Minute)
+	withWaiting(t, func(t *testing.T, h *waitHarness) {
+		h.open(10)
+		waits, hinted := h.waits(t.Context(), h.task(), time.Minute), h.task()
+		second := h.waits(t.Context(), hinted, time.Minute)
 		apptest.Pass(time.Second)
-		d.hint(hinted)
+		h.hint(hinted)
 
-		d.stop()
+		h.stop()
 
-		d.want(waits, domain.StatusProcessing, time.Second)
-		d.want(second, domain.StatusProcessing, time.Second)
-		d.want(d.waits(t.Context(), hinted, time.Minute), domain.StatusProcessing, 0) // it came too late
+		h.want(waits, domain.StatusProcessing, time.Second)
+		h.want(second, domain.StatusProcessing, time.Second)
+		h.want(h.waits(t.Context(), hinted, time.Minute), domain.StatusProcessing, 0) // it came too late
 	})
 }
 
-// A look that hangs must hold up neither the end of the program nor that of a
+// A read that hangs must hold up neither the end of the program nor that of a
 // caller's time.
 func TestWaitTask_AStoreThatHangsHoldsUpNobodysEnd(t *testing.T) {
-	onDesk(t, func(t *testing.T, d *desk) {
-		d.Tasks.EXPECT().Versions(apptest.Any, apptest.Any).DoAndReturn(func(ctx context.Context, _ ...domain.TaskID) (map[domain.TaskID]int64, error) {
+	withWaiting(t, func(t *testing.T, h *waitHarness) {
+		h.Tasks.EXPECT().Versions(apptest.Any, apptest.Any).DoAndReturn(func(ctx context.Context, _ ...domain.TaskID) (map[domain.TaskID]int64, error) {
 			return nil, apptest.UntilEnded(ctx)
 		})
-		d.open(10)
-		short, long := d.waits(t.Context(), d.task(), 2*waitLook), d.waits(t.Context(), d.task(), time.Minute)
-		apptest.Pass(2 * waitLook)
-		d.want(short, domain.StatusProcessing, 2*waitLook)
+		h.open(10)
+		short, long := h.waits(t.Context(), h.task(), 2*usecase.PollInterval), h.waits(t.Context(), h.task(), time.Minute)
+		apptest.Pass(2 * usecase.PollInterval)
+		h.want(short, domain.StatusProcessing, 2*usecase.PollInterval)
 
-		d.stop()
+		h.stop()
 
-		d.want(long, domain.StatusProcessing, 2*waitLook)
+		h.want(long, domain.StatusProcessing, 2*usecase.PollInterval)
 	})
 }
 
-func TestWaitTask_AThousandWaitersCostOneLook(t *testing.T) {
+func TestWaitTask_AThousandWaitersCostOneRead(t *testing.T) {
 	t.Run("ForOneTask", func(t *testing.T) {
-		onDesk(t, func(t *testing.T, d *desk) {
-			d.open(1000)
-			id := d.task()
-			thousandWait(t, d, func() domain.TaskID { return id }, 1)
+		withWaiting(t, func(t *testing.T, h *waitHarness) {
+			h.open(1000)
+			id := h.task()
+			thousandWait(t, h, func() domain.TaskID { return id }, 1)
 		})
 	})
 	t.Run("ForATaskEach", func(t *testing.T) { // in batches of 500
-		onDesk(t, func(t *testing.T, d *desk) {
-			d.open(1000)
-			thousandWait(t, d, d.task, 2)
+		withWaiting(t, func(t *testing.T, h *waitHarness) {
+			h.open(1000)
+			thousandWait(t, h, h.task, 2)
 		})
 	})
 }
 
-func thousandWait(t *testing.T, d *desk, task func() domain.TaskID, looks int) {
+func thousandWait(t *testing.T, h *waitHarness, task func() domain.TaskID, reads int) {
 	t.Helper()
 	results := make([]<-chan waited, 1000)
 	ids := map[domain.TaskID]bool{}
 	for i := range results {
 		id := task()
 		ids[id] = true
-		results[i] = d.waits(t.Context(), id, time.Minute)
+		results[i] = h.waits(t.Context(), id, time.Minute)
 	}
 	for id := range ids {
-		d.complete(id)
-		d.hint(id)
+		h.complete(id)
+		h.hint(id)
 	}
-	apptest.Pass(waitGather)
+	apptest.Pass(usecase.HintDebounce)
 	seen := map[*domain.Task]bool{}
 	for _, result := range results {
 		got := <-result
 		apptest.Must(t, got.err)
 		apptest.Same(t, "status", got.task.Status(), domain.StatusCompleted)
-		apptest.Same(t, "waited", got.took, waitGather)
+		apptest.Same(t, "waited", got.took, usecase.HintDebounce)
 		seen[got.task] = true
 	}
 	apptest.Same(t, "tasks of their own", len(seen), len(results))
-	apptest.Same(t, "looks", len(d.looks.List()), looks)
-	apptest.Same(t, "gets", len(d.gets.List()), len(results))
+	apptest.Same(t, "reads", len(h.reads.List()), reads)
+	apptest.Same(t, "gets", len(h.gets.List()), len(results))
 }
 
 func TestWaitTask_AHintForWhatNobodyWaitsForCostsNothing(t *testing.T) {
-	onDesk(t, func(t *testing.T, d *desk) {
-		d.open(1)
-		id := d.task()
-		d.hint(id)
-		d.hint()
+	withWaiting(t, func(t *testing.T, h *waitHarness) {
+		h.open(1)
+		id := h.task()
+		h.hint(id)
+		h.hint()
 		apptest.Pass(time.Minute)
 
-		apptest.Same(t, "looks", len(d.looks.List()), 0)
+		apptest.Same(t, "reads", len(h.reads.List()), 0)
 	})
 }
 
 func TestWaitTask_BoundsItsCallers(t *testing.T) {
-	onDesk(t, func(t *testing.T, d *desk) {
-		d.open(2)
-		id := d.task()
-		first, second := d.waits(t.Context(), id, time.Second), d.waits(t.Context(), id, time.Minute)
+	withWaiting(t, func(t *testing.T, h *waitHarness) {
+		h.open(2)
+		id := h.task()
+		first, second := h.waits(t.Context(), id, time.Second), h.waits(t.Context(), id, time.Minute)
 
-		_ = apptest.WantCode(t, (<-d.waits(t.Context(), id, time.Minute)).err, domain.CodeUnavailable)
+		_ = apptest.WantCode(t, (<-h.waits(t.Context(), id, time.Minute)).err, domain.CodeUnavailable)
 
 		apptest.Pass(time.Second)
-		d.want(first, domain.StatusProcessing, time.Second)
-		third := d.waits(t.Context(), id, time.Second)
+		h.want(first, domain.StatusProcessing, time.Second)
+		third := h.waits(t.Context(), id, time.Second)
 		apptest.Same(t, "answers", len(third), 0)
-		d.stop()
-		d.want(second, domain.StatusProcessing, time.Second)
-		d.want(third, domain.StatusProcessing, 0)
+		h.stop()
+		h.want(second, domain.StatusProcessing, time.Second)
+		h.want(third, domain.StatusProcessing, 0)
 	})
 }
 
-// A look that began before a change was made answers after it.
-func TestWaitTask_ALookThatIsStaleTakesNobodyBack(t *testing.T) {
-	onDesk(t, func(t *testing.T, d *desk) {
-		id := d.task()
-		stale, err := d.store.Get(t.Context(), id)
+// A read that began before a change was made answers after it.
+func TestWaitTask_AStaleReadTakesNobodyBack(t *testing.T) {
+	withWaiting(t, func(t *testing.T, h *waitHarness) {
+		id := h.task()
+		stale, err := h.store.Get(t.Context(), id)
 		apptest.Must(t, err)
-		d.Tasks.EXPECT().GetMany(apptest.Any, id).Return([]*domain.Task{stale}, nil)
-		d.open(1)
-		apptest.Must(t, d.store.Change(id, func(task *domain.Task) error { return task.RequestStop(apptest.Now()) }))
-		waits := d.waits(t.Context(), id, time.Minute)
-		d.hint(id)
-		apptest.Pass(waitGather)
+		h.Tasks.EXPECT().GetMany(apptest.Any, id).Return([]*domain.Task{stale}, nil)
+		h.open(1)
+		apptest.Must(t, h.store.Change(id, func(task *domain.Task) error { return task.RequestStop(apptest.Now()) }))
+		waits := h.waits(t.Context(), id, time.Minute)
+		h.hint(id)
+		apptest.Pass(usecase.HintDebounce)
 
-		d.stop()
+		h.stop()
 
 		got := <-waits
 		apptest.Must(t, got.err)
@@ -294,42 +290,42 @@ func TestWaitTask_ALookThatIsStaleTakesNobodyBack(t *testing.T) {
 	})
 }
 
-func TestWaitTask_GoesOnWhenALookFails(t *testing.T) {
-	onDesk(t, func(t *testing.T, d *desk) {
-		d.Tasks.EXPECT().Versions(apptest.Any, apptest.Any).Return(nil, domain.ErrUnavailable)
-		d.Events.EXPECT().Turn(apptest.Any, application.LoopWait, domain.ErrUnavailable)
-		d.open(1)
-		id := d.task()
-		waits := d.waits(t.Context(), id, time.Minute)
-		d.complete(id)
+func TestWaitTask_GoesOnWhenAPollFails(t *testing.T) {
+	withWaiting(t, func(t *testing.T, h *waitHarness) {
+		h.Tasks.EXPECT().Versions(apptest.Any, apptest.Any).Return(nil, domain.ErrUnavailable)
+		h.Events.EXPECT().Turn(apptest.Any, application.LoopWait, domain.ErrUnavailable)
+		h.open(1)
+		id := h.task()
+		waits := h.waits(t.Context(), id, time.Minute)
+		h.complete(id)
 
-		apptest.Pass(2 * waitLook)
+		apptest.Pass(2 * usecase.PollInterval)
 
-		d.want(waits, domain.StatusCompleted, 2*waitLook)
+		h.want(waits, domain.StatusCompleted, 2*usecase.PollInterval)
 	})
 }
 
 func TestWaitTask_ListensAgainWhenTheConnectionIsLost(t *testing.T) {
-	onDesk(t, func(t *testing.T, d *desk) {
+	withWaiting(t, func(t *testing.T, h *waitHarness) {
 		var tries apptest.Record[time.Time]
-		d.Signals.EXPECT().Listen(apptest.Any, apptest.Any, apptest.Any).DoAndReturn(
+		h.Signals.EXPECT().Listen(apptest.Any, apptest.Any, apptest.Any).DoAndReturn(
 			func(context.Context, func(), func(application.Signal)) error {
 				tries.Add(apptest.Now())
 				return domain.ErrUnavailable
 			}).Times(3)
-		d.Events.EXPECT().Turn(apptest.Any, application.LoopListen, domain.ErrUnavailable).Times(3)
-		d.Events.EXPECT().Turn(apptest.Any, application.LoopListen, nil)
-		d.open(1)
-		apptest.Pass(waitLook - time.Millisecond)
+		h.Events.EXPECT().Turn(apptest.Any, application.LoopListen, domain.ErrUnavailable).Times(3)
+		h.Events.EXPECT().Turn(apptest.Any, application.LoopListen, nil)
+		h.open(1)
+		apptest.Pass(usecase.PollInterval - time.Millisecond)
 		apptest.Same(t, "tries", len(tries.List()), 3)
-		id := d.task()
-		waits := d.waits(t.Context(), id, time.Minute)
+		id := h.task()
+		waits := h.waits(t.Context(), id, time.Minute)
 		apptest.Pass(10 * time.Millisecond)
-		d.complete(id)
-		d.hint(id)
+		h.complete(id)
+		h.hint(id)
 
-		apptest.Pass(waitGather)
+		apptest.Pass(usecase.HintDebounce)
 
-		d.want(waits, domain.StatusCompleted, 10*time.Millisecond+waitGather)
+		h.want(waits, domain.StatusCompleted, 10*time.Millisecond+usecase.HintDebounce)
 	})
 }

@@ -15,6 +15,7 @@ import (
 
 func TestWorker_NumbersItsBeatsAndSaysWhoItIs(t *testing.T) {
 	withHarness(t, func(t *testing.T, h *harness) {
+		begun := apptest.Now()
 		h.start()
 		apptest.Pass(2 * h.interval())
 
@@ -22,7 +23,7 @@ func TestWorker_NumbersItsBeatsAndSaysWhoItIs(t *testing.T) {
 			apptest.Same(t, "number", beat.Number, int64(i+1))
 			apptest.Same(t, "interval", beat.Interval, h.interval())
 			queues := []domain.QueueName{domain.DefaultQueue}
-			apptest.Equal(t, "worker", beat.Worker, application.WorkerInfo{ID: "w", Queues: queues, Capacity: h.cfg.Capacity})
+			apptest.Equal(t, "worker", beat.Worker, application.WorkerInfo{ID: "w", Started: begun, Queues: queues, Capacity: h.cfg.Capacity})
 		}
 		apptest.Same(t, "beats", len(h.beats.List()), 3)
 	})
@@ -120,11 +121,11 @@ func TestWorker_ABeatListsWhatRunsAndWhatIsNotYetSaved(t *testing.T) {
 
 // answering makes the second beat give this answer.
 func (h *harness) answering(answer application.BeatAnswer) {
-	h.Workers.EXPECT().Beat(apptest.Any, apptest.Any).DoAndReturn(func(_ context.Context, beat application.Beat) (application.BeatAnswer, error) {
+	h.Workers.EXPECT().Beat(apptest.Any, apptest.Any).DoAndReturn(func(ctx context.Context, beat application.Beat) (application.BeatAnswer, error) {
 		if beat.Number == 2 {
 			return answer, nil
 		}
-		return application.BeatAnswer{}, nil
+		return h.beat(ctx, beat)
 	}).AnyTimes()
 }
 

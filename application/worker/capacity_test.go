@@ -15,7 +15,7 @@ import (
 func (h *harness) savesAfter(d time.Duration) {
 	h.Tasks.EXPECT().Save(apptest.Any, apptest.Any).DoAndReturn(func(ctx context.Context, t *domain.Task) error {
 		time.Sleep(d)
-		return h.save(ctx, t)
+		return h.save(context.WithoutCancel(ctx), t)
 	}).AnyTimes()
 }
 
@@ -72,7 +72,7 @@ func TestWorker_HoldsTwiceItsCapacityAtTheMostWhenNothingIsSaved(t *testing.T) {
 
 				most := 2 * h.cfg.Capacity
 				apptest.Same(t, "held", len(h.beats.Last().Held), most)
-				apptest.Same(t, "left on the queue", len(h.line.IDs(domain.DefaultQueue)), len(ids)-most)
+				apptest.Same(t, "left on the queue", len(apptest.Queued(t, h.queue, domain.DefaultQueue)), len(ids)-most)
 				h.wantStatus(domain.StatusProcessing, ids[:most]...)
 				h.wantWell()
 				close(back)

@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/millrace/millrace/adapters/memory"
 	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/application/internal/apptest"
 	"github.com/millrace/millrace/application/worker"
@@ -13,17 +14,16 @@ import (
 )
 
 // harness is a worker between mocks. A test declares the calls that matter to it
-// first; start adds what answers all other calls from a small store and a small
-// queue. What no test need expect is not added: a handler, an event that tells
-// of trouble.
+// first; start lets the embedded store, queue and signals answer all other calls. It
+// adds no handler, and no event that reports trouble: those a test has to expect.
 type harness struct {
 	*apptest.Ports
 	t      *testing.T
 	cfg    worker.Config
 	worker *worker.Worker
-	store  *apptest.FakeStore
-	line   *apptest.FakeQueue
-	air    *apptest.FakeSignals
+	store  *apptest.Store
+	queue  *memory.Queue
+	sent   *apptest.Signals // with a record of what was sent
 	stop   context.CancelFunc
 	ended  chan struct{} // closed when Run has returned
 
@@ -38,9 +38,10 @@ type harness struct {
 // withHarness runs the test in a bubble of its own.
 func withHarness(t *testing.T, test func(t *testing.T, h *harness)) {
 	t.Helper()
+	t.Parallel() // a store has a file each, which takes its time
 	synctest.Test(t, func(t *testing.T) {
 		test(t, &harness{
-			Ports: apptest.NewPorts(t), t: t, store: apptest.NewFakeStore(), line: apptest.NewFakeQueue(), air: apptest.NewFakeSignals(), ended: make(chan struct{}),
+			Ports: apptest.NewPorts(t), t: t, store: apptest.NewStore(t), queue: memory.NewQueue(), sent: apptest.NewSignals(), ended: make(chan struct{}),
 			cfg: worker.Config{
 				Queues: []worker.QueueWeight{{Name: domain.DefaultQueue, Weight: 1}}, Capacity: 3, Lease: 30 * time.Second, TaskTimeout: 5 * time.Minute, HandlerGrace: 3 * time.Second,
 				ShutdownTimeout: 20 * time.Second, Retry: apptest.RetryPolicy,
@@ -58,18 +59,18 @@ func (h *harness) start() {
 	h.Tasks.EXPECT().Claim(apptest.Any, apptest.Any).DoAndReturn(h.claim).AnyTimes()
 	h.Workers.EXPECT().Beat(apptest.Any, apptest.Any).DoAndReturn(h.beat).AnyTimes()
 	h.Workers.EXPECT().Leave(apptest.Any, apptest.Any).DoAndReturn(h.leave).AnyTimes()
-	h.Queue.EXPECT().Push(apptest.Any, apptest.Any).DoAndReturn(h.line.Push).AnyTimes()
-	h.Queue.EXPECT().PutBack(apptest.Any, apptest.Any).DoAndReturn(h.line.PutBack).AnyTimes()
+	h.Queue.EXPECT().Push(apptest.Any, apptest.Any).DoAndReturn(h.queue.Push).AnyTimes()
+	h.Queue.EXPECT().PutBack(apptest.Any, apptest.Any).DoAndReturn(h.queue.PutBack).AnyTimes()
 	h.Queue.EXPECT().Pull(apptest.Any, apptest.Any).DoAndReturn(h.pull).AnyTimes()
-	h.Signals.EXPECT().Send(apptest.Any).Do(h.air.Send).AnyTimes()
-	h.Signals.EXPECT().Listen(apptest.Any, apptest.Any, apptest.Any).DoAndReturn(h.air.Listen).AnyTimes()
+	h.Signals.EXPECT().Send(apptest.Any).Do(h.sent.Send).AnyTimes()
+	h.Signals.EXPECT().Listen(apptest.Any, apptest.Any, apptest.Any).DoAndReturn(h.sent.Listen).AnyTimes()
 	h.Events.EXPECT().AttemptStarted(apptest.Any, apptest.Any).AnyTimes()
 	h.Events.EXPECT().AttemptEnded(apptest.Any, apptest.Any, apptest.Any, apptest.Any).Do(h.attemptEnded).AnyTimes()
 	h.Events.EXPECT().Turn(apptest.Any, apptest.Any, apptest.Any).AnyTimes()
 
 	h.worker = worker.New(worker.Deps{
 		Tasks: h.Tasks, Workers: h.Workers, Queue: h.Queue, Signals: h.Signals, Handler: h.Handler, Clock: h.Clock, Events: h.Events,
-	}, application.WorkerInfo{ID: "w"}, h.cfg)
+	}, application.WorkerInfo{ID: "w", Started: apptest.Now()}, h.cfg)
 	ctx, stop := context.WithCancel(h.t.Context())
 	h.stop = stop
 	go func() {
@@ -118,15 +119,14 @@ func (h *harness) enqueueIn(q domain.QueueName, n int) []domain.TaskID {
 func (h *harness) submit(n int, spec domain.TaskSpec) []domain.TaskID {
 	h.t.Helper()
 	ids := make([]domain.TaskID, n)
-	entries := make([]application.Entry, n)
+	entries, tasks := make([]application.Entry, n), make([]*domain.Task, n)
 	for i := range ids {
 		task, err := domain.NewTask(spec, apptest.Now())
 		apptest.Must(h.t, err)
-		task.MarkStored()
-		h.store.Put(task)
-		ids[i], entries[i] = task.ID(), application.EntryOf(task)
+		tasks[i], ids[i], entries[i] = task, task.ID(), application.EntryOf(task)
 	}
-	apptest.Must(h.t, h.line.Push(h.t.Context(), entries...))
+	h.store.Put(tasks...)
+	apptest.Must(h.t, h.queue.Push(h.t.Context(), entries...))
 	return ids
 }
 
@@ -153,9 +153,9 @@ func (h *harness) claim(ctx context.Context, c application.ClaimRequest) (applic
 	return h.store.Claim(ctx, c)
 }
 
-func (h *harness) beat(_ context.Context, beat application.Beat) (application.BeatAnswer, error) {
+func (h *harness) beat(ctx context.Context, beat application.Beat) (application.BeatAnswer, error) {
 	h.beats.Add(beat)
-	return application.BeatAnswer{}, nil
+	return h.store.Workers.Beat(ctx, beat)
 }
 
 func (h *harness) leave(ctx context.Context, _ domain.WorkerID) error {
@@ -167,7 +167,7 @@ func (h *harness) pull(ctx context.Context, p application.PullRequest) ([]applic
 	h.calls.Add("pull")
 	h.asked.Add(p.Max)
 	h.pulls.Add(p)
-	return h.line.Pull(ctx, p)
+	return h.queue.Pull(ctx, p)
 }
 
 func (h *harness) attemptEnded(_ context.Context, t *domain.Task, _ time.Duration, _ error) {

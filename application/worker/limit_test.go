@@ -49,11 +49,11 @@ func TestWorker_PutsBackInOrderWhatItsQueueHasNoRoomFor(t *testing.T) {
 		h.start()
 
 		h.wantStatus(domain.StatusProcessing, ids[:2]...)
-		if got := h.line.IDs("mail"); !slices.Equal(got, ids[2:]) {
+		if got := apptest.Queued(t, h.queue, "mail"); !slices.Equal(got, ids[2:]) {
 			t.Errorf("on the queue are %d, in order: %t; want the other 18 in order", len(got), slices.IsSortedFunc(got, apptest.ByID))
 		}
 		apptest.Pass(time.Minute)
-		if got := h.line.IDs("mail"); !slices.Equal(got, ids[2:]) {
+		if got := apptest.Queued(t, h.queue, "mail"); !slices.Equal(got, ids[2:]) {
 			t.Errorf("a minute later are on the queue %d, in order: %t", len(got), slices.IsSortedFunc(got, apptest.ByID))
 		}
 	})
@@ -242,7 +242,7 @@ func TestWorker_PutsBackOnAStopToTheHeadOfTheList(t *testing.T) {
 
 		h.stopAndWait()
 
-		if got := h.line.IDs(domain.DefaultQueue); !slices.Equal(got, ids) {
+		if got := apptest.Queued(t, h.queue, domain.DefaultQueue); !slices.Equal(got, ids) {
 			t.Errorf("on the queue are %v, want %v", got, ids)
 		}
 	})

@@ -254,7 +254,7 @@ func TestWorker_GivesUpWhatTheStoreRefusesForGood(t *testing.T) {
 
 				apptest.Pass(time.Minute)
 
-				h.wantStatus(domain.StatusProcessing, id)
+				h.wantStatus(domain.StatusPending, id) // given back: no beat lists it any more
 				apptest.Same(t, "attempts held", len(h.beats.Last().Held), 0)
 			})
 		})

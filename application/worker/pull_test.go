@@ -40,8 +40,8 @@ func TestWorker_PullsOnlyAsManyAsThereAreFreeSlots(t *testing.T) {
 		if want := []int{3, 1}; !slices.Equal(h.asked.List(), want) {
 			t.Errorf("the pulls asked for %v, want %v", h.asked.List(), want)
 		}
-		if want := ids[3:]; !slices.Equal(h.line.IDs(domain.DefaultQueue), want) {
-			t.Errorf("left on the queue: %v, want %v", h.line.IDs(domain.DefaultQueue), want)
+		if want := ids[3:]; !slices.Equal(apptest.Queued(t, h.queue, domain.DefaultQueue), want) {
+			t.Errorf("left on the queue: %v, want %v", apptest.Queued(t, h.queue, domain.DefaultQueue), want)
 		}
 		apptest.Pass(time.Minute + 1)
 		h.wantStatus(domain.StatusCompleted, ids...)
@@ -118,7 +118,7 @@ func TestWorker_SkipsWhatTheClaimLeftOutAndTellsOfUnknownIDs(t *testing.T) {
 		ids := h.enqueue(2)
 		unknown := apptest.NewTask(t).ID()
 		apptest.Must(t, h.store.Change(ids[0], func(task *domain.Task) error { return task.Cancel(apptest.Now()) }))
-		apptest.Must(t, h.line.Push(t.Context(), apptest.Entry(unknown, apptest.Now()), apptest.Entry(ids[1], apptest.Now())))
+		apptest.Must(t, h.queue.Push(t.Context(), apptest.Entry(unknown, apptest.Now()), apptest.Entry(ids[1], apptest.Now())))
 		h.Events.EXPECT().EntryDropped(apptest.Any, unknown)
 		h.Handler.EXPECT().Handle(apptest.Any, apptest.Any).DoAndReturn(forTime(time.Minute).handle).Times(1)
 
@@ -134,12 +134,12 @@ func TestWorker_SkipsWhatTheClaimLeftOutAndTellsOfUnknownIDs(t *testing.T) {
 func TestWorker_RunsATaskOnceThatIsOnTheQueueTwice(t *testing.T) {
 	withHarness(t, func(t *testing.T, h *harness) {
 		id := h.enqueueOne()
-		apptest.Must(t, h.line.Push(t.Context(), apptest.Entry(id, apptest.Now())))
+		apptest.Must(t, h.queue.Push(t.Context(), apptest.Entry(id, apptest.Now())))
 		h.Handler.EXPECT().Handle(apptest.Any, apptest.Any).DoAndReturn(forTime(2 * worker.PullWait).handle).Times(1)
 
 		h.start()
 
-		apptest.Same(t, "left on the queue", len(h.line.IDs(domain.DefaultQueue)), 0)
+		apptest.Same(t, "left on the queue", len(apptest.Queued(t, h.queue, domain.DefaultQueue)), 0)
 		apptest.Pass(worker.PullWait)
 		apptest.Same(t, "the next pull asks for", h.asked.Last(), h.cfg.Capacity-1)
 		apptest.Pass(worker.PullWait)
@@ -210,16 +210,16 @@ func TestWorker_AClaimCarriesTheNumberOfTheLastBeatComposedBefore(t *testing.T) 
 // the store after the claim, and does not list what the claim got.
 func TestWorker_AClaimCarriesTheNumberOfABeatThatHangs(t *testing.T) {
 	withHarness(t, func(t *testing.T, h *harness) {
-		answered := h.Workers.EXPECT().Beat(apptest.Any, apptest.Any).Return(application.BeatAnswer{}, nil).Times(1)
+		answered := h.Workers.EXPECT().Beat(apptest.Any, apptest.Any).DoAndReturn(h.beat).Times(1)
 		h.Workers.EXPECT().Beat(apptest.Any, apptest.Any).DoAndReturn(hangingBeat).AnyTimes().After(answered)
 		h.handles(untilCanceled)
 		h.start()
-		apptest.Pass(2 * h.interval())
+		apptest.Pass(h.interval() + h.interval()/2)
 
 		id := h.enqueueOne()
 		apptest.Pass(0)
 
-		apptest.Same(t, "number", h.store.State(id).ClaimBeat, 3)
+		apptest.Same(t, "number", h.store.State(id).ClaimBeat, 2)
 	})
 }
 

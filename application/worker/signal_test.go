@@ -13,21 +13,6 @@ import (
 	"github.com/millrace/millrace/domain"
 )
 
-// stopsRequested makes every beat name those of the attempts it lists that a
-// client asked to stop, as a store does.
-func (h *harness) stopsRequested() {
-	h.Workers.EXPECT().Beat(apptest.Any, apptest.Any).DoAndReturn(func(_ context.Context, beat application.Beat) (application.BeatAnswer, error) {
-		h.beats.Add(beat)
-		var answer application.BeatAnswer
-		for _, held := range beat.Held {
-			if s := h.store.State(held.Task); held.Running && s.Attempt == held.Attempt && !s.StopRequestedAt.IsZero() {
-				answer.Stop = append(answer.Stop, held.AttemptRef)
-			}
-		}
-		return answer, nil
-	}).AnyTimes()
-}
-
 // requestStop is what CancelTask does with Stop, its hint excepted.
 func (h *harness) requestStop(id domain.TaskID) {
 	h.t.Helper()
@@ -35,12 +20,11 @@ func (h *harness) requestStop(id domain.TaskID) {
 }
 
 func (h *harness) hintStop(ids ...domain.TaskID) {
-	h.air.Send(application.Signal{Kind: application.SignalStop, Tasks: ids})
+	h.sent.Send(application.Signal{Kind: application.SignalStop, Tasks: ids})
 }
 
 func TestWorker_StopsAHandlerAtOnceWhenItHearsOfTheRequest(t *testing.T) {
 	withHarness(t, func(t *testing.T, h *harness) {
-		h.stopsRequested()
 		h.handles(untilCanceled)
 		ids := h.enqueue(2)
 		h.start()
@@ -62,7 +46,8 @@ func TestWorker_StopsAHandlerAtOnceWhenItHearsOfTheRequest(t *testing.T) {
 // wantAttempt fails the test unless the one record of the task's attempts says so.
 func wantAttempt(t *testing.T, h *harness, id domain.TaskID, outcome domain.AttemptOutcome, reason string) {
 	t.Helper()
-	attempts := h.store.Attempts[id]
+	attempts, err := h.store.Attempts(t.Context(), id)
+	apptest.Must(t, err)
 	if len(attempts) != 1 {
 		t.Fatalf("recorded %v, want one attempt", attempts)
 	}
@@ -110,7 +95,6 @@ func TestWorker_RecordsAnAttemptOnceWhoeverElseChangesItsTask(t *testing.T) {
 
 func TestWorker_StopsAHandlerAtItsNextBeatWhenTheHintIsLost(t *testing.T) {
 	withHarness(t, func(_ *testing.T, h *harness) {
-		h.stopsRequested()
 		h.handles(untilCanceled)
 		id := h.enqueueOne()
 		h.start()
@@ -126,7 +110,6 @@ func TestWorker_StopsAHandlerAtItsNextBeatWhenTheHintIsLost(t *testing.T) {
 
 func TestWorker_AHandlerThatFinishesBeforeItsStopHasFinished(t *testing.T) {
 	withHarness(t, func(t *testing.T, h *harness) {
-		h.stopsRequested()
 		h.handles(func(ctx context.Context, _ *domain.Task) error {
 			<-ctx.Done()
 			return nil // it was just about to
@@ -144,7 +127,6 @@ func TestWorker_AHandlerThatFinishesBeforeItsStopHasFinished(t *testing.T) {
 
 func TestWorker_AHandlerThatIgnoresItsStopIsLeftBehindAndItsTaskCanceled(t *testing.T) {
 	withHarness(t, func(_ *testing.T, h *harness) {
-		h.stopsRequested()
 		freed := make(chan struct{})
 		defer close(freed)
 		h.handles(func(context.Context, *domain.Task) error {
@@ -165,7 +147,6 @@ func TestWorker_AHandlerThatIgnoresItsStopIsLeftBehindAndItsTaskCanceled(t *test
 
 func TestWorker_HintsThatComeTogetherCostOneBeat(t *testing.T) {
 	withHarness(t, func(t *testing.T, h *harness) {
-		h.stopsRequested()
 		h.handles(untilCanceled)
 		h.cfg.Capacity = 10
 		ids := h.enqueue(10)
@@ -185,13 +166,12 @@ func TestWorker_HintsThatComeTogetherCostOneBeat(t *testing.T) {
 
 func TestWorker_HintsThatAreNoneOfItsBusinessDoNothing(t *testing.T) {
 	withHarness(t, func(t *testing.T, h *harness) {
-		h.stopsRequested()
 		h.handles(untilCanceled)
 		id := h.enqueueOne()
 		h.start()
 
 		h.hintStop(apptest.NewTask(t).ID())
-		h.air.Send(application.Signal{Kind: application.SignalChanged, Tasks: []domain.TaskID{id}})
+		h.sent.Send(application.Signal{Kind: application.SignalChanged, Tasks: []domain.TaskID{id}})
 		h.hintStop()
 		apptest.Pass(time.Second)
 
@@ -210,7 +190,6 @@ func TestWorker_ListensAgainWhenTheConnectionIsLost(t *testing.T) {
 			}).Times(12)
 		var turns apptest.Record[bool]
 		h.Events.EXPECT().Turn(apptest.Any, application.LoopListen, apptest.Any).Do(func(_ context.Context, _ application.Loop, err error) { turns.Add(err == nil) }).AnyTimes()
-		h.stopsRequested()
 		h.handles(untilCanceled)
 		id := h.enqueueOne()
 		h.start()
@@ -242,7 +221,7 @@ func TestWorker_AnEndTellsNothingOfTheListening(t *testing.T) {
 		h.stopAndWait()
 
 		synctest.Wait()
-		apptest.Same(t, "listeners left", h.air.Listening(), 0)
+		apptest.Same(t, "listeners left", h.sent.Listeners.Load(), 0)
 	})
 }
 
@@ -276,12 +255,12 @@ func TestWorker_TellsWhoeverWaitsOfClaimsAndOutcomes(t *testing.T) {
 		ids := h.enqueue(2)
 		h.start()
 
-		if sent := h.air.Sent.List(); len(sent) != 1 || sent[0].Kind != application.SignalChanged || !slices.Equal(sent[0].Tasks, ids) {
+		if sent := h.sent.Sent.List(); len(sent) != 1 || sent[0].Kind != application.SignalChanged || !slices.Equal(sent[0].Tasks, ids) {
 			t.Errorf("sent %v, want one signal of the claim", sent)
 		}
 		apptest.Pass(time.Minute)
 		told := map[domain.TaskID]int{}
-		for _, s := range h.air.Sent.List()[1:] {
+		for _, s := range h.sent.Sent.List()[1:] {
 			apptest.Same(t, "kind", s.Kind, application.SignalChanged)
 			for _, id := range s.Tasks {
 				told[id]++
@@ -302,6 +281,6 @@ func TestWorker_TellsNobodyOfAnOutcomeThatIsNotStored(t *testing.T) {
 		h.Events.EXPECT().AttemptLost(apptest.Any, application.AttemptRef{Task: id, Attempt: 1})
 		h.start()
 
-		apptest.Same(t, "signals after that of the claim", len(h.air.Sent.List())-1, 0)
+		apptest.Same(t, "signals after that of the claim", len(h.sent.Sent.List())-1, 0)
 	})
 }

@@ -47,7 +47,7 @@ func (s *slots) acquireAll(ctx context.Context) (int, error) {
 		select {
 		case <-s.changed:
 			// Handlers that are about to return make the next claim larger: of 80 tasks
-			// instead of 8 with 100 slots, when handlers return at once.
+			// instead of 7 with 100 slots, when handlers return at once.
 			runtime.Gosched()
 		case <-ctx.Done():
 		}

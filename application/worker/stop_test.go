@@ -38,11 +38,11 @@ func TestWorker_PutsBackOnAStopWhatItPulledAndCouldNotClaim(t *testing.T) {
 		ids := h.enqueue(2)
 		h.start()
 		apptest.Pass(time.Second)
-		apptest.Same(t, "left on the queue", len(h.line.IDs(domain.DefaultQueue)), 0)
+		apptest.Same(t, "left on the queue", len(apptest.Queued(t, h.queue, domain.DefaultQueue)), 0)
 
 		apptest.Same(t, "time taken", h.stopAndWait(), 0)
 
-		if got := h.line.IDs(domain.DefaultQueue); !slices.Equal(got, ids) {
+		if got := apptest.Queued(t, h.queue, domain.DefaultQueue); !slices.Equal(got, ids) {
 			t.Errorf("put back: got %v, want %v", got, ids)
 		}
 	})
@@ -53,13 +53,13 @@ func TestWorker_PutsBackWhatAPullTookWhenTheStopCame(t *testing.T) {
 		ids := h.enqueue(2)
 		h.Queue.EXPECT().Pull(apptest.Any, apptest.Any).DoAndReturn(func(ctx context.Context, p application.PullRequest) ([]application.Entry, error) {
 			<-ctx.Done()
-			return h.line.Take(p), nil
+			return h.queue.Pull(context.WithoutCancel(ctx), p)
 		})
 		h.start()
 
 		h.stopAndWait()
 
-		if got := h.line.IDs(domain.DefaultQueue); !slices.Equal(got, ids) {
+		if got := apptest.Queued(t, h.queue, domain.DefaultQueue); !slices.Equal(got, ids) {
 			t.Errorf("put back: got %v, want %v", got, ids)
 		}
 		if got, want := h.calls.List(), []string{"leave"}; !slices.Equal(got, want) {
@@ -87,7 +87,7 @@ func TestWorker_ReleasesOnAStopWhatItClaimedAndDidNotStart(t *testing.T) {
 		h.Tasks.EXPECT().Claim(apptest.Any, apptest.Any).DoAndReturn(
 			func(ctx context.Context, c application.ClaimRequest) (application.ClaimResult, error) {
 				h.stop()
-				return h.store.Claim(ctx, c)
+				return h.store.Claim(context.WithoutCancel(ctx), c)
 			})
 
 		h.start() // the handler is not expected
@@ -172,7 +172,7 @@ func TestWorker_GivesUpAfterABoundedTimeWhatCannotBeSavedOnAStop(t *testing.T) {
 		took := h.stopAndWait()
 
 		apptest.Same(t, "time taken", took, h.cfg.ShutdownTimeout+h.cfg.HandlerGrace+worker.SaveTimeout)
-		h.wantStatus(domain.StatusProcessing, id) // to be rescued
+		h.wantStatus(domain.StatusPending, id) // given back by the last beat
 	})
 }
 
@@ -210,7 +210,8 @@ func TestWorker_LeavesOnlyWhenNoBeatIsInFlight(t *testing.T) {
 
 		apptest.Same(t, "time taken", h.stopAndWait(), time.Second)
 
-		if got, want := h.calls.List(), []string{"pull", "beat ended", "leave"}; !slices.Equal(got, want) {
+		got := slices.DeleteFunc(h.calls.List(), func(call string) bool { return call == "pull" })
+		if want := []string{"beat ended", "leave"}; !slices.Equal(got, want) {
 			t.Errorf("calls: got %v, want %v", got, want)
 		}
 	})

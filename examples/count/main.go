@@ -1,7 +1,7 @@
 // Command count has a Go function as the handler of Millrace's tasks: it counts
-// the words of each message. It takes its settings from the environment. Where
-// DATABASE_URL names a PostgreSQL it is one more worker of that deployment, beside
-// all others; else it is API and worker in one process on an embedded store.
+// the words of each message. It reads its settings from the environment. If
+// DATABASE_URL names a PostgreSQL it is one more worker of that deployment; otherwise
+// it is API and worker in one process on an embedded store.
 package main
 
 import (

@@ -1,11 +1,11 @@
 -- +goose Up
 
--- The CHECKs repeat what domain.Restore demands, so that no other writer can
--- leave a row that Millrace cannot read. Counters are bigint because they are
--- int in the domain: no value that it accepts may be out of range here. They are
--- checked with every insert and every update: {0,63} in the pattern of a queue's
--- name would cost more than all the others together.
--- fillfactor: every task is updated a few times soon after its birth; the room
+-- The CHECKs repeat the conditions of domain.Restore, so that no other writer can leave
+-- a row that Millrace cannot read. Counters are bigint because they are int in the
+-- domain: no value that it accepts may be out of range here. The CHECKs run with every
+-- insert and every update: {0,63} in the pattern of a queue's name would cost more than
+-- all the others together.
+-- fillfactor: every task is updated a few times soon after its insert; the free space
 -- keeps its new versions on the page of the old ones.
 CREATE TABLE tasks (
     id                uuid        PRIMARY KEY, -- version 7: also the order of creation
@@ -66,23 +66,24 @@ CREATE TABLE tasks (
         CHECK (stop_requested_at IS NULL OR status NOT IN ('pending', 'failed'))
 ) WITH (fillfactor = 70);
 
--- Each index serves one question and holds only the rows that the question is
--- about: a task that has completed costs nothing in any of them.
+-- Each index serves one query and holds only the rows of that query: a completed task
+-- costs nothing in any of them.
 
--- due: what is to be queued, the longest due first.
+-- The due sweep: tasks to queue, the longest due first.
 CREATE INDEX tasks_due ON tasks (run_at, id) INCLUDE (queue)
     WHERE status = 'pending' AND queued_at IS NULL;
 
--- stranded, what is before a task, and how long a queue waits: what was queued,
--- list by list, the oldest mark first.
+-- The stranded sweep, the number of tasks before a task, and the age of a backlog: queued
+-- tasks, lane by lane, the oldest mark first.
 CREATE INDEX tasks_queued ON tasks (queue, priority, queued_at, run_at)
     WHERE status = 'pending' AND queued_at IS NOT NULL;
 
--- abandoned, a worker's own beat, and how many of a queue run: what a worker holds.
+-- The abandoned sweep, heartbeats, and the number of running tasks of a queue: the tasks
+-- that a worker holds.
 CREATE INDEX tasks_claimed ON tasks (worker, id) INCLUDE (queue)
     WHERE status = 'processing';
 
--- Lists of what is rare among all tasks, newest first.
+-- Lists of rare tasks, newest first.
 CREATE INDEX tasks_failed ON tasks (id) WHERE status = 'failed';
 CREATE INDEX tasks_canceled ON tasks (id) WHERE status = 'canceled';
 
@@ -95,27 +96,27 @@ CREATE TABLE task_metadata (
     PRIMARY KEY (key, value, task_id)
 );
 
--- What an operator has set of a queue. A queue without a row has no limits.
+-- The settings of queues. A queue without a row has no limits.
 CREATE TABLE queues (
     name        text        PRIMARY KEY,
     paused      boolean     NOT NULL,
     max_running bigint,      -- NULL: no limit
     rate_count  bigint,      -- NULL: no limit
     rate_per    bigint,      -- microseconds
-    full_at     timestamptz, -- when the rate's bucket is full again; NULL: it is
+    full_at     timestamptz, -- when the bucket of the rate is full again; NULL: now
 
     CONSTRAINT queues_named CHECK (name ~ '^[a-z0-9][a-z0-9._-]*$' AND octet_length(name) <= 64),
     CONSTRAINT queues_limits_in_range CHECK (max_running >= 1 AND rate_count >= 1 AND rate_per >= 1),
     CONSTRAINT queues_rate_whole CHECK ((rate_count IS NULL) = (rate_per IS NULL))
 ) WITH (fillfactor = 50); -- the row of a queue with a rate changes with every claim
 
--- What a claim leaves out, which it asks every time.
+-- The queues whose tasks a claim leaves out; every claim reads them.
 CREATE INDEX queues_limited ON queues (name)
     WHERE paused OR max_running IS NOT NULL OR rate_count IS NOT NULL;
 
--- Requests that may be repeated, stored with the tasks that they made.
+-- Idempotency keys, stored with the tasks of their requests.
 CREATE TABLE idempotency_keys (
-    owner       text        NOT NULL, -- the name of the credential; empty: none was needed
+    owner       text        NOT NULL, -- the name of the credential; empty without credentials
     key         text        NOT NULL,
     fingerprint bytea       NOT NULL,
     task_ids    uuid[]      NOT NULL, -- in the order of the request
@@ -125,12 +126,12 @@ CREATE TABLE idempotency_keys (
 );
 CREATE INDEX idempotency_keys_expired ON idempotency_keys (expires_at);
 
--- Actions on many tasks, and how far they are.
+-- Bulk actions and their progress.
 CREATE TABLE bulks (
     id         uuid        PRIMARY KEY,
     action     text        NOT NULL,
     filter     jsonb       NOT NULL,
-    cursor     uuid        NOT NULL, -- tasks at or above it are done
+    cursor     uuid        NOT NULL, -- tasks at or above this id are done
     changed    bigint      NOT NULL,
     skipped    bigint      NOT NULL,
     created_at timestamptz NOT NULL,
@@ -141,9 +142,9 @@ CREATE TABLE bulks (
 );
 CREATE INDEX bulks_to_do ON bulks (id) WHERE done_at IS NULL;
 
--- What became of the attempts that ended without success; the task itself tells of
--- the one that runs or completed it, so most tasks have no row here. A record is
--- written with the change of its task, once.
+-- The attempts that ended without success. The attempt that runs, or that completed the
+-- task, is in the row of the task, so most tasks have no row here. A row is written once,
+-- with the change of its task.
 CREATE TABLE attempts (
     task_id    uuid        NOT NULL REFERENCES tasks ON DELETE CASCADE,
     number     bigint      NOT NULL,
@@ -160,8 +161,8 @@ CREATE TABLE attempts (
     CONSTRAINT attempts_outcome_known CHECK (outcome IN ('failed', 'released', 'lost', 'stopped'))
 );
 
--- One row a life of a worker; seen_at is the lease of all that it holds.
--- beating_since is the start of its unbroken stretch of beats.
+-- One row for each start of a worker. seen_at is the time of its last heartbeat, which
+-- renews the lease of all its tasks; beating_since is when its heartbeats became unbroken.
 CREATE TABLE workers (
     id            text        PRIMARY KEY,
     host          text        NOT NULL,
@@ -172,7 +173,7 @@ CREATE TABLE workers (
     beating_since timestamptz NOT NULL,
     beat          bigint      NOT NULL,
     beat_interval interval    NOT NULL,
-    queues        text[]      NOT NULL, -- that it takes tasks from
+    queues        text[]      NOT NULL, -- that it pulls from
     capacity      bigint      NOT NULL,
     running       bigint      NOT NULL,
 

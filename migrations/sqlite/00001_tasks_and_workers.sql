@@ -1,8 +1,8 @@
 -- +goose Up
 
--- Times are microseconds since 1970. The CHECKs repeat what domain.Restore
--- demands. result and message come last: what is before them is read without the
--- pages that long ones spill over to.
+-- Times are microseconds since 1970. The CHECKs repeat the conditions of
+-- domain.Restore. result and message come last, so that the columns before them are read
+-- without the overflow pages of long ones.
 CREATE TABLE tasks (
     id                BLOB    NOT NULL PRIMARY KEY, -- 16 bytes of a UUID of version 7: also the order of creation
     status            TEXT    NOT NULL,
@@ -69,24 +69,24 @@ CREATE TABLE tasks (
         CHECK (stop_requested_at IS NULL OR status NOT IN ('pending', 'failed'))
 ) STRICT;
 
--- Each index serves one question and holds only the rows that the question is
--- about: a task that has completed costs nothing in any of them.
+-- Each index serves one query and holds only the rows of that query: a completed task
+-- costs nothing in any of them.
 
--- due: what is to be queued, the longest due first.
+-- The due sweep: tasks to queue, the longest due first.
 CREATE INDEX tasks_due ON tasks (run_at, id, queue, queued_at)
     WHERE status = 'pending' AND queued_at IS NULL;
 
--- stranded, what is before a task, and how long a queue waits: what was queued, list
--- by list, the oldest mark first.
+-- The stranded sweep, the number of tasks before a task, and the age of a backlog: queued
+-- tasks, lane by lane, the oldest mark first.
 CREATE INDEX tasks_queued ON tasks (queue, priority, queued_at, id, run_at)
     WHERE status = 'pending' AND queued_at IS NOT NULL;
 
--- abandoned, a worker's own beat, and how many of a queue run: what a worker holds.
+-- The abandoned sweep, heartbeats, and the number of running tasks of a queue: the tasks
+-- that a worker holds.
 CREATE INDEX tasks_claimed ON tasks (worker, id, queue)
     WHERE status = 'processing';
 
--- Lists of what is rare among all tasks, newest first. A task stays among the open
--- ones from its birth to its end.
+-- Lists of rare tasks, newest first. A task is in tasks_open from its insert to its end.
 CREATE INDEX tasks_open ON tasks (id) WHERE status = 'pending' OR status = 'processing';
 CREATE INDEX tasks_failed ON tasks (id) WHERE status = 'failed';
 CREATE INDEX tasks_canceled ON tasks (id) WHERE status = 'canceled';
@@ -100,14 +100,14 @@ CREATE TABLE task_metadata (
     PRIMARY KEY (key, value, task_id)
 ) STRICT, WITHOUT ROWID;
 
--- What an operator has set of a queue. A queue without a row has no limits.
+-- The settings of queues. A queue without a row has no limits.
 CREATE TABLE queues (
     name        TEXT    NOT NULL PRIMARY KEY,
     paused      INTEGER NOT NULL, -- 0 or 1
     max_running INTEGER,          -- NULL: no limit
     rate_count  INTEGER,          -- NULL: no limit
     rate_per    INTEGER,          -- microseconds
-    full_at     INTEGER,          -- when the rate's bucket is full again; NULL: it is
+    full_at     INTEGER,          -- when the bucket of the rate is full again; NULL: now
 
     CONSTRAINT queues_named
         CHECK (name GLOB '[a-z0-9]*' AND NOT name GLOB '*[^a-z0-9._-]*' AND length(CAST(name AS BLOB)) <= 64
@@ -117,9 +117,9 @@ CREATE TABLE queues (
     CONSTRAINT queues_rate_whole CHECK ((rate_count IS NULL) = (rate_per IS NULL))
 ) STRICT, WITHOUT ROWID;
 
--- Requests that may be repeated, stored with the tasks that they made.
+-- Idempotency keys, stored with the tasks of their requests.
 CREATE TABLE idempotency_keys (
-    owner       TEXT    NOT NULL, -- the name of the credential; empty: none was needed
+    owner       TEXT    NOT NULL, -- the name of the credential; empty without credentials
     key         TEXT    NOT NULL,
     fingerprint BLOB    NOT NULL,
     task_ids    BLOB    NOT NULL, -- 16 bytes each, in the order of the request
@@ -131,12 +131,12 @@ CREATE TABLE idempotency_keys (
 ) STRICT;
 CREATE INDEX idempotency_keys_expired ON idempotency_keys (expires_at);
 
--- Actions on many tasks, and how far they are.
+-- Bulk actions and their progress.
 CREATE TABLE bulks (
     id         BLOB    NOT NULL PRIMARY KEY,
     action     TEXT    NOT NULL,
     filter     TEXT    NOT NULL, -- a JSON object
-    cursor     BLOB    NOT NULL, -- tasks at or above it are done
+    cursor     BLOB    NOT NULL, -- tasks at or above this id are done
     changed    INTEGER NOT NULL,
     skipped    INTEGER NOT NULL,
     created_at INTEGER NOT NULL,
@@ -149,9 +149,9 @@ CREATE TABLE bulks (
 ) STRICT;
 CREATE INDEX bulks_to_do ON bulks (id) WHERE done_at IS NULL;
 
--- What became of the attempts that ended without success; the task itself tells of
--- the one that runs or completed it, so most tasks have no row here. A record is
--- written with the change of its task, once.
+-- The attempts that ended without success. The attempt that runs, or that completed the
+-- task, is in the row of the task, so most tasks have no row here. A row is written once,
+-- with the change of its task.
 CREATE TABLE attempts (
     task_id    BLOB    NOT NULL REFERENCES tasks ON DELETE CASCADE,
     number     INTEGER NOT NULL,
@@ -168,8 +168,8 @@ CREATE TABLE attempts (
     CONSTRAINT attempts_outcome_known CHECK (outcome IN ('failed', 'released', 'lost', 'stopped'))
 ) STRICT, WITHOUT ROWID;
 
--- One row a life of a worker; seen_at is the lease of all that it holds.
--- beating_since is the start of its unbroken stretch of beats.
+-- One row for each start of a worker. seen_at is the time of its last heartbeat, which
+-- renews the lease of all its tasks; beating_since is when its heartbeats became unbroken.
 CREATE TABLE workers (
     id            TEXT    NOT NULL PRIMARY KEY,
     host          TEXT    NOT NULL,
@@ -180,7 +180,7 @@ CREATE TABLE workers (
     beating_since INTEGER NOT NULL,
     beat          INTEGER NOT NULL,
     beat_interval INTEGER NOT NULL, -- microseconds
-    queues        TEXT    NOT NULL, -- that it takes tasks from, a JSON array
+    queues        TEXT    NOT NULL, -- that it pulls from, a JSON array
     capacity      INTEGER NOT NULL,
     running       INTEGER NOT NULL,
 

@@ -15,8 +15,8 @@ import (
 	"github.com/millrace/millrace/test/services"
 )
 
-// repeat posts the task with the key to the addresses in turn until one answers
-// with success, as a client would that wants to be sure.
+// repeat posts the task with the key to the addresses in turn until one answers with
+// success, as a careful client does.
 func repeat(t *testing.T, addrs []string, first int, key, body string) (got task, replayed bool) {
 	deadline := time.Now().Add(programs.Patience)
 	for i := first; time.Now().Before(deadline); i++ {

@@ -9,7 +9,7 @@ import (
 )
 
 // link forwards bytes between its clients and one server. While it is stalled
-// they wait and the connections stay open: nobody is told anything.
+// they wait and the connections stay open, without any notice to either side.
 type link struct {
 	url     string // of the server, through the link
 	stalled atomic.Bool

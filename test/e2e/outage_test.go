@@ -17,7 +17,7 @@ import (
 	"github.com/millrace/millrace/test/services"
 )
 
-// readiness asks a program how it is: the status of its answer.
+// readiness is the status with which a program answers /readyz.
 func readiness(t *testing.T, addr string) int {
 	t.Helper()
 	status, _ := call(t, "http://"+addr, http.MethodGet, "/readyz", "")
@@ -41,8 +41,8 @@ func complaints(p *programs.Process, levels ...string) map[string]int {
 	return n
 }
 
-// wantOneLineEach fails the test if the program has told anything twice, or not
-// that what it began to miss is there again.
+// wantOneLineEach fails the test if the program has logged a failure twice, or not logged
+// that it works again.
 func wantOneLineEach(t *testing.T, p *programs.Process, failing string) {
 	t.Helper()
 	told := complaints(p, "WARN", "ERROR", "INFO")

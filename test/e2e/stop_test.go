@@ -85,7 +85,7 @@ func TestStop_HoldsThoughTheWorkerDies(t *testing.T) {
 	d.becomes(id, "canceled")
 }
 
-// A program that ends well when it is told to end has not finished its work.
+// A program that exits with 0 on SIGTERM may not have finished its work.
 func TestStop_IsNotTakenForSuccess(t *testing.T) {
 	t.Parallel()
 	d := deployAll(t)
@@ -152,7 +152,7 @@ func TestWait_AThousandWaitersCostFewStatements(t *testing.T) {
 	}
 	t.Logf("%d waiters: %d statements to arrive and wait, %d until all were answered, %s to %s after the end of the task",
 		waiters, arrived, answered, first.Sub(finished).Round(time.Millisecond), last.Sub(finished).Round(time.Millisecond))
-	if late := first.Sub(finished); late > 1500*time.Millisecond { // before the look that needs no hint; all others take what a thousand answers take
+	if late := first.Sub(finished); late > 1500*time.Millisecond { // sooner than the poll that needs no signal; the others take as long as a thousand answers
 		t.Errorf("the first answer came %s after the end of the task: the hint was not heard", late)
 	}
 	// Each reads its task once when it comes; from then on all are one.

@@ -67,8 +67,7 @@ func Build(ctx context.Context, folders ...string) (remove func(), err error) {
 // Path is where the program of that name is.
 func Path(name string) string { return filepath.Join(dir, name) }
 
-// Process is a running program. Its methods fail the test when they cannot do
-// what they say.
+// Process is a running program. A method that fails fails the test.
 type Process struct {
 	t    testing.TB
 	cmd  *exec.Cmd
@@ -109,12 +108,12 @@ func StartFile(t testing.TB, folder string, env []string, file string, args ...s
 	p.cmd.Dir = folder
 	p.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH")}, env...)
 	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a Ctrl-C at the tests is not for it
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a Ctrl-C that stops the tests does not reach it
 	if err := p.cmd.Start(); err != nil {
 		t.Fatalf("start %s: %v", file, err)
 	}
 	go func() {
-		_ = p.cmd.Wait() // the exit code is asked for later
+		_ = p.cmd.Wait() // the exit code is read later
 		close(p.done)
 	}()
 	t.Cleanup(func() {
@@ -192,7 +191,7 @@ func Eventually(t testing.TB, atMost time.Duration, what string, ok func() bool)
 	}
 }
 
-// FreeAddr is an address on loopback that nobody listens on.
+// FreeAddr is a free address on loopback.
 func FreeAddr(t testing.TB) string {
 	t.Helper()
 	l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")

@@ -8,10 +8,9 @@ import (
 	"time"
 )
 
-// PostgresTime makes the server's time of day differ from the machine's by that
-// much, in whole seconds, ahead or behind. How fast time passes stays as it is. It
-// takes libfaketime, which there is for Linux: the test fails with a line that
-// tells how to install it if it is missing.
+// PostgresTime makes the server's time of day differ from the machine's by off, in whole
+// seconds, ahead or behind. Time passes at its normal speed. It needs libfaketime, which
+// exists for Linux: without it the test fails with a line that says how to install it.
 func PostgresTime(off time.Duration) PostgresOption {
 	return func(s *PostgresServer) { s.off = off }
 }
@@ -33,7 +32,7 @@ func wrapper(off time.Duration) ([]string, error) {
 	}, nil
 }
 
-// offset is how libfaketime wants to read it: a sign and seconds.
+// offset is the form of libfaketime: a sign and seconds.
 func offset(off time.Duration) string {
 	sign := "+"
 	if off < 0 {

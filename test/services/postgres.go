@@ -23,8 +23,8 @@ import (
 
 // PostgreSQL returns the URL of an empty database of the test's own, dropped at
 // its end. The server is shared by the tests of the process and does not flush to
-// disk. It fails the test with a line that says how to install PostgreSQL if there
-// is none.
+// disk. Without an installed PostgreSQL the test fails with a line that says how to
+// install it.
 func PostgreSQL(t testing.TB) string {
 	t.Helper()
 	base, err := sharedPostgreSQL()
@@ -32,7 +32,7 @@ func PostgreSQL(t testing.TB) string {
 		t.Fatal(err)
 	}
 	name := "millrace_test_" + strings.ToLower(rand.Text())
-	// template0, because nobody can be connected to it.
+	// template0, because it accepts no connections.
 	create := "CREATE DATABASE " + name + " TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'"
 	if err := execute(base, create); err != nil {
 		t.Fatal(err)
@@ -80,7 +80,7 @@ func execute(database, statement string) error {
 	return nil
 }
 
-// PostgresOption is a wish about a PostgresServer.
+// PostgresOption configures a PostgresServer.
 type PostgresOption func(*PostgresServer)
 
 // PostgresConf adds lines to postgresql.conf.
@@ -139,7 +139,7 @@ func (s *PostgresServer) Stop(mode StopMode) {
 	}
 }
 
-// Kill kills the postmaster as a crash would: nobody is told anything.
+// Kill kills the postmaster as a crash would, without any notice to clients.
 func (s *PostgresServer) Kill() {
 	s.t.Helper()
 	if err := s.proc.end(syscall.SIGKILL); err != nil {
@@ -148,7 +148,7 @@ func (s *PostgresServer) Kill() {
 }
 
 // Start starts the server again with the same port and data, and returns when it
-// takes connections. It does nothing to a server that runs.
+// accepts connections. It does nothing to a server that runs.
 func (s *PostgresServer) Start() {
 	s.t.Helper()
 	if !s.proc.gone() {
@@ -214,8 +214,8 @@ func (s *PostgresServer) initialize() error {
 	return errors.Join(err, file.Close())
 }
 
-// launch starts the server and waits until it takes connections, as it says in
-// its own postmaster.pid: whoever answers on the port may be somebody else.
+// launch starts the server and waits until its postmaster.pid says that it accepts
+// connections: another server may answer on the port.
 func (s *PostgresServer) launch(port int) error {
 	program, err := wrapper(s.off)
 	if err != nil {
@@ -250,7 +250,7 @@ func (s *PostgresServer) postmasterPID() []string {
 	return strings.Split(string(text), "\n")
 }
 
-// remove leaves nothing of the server.
+// remove removes the server with all its files.
 func (s *PostgresServer) remove() {
 	if err := s.proc.end(syscall.SIGQUIT); err != nil {
 		s.t.Errorf("stop PostgreSQL: %v", err)

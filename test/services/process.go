@@ -19,11 +19,11 @@ import (
 // folder of that file away, no server starts any more.
 const announceScript = `echo "$1 $$" >"$2" && shift 2 && exec "$@"`
 
-// errPortTaken says that a server could not have its port.
+// errPortTaken reports that another process uses the port.
 var errPortTaken = errors.New("the port is taken")
 
-// process is a server, or a program that prepares one. Nobody waits for it in
-// the background, so that tests which count goroutines see none of ours.
+// process is a server, or a program that prepares one. No goroutine waits for it in the
+// background, so that tests which count goroutines find none of this package.
 type process struct {
 	pid     int
 	log     string
@@ -54,8 +54,8 @@ func (w *workspace) start(dir, signal, bin string, args ...string) (*process, er
 	return p, nil
 }
 
-// gone reports whether the process has ended. Its id is taken by nobody else
-// before gone has said so once.
+// gone reports whether the process has ended. The system does not reuse its id before
+// gone has reported that once.
 func (p *process) gone() bool {
 	if p.reaped {
 		return true
@@ -102,7 +102,7 @@ func (p *process) failure() error {
 // patience bounds the wait for a server or a program: only a hang takes longer.
 const patience = 3 * time.Minute
 
-// await asks until done says yes or fails.
+// await polls done until it returns true or fails.
 func await(done func() (bool, error)) error {
 	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
 		if ok, err := done(); ok || err != nil {
@@ -114,8 +114,8 @@ func await(done func() (bool, error)) error {
 	}
 }
 
-// freePort finds a port that nobody listens on. It is below those that systems
-// give to outgoing connections, so a server that stops for a while gets it back.
+// freePort finds an unused port. It is below those that systems use for outgoing
+// connections, so a server that stops for a while gets it back.
 func freePort() int {
 	for {
 		port := 20000 + rand.IntN(12000)
@@ -128,7 +128,7 @@ func freePort() int {
 	}
 }
 
-// onFreePort tries start on ports until one is not taken in the meantime.
+// onFreePort calls start with free ports until one is not taken in the meantime.
 func onFreePort(start func(port int) error) error {
 	for tries := 1; ; tries++ {
 		if err := start(freePort()); tries == 10 || !errors.Is(err, errPortTaken) {

@@ -18,8 +18,8 @@ import (
 // Redis returns the URL of an empty Redis of the test's own, which keeps
 // nothing on disk. With TEST_REDIS_URL it is that server, and the URL has a prefix
 // parameter that all keys of the test must start with; those keys are deleted at
-// its end. It fails the test with a line that says how to install Redis if there is
-// none.
+// its end. Without an installed Redis the test fails with a line that says how to
+// install it.
 func Redis(t testing.TB) string {
 	t.Helper()
 	given := os.Getenv("TEST_REDIS_URL")
@@ -156,8 +156,8 @@ func newRedis() (*RedisServer, error) {
 	return s, onFreePort(s.launch)
 }
 
-// launch starts the server and waits until the one that answers on the port is
-// this one: it may be somebody else's.
+// launch starts the server and waits until it answers on the port: another server may
+// answer there.
 func (s *RedisServer) launch(port int) error {
 	proc, err := s.w.start(s.dir, "KILL", s.bin, "--port", strconv.Itoa(port), "--bind", "127.0.0.1",
 		"--dir", s.dir, "--save", "", "--appendonly", "no")
@@ -183,7 +183,7 @@ func (s *RedisServer) answers() bool {
 	return err == nil && strings.Contains(info, fmt.Sprintf("\r\nprocess_id:%d\r\n", s.proc.pid))
 }
 
-// remove leaves nothing of the server.
+// remove removes the server with all its files.
 func (s *RedisServer) remove() {
 	if err := s.proc.end(syscall.SIGKILL); err != nil {
 		s.t.Errorf("stop Redis: %v", err)

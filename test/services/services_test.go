@@ -25,8 +25,8 @@ import (
 // childVariable makes the test binary play the test process that is killed.
 const childVariable = "SERVICES_TEST_CHILD"
 
-// TestChild is the child of TestNothingIsLeft: it says what it has started, and
-// then does what it is told.
+// TestChild is the child process of TestNothingIsLeft: it prints what it has started, and
+// then ends in the way that the parent asks for.
 func TestChild(t *testing.T) {
 	end := os.Getenv(childVariable)
 	if end == "" {
@@ -133,7 +133,7 @@ func serverPIDs(t *testing.T, dir string) []int {
 	return pids
 }
 
-// alive reports whether the process runs. A zombie that nobody has buried does not.
+// alive reports whether the process runs. A zombie does not.
 func alive(pid int) bool {
 	if stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid)); err == nil {
 		if i := strings.LastIndex(string(stat), ") "); i >= 0 && strings.HasPrefix(string(stat)[i+2:], "Z") {

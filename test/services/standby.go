@@ -14,9 +14,9 @@ import (
 	"testing"
 )
 
-// StartStandby starts a streaming standby of the primary for this test alone,
-// which calls itself name: that is what the primary's synchronous_standby_names
-// may ask for. It has the primary's configuration, and is gone at the end.
+// StartStandby starts a streaming standby of the primary for this test alone. Its
+// application_name is name, which the primary's synchronous_standby_names may list. It has
+// the primary's configuration, and is removed at the end.
 func StartStandby(t testing.TB, primary *PostgresServer, name string) *PostgresServer {
 	t.Helper()
 	s, err := newStandby(primary, name)
@@ -84,11 +84,11 @@ func (s *PostgresServer) Crash() {
 }
 
 // Promote makes a standby a primary that waits for no standby of its own, and
-// returns when it takes writes.
+// returns when it accepts writes.
 func (s *PostgresServer) Promote() {
 	s.t.Helper()
 	for _, statement := range []string{
-		// The old primary's setting came with the copy, and there is nobody to wait for.
+		// The setting of the old primary was copied, and there is no standby to wait for.
 		"ALTER SYSTEM SET synchronous_standby_names = ''",
 		"SELECT pg_reload_conf()",
 		"SELECT pg_promote(false)",
@@ -108,7 +108,7 @@ func (s *PostgresServer) takesWrites() (bool, error) {
 	return err == nil && !standby && !waits, nil
 }
 
-// AwaitStandbys waits until so many standbys follow this primary synchronously.
+// AwaitStandbys waits until n standbys follow this primary synchronously.
 func (s *PostgresServer) AwaitStandbys(n int) {
 	s.t.Helper()
 	err := await(func() (bool, error) {
