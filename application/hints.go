@@ -44,8 +44,6 @@ type Queue interface {
 	// Oldest returns, of those of the lists that have entries, when the one at the
 	// head was marked.
 	Oldest(ctx context.Context, lists ...Lane) (map[Lane]time.Time, error)
-	// Length counts the entries of a list.
-	Length(ctx context.Context, l Lane) (int, error)
 }
 
 // PullRequest says what to pull.

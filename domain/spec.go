@@ -85,15 +85,6 @@ func (s TaskSpec) maxAttempts() int {
 	return *s.MaxAttempts
 }
 
-// CheckMetadata says what is wrong with pairs that a task has, or is looked up by:
-// CodeInvalid.
-func CheckMetadata(pairs map[string]string) error {
-	if detail := checkMetadata(pairs); detail != "" {
-		return Invalid("metadata", "%s", detail)
-	}
-	return nil
-}
-
 // checkMetadata says what is wrong with the first key, in the order of their
 // bytes, of which anything is: the same answer every time.
 func checkMetadata(pairs map[string]string) string {

@@ -77,19 +77,6 @@ func BenchmarkQueue_Oldest(b *testing.B) {
 	}
 }
 
-func BenchmarkQueue_Length(b *testing.B) {
-	q, all := NewQueue(), entries(1)
-	if err := q.Push(b.Context(), all...); err != nil {
-		b.Fatal(err)
-	}
-	b.ReportAllocs()
-	for b.Loop() {
-		if n, err := q.Length(b.Context(), all[0].Lane); err != nil || n != 1 {
-			b.Fatalf("%d entries: %v", n, err)
-		}
-	}
-}
-
 func BenchmarkSignals_SendToOneListener(b *testing.B) {
 	s := NewSignals()
 	listening, ended := make(chan struct{}), make(chan struct{})

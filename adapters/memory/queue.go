@@ -159,13 +159,3 @@ func (q *Queue) Oldest(_ context.Context, lanes ...application.Lane) (map[applic
 	}
 	return oldest, nil
 }
-
-// Length counts the entries of the lane.
-func (q *Queue) Length(_ context.Context, name application.Lane) (int, error) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if l := q.lanes[name]; l != nil {
-		return l.length(), nil
-	}
-	return 0, nil
-}

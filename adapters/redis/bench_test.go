@@ -84,16 +84,6 @@ func BenchmarkQueue_OldestOf10Lists(b *testing.B) {
 	}
 }
 
-func BenchmarkQueue_Length(b *testing.B) {
-	q := benchQueue(b)
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := q.Length(b.Context(), lane); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
-
 func BenchmarkSignals_Send(b *testing.B) {
 	s, _, _ := openSignals(b, Config{URL: services.Redis(b)})
 	b.ReportAllocs()

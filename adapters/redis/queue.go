@@ -195,15 +195,6 @@ func (q *Queue) remove(ctx context.Context, l application.Lane, text string) err
 	return nil
 }
 
-// Length counts the entries of the lane.
-func (q *Queue) Length(ctx context.Context, l application.Lane) (int, error) {
-	n, err := redigo.Int(q.pool.do(ctx, "LLEN", q.key(l)))
-	if err != nil {
-		return 0, fmt.Errorf("count the entries: %w", err)
-	}
-	return n, nil
-}
-
 // logDropped logs entries that were dropped: one line a call.
 func (q *Queue) logDropped(ctx context.Context, l application.Lane, n int, example string) {
 	total := q.dropped.Add(int64(n))

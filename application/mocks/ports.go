@@ -1218,45 +1218,6 @@ func (m *MockQueue) EXPECT() *MockQueueMockRecorder {
 	return m.recorder
 }
 
-// Length mocks base method.
-func (m *MockQueue) Length(ctx context.Context, l application.Lane) (int, error) {
-	m.ctrl.T.Helper()
-	ret := m.ctrl.Call(m, "Length", ctx, l)
-	ret0, _ := ret[0].(int)
-	ret1, _ := ret[1].(error)
-	return ret0, ret1
-}
-
-// Length indicates an expected call of Length.
-func (mr *MockQueueMockRecorder) Length(ctx, l any) *MockQueueLengthCall {
-	mr.mock.ctrl.T.Helper()
-	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Length", reflect.TypeOf((*MockQueue)(nil).Length), ctx, l)
-	return &MockQueueLengthCall{Call: call}
-}
-
-// MockQueueLengthCall wrap *gomock.Call
-type MockQueueLengthCall struct {
-	*gomock.Call
-}
-
-// Return rewrite *gomock.Call.Return
-func (c *MockQueueLengthCall) Return(arg0 int, arg1 error) *MockQueueLengthCall {
-	c.Call = c.Call.Return(arg0, arg1)
-	return c
-}
-
-// Do rewrite *gomock.Call.Do
-func (c *MockQueueLengthCall) Do(f func(context.Context, application.Lane) (int, error)) *MockQueueLengthCall {
-	c.Call = c.Call.Do(f)
-	return c
-}
-
-// DoAndReturn rewrite *gomock.Call.DoAndReturn
-func (c *MockQueueLengthCall) DoAndReturn(f func(context.Context, application.Lane) (int, error)) *MockQueueLengthCall {
-	c.Call = c.Call.DoAndReturn(f)
-	return c
-}
-
 // Oldest mocks base method.
 func (m *MockQueue) Oldest(ctx context.Context, lists ...application.Lane) (map[application.Lane]time.Time, error) {
 	m.ctrl.T.Helper()

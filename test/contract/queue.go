@@ -43,7 +43,6 @@ func Queue(t *testing.T, open func(t *testing.T) application.Queue) {
 		"PutBackWakesAPullThatWaits":                queuePutBackWakes,
 		"ALargeBatchIsPutBackWholeAndKeepsItsOrder": queuePutBackMany,
 		"OldestIsTheTimeOfTheHeadOfEachList":        queueOldest,
-		"LengthCountsTheEntriesOfTheList":           queueLength,
 		"PushAndPutBackOfNothingChangeNothing":      queuePushNothing,
 		"AnEntryMayBePushedTwice":                   queueDoubles,
 		"ALargeBatchIsTakenWholeAndKeepsItsOrder":   queueLargeBatch,
@@ -212,32 +211,11 @@ func queueComesBack(t *testing.T, q application.Queue) {
 	}
 }
 
-func queueLength(t *testing.T, q application.Queue) {
-	want := func(n int) {
-		t.Helper()
-		if got, err := q.Length(t.Context(), defaultList); got != n || err != nil {
-			t.Fatalf("the length is %d, error %v, want %d", got, err, n)
-		}
-	}
-	want(0)
-	queuePush(t, q, queueEntries(7)...)
-	want(7)
-	queuePull(t, q, 3, 3)
-	want(4)
-	queuePush(t, q, queueEntriesOf(application.Lane{Queue: domain.DefaultQueue, Priority: 1}, 2)...)
-	want(4)
-	queuePull(t, q, 2, 2)
-	queuePush(t, q, queueEntries(1)...)
-	want(5)
-	queuePull(t, q, 5, 5)
-	want(0)
-}
-
 func queuePushNothing(t *testing.T, q application.Queue) {
 	queuePush(t, q)
 	queueBack(t, q)
-	if n, err := q.Length(t.Context(), defaultList); n != 0 || err != nil {
-		t.Errorf("the length is %d, error %v", n, err)
+	if oldest, err := q.Oldest(t.Context(), defaultList); len(oldest) != 0 || err != nil {
+		t.Errorf("there are entries: %v, error %v", oldest, err)
 	}
 }
 
@@ -251,8 +229,5 @@ func queueDoubles(t *testing.T, q application.Queue) {
 func queueLargeBatch(t *testing.T, q application.Queue) {
 	all := queueEntries(10_000)
 	queuePush(t, q, all...)
-	if n, err := q.Length(t.Context(), defaultList); n != len(all) || err != nil {
-		t.Fatalf("the length is %d, error %v", n, err)
-	}
 	queueWant(t, queuePull(t, q, 10_000, len(all)), all)
 }

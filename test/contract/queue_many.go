@@ -170,8 +170,8 @@ func queueWantEmpty(t *testing.T, q application.Queue, entries []application.Ent
 		lists[e.Lane] = true
 	}
 	for l := range lists {
-		if n, err := q.Length(t.Context(), l); n != 0 || err != nil {
-			t.Errorf("%d entries are left in %v, error %v", n, l, err)
+		if oldest, err := q.Oldest(t.Context(), l); len(oldest) != 0 || err != nil {
+			t.Errorf("entries are left in %v: %v, error %v", l, oldest, err)
 		}
 	}
 }
