@@ -23,7 +23,7 @@ func decodeTask(body []byte, trace string) (domain.TaskSpec, error) {
 	if err := required(member{"message", in.Message.Given}); err != nil {
 		return domain.TaskSpec{}, err
 	}
-	return taskSpec(in, trace), nil
+	return taskSpec(&in, trace), nil
 }
 
 // decodeBatch reads the body of a request for many into in. If anything is wrong with
@@ -63,6 +63,8 @@ type newTasks struct {
 	count      int
 	specs      []domain.TaskSpec
 	unreadable map[int]domain.FieldError
+
+	next api.NewTask // the one that is being read
 }
 
 // UnmarshalJSONFrom reads the array.
@@ -90,14 +92,14 @@ func (b *newTasks) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 }
 
 func (b *newTasks) read(dec *jsontext.Decoder) error {
-	var in api.NewTask
-	if err := api.ReadObject(dec, &in); err != nil {
+	b.next = api.NewTask{}
+	if err := api.ReadObject(dec, &b.next); err != nil {
 		return err
 	}
-	if !in.Message.Given {
+	if !b.next.Message.Given {
 		b.note(domain.FieldError{Field: "message", Detail: isRequired})
 	}
-	b.specs = append(b.specs, taskSpec(in, b.trace))
+	b.specs = append(b.specs, taskSpec(&b.next, b.trace))
 	return nil
 }
 
@@ -147,7 +149,7 @@ func traceParent(r *http.Request) string {
 	return ""
 }
 
-func taskSpec(in api.NewTask, trace string) domain.TaskSpec {
+func taskSpec(in *api.NewTask, trace string) domain.TaskSpec {
 	spec := domain.TaskSpec{
 		Message: in.Message.Value, Priority: in.Priority.Value, RunAt: in.RunAt.Pointer(), MaxAttempts: in.MaxAttempts.Pointer(),
 		Metadata: in.Metadata.Value, TraceParent: trace,

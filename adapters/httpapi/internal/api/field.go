@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"regexp"
@@ -63,14 +64,10 @@ func (f Field[T]) MarshalJSONTo(enc *jsontext.Encoder) error {
 func read(dec *jsontext.Decoder, into any) error {
 	switch into := into.(type) {
 	case *string:
-		token, err := readToken(dec, "a string", jsontext.KindString)
-		if err == nil {
-			*into = token.String()
-		}
-		return err
+		return readString(dec, into)
 	case *bool:
-		token, err := readToken(dec, "true or false", jsontext.KindTrue, jsontext.KindFalse)
-		*into = err == nil && token.Bool()
+		value, err := readScalar(dec, "true or false", jsontext.KindTrue, jsontext.KindFalse)
+		*into = err == nil && value.Kind() == jsontext.KindTrue
 		return err
 	case *int:
 		return readInt(dec, into)
@@ -93,15 +90,20 @@ func read(dec *jsontext.Decoder, into any) error {
 // ReadObject reads an object into a struct that consists of fields. An error is about
 // the text as JSON, a json.SemanticError about a member, or a WrongValue.
 func ReadObject(dec *jsontext.Decoder, into any) error {
-	if kind := dec.PeekKind(); kind != jsontext.KindBeginObject {
-		return mismatch(dec, kind, "an object")
+	if dec.PeekKind() != jsontext.KindBeginObject {
+		_, err := readScalar(dec, "an object")
+		return err
 	}
 	return json.UnmarshalDecode(dec, into)
 }
 
 // ReadBegin reads the beginning of an array or an object.
 func ReadBegin(dec *jsontext.Decoder, kind jsontext.Kind) error {
-	_, err := readToken(dec, KindInWords(kind), kind)
+	if dec.PeekKind() != kind {
+		_, err := readScalar(dec, KindInWords(kind))
+		return err
+	}
+	_, err := dec.ReadToken()
 	return err
 }
 
@@ -115,23 +117,44 @@ func readNullable[T any](dec *jsontext.Decoder, into **T) error {
 	return read(dec, *into)
 }
 
-// readToken reads a token of one of the kinds, which are called so in words.
-func readToken(dec *jsontext.Decoder, words string, kinds ...jsontext.Kind) (jsontext.Token, error) {
-	kind := dec.PeekKind()
+// readScalar reads a value of one of the kinds, which is called so in words. The value
+// is valid until the next is read.
+func readScalar(dec *jsontext.Decoder, words string, kinds ...jsontext.Kind) (jsontext.Value, error) {
+	value, err := dec.ReadValue()
+	if err != nil {
+		return nil, err
+	}
+	kind := value.Kind()
 	for _, k := range kinds {
 		if kind == k {
-			return dec.ReadToken()
+			return value, nil
 		}
 	}
-	return jsontext.Token{}, mismatch(dec, kind, words)
+	return nil, mismatch(dec, words, kind)
 }
 
-// mismatch skips a value of the wrong kind, which an error then points to.
-func mismatch(dec *jsontext.Decoder, kind jsontext.Kind, words string) error {
-	if err := dec.SkipValue(); err != nil {
-		return err
-	}
+// mismatch is about the value of the wrong kind that dec has read last.
+func mismatch(dec *jsontext.Decoder, words string, kind jsontext.Kind) error {
 	return wrong(dec, "must be "+words+", not "+KindInWords(kind))
+}
+
+func readString(dec *jsontext.Decoder, into *string) error {
+	text, err := readText(dec, "a string")
+	*into = text
+	return err
+}
+
+// readText reads a string, which is called so in words.
+func readText(dec *jsontext.Decoder, words string) (string, error) {
+	value, err := readScalar(dec, words, jsontext.KindString)
+	if err != nil {
+		return "", err
+	}
+	if bytes.IndexByte(value, '\\') < 0 {
+		return string(value[1 : len(value)-1]), nil // without its quotes
+	}
+	text, err := jsontext.AppendUnquote(nil, value)
+	return string(text), err
 }
 
 const (
@@ -141,12 +164,11 @@ const (
 
 // readInt takes no fraction and no exponent: 1.0 and 1e3 are not as they were meant.
 func readInt(dec *jsontext.Decoder, into *int) error {
-	token, err := readToken(dec, wholeNumber, jsontext.KindNumber)
+	text, err := readScalar(dec, wholeNumber, jsontext.KindNumber)
 	if err != nil {
 		return err
 	}
-	text := token.String()
-	*into, err = strconv.Atoi(text)
+	*into, err = strconv.Atoi(string(text))
 	switch {
 	case errors.Is(err, strconv.ErrRange):
 		return wrong(dec, tooLarge)
@@ -157,22 +179,22 @@ func readInt(dec *jsontext.Decoder, into *int) error {
 }
 
 func readFloat(dec *jsontext.Decoder, into *float64) error {
-	token, err := readToken(dec, "a number", jsontext.KindNumber)
+	text, err := readScalar(dec, "a number", jsontext.KindNumber)
 	if err != nil {
 		return err
 	}
-	if *into, err = strconv.ParseFloat(token.String(), 64); err != nil {
+	if *into, err = strconv.ParseFloat(string(text), 64); err != nil {
 		return wrong(dec, tooLarge)
 	}
 	return nil
 }
 
 func readTime(dec *jsontext.Decoder, into *time.Time) error {
-	token, err := readToken(dec, "a time as in RFC 3339", jsontext.KindString)
+	text, err := readText(dec, "a time as in RFC 3339")
 	if err != nil {
 		return err
 	}
-	if *into, err = ParseTime(token.String()); err != nil {
+	if *into, err = ParseTime(text); err != nil {
 		return wrong(dec, err.Error())
 	}
 	return nil
