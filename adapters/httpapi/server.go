@@ -13,19 +13,19 @@ import (
 	"github.com/millrace/millrace/application/usecase"
 )
 
-// Config is what the API can be told. A zero duration, size or number means its
+// Config are the settings of the API. A zero duration, size or number means its
 // default, which is what the comment ends with.
 type Config struct {
 	ListenAddr  string       // host:port; port 0 takes a free one
-	Credentials []Credential // what opens every route but health; none: the API is open to all
+	Credentials []Credential // the keys that open every route but health; none: the API is open to all
 
 	Version string // of the program, for people
 
 	MessageBytes int // longest message; 256 KiB. The limit on bodies follows from it
 	BatchBytes   int // largest body of a batch; 16 MiB
-	Batches      int // most under way at once, as each may take several times that of memory; the next gets 503 at once; 16
+	Batches      int // most in progress, as each may take several times BatchBytes of memory; the next gets 503 at once; 16
 	Connections  int // most open ones; 4000
-	Requests     int // most under way at once, health apart; the next gets 503 at once; 1000
+	Requests     int // most in progress, health checks apart; the next gets 503 at once; 1000
 	Waiting      int // most that wait for the store; the next gets 503 at once; 500
 
 	ReadHeaderTimeout time.Duration // for a request's header to arrive; 10 s
