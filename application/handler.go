@@ -13,7 +13,8 @@ type Handler interface {
 	// Handle processes the task and returns what the task keeps as its result: text,
 	// of which domain.MaxResult bytes are kept. An error is tried again later, unless
 	// it is Permanent; RetryAfter says when. Handle should return soon after ctx has
-	// ended: the deadline has passed, the task is to stop, or the worker ends. What
+	// ended: the deadline has passed, the task is to stop, or the worker ends. One that
+	// does not is left behind, and with too many of those the worker takes no tasks. What
 	// it did by then may be done again by another attempt, which the task's id and
 	// attempt let it notice. It is safe for concurrent use.
 	Handle(ctx context.Context, t *domain.Task) (result string, err error)

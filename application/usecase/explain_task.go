@@ -15,20 +15,20 @@ type Reason string
 
 // The reasons.
 const (
-	ReasonEnded     Reason = "ended"          // it is done with
-	ReasonRunning   Reason = "processing"     // it runs
-	ReasonScheduled Reason = "scheduled"      // its time has not come
-	ReasonRetry     Reason = "retry"          // it failed, and is tried again later
-	ReasonDue       Reason = "due"            // its time has come: the dispatcher is about to queue it
+	ReasonEnded     Reason = "ended"          // it has ended
+	ReasonRunning   Reason = "processing"     // it is running
+	ReasonScheduled Reason = "scheduled"      // it is not due yet
+	ReasonRetry     Reason = "retry"          // an attempt failed, and the next is not due yet
+	ReasonDue       Reason = "due"            // it is due, and the dispatcher is about to queue it
 	ReasonNoWorker  Reason = "no_worker"      // no live worker takes its queue
-	ReasonStuck     Reason = "handlers_stuck" // all workers that take its queue have stopped pulling: too many handlers do not return
-	ReasonPaused    Reason = "paused"         // its queue is
-	ReasonLimit     Reason = "max_running"    // its queue has as many that run as it may
-	ReasonRate      Reason = "rate"           // its queue has started as many as it may
-	ReasonQueueAway Reason = "queue_away"     // what brings tasks to workers does not answer
-	ReasonBehind    Reason = "behind"         // others are before it
+	ReasonStuck     Reason = "handlers_stuck" // all workers that take its queue have too many handlers that do not return
+	ReasonPaused    Reason = "paused"         // its queue is paused
+	ReasonLimit     Reason = "max_running"    // as many tasks of its queue are running as may
+	ReasonRate      Reason = "rate"           // its queue has started as many tasks as its rate allows
+	ReasonQueueAway Reason = "queue_away"     // the queue server does not respond
+	ReasonBehind    Reason = "behind"         // other tasks are pulled before it
 	ReasonStranded  Reason = "stranded"       // its entry was lost; the dispatcher queues it again
-	ReasonNext      Reason = "next"           // nothing is in its way
+	ReasonNext      Reason = "next"           // it is the next to run
 )
 
 // explainWait bounds how long an explanation waits for a queue that is away.
@@ -41,9 +41,9 @@ const MaxAhead = 10_000
 type Explanation struct {
 	Reason Reason
 	At     time.Time // when that is expected to change; zero: not known
-	Ahead  int       // ReasonBehind: so many; MaxAhead means at least
-	Limit  string    // ReasonLimit, ReasonRate: as it is set
-	Stuck  int       // ReasonStuck: so many handlers do not return
+	Ahead  int       // ReasonBehind: the number of tasks; MaxAhead stands for that many or more
+	Limit  string    // ReasonLimit, ReasonRate: the setting
+	Stuck  int       // ReasonStuck: the number of handlers that do not return
 }
 
 // ExplainResult is a task and why it does not run, the strongest reason first.
@@ -52,7 +52,7 @@ type ExplainResult struct {
 	Reasons []Explanation
 }
 
-// ExplainTask tells why a task does not run.
+// ExplainTask explains why a task does not run.
 type ExplainTask struct {
 	tasks  application.TaskRepository
 	queues application.QueueRepository

@@ -35,7 +35,7 @@ func withWaiting(t *testing.T, test func(t *testing.T, h *waitHarness)) {
 	})
 }
 
-// open lets so many callers wait at a time.
+// open lets up to limit callers wait at a time.
 func (h *waitHarness) open(limit int) {
 	h.t.Helper()
 	h.Tasks.EXPECT().Get(apptest.Any, apptest.Any).DoAndReturn(func(ctx context.Context, id domain.TaskID) (*domain.Task, error) {
@@ -71,7 +71,7 @@ func (h *waitHarness) task() domain.TaskID {
 	return task.ID()
 }
 
-// complete completes the task; hint tells of it.
+// complete completes the task; hint signals it.
 func (h *waitHarness) complete(id domain.TaskID) {
 	h.t.Helper()
 	apptest.Must(h.t, h.store.Change(id, func(t *domain.Task) error { return t.Complete(t.Attempt(), "done", apptest.Now()) }))
@@ -102,7 +102,7 @@ func (h *waitHarness) waits(ctx context.Context, id domain.TaskID, limit time.Du
 
 func hasEnded(t *domain.Task) bool { return t.Status().Ended() }
 
-// want fails the test unless the call has answered after so long.
+// want fails the test unless the call has answered after that time.
 func (h *waitHarness) want(result <-chan waited, status domain.Status, after time.Duration) {
 	h.t.Helper()
 	synctest.Wait()

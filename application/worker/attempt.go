@@ -99,7 +99,7 @@ func (a *attemptRun) first(freeSlot func()) (first bool) {
 	return first
 }
 
-// end stores the outcome. t is the task, or a copy that is nobody else's.
+// end stores the outcome. t is the task, or a copy if the handler may still read it.
 func (a *attemptRun) end(t *domain.Task, result answer) {
 	cause := context.Cause(a.ctx)
 	a.cancel()

@@ -195,7 +195,7 @@ func TestWorker_GivesUpAnUnsavedOutcomeWhenItsAttemptIsLost(t *testing.T) {
 	})
 }
 
-func TestWorker_ABeatLetsTheStoreGiveTasksBack(t *testing.T) {
+func TestWorker_ABeatSaysHowTasksAreGivenBack(t *testing.T) {
 	withHarness(t, func(t *testing.T, h *harness) {
 		h.start()
 		beat := h.beats.List()[0]

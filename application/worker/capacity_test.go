@@ -11,7 +11,7 @@ import (
 	"github.com/millrace/millrace/domain"
 )
 
-// savesAfter has every save take so long.
+// savesAfter makes every save take that long.
 func (h *harness) savesAfter(d time.Duration) {
 	h.Tasks.EXPECT().Save(apptest.Any, apptest.Any).DoAndReturn(func(ctx context.Context, t *domain.Task) error {
 		time.Sleep(d)
@@ -19,7 +19,7 @@ func (h *harness) savesAfter(d time.Duration) {
 	}).AnyTimes()
 }
 
-// running is a handler that works for so long, and the most that ran at once.
+// running is a handler that works for d, and records the most that ran at once.
 func running(d time.Duration, most *atomic.Int64) work {
 	var now atomic.Int64
 	return func(context.Context, *domain.Task) error {

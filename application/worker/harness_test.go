@@ -174,7 +174,7 @@ func (h *harness) attemptEnded(_ context.Context, t *domain.Task, _ time.Duratio
 	h.ends.Add(t.Status())
 }
 
-// forTime is a handler that works for so long, unless its context ends.
+// forTime is a handler that works for d, unless its context ends.
 func forTime(d time.Duration) work {
 	return func(ctx context.Context, _ *domain.Task) error {
 		select {

@@ -176,7 +176,7 @@ func TestWorker_DecidesAgainWhenAStopWasAskedFor(t *testing.T) {
 				h.wantStatus(c.want, id)
 				apptest.Same(t, "failures", h.store.State(id).Failures, 0)
 				if !slices.Equal(h.ends.List(), []domain.Status{c.want}) {
-					t.Errorf("told the ends %v, want %s", h.ends.List(), c.want)
+					t.Errorf("reported the ends %v, want %s", h.ends.List(), c.want)
 				}
 			})
 		})
@@ -195,7 +195,7 @@ func TestWorker_StoresAnOutcomeWhenTheStoreIsBack(t *testing.T) {
 
 		h.wantStatus(domain.StatusCompleted, id)
 		if !slices.Equal(h.ends.List(), []domain.Status{domain.StatusCompleted}) {
-			t.Errorf("told the ends %v, want completed", h.ends.List())
+			t.Errorf("reported the ends %v, want completed", h.ends.List())
 		}
 	})
 }
@@ -229,7 +229,7 @@ func TestWorker_RecognisesASaveWhoseAnswerWasLost(t *testing.T) {
 		apptest.Same(t, "failures", h.store.State(id).Failures, 1)
 		apptest.Same(t, "saves that were answered", slices.Contains(h.calls.List(), "save"), false)
 		if !slices.Equal(h.ends.List(), []domain.Status{domain.StatusPending}) {
-			t.Errorf("told the ends %v, want pending", h.ends.List())
+			t.Errorf("reported the ends %v, want pending", h.ends.List())
 		}
 	})
 }
@@ -276,7 +276,7 @@ func TestWorker_DropsTheOutcomeOfAnAttemptThatIsNoLongerTheOne(t *testing.T) {
 		s := h.store.State(id)
 		apptest.Same(t, "status", s.Status, domain.StatusProcessing)
 		apptest.Same(t, "worker", s.Worker, "another")
-		apptest.Same(t, "ends told", len(h.ends.List()), 0)
+		apptest.Same(t, "ends reported", len(h.ends.List()), 0)
 	})
 }
 

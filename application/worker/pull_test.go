@@ -112,7 +112,7 @@ func TestWorker_WaitsLongerFromTryToTryUntilAPullWorks(t *testing.T) {
 	})
 }
 
-func TestWorker_SkipsWhatTheClaimLeftOutAndTellsOfUnknownIDs(t *testing.T) {
+func TestWorker_SkipsWhatTheClaimLeftOutAndReportsUnknownIDs(t *testing.T) {
 	withHarness(t, func(t *testing.T, h *harness) {
 		h.cfg.Capacity = 4
 		ids := h.enqueue(2)

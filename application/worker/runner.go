@@ -122,9 +122,9 @@ func (r *runner) save(ctx context.Context, ref application.AttemptRef, t *domain
 	})
 }
 
-// resolveConflict reads the task again, which a save has met in another version
-// than expected, or of which nobody knows whether it was stored. It is done if the
-// save did go through; otherwise the outcome has to be decided again on now.
+// resolveConflict reads the task again after a save that found another version, or
+// whose answer was lost. It is done if the save did go through; otherwise the outcome
+// has to be decided again on now.
 func (r *runner) resolveConflict(ctx context.Context, ref application.AttemptRef, t *domain.Task) (now *domain.Task, done bool, err error) {
 	now, err = r.reload(ctx, ref)
 	if err != nil {

@@ -92,7 +92,7 @@ func (m *pullLoop) claim(name domain.QueueName, entries []application.Entry) {
 	m.claimed(entries, []application.LimitedQueue{l}, m.now)
 }
 
-// wantTaken fails the test unless so many were taken of the queue, give or take one.
+// wantTaken fails the test unless that many were taken of the queue, give or take one.
 func (m *pullLoop) wantTaken(name domain.QueueName, want int) {
 	m.t.Helper()
 	if got := m.taken[name]; got < want-1 || got > want+1 {

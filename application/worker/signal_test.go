@@ -23,7 +23,7 @@ func (h *harness) hintStop(ids ...domain.TaskID) {
 	h.sent.Send(application.Signal{Kind: application.SignalStop, Tasks: ids})
 }
 
-func TestWorker_StopsAHandlerAtOnceWhenItHearsOfTheRequest(t *testing.T) {
+func TestWorker_StopsAHandlerAtOnceOnAHint(t *testing.T) {
 	withHarness(t, func(t *testing.T, h *harness) {
 		h.handles(untilCanceled)
 		ids := h.enqueue(2)
@@ -164,7 +164,7 @@ func TestWorker_HintsThatComeTogetherCostOneBeat(t *testing.T) {
 	})
 }
 
-func TestWorker_HintsThatAreNoneOfItsBusinessDoNothing(t *testing.T) {
+func TestWorker_IgnoresHintsForOtherTasksAndOfOtherKinds(t *testing.T) {
 	withHarness(t, func(t *testing.T, h *harness) {
 		h.handles(untilCanceled)
 		id := h.enqueueOne()
@@ -202,7 +202,7 @@ func TestWorker_ListensAgainWhenTheConnectionIsLost(t *testing.T) {
 			t.Errorf("waits %s after the first try and %s after the eleventh: no backoff", first, last)
 		}
 		if want := append(make([]bool, 12), true); !slices.Equal(turns.List(), want) {
-			t.Errorf("told the turns %v, want %v", turns.List(), want)
+			t.Errorf("reported the turns %v, want %v", turns.List(), want)
 		}
 		before := len(h.beats.List())
 		h.requestStop(id)
@@ -213,7 +213,7 @@ func TestWorker_ListensAgainWhenTheConnectionIsLost(t *testing.T) {
 	})
 }
 
-func TestWorker_AnEndTellsNothingOfTheListening(t *testing.T) {
+func TestWorker_AStopReportsNothingOfTheListening(t *testing.T) {
 	withHarness(t, func(t *testing.T, h *harness) {
 		h.Events.EXPECT().Turn(apptest.Any, application.LoopListen, nil).Times(1)
 		h.start()
@@ -249,7 +249,7 @@ func TestWorker_KeepsNoResultOfAnAttemptThatFailed(t *testing.T) {
 	}
 }
 
-func TestWorker_TellsWhoeverWaitsOfClaimsAndOutcomes(t *testing.T) {
+func TestWorker_SignalsClaimsAndOutcomes(t *testing.T) {
 	withHarness(t, func(t *testing.T, h *harness) {
 		h.handles(forTime(time.Minute))
 		ids := h.enqueue(2)
@@ -259,20 +259,20 @@ func TestWorker_TellsWhoeverWaitsOfClaimsAndOutcomes(t *testing.T) {
 			t.Errorf("sent %v, want one signal of the claim", sent)
 		}
 		apptest.Pass(time.Minute)
-		told := map[domain.TaskID]int{}
+		signaled := map[domain.TaskID]int{}
 		for _, s := range h.sent.Sent.List()[1:] {
 			apptest.Same(t, "kind", s.Kind, application.SignalChanged)
 			for _, id := range s.Tasks {
-				told[id]++
+				signaled[id]++
 			}
 		}
-		if len(told) != 2 || told[ids[0]] != 1 || told[ids[1]] != 1 {
-			t.Errorf("told of %v, want each outcome once", told)
+		if len(signaled) != 2 || signaled[ids[0]] != 1 || signaled[ids[1]] != 1 {
+			t.Errorf("signaled %v, want each outcome once", signaled)
 		}
 	})
 }
 
-func TestWorker_TellsNobodyOfAnOutcomeThatIsNotStored(t *testing.T) {
+func TestWorker_SignalsNoOutcomeThatIsNotStored(t *testing.T) {
 	withHarness(t, func(t *testing.T, h *harness) {
 		h.handles(func(_ context.Context, task *domain.Task) error {
 			return h.store.Change(task.ID(), claimedByAnother)

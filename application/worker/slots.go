@@ -103,8 +103,8 @@ func (s *slots) add(running, inFlight, abandoned int) {
 	}
 }
 
-// stuck returns how many handlers are left behind, and whether they are so many
-// that no task is taken.
+// stuck returns the number of handlers left behind, and whether it has reached the
+// limit.
 func (s *slots) stuck() (abandoned int, full bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

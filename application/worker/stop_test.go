@@ -217,7 +217,7 @@ func TestWorker_LeavesOnlyWhenNoBeatIsInFlight(t *testing.T) {
 	})
 }
 
-func TestWorker_TellsThatItCouldNotLeave(t *testing.T) {
+func TestWorker_ReportsThatItCouldNotLeave(t *testing.T) {
 	withHarness(t, func(t *testing.T, h *harness) {
 		h.Workers.EXPECT().Leave(apptest.Any, domain.WorkerID("w")).DoAndReturn(func(ctx context.Context, _ domain.WorkerID) error {
 			return apptest.UntilEnded(ctx)

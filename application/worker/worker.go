@@ -123,8 +123,8 @@ func (w *Worker) Run(ctx context.Context) {
 	}
 }
 
-// Probe fails when a loop makes no progress, or so many handlers were abandoned that
-// no task is taken: a worker that lives and consumes nothing is not ready.
+// Probe fails when a loop makes no progress, or when MaxAbandoned handlers are left
+// behind and no task is taken: a worker that lives and consumes nothing is not ready.
 func (w *Worker) Probe(context.Context) error {
 	if loop, ok := w.watchdog.overdue(w.clock.Now()); ok {
 		return domain.Errorf(domain.CodeUnavailable, "the worker's %s loop makes no progress", loop)

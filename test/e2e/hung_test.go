@@ -14,7 +14,7 @@ func TestWorker_ThatHasAHungHandlerWorksOnAndEnds(t *testing.T) {
 	t.Parallel()
 	p := newEmbeddedHarness(t)
 	cfg := workerConfig()
-	cfg.Capacity, cfg.TaskTimeout = 1, 300*time.Millisecond
+	cfg.Capacity, cfg.MaxAbandoned, cfg.TaskTimeout = 1, 5, 300*time.Millisecond // four handlers are left behind
 	never := make(chan struct{})
 	defer close(never)
 	hang := func(_ context.Context, task *domain.Task) error {

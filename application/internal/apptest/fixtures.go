@@ -17,7 +17,7 @@ import (
 	"github.com/millrace/millrace/domain"
 )
 
-// ErrBroken is a failure that is nobody's code: a defect, as it were.
+// ErrBroken is a failure without a code, as a defect causes it.
 var ErrBroken = errors.New("broken")
 
 // RetryPolicy is what the tests' tasks are retried by.
