@@ -7,4 +7,5 @@ const (
 	StopHintDebounce = stopHintDebounce
 	SaveTimeout      = saveTimeout
 	MaxSaveTries     = maxSaveTries
+	RetrySoon        = retrySoon
 )
