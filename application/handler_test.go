@@ -7,9 +7,9 @@ import (
 	"go.uber.org/mock/gomock"
 
 	"github.com/millrace/millrace/application"
-	"github.com/millrace/millrace/application/internal/apptest"
 	"github.com/millrace/millrace/application/mocks"
 	"github.com/millrace/millrace/domain"
+	"github.com/millrace/millrace/test/apptest"
 )
 
 func TestHandlerByQueue_GivesEachTaskToTheHandlerOfItsQueue(t *testing.T) {

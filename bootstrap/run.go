@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
+
 	"github.com/millrace/millrace/adapters/httpapi"
 	"github.com/millrace/millrace/adapters/postgres"
 	"github.com/millrace/millrace/application"

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 
@@ -16,7 +17,7 @@ func (e *endpoints) ListAttempts(w http.ResponseWriter, r *http.Request, id stri
 		if err != nil {
 			return err
 		}
-		attempts, err := withStoreSlot(r.Context(), e, func() ([]domain.Attempt, error) { return e.uc.Attempts.Run(r.Context(), taskID) })
+		attempts, err := withStoreSlot(r.Context(), e, func(ctx context.Context) ([]domain.Attempt, error) { return e.uc.Attempts.Run(ctx, taskID) })
 		if err != nil {
 			return err
 		}
@@ -43,7 +44,7 @@ func (e *endpoints) ExplainTask(w http.ResponseWriter, r *http.Request, id strin
 		if err != nil {
 			return err
 		}
-		found, err := withStoreSlot(r.Context(), e, func() (usecase.ExplainResult, error) { return e.uc.Explain.Run(r.Context(), taskID) })
+		found, err := withStoreSlot(r.Context(), e, func(ctx context.Context) (usecase.ExplainResult, error) { return e.uc.Explain.Run(ctx, taskID) })
 		if err != nil {
 			return err
 		}

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"net/http"
 
 	"github.com/millrace/millrace/adapters/httpapi/internal/api"
@@ -36,7 +37,7 @@ func (e *endpoints) SubmitBatch(w http.ResponseWriter, r *http.Request, _ api.Su
 
 // submit stores the tasks, and says if they had been stored before.
 func (e *endpoints) submit(w http.ResponseWriter, r *http.Request, in usecase.SubmitTasksInput) (usecase.SubmitResult, error) {
-	done, err := withStoreSlot(r.Context(), e, func() (usecase.SubmitResult, error) { return e.uc.Submit.Run(r.Context(), in) })
+	done, err := withStoreSlot(r.Context(), e, func(ctx context.Context) (usecase.SubmitResult, error) { return e.uc.Submit.Run(ctx, in) })
 	if done.Replayed {
 		w.Header().Set(headerReplayed, "true")
 	}

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"net/http"
 
 	"github.com/millrace/millrace/adapters/httpapi/internal/api"
@@ -23,7 +24,7 @@ func (e *endpoints) StartBulk(w http.ResponseWriter, r *http.Request) {
 		if body.DryRun.Value {
 			return e.countBulk(w, r, in)
 		}
-		b, err := withStoreSlot(r.Context(), e, func() (domain.Bulk, error) { return e.uc.Bulk.Run(r.Context(), in) })
+		b, err := withStoreSlot(r.Context(), e, func(ctx context.Context) (domain.Bulk, error) { return e.uc.Bulk.Run(ctx, in) })
 		if err != nil {
 			return err
 		}
@@ -34,8 +35,8 @@ func (e *endpoints) StartBulk(w http.ResponseWriter, r *http.Request) {
 }
 
 func (e *endpoints) countBulk(w http.ResponseWriter, r *http.Request, in usecase.BulkTasksInput) error {
-	out, err := withStoreSlot(r.Context(), e, func() (out api.BulkCount, err error) {
-		out.Matched, out.Exact, err = e.uc.Bulk.Count(r.Context(), in)
+	out, err := withStoreSlot(r.Context(), e, func(ctx context.Context) (out api.BulkCount, err error) {
+		out.Matched, out.Exact, err = e.uc.Bulk.Count(ctx, in)
 		return out, err
 	})
 	if err != nil {
@@ -52,8 +53,8 @@ func (e *endpoints) GetBulk(w http.ResponseWriter, r *http.Request, id string) {
 		if err != nil {
 			return err
 		}
-		b, err := withStoreSlot(r.Context(), e, func() (domain.Bulk, error) {
-			return e.uc.Bulk.Get(r.Context(), domain.BulkID(bulkID))
+		b, err := withStoreSlot(r.Context(), e, func(ctx context.Context) (domain.Bulk, error) {
+			return e.uc.Bulk.Get(ctx, domain.BulkID(bulkID))
 		})
 		if err != nil {
 			return err

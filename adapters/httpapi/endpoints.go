@@ -46,13 +46,13 @@ var _ api.ServerInterface = (*endpoints)(nil)
 
 // withStoreSlot makes a call of the store, unless too many are in progress already:
 // a store that has become slow must not collect requests, and their bodies, in memory.
-func withStoreSlot[T any](ctx context.Context, e *endpoints, call func() (T, error)) (T, error) {
+func withStoreSlot[T any](ctx context.Context, e *endpoints, call func(ctx context.Context) (T, error)) (T, error) {
 	if !e.storeCalls.Acquire() {
 		var none T
 		return none, overloaded.errorf("too many requests are waiting for the store; nothing was done")
 	}
 	defer e.storeCalls.Release()
-	got, err := call()
+	got, err := call(ctx)
 	e.store.StoreCalled(ctx, err)
 	return got, err
 }

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"net/http"
 
 	"github.com/millrace/millrace/adapters/httpapi/internal/api"
@@ -12,7 +13,7 @@ import (
 // ListQueues is GET /queues.
 func (e *endpoints) ListQueues(w http.ResponseWriter, r *http.Request) {
 	e.handle(w, r, func() error {
-		infos, err := withStoreSlot(r.Context(), e, func() ([]application.QueueInfo, error) { return e.uc.Queues.List(r.Context()) })
+		infos, err := withStoreSlot(r.Context(), e, func(ctx context.Context) ([]application.QueueInfo, error) { return e.uc.Queues.List(ctx) })
 		if err != nil {
 			return err
 		}
@@ -32,7 +33,7 @@ func (e *endpoints) GetQueue(w http.ResponseWriter, r *http.Request, name string
 		if err != nil {
 			return err
 		}
-		info, err := withStoreSlot(r.Context(), e, func() (application.QueueInfo, error) { return e.uc.Queues.Get(r.Context(), queue) })
+		info, err := withStoreSlot(r.Context(), e, func(ctx context.Context) (application.QueueInfo, error) { return e.uc.Queues.Get(ctx, queue) })
 		if err != nil {
 			return err
 		}
@@ -56,7 +57,7 @@ func (e *endpoints) ChangeQueue(w http.ResponseWriter, r *http.Request, name str
 		if in.Change, err = queueChange(body); err != nil {
 			return err
 		}
-		info, err := withStoreSlot(r.Context(), e, func() (application.QueueInfo, error) { return e.uc.Queues.Change(r.Context(), in) })
+		info, err := withStoreSlot(r.Context(), e, func(ctx context.Context) (application.QueueInfo, error) { return e.uc.Queues.Change(ctx, in) })
 		if err != nil {
 			return err
 		}

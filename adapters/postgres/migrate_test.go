@@ -138,7 +138,7 @@ func TestMigrate_AdoptsWhatTheFirstMillraceHasMigrated(t *testing.T) {
 		all.Go(func() { errs[i] = Migrate(t.Context(), db, slog.New(slog.DiscardHandler)) })
 	}
 	all.Wait()
-	if err := errors.Join(append(errs, CheckSchema(t.Context(), db))...); err != nil {
+	if err := errors.Join(errors.Join(errs...), CheckSchema(t.Context(), db)); err != nil {
 		t.Fatal(err)
 	}
 	wantVersions(t, db, ours, allVersions(t)...)

@@ -105,9 +105,9 @@ func (r *BulkRepository) Step(ctx context.Context, s application.BulkStep) (appl
 // nextBulk finds the oldest action that can be read.
 func (tx *tx) nextBulk(s application.BulkStep) (application.BulkStepResult, error) {
 	result := application.BulkStepResult{Passed: map[domain.BulkID]error{}}
-	except := make([]domain.TaskID, len(s.Except))
-	for i, id := range s.Except {
-		except[i] = domain.TaskID(id)
+	except := make([]domain.TaskID, 0, len(s.Except))
+	for _, id := range s.Except {
+		except = append(except, domain.TaskID(id))
 	}
 	for {
 		list, err := listOf(except)

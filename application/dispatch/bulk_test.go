@@ -12,8 +12,8 @@ import (
 
 	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/application/dispatch"
-	"github.com/millrace/millrace/application/internal/apptest"
 	"github.com/millrace/millrace/domain"
+	"github.com/millrace/millrace/test/apptest"
 )
 
 // stepping answers the dispatcher's steps with one action after the other, of which

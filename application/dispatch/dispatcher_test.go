@@ -11,8 +11,8 @@ import (
 
 	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/application/dispatch"
-	"github.com/millrace/millrace/application/internal/apptest"
 	"github.com/millrace/millrace/domain"
+	"github.com/millrace/millrace/test/apptest"
 )
 
 // The pace and the bounds of the sweeps.

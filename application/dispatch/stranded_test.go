@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/application"
-	"github.com/millrace/millrace/application/internal/apptest"
 	"github.com/millrace/millrace/domain"
+	"github.com/millrace/millrace/test/apptest"
 )
 
 // sight is what a sweep for stranded tasks finds in a list before it decides.

@@ -8,9 +8,9 @@ import (
 
 	"go.uber.org/mock/gomock"
 
-	"github.com/millrace/millrace/application/internal/apptest"
 	"github.com/millrace/millrace/application/mocks"
 	"github.com/millrace/millrace/application/usecase"
+	"github.com/millrace/millrace/test/apptest"
 )
 
 // probe is a probe that answers with err after a second.

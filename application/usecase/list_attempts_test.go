@@ -6,9 +6,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/mock/gomock"
 
-	"github.com/millrace/millrace/application/internal/apptest"
 	"github.com/millrace/millrace/application/usecase"
 	"github.com/millrace/millrace/domain"
+	"github.com/millrace/millrace/test/apptest"
 )
 
 // again makes the task's next attempt, after its first has failed.

@@ -7,9 +7,9 @@ import (
 	"testing"
 
 	"github.com/millrace/millrace/application"
-	"github.com/millrace/millrace/application/internal/apptest"
 	"github.com/millrace/millrace/application/usecase"
 	"github.com/millrace/millrace/domain"
+	"github.com/millrace/millrace/test/apptest"
 )
 
 func TestGetTask_ReturnsTheTaskAsItIs(t *testing.T) {

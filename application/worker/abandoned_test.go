@@ -6,9 +6,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/millrace/millrace/application/internal/apptest"
 	"github.com/millrace/millrace/application/worker"
 	"github.com/millrace/millrace/domain"
+	"github.com/millrace/millrace/test/apptest"
 )
 
 // ignoresItsContext is a handler that returns when the channel is closed, whatever

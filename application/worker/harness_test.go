@@ -8,9 +8,9 @@ import (
 
 	"github.com/millrace/millrace/adapters/memory"
 	"github.com/millrace/millrace/application"
-	"github.com/millrace/millrace/application/internal/apptest"
 	"github.com/millrace/millrace/application/worker"
 	"github.com/millrace/millrace/domain"
+	"github.com/millrace/millrace/test/apptest"
 )
 
 // harness is a worker between mocks. A test declares the calls that matter to it

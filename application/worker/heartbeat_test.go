@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/application"
-	"github.com/millrace/millrace/application/internal/apptest"
 	"github.com/millrace/millrace/domain"
+	"github.com/millrace/millrace/test/apptest"
 )
 
 func TestHeartbeat_IsRegisteredByTheFirstBeatThatSucceeds(t *testing.T) {

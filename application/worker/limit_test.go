@@ -8,9 +8,9 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/application"
-	"github.com/millrace/millrace/application/internal/apptest"
 	"github.com/millrace/millrace/application/worker"
 	"github.com/millrace/millrace/domain"
+	"github.com/millrace/millrace/test/apptest"
 )
 
 // takes has the worker take these queues, each with the same weight.

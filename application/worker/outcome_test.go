@@ -10,9 +10,9 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/application"
-	"github.com/millrace/millrace/application/internal/apptest"
 	"github.com/millrace/millrace/application/worker"
 	"github.com/millrace/millrace/domain"
+	"github.com/millrace/millrace/test/apptest"
 )
 
 func TestWorker_TriesATaskAgainLaterWhenItsHandlerFails(t *testing.T) {

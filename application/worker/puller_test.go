@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/application"
-	"github.com/millrace/millrace/application/internal/apptest"
 	"github.com/millrace/millrace/domain"
+	"github.com/millrace/millrace/test/apptest"
 )
 
 // newPuller makes a puller of two slots between mocks, and the channel that it feeds.

@@ -114,7 +114,7 @@ func adapter(path string) string {
 
 // forTests reports whether a package is test code, or exists for tests.
 func forTests(path string) bool {
-	return within(path, module+"/test") || within(path, module+"/application/mocks") || within(path, module+"/application/internal/apptest")
+	return within(path, module+"/test") || within(path, module+"/application/mocks")
 }
 
 func TestImports_PointInwards(t *testing.T) {

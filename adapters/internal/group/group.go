@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 )
@@ -213,7 +214,7 @@ func (g *Group[T]) gather() []*call[T] {
 	}
 	switch rest := g.waiting[seen:]; {
 	case len(postponed) > 0:
-		g.waiting = append(postponed, rest...) // still in the order in which they came
+		g.waiting = slices.Concat(postponed, rest) // still in the order in which they came
 	case len(rest) > 0:
 		g.waiting = rest
 	default:

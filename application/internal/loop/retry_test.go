@@ -50,7 +50,7 @@ func TestRetry_ReturnsTheErrorOfTheLastTry(t *testing.T) {
 				}
 				return 0, c.mark(errAway)
 			})
-			if err != errAway || tries != 1 { //nolint:errorlint // unmarked
+			if err != errAway || tries != 1 {
 				t.Errorf("got %v after %d tries, want the error itself after one", err, tries)
 			}
 		})

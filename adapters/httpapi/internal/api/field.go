@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"time"
 
@@ -124,13 +125,10 @@ func readScalar(dec *jsontext.Decoder, words string, kinds ...jsontext.Kind) (js
 	if err != nil {
 		return nil, err
 	}
-	kind := value.Kind()
-	for _, k := range kinds {
-		if kind == k {
-			return value, nil
-		}
+	if !slices.Contains(kinds, value.Kind()) {
+		return nil, mismatch(dec, words, value.Kind())
 	}
-	return nil, mismatch(dec, words, kind)
+	return value, nil
 }
 
 // mismatch is about the value of the wrong kind that dec has read last.

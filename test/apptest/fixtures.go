@@ -1,3 +1,5 @@
+// Package apptest has what the tests of application share: mocks of all ports, tasks
+// in every state, and the embedded store for mocks to answer from.
 package apptest
 
 import (
@@ -39,6 +41,7 @@ type Ports struct {
 	Clock    *mocks.MockClock
 }
 
+// NewPorts makes mocks whose clock tells the time, in a synctest bubble or outside.
 func NewPorts(t *testing.T) *Ports {
 	t.Helper()
 	ctrl := gomock.NewController(t)
@@ -113,6 +116,7 @@ func Changed(t *testing.T, task *domain.Task, change func(*domain.Task) error) *
 	return task
 }
 
+// Must fails the test if there is an error.
 func Must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
@@ -163,20 +167,21 @@ type Record[T any] struct {
 	all []T
 }
 
+// Add appends to the list.
 func (r *Record[T]) Add(x T) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.all = append(r.all, x)
 }
 
-// list returns what was added so far, in order.
+// List returns what was added so far, in order.
 func (r *Record[T]) List() []T {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.all)
 }
 
-// last returns what was added last, the zero value if nothing was.
+// Last returns what was added last, the zero value if nothing was.
 func (r *Record[T]) Last() (x T) {
 	if all := r.List(); len(all) > 0 {
 		x = all[len(all)-1]
