@@ -38,13 +38,13 @@ type cluster struct {
 
 // member is a program of the cluster: one process after the other.
 type member struct {
-	t        *testing.T
-	program  string
-	env      []string
-	postgres *link
-	redis    *link
-	addr     addr
-	lives    []*programs.Process
+	t         *testing.T
+	program   string
+	env       []string
+	postgres  *link
+	redis     *link
+	addr      addr
+	processes []*programs.Process
 }
 
 // startCluster starts all but the workers.
@@ -88,11 +88,11 @@ func (m *member) start() {
 		m.addr.set(at)
 		env = append([]string{"LISTEN_ADDR=" + at}, env...)
 	}
-	m.lives = append(m.lives, programs.Start(m.t, m.t.TempDir(), env, m.program))
+	m.processes = append(m.processes, programs.Start(m.t, m.t.TempDir(), env, m.program))
 }
 
 // process is the one that runs, or ran last.
-func (m *member) process() *programs.Process { return m.lives[len(m.lives)-1] }
+func (m *member) process() *programs.Process { return m.processes[len(m.processes)-1] }
 
 // open opens a database for the test's own questions.
 func open(t *testing.T, url string) *sql.DB {

@@ -126,11 +126,11 @@ func (f *replicated) verify(took time.Duration) {
 	programs.Eventually(f.t, f.pace.stretch(endLimit), "all tasks have ended", func() bool {
 		return number(f.t, r.direct, "SELECT count(*) FROM tasks WHERE status IN ('pending', 'processing')") == 0
 	})
-	lives := r.lives()
-	r.checkSubmissions(&report{}, lives)
-	byID := map[string]life{}
-	for _, l := range lives {
-		byID[l.id] = l
+	stored := r.storedTasks()
+	r.checkSubmissions(&report{}, stored)
+	byID := map[string]storedTask{}
+	for _, task := range stored {
+		byID[task.id] = task
 	}
 	lost := 0
 	for _, a := range f.load.accepted {
@@ -141,14 +141,14 @@ func (f *replicated) verify(took time.Duration) {
 	if lost > 0 {
 		f.t.Errorf("%d of %d accepted tasks are lost", lost, len(f.load.accepted))
 	}
-	r.readAll(lives)
+	r.readAll(stored)
 	f.load.wrong.report(f.t)
 	if result := checkHistory(f.load.withBulks(), checkLimit); result != porcupine.Ok {
 		f.t.Errorf("what the clients saw is not what one correct service could have answered: %s", result)
 		r.explain()
 	}
 	f.t.Logf("a task went through %s after the promotion; %d accepted, %d stored, %d lost; answers: %v",
-		took.Round(time.Millisecond), len(f.load.accepted), len(lives), lost, f.load.answers)
+		took.Round(time.Millisecond), len(f.load.accepted), len(stored), lost, f.load.answers)
 }
 
 func TestFailover_LosesNothingThatWasAccepted(t *testing.T) {

@@ -13,13 +13,13 @@ import (
 	"github.com/millrace/millrace/test/services"
 )
 
-// kind is a way to do harm.
+// kind is a kind of fault.
 type kind struct {
 	name string
 	part string // what it befalls: two faults at once befall two parts
 	// least, most: how long it lasts, if its end waits for nothing more.
 	least, most time.Duration
-	// begin does the harm and returns what ends it.
+	// begin begins the fault and returns what ends it.
 	begin func(r *run, f fault) (end func())
 	// first: a run of any length begins with these.
 	first bool
@@ -27,7 +27,7 @@ type kind struct {
 	limit time.Duration
 }
 
-// fault is one act of harm, drawn from a seed.
+// fault is one fault, drawn from a seed.
 type fault struct {
 	*kind
 	target int           // which of the programs, where it is about one
@@ -61,61 +61,61 @@ var kinds = []*kind{
 	{name: "links to Redis stalled", part: "links to Redis", least: time.Second, most: 8 * time.Second, begin: stall(toRedis)},
 }
 
-// deck draws steps of one fault or two: all kinds come up before any comes again.
-type deck struct {
+// schedule draws steps of one fault or two: all kinds come up before any comes again.
+type schedule struct {
 	r    *rand.Rand
 	left []*kind
 }
 
-func newDeck(seed uint64) *deck {
-	d := &deck{r: rand.New(rand.NewPCG(seed, 0))}
-	d.shuffle()
+func newSchedule(seed uint64) *schedule {
+	s := &schedule{r: rand.New(rand.NewPCG(seed, 0))}
+	s.shuffle()
 	// Stable, so that the order within each half is still the seed's.
 	var first, rest []*kind
-	for _, k := range d.left {
+	for _, k := range s.left {
 		if k.first {
 			first = append(first, k)
 		} else {
 			rest = append(rest, k)
 		}
 	}
-	d.left = slices.Concat(first, rest)
-	return d
+	s.left = slices.Concat(first, rest)
+	return s
 }
 
-func (d *deck) shuffle() {
-	d.left = slices.Clone(kinds)
-	d.r.Shuffle(len(d.left), func(i, j int) { d.left[i], d.left[j] = d.left[j], d.left[i] })
+func (s *schedule) shuffle() {
+	s.left = slices.Clone(kinds)
+	s.r.Shuffle(len(s.left), func(i, j int) { s.left[i], s.left[j] = s.left[j], s.left[i] })
 }
 
 // next draws a step. Every draw is made whatever the kind, so that a seed means
 // the same schedule after a change of one of them.
-func (d *deck) next() []fault {
-	if len(d.left) == 0 {
-		d.shuffle()
+func (s *schedule) next() []fault {
+	if len(s.left) == 0 {
+		s.shuffle()
 	}
-	one := d.draw(d.left[0])
-	d.left = d.left[1:]
-	alone, after := d.r.IntN(2) == 0, d.r.Int64N(int64(time.Second))
+	one := s.draw(s.left[0])
+	s.left = s.left[1:]
+	alone, after := s.r.IntN(2) == 0, s.r.Int64N(int64(time.Second))
 	if alone || one.limit > 0 {
 		return []fault{one}
 	}
-	for i, k := range d.left {
+	for i, k := range s.left {
 		if k.part == one.part || k.limit > 0 || k.first {
 			continue
 		}
-		d.left = slices.Concat(d.left[:i], d.left[i+1:])
-		two := d.draw(k)
+		s.left = slices.Concat(s.left[:i], s.left[i+1:])
+		two := s.draw(k)
 		two.after = time.Duration(after)
 		return []fault{one, two}
 	}
 	return []fault{one}
 }
 
-func (d *deck) draw(k *kind) fault {
+func (s *schedule) draw(k *kind) fault {
 	return fault{
-		kind: k, target: d.r.IntN(apis + workers), all: d.r.IntN(2) == 0,
-		lasts: k.least + time.Duration(d.r.Int64N(int64(k.most-k.least)+1)),
+		kind: k, target: s.r.IntN(apis + workers), all: s.r.IntN(2) == 0,
+		lasts: k.least + time.Duration(s.r.Int64N(int64(k.most-k.least)+1)),
 	}
 }
 
@@ -133,7 +133,7 @@ const heldBy = `SELECT t.id, t.attempt FROM tasks AS t JOIN workers AS w ON w.id
 func killWorker(r *run, f fault) func() {
 	w := r.worker(f)
 	w.process().Kill()
-	r.watch(f, processing, heldBy, w.process().PID())
+	r.noteStranded(f, processing, heldBy, w.process().PID())
 	return w.start
 }
 
@@ -148,7 +148,7 @@ func freezeWorker(r *run, f fault) func() {
 func freezeForLong(r *run, f fault) func() {
 	p := r.workers[workers-1].process()
 	p.Signal(syscall.SIGSTOP)
-	w := r.watch(f, processing, heldBy, p.PID())
+	w := r.noteStranded(f, processing, heldBy, p.PID())
 	return func() {
 		if w != nil {
 			r.awaitTaken(w)
@@ -182,13 +182,13 @@ func freezeAPI(r *run, f fault) func() {
 }
 
 // backlog holds the workers while tasks arrive, so that there is something on
-// the queue to be forgotten, and watches that.
+// the queue to be forgotten, and notes those tasks.
 func backlog(r *run, f fault, forget func()) {
 	for _, w := range r.workers {
 		w.process().Signal(syscall.SIGSTOP)
 	}
 	time.Sleep(time.Second)
-	r.watch(f, pending, `SELECT id, attempt FROM tasks WHERE status = 'pending' AND queued_at IS NOT NULL AND queue = ANY($1)`, pq.Array(unlimited))
+	r.noteStranded(f, pending, `SELECT id, attempt FROM tasks WHERE status = 'pending' AND queued_at IS NOT NULL AND queue = ANY($1)`, pq.Array(unlimited))
 	forget()
 	for _, w := range r.workers {
 		w.process().Signal(syscall.SIGCONT)
@@ -240,23 +240,23 @@ func (r *run) links(f fault, of func(*member) *link) []*link {
 }
 
 func cut(of func(*member) *link) func(*run, fault) func() {
-	return harm(of, (*link).cut, (*link).mend)
+	return onLinks(of, (*link).cut, (*link).restore)
 }
 
 // slow makes a link one of a long distance, and a narrow one.
 func slow(of func(*member) *link) func(*run, fault) func() {
-	return harm(of, func(l *link) {
-		l.poison("latency", `{"latency":150,"jitter":100}`)
-		l.poison("bandwidth", `{"rate":30}`)
-	}, (*link).cure)
+	return onLinks(of, func(l *link) {
+		l.addToxic("latency", `{"latency":150,"jitter":100}`)
+		l.addToxic("bandwidth", `{"rate":30}`)
+	}, (*link).removeToxics)
 }
 
 // stall swallows what is sent, and tells nobody.
 func stall(of func(*member) *link) func(*run, fault) func() {
-	return harm(of, func(l *link) { l.poison("timeout", `{"timeout":0}`) }, (*link).cure)
+	return onLinks(of, func(l *link) { l.addToxic("timeout", `{"timeout":0}`) }, (*link).removeToxics)
 }
 
-func harm(of func(*member) *link, begin, end func(*link)) func(*run, fault) func() {
+func onLinks(of func(*member) *link, begin, end func(*link)) func(*run, fault) func() {
 	return func(r *run, f fault) func() {
 		links := r.links(f, of)
 		for _, l := range links {

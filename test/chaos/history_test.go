@@ -186,7 +186,7 @@ func (l *load) withBulks() []operation {
 			if s.wrong || b.ended > 0 && s.sent.Sub(l.begun).Nanoseconds() > b.ended {
 				continue
 			}
-			for _, w := range s.wishes {
+			for _, w := range s.specs {
 				if b.means(w.group()) {
 					op.key = w.Message
 					all = append(all, op)
@@ -214,7 +214,13 @@ func checkHistory(history []operation, patience time.Duration) porcupine.CheckRe
 	return porcupine.CheckOperationsTimeout(serviceModel, ops, patience)
 }
 
-func TestHistory_TellsWhatNoServiceCouldAnswer(t *testing.T) {
+// historyCase is a history of one task, and whether one correct service could have given it.
+type historyCase struct {
+	history []operation
+	want    porcupine.CheckResult
+}
+
+func historyCases() map[string]historyCase {
 	at := func(start, end int64, kind opKind, saw observation) operation {
 		return operation{key: "task", kind: kind, start: start, end: end, saw: saw}
 	}
@@ -225,11 +231,8 @@ func TestHistory_TellsWhatNoServiceCouldAnswer(t *testing.T) {
 	bulk := func(start int64, kind opKind, by int64) operation {
 		return operation{key: "task", kind: kind, start: start, unknown: true, by: by}
 	}
-	for name, c := range map[string]struct {
-		history []operation
-		want    porcupine.CheckResult
-	}{
-		"a life": {[]operation{
+	return map[string]historyCase{
+		"from submission to completion": {[]operation{
 			born, at(2, 3, opGet, observation{processing, 2, 1}), at(4, 5, opCancel, observation{status: processing}),
 			at(6, 7, opGet, observation{completed, 3, 1}), at(8, 9, opCancel, observation{status: completed}), at(10, 11, opGet, observation{completed, 3, 1}),
 		}, porcupine.Ok},
@@ -264,7 +267,11 @@ func TestHistory_TellsWhatNoServiceCouldAnswer(t *testing.T) {
 		"canceled with its group":          {[]operation{born, bulk(2, opCancel, 5), at(4, 5, opGet, observation{canceled, 2, 0})}, porcupine.Ok},
 		"canceled with its group too late": {[]operation{born, bulk(2, opCancel, 5), at(6, 7, opGet, observation{pending, 1, 0}), at(8, 9, opGet, observation{canceled, 2, 0})}, porcupine.Illegal},
 		"refused by an end that was not":   {[]operation{born, at(2, 3, opCancel, observation{status: completed}), at(4, 5, opGet, observation{processing, 2, 1})}, porcupine.Illegal},
-	} {
+	}
+}
+
+func TestHistory_TellsWhatNoServiceCouldAnswer(t *testing.T) {
+	for name, c := range historyCases() {
 		if got := checkHistory(c.history, time.Minute); got != c.want {
 			t.Errorf("%s: %s, not %s", name, got, c.want)
 		}

@@ -59,7 +59,7 @@ func (l *load) set(queue, settings string, r *rand.Rand) {
 			return
 		}
 	}
-	l.fault("queue %s could not be set to %s within %s", queue, settings, settleLimit)
+	l.unexpected("queue %s could not be set to %s within %s", queue, settings, settleLimit)
 }
 
 // lift takes all limits off the queue that is toggled.
@@ -79,21 +79,21 @@ func (l *load) toggle(seed uint64) {
 	})
 }
 
-// watcher counts what runs of a queue, as anybody could at any time.
-type watcher struct {
+// runningSampler counts what runs of a queue, as anybody could at any time.
+type runningSampler struct {
 	mu       sync.Mutex
 	most     int
-	took     []time.Duration // each look, and the pause before it
+	took     []time.Duration // each sample, and the pause before it
 	end      context.CancelFunc
-	watching sync.WaitGroup
+	sampling sync.WaitGroup
 }
 
-func (r *run) watchRunning(queue string) *watcher {
+func (r *run) sampleRunning(queue string) *runningSampler {
 	ctx, end := context.WithCancel(r.t.Context())
-	w := &watcher{end: end}
-	w.watching.Go(func() {
+	w := &runningSampler{end: end}
+	w.sampling.Go(func() {
 		for begun := time.Now(); ctx.Err() == nil; begun = time.Now() {
-			time.Sleep(betweenLooks)
+			time.Sleep(sampleInterval)
 			found, err := tryRows(r.t, r.direct, func(row *sql.Rows, n *int) error { return row.Scan(n) },
 				"SELECT count(*) FROM tasks WHERE queue = $1 AND status = 'processing'", queue)
 			if err == nil { // otherwise PostgreSQL is away
@@ -107,13 +107,13 @@ func (r *run) watchRunning(queue string) *watcher {
 	return w
 }
 
-func (w *watcher) stop() {
+func (w *runningSampler) stop() {
 	w.end()
-	w.watching.Wait()
+	w.sampling.Wait()
 }
 
-// slow is what one look in ten took longer than.
-func (w *watcher) slow() time.Duration {
+// slow is what one sample in ten took longer than.
+func (w *runningSampler) slow() time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if len(w.took) == 0 {
@@ -286,13 +286,13 @@ func mostSpent(started []time.Time, each time.Duration) (most float64, at time.T
 	return most, at
 }
 
-// checkWatcher compares what the watcher saw with the limit.
-func (r *run) checkWatcher(p *report) {
-	w := r.watcher
+// checkSampled compares what the sampler saw with the limit.
+func (r *run) checkSampled(p *report) {
+	w := r.running
 	w.stop()
-	p.LooksAtFew = len(w.took)
+	p.SamplesOfFew = len(w.took)
 	if w.most > fewRunning || len(w.took) == 0 {
-		r.t.Errorf("%d tasks of %s ran at once, of %d, in %d looks", w.most, few, fewRunning, len(w.took))
+		r.t.Errorf("%d tasks of %s ran at once, of %d, in %d samples", w.most, few, fewRunning, len(w.took))
 	}
 }
 
@@ -332,7 +332,7 @@ func (r *run) fill(queue string, n, round int, random *rand.Rand) {
 	r.t.Helper()
 	s := &submission{batch: true}
 	for i := range n {
-		s.wishes = append(s.wishes, wish{Message: fmt.Sprintf("%s, round %d, item %d", queue, round, i), Queue: queue})
+		s.specs = append(s.specs, taskSpec{Message: fmt.Sprintf("%s, round %d, item %d", queue, round, i), Queue: queue})
 	}
 	if !r.load.submit(s, random, settleLimit) {
 		r.t.Fatal("no task was accepted before anything was broken")

@@ -41,18 +41,18 @@ func newLink(t *testing.T, name string, port int) *link {
 // addr is where the program connects to.
 func (l *link) addr() string { return l.proxy.Listen }
 
-// cut closes all connections, and takes new ones only after mend.
+// cut closes all connections, and takes new ones only after restore.
 func (l *link) cut() { l.proxy.Stop() }
 
-func (l *link) mend() {
+func (l *link) restore() {
 	l.t.Helper()
 	if err := l.proxy.Start(); err != nil {
-		l.t.Fatalf("mend the link %s: %v", l.proxy.Name, err)
+		l.t.Fatalf("restore the link %s: %v", l.proxy.Name, err)
 	}
 }
 
-// poison puts a toxic on both directions; cure takes all off again.
-func (l *link) poison(toxic, attributes string) {
+// addToxic puts a toxic on both directions; removeToxics takes all off again.
+func (l *link) addToxic(toxic, attributes string) {
 	l.t.Helper()
 	for _, direction := range []string{"upstream", "downstream"} {
 		_, err := l.proxy.Toxics.AddToxicJson(strings.NewReader(
@@ -63,4 +63,4 @@ func (l *link) poison(toxic, attributes string) {
 	}
 }
 
-func (l *link) cure() { l.proxy.Toxics.ResetToxics(context.Background()) }
+func (l *link) removeToxics() { l.proxy.Toxics.ResetToxics(context.Background()) }

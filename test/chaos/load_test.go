@@ -207,12 +207,12 @@ func (l *load) count(what string, a answer) {
 // expect notes an answer that nobody should ever get. That there is none is always possible.
 func (l *load) expect(a answer, what string, statuses ...int) {
 	if a.status != 0 && !slices.Contains(statuses, a.status) {
-		l.fault("an answer to %s that nobody should get: %d %s", what, a.status, a.text)
+		l.unexpected("an answer to %s that nobody should get: %d %s", what, a.status, a.text)
 	}
 }
 
-// fault notes something that a client has seen and should not.
-func (l *load) fault(format string, args ...any) {
+// unexpected notes something that a client has seen and should not.
+func (l *load) unexpected(format string, args ...any) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.wrong.add(format, args...)

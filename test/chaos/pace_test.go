@@ -10,11 +10,11 @@ import (
 // on the machines that the limits of this package were set on, or more.
 const usual = 50 * time.Millisecond
 
-// The watcher's looks measure the machine as well, all the time and past Millrace:
+// The sampler measures the machine as well, all the time and past Millrace:
 // usually nine in ten take no longer than that.
 const (
-	betweenLooks = 20 * time.Millisecond
-	usualLook    = 30 * time.Millisecond
+	sampleInterval = 20 * time.Millisecond
+	usualSample    = 30 * time.Millisecond
 )
 
 // pace is how many times slower than usual this machine is, at least 1. The limits
@@ -58,11 +58,11 @@ func (r *run) measurePace(when string) {
 	r.t.Logf("%s the faults a task takes %s at least: limits are multiplied by %.1f", when, quickest.Round(time.Millisecond), max(1, float64(r.pace)))
 }
 
-// measureLooks takes into account how slow the machine was while things were broken.
-func (r *run) measureLooks() {
-	slow := r.watcher.slow()
-	r.pace = max(r.pace, pace(float64(slow)/float64(usualLook)))
-	r.t.Logf("a look took %s: limits are multiplied by %.1f", slow.Round(time.Millisecond), max(1, float64(r.pace)))
+// measureSamples takes into account how slow the machine was while things were broken.
+func (r *run) measureSamples() {
+	slow := r.running.slow()
+	r.pace = max(r.pace, pace(float64(slow)/float64(usualSample)))
+	r.t.Logf("a sample took %s: limits are multiplied by %.1f", slow.Round(time.Millisecond), max(1, float64(r.pace)))
 }
 
 // awaitEnd waits until the task is completed or canceled, and reports whether it was in time.

@@ -46,7 +46,7 @@ type report struct {
 
 	LimitsSet        int     `json:"limits_set"`
 	LimitsExceeded   int     `json:"limits_exceeded"`
-	LooksAtFew       int     `json:"looks_at_the_limited_queue"`
+	SamplesOfFew     int     `json:"samples_of_the_limited_queue"`
 	MostRunningOfFew int     `json:"most_running_of_the_limited_queue"`
 	MostSpentOfRated float64 `json:"most_spent_of_the_burst"`
 	MostAtOnce       float64 `json:"most_spent_of_the_burst_in_real_time"`
@@ -84,8 +84,8 @@ type faultReport struct {
 
 func ms(d time.Duration) int { return int(d.Milliseconds()) }
 
-// byKind gathers what the steps and the watches have measured.
-func (r *run) byKind(lives []life) []faultReport {
+// byKind gathers what the steps and what they stranded has measured.
+func (r *run) byKind(stored []storedTask) []faultReport {
 	found := map[string]*faultReport{}
 	for _, s := range r.steps {
 		for _, f := range s.faults {
@@ -96,10 +96,10 @@ func (r *run) byKind(lives []life) []faultReport {
 			}
 			k.Times++
 			k.RecoveryMS = max(k.RecoveryMS, ms(s.settled.Sub(s.ended)))
-			k.WaitMS = max(k.WaitMS, ms(longestWait(lives, s)))
+			k.WaitMS = max(k.WaitMS, ms(longestWait(stored, s)))
 		}
 	}
-	for _, w := range r.watched {
+	for _, w := range r.stranded {
 		k := found[w.fault.name]
 		took := r.took(w)
 		k.Stranded += len(w.ids)
@@ -119,15 +119,15 @@ func (r *run) byKind(lives []life) []faultReport {
 
 // longestWait is how long, from the beginning of the step, a task that lived
 // during it and that nothing but a fault made wait waited for its end.
-func longestWait(lives []life, s *step) time.Duration {
+func longestWait(stored []storedTask, s *step) time.Duration {
 	var longest time.Duration
-	for _, l := range lives {
-		begun := l.created
+	for _, t := range stored {
+		begun := t.created
 		if begun.Before(s.began) {
 			begun = s.began
 		}
-		if l.ordinary && l.created.Before(s.settled) && l.ended.After(s.began) {
-			longest = max(longest, l.ended.Sub(begun))
+		if t.ordinary && t.created.Before(s.settled) && t.ended.After(s.began) {
+			longest = max(longest, t.ended.Sub(begun))
 		}
 	}
 	return longest
@@ -151,8 +151,8 @@ func (r *run) publish(p report) {
 	fmt.Fprintf(&b, "keys %d, replays %d, batches %d: torn submissions %d, keys with other tasks %d\n",
 		p.Keys, p.Replays, p.Batches, p.TornSubmissions, p.KeysWithOtherTasks)
 	fmt.Fprintf(&b, "delayed starts %d: early starts %d, the earliest %d ms before its time\n", p.DelayedStarts, p.EarlyStarts, p.EarliestStartMS)
-	fmt.Fprintf(&b, "limits set %d, exceeded %d; of %s at most %d of %d at once, seen in %d looks; of %s at most %.2f of a burst of %d spent, %.2f in real time\n",
-		p.LimitsSet, p.LimitsExceeded, few, p.MostRunningOfFew, fewRunning, p.LooksAtFew, rated, p.MostSpentOfRated, ratedStart, p.MostAtOnce)
+	fmt.Fprintf(&b, "limits set %d, exceeded %d; of %s at most %d of %d at once, seen in %d samples; of %s at most %.2f of a burst of %d spent, %.2f in real time\n",
+		p.LimitsSet, p.LimitsExceeded, few, p.MostRunningOfFew, fewRunning, p.SamplesOfFew, rated, p.MostSpentOfRated, ratedStart, p.MostAtOnce)
 	fmt.Fprintf(&b, "actions on many tasks %d, with %d changes, %d of them reopened; lost %d, miscounted %d, tasks missed %d\n",
 		p.Bulks, p.BulkChanges, p.Reopened, p.BulksLost, p.BulksMiscounted, p.BulkMissed)
 	fmt.Fprintf(&b, "handler runs %d: %d beyond one per attempt, %d beyond one per task, at most %d of one task\n",

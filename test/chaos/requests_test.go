@@ -63,7 +63,7 @@ func (l *load) bulk(r *rand.Rand, patience time.Duration) {
 		return
 	}
 	if at := a.header.Get("Location"); a.ID == "" || at != "/bulk/"+a.ID {
-		l.fault("action %q is said to be at %q", a.ID, at)
+		l.unexpected("action %q is said to be at %q", a.ID, at)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -87,7 +87,7 @@ func (l *load) progress(r *rand.Rand, patience time.Duration) {
 	l.count("progress", a)
 	l.expect(a, "a question for the progress of an action that was accepted", http.StatusOK, http.StatusServiceUnavailable)
 	if a.status == http.StatusOK && (a.ID != id || a.Status != "running" && a.Status != "done") {
-		l.fault("action %s is shown as %s", id, a.text)
+		l.unexpected("action %s is shown as %s", id, a.text)
 	}
 }
 
@@ -105,7 +105,7 @@ func (l *load) list(r *rand.Rand, patience time.Duration) {
 		and("status", string(want), func(t shown) bool { return t.Status == string(want) })
 	}
 	if r.IntN(2) == 0 {
-		queue := wish{Queue: drawQueue(r)}.queue()
+		queue := taskSpec{Queue: drawQueue(r)}.queue()
 		and("queue", queue, func(t shown) bool { return t.Queue == queue })
 	}
 	if r.IntN(2) == 0 {
@@ -121,7 +121,7 @@ func (l *load) list(r *rand.Rand, patience time.Duration) {
 	l.expect(a, "a list", http.StatusOK, http.StatusServiceUnavailable)
 	for _, t := range a.Tasks {
 		if !fits(t) {
-			l.fault("a list of %s holds %+v", filter.Encode(), t)
+			l.unexpected("a list of %s holds %+v", filter.Encode(), t)
 		}
 	}
 }
@@ -134,7 +134,7 @@ func (l *load) queues(r *rand.Rand, patience time.Duration) {
 	l.expect(a, "a list of queues", http.StatusOK, http.StatusServiceUnavailable)
 	for _, q := range a.Queues {
 		if q.Name == few && q.MaxRunning != nil && q.Processing > *q.MaxRunning {
-			l.fault("%d tasks of %s run, of which at most %d may", q.Processing, q.Name, *q.MaxRunning)
+			l.unexpected("%d tasks of %s run, of which at most %d may", q.Processing, q.Name, *q.MaxRunning)
 		}
 	}
 }
@@ -145,7 +145,7 @@ func (l *load) explain(of acceptance, r *rand.Rand, patience time.Duration) bool
 	l.count("explain", a)
 	l.expect(a, "a question why a task does not run", http.StatusOK, http.StatusServiceUnavailable)
 	if a.status == http.StatusOK && len(a.Reasons) == 0 {
-		l.fault("an explanation without a reason: %s", a.text)
+		l.unexpected("an explanation without a reason: %s", a.text)
 	}
 	return a.status == http.StatusOK
 }

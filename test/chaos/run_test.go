@@ -24,12 +24,12 @@ const (
 // run is one run of the chaos.
 type run struct {
 	*cluster
-	load    *load
-	seed    uint64
-	pace    pace
-	steps   []*step
-	watched []*watch
-	watcher *watcher
+	load     *load
+	seed     uint64
+	pace     pace
+	steps    []*step
+	stranded []*strandedTasks
+	running  *runningSampler
 }
 
 // step is a fault, or two at once, and what came after.
@@ -40,8 +40,8 @@ type step struct {
 	settled time.Time // a task that was submitted after that is completed
 }
 
-// watch is a set of tasks that a fault has stranded.
-type watch struct {
+// strandedTasks are a set of tasks that a fault has stranded.
+type strandedTasks struct {
 	fault    fault
 	began    time.Time
 	from     status // which they have to leave
@@ -65,20 +65,20 @@ func TestChaos(t *testing.T) {
 	for _, w := range r.workers {
 		w.start()
 	}
-	r.watcher = r.watchRunning(few)
+	r.running = r.sampleRunning(few)
 	r.exhaust()
 	r.load.start(clients, rate, seed)
 	r.load.toggle(seed)
 	r.measurePace("before")
 
-	deck := newDeck(seed)
+	schedule := newSchedule(seed)
 	for end := time.Now().Add(*durationFlag); time.Now().Before(end); {
-		time.Sleep(time.Duration(deck.r.Int64N(int64(time.Second))))
-		r.step(deck.next())
+		time.Sleep(time.Duration(schedule.r.Int64N(int64(time.Second))))
+		r.step(schedule.next())
 	}
 	r.measurePace("after")
 	r.load.stop()
-	r.measureLooks()
+	r.measureSamples()
 	r.verify()
 }
 
@@ -88,7 +88,7 @@ type action struct {
 	do func()
 }
 
-// step breaks and mends, and waits until the service is itself again.
+// step begins the faults and ends them, and waits until the service works again.
 func (r *run) step(faults []fault) {
 	r.awaitQuiet()
 	s := &step{faults: faults, began: time.Now()}
@@ -111,7 +111,7 @@ func (r *run) step(faults []fault) {
 	r.probe(len(r.steps) + 1)
 	s.settled = time.Now()
 	r.steps = append(r.steps, s)
-	for _, w := range r.watched {
+	for _, w := range r.stranded {
 		r.awaitLeft(w)
 	}
 	if len(faults) == 1 && faults[0].part == "PostgreSQL" {
@@ -132,7 +132,7 @@ func (r *run) awaitQuiet() {
 }
 
 // checkNobodyLost: after an outage of PostgreSQL every heartbeat is old, and no
-// worker that lives loses a task.
+// worker that stored loses a task.
 func (r *run) checkNobodyLost(s *step) {
 	r.t.Helper()
 	time.Sleep(time.Second) // the workers' first sweeps since
@@ -159,10 +159,10 @@ func (r *run) probe(n int) {
 	r.t.Fatalf("after step %d: no task went through within %s", n, settleLimit)
 }
 
-// watch notes the tasks that query finds, which have to leave the status from. It
+// noteStranded notes the tasks that query finds, which have to leave the status from. It
 // is nil if PostgreSQL is down as well, and nobody can tell.
-func (r *run) watch(f fault, from status, query string, args ...any) *watch {
-	w := &watch{fault: f, began: time.Now(), from: from}
+func (r *run) noteStranded(f fault, from status, query string, args ...any) *strandedTasks {
+	w := &strandedTasks{fault: f, began: time.Now(), from: from}
 	type held struct {
 		id      string
 		attempt int64
@@ -174,14 +174,14 @@ func (r *run) watch(f fault, from status, query string, args ...any) *watch {
 	for _, h := range found {
 		w.ids, w.attempts = append(w.ids, h.id), append(w.attempts, h.attempt)
 	}
-	r.watched = append(r.watched, w)
+	r.stranded = append(r.stranded, w)
 	return w
 }
 
 const stillThere = `SELECT count(*) FROM tasks AS t JOIN unnest($1::uuid[], $2::bigint[]) AS h(id, attempt) USING (id, attempt) WHERE t.status = $3`
 
 // awaitLeft waits until none of the tasks is where the fault has left it.
-func (r *run) awaitLeft(w *watch) {
+func (r *run) awaitLeft(w *strandedTasks) {
 	r.t.Helper()
 	for end := w.began.Add(settleLimit); number(r.t, r.direct, stillThere, pq.Array(w.ids), pq.Array(w.attempts), string(w.from)) > 0; time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(end) {
@@ -191,7 +191,7 @@ func (r *run) awaitLeft(w *watch) {
 }
 
 // awaitTaken waits until another attempt has begun with one of the tasks.
-func (r *run) awaitTaken(w *watch) {
+func (r *run) awaitTaken(w *strandedTasks) {
 	r.t.Helper()
 	const taken = `SELECT count(*) FROM tasks AS t JOIN unnest($1::uuid[], $2::bigint[]) AS h(id, attempt) USING (id) WHERE t.attempt > h.attempt`
 	for end := w.began.Add(settleLimit); len(w.ids) > 0 && number(r.t, r.direct, taken, pq.Array(w.ids), pq.Array(w.attempts)) == 0; time.Sleep(5 * time.Millisecond) {
@@ -202,7 +202,7 @@ func (r *run) awaitTaken(w *watch) {
 }
 
 // took is how long the last of the tasks took to leave, by the clock of PostgreSQL.
-func (r *run) took(w *watch) time.Duration {
+func (r *run) took(w *strandedTasks) time.Duration {
 	found := rows(r.t, r.direct, func(row *sql.Rows, at *sql.NullTime) error { return row.Scan(at) }, `
 		SELECT max(at) FROM (
 			SELECT min(a.at) AS at FROM audit AS a JOIN unnest($1::uuid[], $2::bigint[]) AS h(id, attempt) ON h.id = a.task AND h.attempt = a.old_attempt

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// wish is a task as a client asks for it.
-type wish struct {
+// taskSpec is a task as a client asks for it.
+type taskSpec struct {
 	Message     string            `json:"message"`
 	Queue       string            `json:"queue,omitempty"`
 	Priority    int               `json:"priority,omitempty"`
@@ -22,14 +22,14 @@ type wish struct {
 	Metadata    map[string]string `json:"metadata,omitempty"`
 }
 
-func (w wish) group() string { return w.Metadata["group"] }
+func (w taskSpec) group() string { return w.Metadata["group"] }
 
 // ordinary reports whether nothing but a fault makes the task wait.
-func (w wish) ordinary() bool {
+func (w taskSpec) ordinary() bool {
 	return w.Delay == 0 && w.Timeout == 0 && w.group() == "" && slices.Contains(unlimited, w.queue())
 }
 
-func (w wish) queue() string {
+func (w taskSpec) queue() string {
 	if w.Queue == "" {
 		return "default"
 	}
@@ -38,18 +38,18 @@ func (w wish) queue() string {
 
 // submission is a request for tasks, however often it is sent.
 type submission struct {
-	key    string // Idempotency-Key; empty: none, and it is sent once
-	batch  bool
-	wishes []wish
-	wrong  bool // it has to be refused
-	sent   time.Time
+	key   string // Idempotency-Key; empty: none, and it is sent once
+	batch bool
+	specs []taskSpec
+	wrong bool // it has to be refused
+	sent  time.Time
 
-	answered bool // with success; from then on, in the order of the wishes:
+	answered bool // with success; from then on, in the order of the specs:
 	ids      []string
 }
 
 // single is a submission of a task of which nothing is said but its message.
-func single(message string) *submission { return &submission{wishes: []wish{{Message: message}}} }
+func single(message string) *submission { return &submission{specs: []taskSpec{{Message: message}}} }
 
 // keyOf is the key of the submission of that name.
 func keyOf(name string) string { return strings.NewReplacer(" ", "-", ",", "").Replace(name) }
@@ -61,7 +61,7 @@ func (l *load) draw(name string, r *rand.Rand) *submission {
 		s.key = keyOf(name)
 	}
 	if !s.batch {
-		s.wishes = []wish{l.wish(name, drawQueue(r), r)}
+		s.specs = []taskSpec{l.drawSpec(name, drawQueue(r), r)}
 		return s
 	}
 	queue, mixed := drawQueue(r), r.IntN(2) == 0
@@ -69,13 +69,13 @@ func (l *load) draw(name string, r *rand.Rand) *submission {
 		if mixed {
 			queue = drawQueue(r)
 		}
-		s.wishes = append(s.wishes, l.wish(fmt.Sprintf("%s, item %d", name, i), queue, r))
+		s.specs = append(s.specs, l.drawSpec(fmt.Sprintf("%s, item %d", name, i), queue, r))
 	}
 	return s
 }
 
-func (l *load) wish(message, queue string, r *rand.Rand) wish {
-	w := wish{Message: message, Queue: queue}
+func (l *load) drawSpec(message, queue string, r *rand.Rand) taskSpec {
+	w := taskSpec{Message: message, Queue: queue}
 	if r.IntN(8) == 0 {
 		w.Delay = float64(200+r.IntN(2801)) / 1000
 	}
@@ -151,8 +151,8 @@ func (l *load) submit(s *submission, r *rand.Rand, patience time.Duration) bool 
 
 // operations are tries of which nothing is known: one for all, as a key has an effect once.
 func (s *submission) operations(begun int64) []operation {
-	ops := make([]operation, len(s.wishes))
-	for i, w := range s.wishes {
+	ops := make([]operation, len(s.specs))
+	for i, w := range s.specs {
 		ops[i] = operation{key: w.Message, kind: opSubmit, start: begun, unknown: true}
 	}
 	return ops
@@ -163,9 +163,9 @@ func (s *submission) request(r *rand.Rand) request {
 	if s.key != "" && r.IntN(2) == 0 {
 		q.key = `"` + s.key + `"` // the same key
 	}
-	var body any = s.wishes[0]
+	var body any = s.specs[0]
 	if s.batch {
-		q.path, body = "/tasks/batch", map[string]any{"tasks": s.wishes}
+		q.path, body = "/tasks/batch", map[string]any{"tasks": s.specs}
 	}
 	text, err := json.Marshal(body)
 	if err != nil {
@@ -226,13 +226,13 @@ func (l *load) send(s *submission, r *rand.Rand, patience time.Duration) int {
 func (l *load) accept(s *submission, tasks []shown, ids []string, replayed bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	fits := slices.EqualFunc(s.wishes, tasks, func(w wish, t shown) bool { return w.Message == t.Message && t.ID != "" })
+	fits := slices.EqualFunc(s.specs, tasks, func(w taskSpec, t shown) bool { return w.Message == t.Message && t.ID != "" })
 	switch {
 	case s.wrong || !fits:
-		l.wrong.add("%s: a wrong answer: %+v", s.wishes[0].Message, tasks)
+		l.wrong.add("%s: a wrong answer: %+v", s.specs[0].Message, tasks)
 		return
 	case replayed && s.key == "":
-		l.wrong.add("%s: a replay without a key", s.wishes[0].Message)
+		l.wrong.add("%s: a replay without a key", s.specs[0].Message)
 	case s.answered && !slices.Equal(s.ids, ids):
 		l.wrong.add("%s: the key was answered with the tasks %q, and then with %q", s.key, s.ids, ids)
 	}
@@ -243,7 +243,7 @@ func (l *load) accept(s *submission, tasks []shown, ids []string, replayed bool)
 		return
 	}
 	s.answered, s.ids = true, ids
-	for i, w := range s.wishes {
+	for i, w := range s.specs {
 		l.accepted = append(l.accepted, acceptance{key: w.Message, id: ids[i], group: w.group(), sent: s.sent, at: time.Now()})
 	}
 }
@@ -283,11 +283,11 @@ func (l *load) submitWrong(name string, r *rand.Rand, patience time.Duration) {
 		wrong.key = keyOf(name)
 	}
 	for i := range 2 + r.IntN(19) {
-		wrong.wishes = append(wrong.wishes, l.wish(fmt.Sprintf("%s, item %d", name, i), drawQueue(r), r))
+		wrong.specs = append(wrong.specs, l.drawSpec(fmt.Sprintf("%s, item %d", name, i), drawQueue(r), r))
 	}
-	bad := r.IntN(len(wrong.wishes))
+	bad := r.IntN(len(wrong.specs))
 	if !reuse {
-		wrong.wishes[bad].Priority = 10
+		wrong.specs[bad].Priority = 10
 	}
 	l.mu.Lock()
 	l.submissions = append(l.submissions, wrong)
@@ -300,17 +300,17 @@ func (l *load) submitWrong(name string, r *rand.Rand, patience time.Duration) {
 	}
 	if reuse {
 		if !strings.Contains(a.text, "idempotency_key_reused") {
-			l.fault("another request with a key was refused with %s", a.text)
+			l.unexpected("another request with a key was refused with %s", a.text)
 		}
 		return
 	}
 	if !strings.Contains(a.text, fmt.Sprintf(`"/tasks/%d/priority"`, bad)) {
-		l.fault("a batch whose task %d is wrong was refused with %s", bad, a.text)
+		l.unexpected("a batch whose task %d is wrong was refused with %s", bad, a.text)
 	}
 	right := &submission{key: wrong.key, batch: true}
-	for _, w := range wrong.wishes {
+	for _, w := range wrong.specs {
 		w.Message, w.Priority = "right: "+w.Message, 9
-		right.wishes = append(right.wishes, w)
+		right.specs = append(right.specs, w)
 	}
 	l.submit(right, r, patience)
 }

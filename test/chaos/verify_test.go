@@ -20,8 +20,8 @@ const (
 	checkLimit = 5 * time.Minute
 )
 
-// life is a task as PostgreSQL has it at the end.
-type life struct {
+// storedTask is a task as PostgreSQL has it at the end.
+type storedTask struct {
 	id, message string
 	status      status
 	attempt     int
@@ -37,78 +37,26 @@ type life struct {
 	ordinary    bool // nothing but a fault made it wait
 }
 
-// verify checks everything, once all is mended and the load is over.
+// verify checks everything, once nothing is broken and the load is over.
 func (r *run) verify() {
-	t := r.t
-	// The second is for a change of which nothing was heard, and that came after the first.
-	random := rand.New(rand.NewPCG(r.seed, 5_000_000))
-	r.load.lift(random)
-	time.Sleep(r.pace.stretch(obeyed))
-	r.load.lift(random)
-	r.awaitBulks() // before the others: they may reopen some
-	const unfinished = "SELECT count(*) FROM tasks WHERE status IN ('pending', 'processing')"
-	limit := r.pace.stretch(endLimit)
-	for end := time.Now().Add(limit); number(t, r.direct, unfinished) > 0; time.Sleep(100 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Errorf("%d tasks have not ended within %s", number(t, r.direct, unfinished), limit)
-			break
-		}
-	}
-	lives := r.lives()
-
+	r.awaitAllEnded()
+	stored := r.storedTasks()
 	p := report{
 		Seed: r.seed, Duration: durationFlag.String(), Lease: lease.String(), Steps: len(r.steps),
-		Accepted: len(r.load.accepted), Stored: len(lives),
+		Accepted: len(r.load.accepted), Stored: len(stored),
 	}
-	var lost, doubled finding
-	byID := map[string]life{}
-	messages := map[string]int{}
-	for _, l := range lives {
-		byID[l.id] = l
-		messages[l.message]++
-		if messages[l.message] == 2 {
-			p.DoubledSubmissions++
-			doubled.add("%q was submitted once and is stored twice", l.message)
-		}
-		switch l.status {
-		case completed:
-			p.Completed++
-		case canceled:
-			p.Canceled++
-		case failed:
-			p.Failed++
-		}
-	}
-	for _, a := range r.load.accepted {
-		if l, ok := byID[a.id]; !ok || l.message != a.key {
-			p.Losses++
-			lost.add("task %s, %q, was accepted at %s and is lost", a.id, a.key, a.at.Format(time.RFC3339Nano))
-		}
-	}
-	lost.report(t)
-	doubled.report(t)
+	r.checkAccepted(&p, stored)
 	r.checkAudit(&p)
-	r.checkRuns(&p, lives)
-	r.checkSubmissions(&p, lives)
-	r.checkStarts(&p, lives)
+	r.checkRuns(&p, stored)
+	r.checkSubmissions(&p, stored)
+	r.checkStarts(&p, stored)
 	r.checkLimits(&p)
-	r.checkWatcher(&p)
+	r.checkSampled(&p)
 	r.checkBulks(&p)
-	r.readAll(lives)
+	r.readAll(stored)
 	r.load.client.CloseIdleConnections()
-
-	p.Answers, p.Replays = r.load.answers, r.load.replays
-	for _, n := range p.Answers {
-		p.Requests += n
-	}
-	r.load.wrong.report(t)
-	result := checkHistory(r.load.withBulks(), checkLimit)
-	p.History = string(result)
-	if result != porcupine.Ok {
-		t.Errorf("what the clients saw is not what one correct service could have answered: %s", result)
-		r.explain()
-	}
-	p.Faults = r.byKind(lives)
+	r.checkAnswers(&p)
+	p.Faults = r.byKind(stored)
 	for _, f := range p.Faults {
 		p.LongestWaitMS, p.LongestRecovery = max(p.LongestWaitMS, f.WaitMS), max(p.LongestRecovery, f.RecoveryMS)
 		switch f.Kind {
@@ -121,24 +69,90 @@ func (r *run) verify() {
 	r.publish(p)
 }
 
-func (r *run) lives() []life {
+// awaitAllEnded waits until every task has ended, with no limits on any queue.
+func (r *run) awaitAllEnded() {
+	r.t.Helper()
+	// The second is for a change of which nothing was heard, and that came after the first.
+	random := rand.New(rand.NewPCG(r.seed, 5_000_000))
+	r.load.lift(random)
+	time.Sleep(r.pace.stretch(obeyed))
+	r.load.lift(random)
+	r.awaitBulks() // before the others: they may reopen some
+	const unfinished = "SELECT count(*) FROM tasks WHERE status IN ('pending', 'processing')"
+	limit := r.pace.stretch(endLimit)
+	for end := time.Now().Add(limit); number(r.t, r.direct, unfinished) > 0; time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(end) {
+			r.t.Errorf("%d tasks have not ended within %s", number(r.t, r.direct, unfinished), limit)
+			return
+		}
+	}
+}
+
+// checkAccepted looks for tasks that were accepted and are lost, and for those that are
+// stored twice.
+func (r *run) checkAccepted(p *report, stored []storedTask) {
+	var lost, doubled finding
+	byID := map[string]storedTask{}
+	messages := map[string]int{}
+	for _, t := range stored {
+		byID[t.id] = t
+		messages[t.message]++
+		if messages[t.message] == 2 {
+			p.DoubledSubmissions++
+			doubled.add("%q was submitted once and is stored twice", t.message)
+		}
+		switch t.status {
+		case completed:
+			p.Completed++
+		case canceled:
+			p.Canceled++
+		case failed:
+			p.Failed++
+		}
+	}
+	for _, a := range r.load.accepted {
+		if t, ok := byID[a.id]; !ok || t.message != a.key {
+			p.Losses++
+			lost.add("task %s, %q, was accepted at %s and is lost", a.id, a.key, a.at.Format(time.RFC3339Nano))
+		}
+	}
+	lost.report(r.t)
+	doubled.report(r.t)
+}
+
+// checkAnswers looks at the answers one by one, and at all of them together.
+func (r *run) checkAnswers(p *report) {
+	p.Answers, p.Replays = r.load.answers, r.load.replays
+	for _, n := range p.Answers {
+		p.Requests += n
+	}
+	r.load.wrong.report(r.t)
+	result := checkHistory(r.load.withBulks(), checkLimit)
+	p.History = string(result)
+	if result != porcupine.Ok {
+		r.t.Errorf("what the clients saw is not what one correct service could have answered: %s", result)
+		r.explain()
+	}
+}
+
+func (r *run) storedTasks() []storedTask {
 	r.t.Helper()
 	ordinary := map[string]bool{}
 	for _, s := range r.load.submissions {
-		for _, w := range s.wishes {
+		for _, w := range s.specs {
 			ordinary[w.Message] = w.ordinary()
 		}
 	}
-	return rows(r.t, r.direct, func(row *sql.Rows, l *life) error {
+	return rows(r.t, r.direct, func(row *sql.Rows, t *storedTask) error {
 		var metadata []byte
-		if err := row.Scan(&l.id, &l.message, &l.status, &l.attempt, &l.created, &l.ended,
-			&l.queue, &l.priority, &l.timeout, &l.maxAttempts, &metadata, &l.runAt); err != nil {
+		if err := row.Scan(&t.id, &t.message, &t.status, &t.attempt, &t.created, &t.ended,
+			&t.queue, &t.priority, &t.timeout, &t.maxAttempts, &metadata, &t.runAt); err != nil {
 			return err
 		}
-		if l.ordinary = ordinary[l.message]; metadata == nil {
+		if t.ordinary = ordinary[t.message]; metadata == nil {
 			return nil
 		}
-		return json.Unmarshal(metadata, &l.metadata)
+		return json.Unmarshal(metadata, &t.metadata)
 	}, "SELECT id, message, status, attempt, created_at, updated_at, queue, priority, timeout, max_attempts, metadata, run_at FROM tasks")
 }
 
@@ -166,8 +180,58 @@ type attempt struct {
 	number int
 }
 
-// checkRuns compares what is stored with what the handlers themselves have logged.
-func (r *run) checkRuns(p *report, lives []life) {
+// handled are the runs that the handlers themselves have logged.
+type handled struct {
+	byAttempt map[attempt]int
+	byTask    map[string]int
+	done      map[attempt]time.Time // when the handler returned, at the earliest
+}
+
+// handled reads the logs of all workers.
+func (r *run) handled() handled {
+	h := handled{byAttempt: map[attempt]int{}, byTask: map[string]int{}, done: map[attempt]time.Time{}}
+	for i, w := range r.workers {
+		for _, process := range w.processes {
+			for line := range strings.Lines(process.Output()) {
+				var entry struct {
+					Time      time.Time
+					Msg, Task string
+					Attempt   int
+				}
+				if !strings.Contains(line, `"msg":"task"`) || json.Unmarshal([]byte(line), &entry) != nil {
+					continue
+				}
+				a := attempt{entry.Task, entry.Attempt}
+				h.byAttempt[a]++
+				h.byTask[entry.Task]++
+				h.done[a] = entry.Time.Add(work[i])
+			}
+		}
+	}
+	return h
+}
+
+// checkRuns compares what is stored with what the handlers have logged.
+func (r *run) checkRuns(p *report, stored []storedTask) {
+	h := r.handled()
+	var again finding
+	for a, n := range h.byAttempt {
+		p.Runs += n
+		if n > 1 {
+			p.ExtraRuns += n - 1
+			again.add("attempt %d of task %s was handled %d times", a.number, a.task, n)
+		}
+	}
+	for _, n := range h.byTask {
+		p.RepeatedRuns += n - 1
+		p.MostRunsOfATask = max(p.MostRunsOfATask, n)
+	}
+	again.report(r.t)
+	r.checkCompletions(p, stored, h)
+}
+
+// checkCompletions compares when tasks were completed with when their handlers returned.
+func (r *run) checkCompletions(p *report, stored []storedTask, h handled) {
 	// By the clock of the machine, as the logs are; updated_at is a worker's estimate of it.
 	completions := map[string]time.Time{}
 	type completion struct {
@@ -178,53 +242,19 @@ func (r *run) checkRuns(p *report, lives []life) {
 		"SELECT task, min(at) FROM audit WHERE new_status = 'completed' GROUP BY task") {
 		completions[c.task] = c.at
 	}
-	var again, unhandled, byOthers finding
-	done := map[attempt]time.Time{} // when its handler returned, at the earliest
-	byAttempt, byTask := map[attempt]int{}, map[string]int{}
-	for i, w := range r.workers {
-		for _, process := range w.lives {
-			for line := range strings.Lines(process.Output()) {
-				var entry struct {
-					Time      time.Time
-					Msg, Task string
-					Attempt   int
-				}
-				if !strings.Contains(line, `"msg":"task"`) || json.Unmarshal([]byte(line), &entry) != nil {
-					continue
-				}
-				p.Runs++
-				a := attempt{entry.Task, entry.Attempt}
-				byAttempt[a]++
-				byTask[entry.Task]++
-				done[a] = entry.Time.Add(work[i])
-			}
-		}
-	}
-	for a, n := range byAttempt {
-		if n > 1 {
-			p.ExtraRuns += n - 1
-			again.add("attempt %d of task %s was handled %d times", a.number, a.task, n)
-		}
-	}
-	for _, n := range byTask {
-		p.RepeatedRuns += n - 1
-		p.MostRunsOfATask = max(p.MostRunsOfATask, n)
-	}
-	for _, l := range lives {
-		if l.status != completed {
+	var unhandled, byOthers finding
+	for _, t := range stored {
+		if t.status != completed {
 			continue
 		}
-		a := attempt{l.id, l.attempt}
-		switch at, ok := done[a]; {
+		switch at, ok := h.done[attempt{t.id, t.attempt}]; {
 		case !ok:
-			p.CompletedUnhandled++
-			unhandled.add("task %s is completed, and no handler has seen its attempt %d", l.id, l.attempt)
-		case completions[l.id].Before(at):
-			p.CompletedByOthers++
-			byOthers.add("task %s was completed at %s, while the handler of its attempt %d was at work until %s", l.id, completions[l.id], l.attempt, at)
+			unhandled.add("task %s is completed, and no handler has seen its attempt %d", t.id, t.attempt)
+		case completions[t.id].Before(at):
+			byOthers.add("task %s was completed at %s, while the handler of its attempt %d was at work until %s", t.id, completions[t.id], t.attempt, at)
 		}
 	}
-	again.report(r.t)
+	p.CompletedUnhandled, p.CompletedByOthers = unhandled.n, byOthers.n
 	unhandled.report(r.t)
 	byOthers.report(r.t)
 }
@@ -249,12 +279,12 @@ func (f *finding) report(t *testing.T) {
 	}
 }
 
-// readAll has the service tell of every task once more, for the history. Tasks
+// readAll reads every task once more through the service, for the history. Tasks
 // whose submission had no answer are known by their message.
-func (r *run) readAll(lives []life) {
+func (r *run) readAll(stored []storedTask) {
 	tasks := map[string]acceptance{}
-	for _, l := range lives {
-		tasks[l.id] = acceptance{key: l.message, id: l.id}
+	for _, t := range stored {
+		tasks[t.id] = acceptance{key: t.message, id: t.id}
 	}
 	for _, a := range r.load.accepted {
 		tasks[a.id] = a
