@@ -51,7 +51,8 @@ type Options struct {
 	// that cmd/worker and cmd/millrace list with --help. HANDLER and HANDLERS are ignored.
 	// Pass os.Environ() to use the environment.
 	Env []string
-	// Log is Millrace's logger. nil: JSON on standard error.
+	// Log is Millrace's logger, which must not make its callers wait. nil: JSON on standard
+	// error; lines that nobody reads are dropped.
 	Log *slog.Logger
 	// Ready, if not nil, is called with the address once the API of Serve listens.
 	Ready func(net.Addr)
@@ -68,7 +69,9 @@ func Work(ctx context.Context, handle Handler, o Options) error {
 	if err != nil {
 		return err
 	}
-	worker, closeAll, err := bootstrap.NewWorkerWith(cfg, handler(handle), o.log(cfg.LogLevel))
+	log, closeLog := o.log(cfg.LogLevel)
+	defer closeLog()
+	worker, closeAll, err := bootstrap.NewWorkerWith(cfg, handler(handle), log)
 	if err != nil {
 		return err
 	}
@@ -85,7 +88,9 @@ func Serve(ctx context.Context, handle Handler, o Options) error {
 	if err != nil {
 		return err
 	}
-	all, closeAll, err := bootstrap.NewEmbeddedWith(cfg, handler(handle), o.log(cfg.LogLevel))
+	log, closeLog := o.log(cfg.LogLevel)
+	defer closeLog()
+	all, closeAll, err := bootstrap.NewEmbeddedWith(cfg, handler(handle), log)
 	if err != nil {
 		return err
 	}
@@ -105,11 +110,14 @@ func (o Options) env() []string {
 	})
 }
 
-func (o Options) log(level slog.Level) *slog.Logger {
+// log is Log, or one on standard error; the returned function waits a second at most until
+// that is written.
+func (o Options) log(level slog.Level) (*slog.Logger, func()) {
 	if o.Log != nil {
-		return o.Log
+		return o.Log, func() {}
 	}
-	return slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+	out := bootstrap.NewOutput(os.Stderr)
+	return bootstrap.NewLog(out, level, false), out.Close
 }
 
 // handler adapts a Handler to the port.

@@ -70,8 +70,9 @@ func New(cfg Config) (*Handler, error) {
 // program that exits with 0 on SIGTERM may not have finished its work, so it counts as
 // interrupted. 65 (EX_DATAERR) is a permanent error; any other code and death by a signal
 // are retried. When ctx ends, the whole process group gets SIGTERM, and SIGKILL after the
-// grace. When the program has ended, the rest of its group is killed. Only a process that
-// has left the group survives that, and all of them a SIGKILL of the worker.
+// grace. When the program has ended, the rest of its group is killed, and so is the whole
+// group when the process that runs it dies. Only a process that has left the group
+// survives that.
 func (h *Handler) Handle(ctx context.Context, t *domain.Task) (string, error) {
 	if ctx.Err() != nil {
 		return "", fmt.Errorf("the program was not started: %w", context.Cause(ctx))

@@ -3,6 +3,7 @@
 package command
 
 import (
+	"os"
 	"testing"
 	"time"
 
@@ -12,7 +13,13 @@ import (
 	"github.com/millrace/millrace/test/contract"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if role, ok := roles[os.Getenv(roleVariable)]; ok {
+		role()
+		return
+	}
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/millrace/millrace/adapters/command.(*children).serveStarts"))
+}
 
 // scripts do what the suite names. A program has no words for "after so many
 // seconds", and none of its panics is the worker's.

@@ -54,9 +54,8 @@ func start(cmd *exec.Cmd, stdout, stderr io.Writer) (*process, error) {
 		p.pipes, theirs = append(p.pipes, r), append(theirs, w)
 	}
 	cmd.Stdout, cmd.Stderr = theirs[0], theirs[1]
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.WaitDelay = drainWait // for standard input, which a process outside the group may hold unread
-	err := cmd.Start()
+	err := theChildren().start(cmd)
 	closeTheirs()
 	if err != nil {
 		p.closePipes()
@@ -94,12 +93,36 @@ func readAll(to io.Writer, pipe *os.File) {
 	})
 }
 
-// waitForExit returns when the program has ended. It does not collect the exit code.
+// waitForExit returns when the program has ended. It does not collect the exit code, and
+// holds no thread meanwhile: the runtime polls a descriptor of the process. A kernel
+// before 5.10 has none to poll.
 func (p *process) waitForExit() {
+	fd, err := unix.PidfdOpen(p.cmd.Process.Pid, unix.PIDFD_NONBLOCK)
+	if err != nil {
+		_, _ = p.hasExited(0)
+		return
+	}
+	file := os.NewFile(uintptr(fd), "pidfd")
+	defer file.Close()
+	raw, err := file.SyscallConn()
+	if err == nil {
+		err = raw.Read(func(uintptr) bool {
+			ended, err := p.hasExited(unix.WNOHANG)
+			return ended || err != nil
+		})
+	}
+	if err != nil { // it cannot be polled
+		_, _ = p.hasExited(0)
+	}
+}
+
+// hasExited reports whether the program has ended; without WNOHANG it waits for that.
+func (p *process) hasExited(options int) (bool, error) {
 	for {
-		err := unix.Waitid(unix.P_PID, p.cmd.Process.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
+		var info unix.Siginfo
+		err := unix.Waitid(unix.P_PID, p.cmd.Process.Pid, &info, unix.WEXITED|unix.WNOWAIT|options, nil)
 		if !errors.Is(err, unix.EINTR) {
-			return
+			return info.Signo != 0, err
 		}
 	}
 }
@@ -142,7 +165,7 @@ func (p *process) end() error {
 		<-p.read
 	}
 	p.closePipes()
-	err := p.cmd.Wait()
+	err := theChildren().collect(p.cmd)
 	if errors.Is(err, exec.ErrWaitDelay) {
 		return nil // exit code 0; standard input was not read
 	}

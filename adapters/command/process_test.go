@@ -56,17 +56,22 @@ func wantGone(t *testing.T, pids []int) {
 		t.Errorf("the program %d is still there: %s", pids[0], s)
 	}
 	for _, pid := range pids[1:] {
-		// Killed: it may take the kernel a moment.
-		for end := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
-			s := state(t, pid)
-			if s == "" || s == "Z" || s == "X" {
-				break
-			}
-			if time.Now().After(end) {
-				t.Errorf("its child %d is still there: %s", pid, s)
-				_ = syscall.Kill(pid, syscall.SIGKILL)
-				break
-			}
+		wantKilled(t, pid)
+	}
+}
+
+// wantKilled checks that the process does not run. It may take the kernel a moment.
+func wantKilled(t *testing.T, pid int) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
+		s := state(t, pid)
+		if s == "" || s == "Z" || s == "X" {
+			return
+		}
+		if time.Now().After(end) {
+			t.Errorf("process %d is still there: %s", pid, s)
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+			return
 		}
 	}
 }

@@ -18,21 +18,21 @@ func main() {
 	os.Exit(cli.Main(cmd))
 }
 
-func run(ctx context.Context) error {
-	return withAPI(func(api *bootstrap.API) error { return api.Run(ctx) })
+func run(ctx context.Context, console cli.Console) error {
+	return withAPI(console, func(api *bootstrap.API) error { return api.Run(ctx) })
 }
 
-func migrate(ctx context.Context) error {
-	return withAPI(func(api *bootstrap.API) error { return api.Migrate(ctx) })
+func migrate(ctx context.Context, console cli.Console) error {
+	return withAPI(console, func(api *bootstrap.API) error { return api.Migrate(ctx) })
 }
 
 // withAPI assembles the API from the environment, calls do, and closes the API.
-func withAPI(do func(*bootstrap.API) error) error {
+func withAPI(console cli.Console, do func(*bootstrap.API) error) error {
 	cfg, err := bootstrap.LoadAPI(os.Environ())
 	if err != nil {
 		return err
 	}
-	api, closeAll, err := bootstrap.NewAPI(cfg, cli.NewLog(cfg.LogLevel))
+	api, closeAll, err := bootstrap.NewAPI(cfg, console.Log(cfg.LogLevel))
 	if err != nil {
 		return err
 	}
@@ -40,10 +40,10 @@ func withAPI(do func(*bootstrap.API) error) error {
 	return do(api)
 }
 
-func healthcheck(ctx context.Context) error {
+func healthcheck(ctx context.Context, console cli.Console) error {
 	cfg, err := bootstrap.LoadAPI(os.Environ())
 	if err != nil {
 		return err
 	}
-	return cli.Healthcheck(ctx, cfg.ListenAddr)
+	return cli.Healthcheck(ctx, console, cfg.ListenAddr)
 }

@@ -21,36 +21,36 @@ func main() {
 	os.Exit(cli.Main(cmd))
 }
 
-func serve(ctx context.Context) error {
+func serve(ctx context.Context, console cli.Console) error {
 	cfg, err := bootstrap.LoadEmbedded(os.Environ())
 	if err != nil {
 		return err
 	}
-	all, closeAll, err := bootstrap.NewEmbedded(cfg, cli.NewLog(cfg.LogLevel))
+	all, closeAll, err := bootstrap.NewEmbedded(cfg, console.Log(cfg.LogLevel))
 	if err != nil {
 		return err
 	}
 	defer closeAll()
-	return all.Run(ctx, func(addr net.Addr) { welcome(addr, cfg.APIKeys != "") })
+	return all.Run(ctx, func(addr net.Addr) { welcome(console, addr, cfg.APIKeys != "") })
 }
 
 // welcome prints where Millrace is and a command to try.
-func welcome(addr net.Addr, wantsKey bool) {
+func welcome(console cli.Console, addr net.Addr, wantsKey bool) {
 	base, key := "http://"+addr.String(), ""
 	if wantsKey {
 		key = " -H 'Authorization: Bearer KEY'"
 	}
-	fmt.Printf(`Millrace %s is ready.
+	fmt.Fprintf(console.Out, `Millrace %s is ready.
   API   %s/tasks
   Docs  %s/docs
   Try   curl -i %s/tasks%s -H 'Content-Type: application/json' -d '{"message":"Hello World"}'
 `, bootstrap.Version(), base, base, base, key)
 }
 
-func healthcheck(ctx context.Context) error {
+func healthcheck(ctx context.Context, console cli.Console) error {
 	cfg, err := bootstrap.LoadEmbedded(os.Environ())
 	if err != nil {
 		return err
 	}
-	return cli.Healthcheck(ctx, cfg.ListenAddr)
+	return cli.Healthcheck(ctx, console, cfg.ListenAddr)
 }

@@ -15,12 +15,12 @@ func main() {
 	os.Exit(cli.Main(cmd))
 }
 
-func run(ctx context.Context) error {
+func run(ctx context.Context, console cli.Console) error {
 	cfg, err := bootstrap.LoadWorker(os.Environ())
 	if err != nil {
 		return err
 	}
-	worker, closeAll, err := bootstrap.NewWorker(cfg, cli.NewLog(cfg.LogLevel))
+	worker, closeAll, err := bootstrap.NewWorker(cfg, console.Log(cfg.LogLevel))
 	if err != nil {
 		return err
 	}
@@ -28,7 +28,7 @@ func run(ctx context.Context) error {
 	return worker.Run(ctx)
 }
 
-func healthcheck(ctx context.Context) error {
+func healthcheck(ctx context.Context, console cli.Console) error {
 	cfg, err := bootstrap.LoadWorker(os.Environ())
 	if err != nil {
 		return err
@@ -36,5 +36,5 @@ func healthcheck(ctx context.Context) error {
 	if cfg.AdminAddr == "" {
 		return &bootstrap.SettingError{Name: "ADMIN_ADDR", Value: "", Allowed: "host:port to use healthcheck"}
 	}
-	return cli.Healthcheck(ctx, cfg.AdminAddr)
+	return cli.Healthcheck(ctx, console, cfg.AdminAddr)
 }

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -104,26 +105,40 @@ func Start(t testing.TB, folder string, env []string, name string, args ...strin
 // StartFile is Start for a program that Build has not built.
 func StartFile(t testing.TB, folder string, env []string, file string, args ...string) *Process {
 	t.Helper()
-	p := &Process{t: t, cmd: exec.CommandContext(context.Background(), file, args...), done: make(chan struct{})}
+	p := &Process{t: t}
+	p.start(folder, env, &p.out, file, args...)
+	return p
+}
+
+// StartTo is Start with standard output and standard error being the given file.
+func StartTo(t testing.TB, to *os.File, folder string, env []string, name string, args ...string) *Process {
+	t.Helper()
+	p := &Process{t: t}
+	p.start(folder, env, to, Path(name), args...)
+	return p
+}
+
+func (p *Process) start(folder string, env []string, to io.Writer, file string, args ...string) {
+	p.t.Helper()
+	p.cmd, p.done = exec.CommandContext(context.Background(), file, args...), make(chan struct{})
 	p.cmd.Dir = folder
 	p.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH")}, env...)
-	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out
+	p.cmd.Stdout, p.cmd.Stderr = to, to
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a Ctrl-C that stops the tests does not reach it
 	if err := p.cmd.Start(); err != nil {
-		t.Fatalf("start %s: %v", file, err)
+		p.t.Fatalf("start %s: %v", file, err)
 	}
 	go func() {
 		_ = p.cmd.Wait() // the exit code is read later
 		close(p.done)
 	}()
-	t.Cleanup(func() {
+	p.t.Cleanup(func() {
 		_ = p.cmd.Process.Kill()
 		<-p.done
-		if t.Failed() {
-			t.Logf("output of %s:\n%s", file, tail(p.out.String(), 60))
+		if p.t.Failed() {
+			p.t.Logf("output of %s:\n%s", file, tail(p.out.String(), 60))
 		}
 	})
-	return p
 }
 
 // Signal sends sig.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -14,6 +15,7 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -35,14 +37,14 @@ type usageError struct{ err error }
 func (e usageError) Error() string { return e.err.Error() }
 
 // Root makes the root command of a program, which calls run.
-func Root(name, short, settings string, run func(ctx context.Context) error) *cobra.Command {
+func Root(name, short, settings string, run func(context.Context, Console) error) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: name, Short: short, Version: bootstrap.Version(),
 		Long:          short + "\n\nSettings, read from the environment:\n\n" + settings,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args:          noArgs,
-		RunE:          func(cmd *cobra.Command, _ []string) error { return run(cmd.Context()) },
+		RunE:          func(cmd *cobra.Command, _ []string) error { return run(cmd.Context(), consoleOf(cmd)) },
 	}
 	cmd.CompletionOptions.HiddenDefaultCmd = true
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
@@ -50,10 +52,10 @@ func Root(name, short, settings string, run func(ctx context.Context) error) *co
 }
 
 // Sub makes a sub-command.
-func Sub(name, short string, run func(ctx context.Context) error) *cobra.Command {
+func Sub(name, short string, run func(context.Context, Console) error) *cobra.Command {
 	return &cobra.Command{
 		Use: name, Short: short, Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return run(cmd.Context()) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return run(cmd.Context(), consoleOf(cmd)) },
 	}
 }
 
@@ -69,14 +71,20 @@ func noArgs(cmd *cobra.Command, args []string) error {
 // GOGC overrides it, and GOMEMLIMIT bounds it as usual.
 const gcPercent = 400
 
-// Main runs the command until it returns. SIGINT and SIGTERM end its context, and a second
-// one ends the process at once. Main returns the exit code; an error is one line on
-// standard error.
+// Main runs the command until it returns. SIGINT, SIGTERM and SIGHUP end its context, and
+// a second SIGINT or SIGTERM ends the process at once. Main returns the exit code; an error
+// is one line on standard error. Nothing that the command prints makes it wait.
 func Main(cmd *cobra.Command) int {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	console := Console{Out: bootstrap.NewOutput(os.Stdout), Err: bootstrap.NewOutput(os.Stderr)}
+	defer console.close()
+	cmd.SetOut(console.Out)
+	cmd.SetErr(console.Err)
+	log.SetOutput(console.Err) // of packages that log by themselves
+
+	ctx, stop := signal.NotifyContext(context.Background(), stopSignals()...)
 	defer stop()
 	context.AfterFunc(ctx, stop) // the next signal has its default effect
 
@@ -84,7 +92,7 @@ func Main(cmd *cobra.Command) int {
 	if err == nil {
 		return 0
 	}
-	fmt.Fprintf(os.Stderr, "%s: %s\n", cmd.Name(), strings.ReplaceAll(err.Error(), "\n", " "))
+	fmt.Fprintf(console.Err, "%s: %s\n", cmd.Name(), strings.ReplaceAll(err.Error(), "\n", " "))
 	if _, ok := errors.AsType[*bootstrap.SettingError](err); ok {
 		return exitUsage
 	}
@@ -94,18 +102,46 @@ func Main(cmd *cobra.Command) int {
 	return exitFailure
 }
 
-// NewLog makes the program's log on standard error: JSON for machines, text on
-// a terminal.
-func NewLog(level slog.Level) *slog.Logger {
-	opts := &slog.HandlerOptions{Level: level}
-	if isatty.IsTerminal(os.Stderr.Fd()) {
-		return slog.New(slog.NewTextHandler(os.Stderr, opts))
+// stopSignals are the signals that stop a program. SIGHUP, which a terminal sends as it
+// closes, is one of them unless it was ignored at the start, as nohup does. It may come
+// several times, from the terminal and from the shell, so a second one has no effect.
+// SIGPIPE, which a write to a closed pipe causes, has none at all: who reads the log may
+// go away. It is caught rather than ignored, because a program that Millrace starts would
+// inherit that.
+func stopSignals() []os.Signal {
+	stop, without := []os.Signal{os.Interrupt, syscall.SIGTERM}, []os.Signal{syscall.SIGPIPE}
+	if !signal.Ignored(syscall.SIGHUP) {
+		stop, without = append(stop, syscall.SIGHUP), append(without, syscall.SIGHUP)
 	}
-	return slog.New(slog.NewJSONHandler(os.Stderr, opts))
+	signal.Notify(make(chan os.Signal, 1), without...)
+	return stop
+}
+
+// Console is where a program prints.
+type Console struct{ Out, Err *bootstrap.Output }
+
+// consoleOf is the console that Main has given the command.
+func consoleOf(cmd *cobra.Command) Console {
+	out, _ := cmd.OutOrStdout().(*bootstrap.Output)
+	errs, _ := cmd.ErrOrStderr().(*bootstrap.Output)
+	return Console{out, errs}
+}
+
+// close waits until everything is printed, for a second at most.
+func (c Console) close() {
+	var both sync.WaitGroup
+	both.Go(c.Out.Close)
+	both.Go(c.Err.Close)
+	both.Wait()
+}
+
+// Log makes the program's log on standard error: JSON for machines, text on a terminal.
+func (c Console) Log(level slog.Level) *slog.Logger {
+	return bootstrap.NewLog(c.Err, level, isatty.IsTerminal(os.Stderr.Fd()))
 }
 
 // Healthcheck asks the program that listens on addr whether it is ready.
-func Healthcheck(ctx context.Context, addr string) error {
+func Healthcheck(ctx context.Context, console Console, addr string) error {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		return fmt.Errorf("%q is not an address: %w", addr, err)
@@ -128,6 +164,6 @@ func Healthcheck(ctx context.Context, addr string) error {
 	if res.StatusCode != http.StatusOK {
 		return fmt.Errorf("not ready: %s %s", res.Status, body)
 	}
-	fmt.Printf("%s\n", strings.TrimSpace(string(body)))
+	fmt.Fprintf(console.Out, "%s\n", strings.TrimSpace(string(body)))
 	return nil
 }
