@@ -32,7 +32,9 @@ func withAPI(do func(*bootstrap.API) error) error {
 	if err != nil {
 		return err
 	}
-	api, closeAll, err := bootstrap.NewAPI(cfg, cli.NewLog(cfg.LogLevel))
+	log := cli.NewLog(cfg.LogLevel)
+	bootstrap.WarnOfMisspelled(os.Environ(), log)
+	api, closeAll, err := bootstrap.NewAPI(cfg, log)
 	if err != nil {
 		return err
 	}

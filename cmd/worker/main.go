@@ -20,7 +20,9 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	worker, closeAll, err := bootstrap.NewWorker(cfg, cli.NewLog(cfg.LogLevel))
+	log := cli.NewLog(cfg.LogLevel)
+	bootstrap.WarnOfMisspelled(os.Environ(), log)
+	worker, closeAll, err := bootstrap.NewWorker(cfg, log)
 	if err != nil {
 		return err
 	}
@@ -29,7 +31,7 @@ func run(ctx context.Context) error {
 }
 
 func healthcheck(ctx context.Context) error {
-	cfg, err := bootstrap.LoadWorker(os.Environ())
+	cfg, err := bootstrap.LoadWorkerWith(os.Environ())
 	if err != nil {
 		return err
 	}
