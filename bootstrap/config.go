@@ -46,7 +46,7 @@ type (
 
 	// SubmitConfig is about new tasks.
 	SubmitConfig struct {
-		MaxAttempts int           `env:"MAX_ATTEMPTS" envDefault:"10" help:"failures after which a task has failed, for tasks without a max_attempts of their own" min:"1" max:"1000"`
+		MaxAttempts int           `env:"MAX_ATTEMPTS" envDefault:"25" help:"failures after which a task has failed, for tasks without a max_attempts of their own" min:"1" max:"1000"`
 		KeyLife     time.Duration `env:"IDEMPOTENCY_KEY_TTL" envDefault:"24h" help:"how long an Idempotency-Key is remembered" min:"1s" max:"8760h"`
 	}
 
@@ -66,7 +66,7 @@ type (
 		TaskTimeout   time.Duration `env:"TASK_TIMEOUT" envDefault:"30m" help:"how long one attempt may run, for tasks without a timeout of their own" min:"100ms" max:"168h"`
 		MaxAbandoned  int           `env:"MAX_ABANDONED_HANDLERS" envDefault:"0" help:"a worker stops pulling at this many handlers that ignore the end of their context; 0: as many as WORKER_QUEUE_MAXSIZE" min:"0" max:"100000"`
 		RetryBase     time.Duration `env:"RETRY_BASE" envDefault:"1s" help:"maximum wait before the first retry; it doubles from retry to retry" min:"1ms" max:"24h"`
-		RetryCap      time.Duration `env:"RETRY_CAP" envDefault:"10m" help:"maximum wait before any retry" min:"1ms" max:"168h"`
+		RetryCap      time.Duration `env:"RETRY_CAP" envDefault:"20m" help:"maximum wait before any retry" min:"1ms" max:"168h"`
 		MaxRescues    int           `env:"MAX_RESCUES" envDefault:"3" help:"a task has failed when it has lost its worker this often" min:"1" max:"1000"`
 	}
 
