@@ -9,8 +9,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/millrace/millrace/application"
@@ -65,7 +63,7 @@ func Work(ctx context.Context, handle Handler, o Options) error {
 	if handle == nil {
 		return errNoHandler
 	}
-	cfg, err := bootstrap.LoadWorker(o.env())
+	cfg, err := bootstrap.LoadWorkerWith(o.Env)
 	if err != nil {
 		return err
 	}
@@ -84,7 +82,7 @@ func Serve(ctx context.Context, handle Handler, o Options) error {
 	if handle == nil {
 		return errNoHandler
 	}
-	cfg, err := bootstrap.LoadEmbedded(o.env())
+	cfg, err := bootstrap.LoadEmbeddedWith(o.Env)
 	if err != nil {
 		return err
 	}
@@ -100,14 +98,6 @@ func Serve(ctx context.Context, handle Handler, o Options) error {
 		ready = func(net.Addr) {}
 	}
 	return all.Run(ctx, ready)
-}
-
-// env is Env without HANDLER and HANDLERS, which may be meant for another program and be
-// wrong here.
-func (o Options) env() []string {
-	return slices.DeleteFunc(slices.Clone(o.Env), func(line string) bool {
-		return strings.HasPrefix(line, "HANDLER=") || strings.HasPrefix(line, "HANDLERS=")
-	})
 }
 
 // log is Log, or one on standard error; the returned function waits a second at most until

@@ -3,6 +3,7 @@ package bootstrap
 import (
 	"log/slog"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -45,7 +46,7 @@ type (
 
 	// SubmitConfig is about new tasks.
 	SubmitConfig struct {
-		MaxAttempts int           `env:"MAX_ATTEMPTS" envDefault:"10" help:"failures after which a task has failed, for tasks without a max_attempts of their own" min:"1" max:"1000"`
+		MaxAttempts int           `env:"MAX_ATTEMPTS" envDefault:"25" help:"failures after which a task has failed, for tasks without a max_attempts of their own" min:"1" max:"1000"`
 		KeyLife     time.Duration `env:"IDEMPOTENCY_KEY_TTL" envDefault:"24h" help:"how long an Idempotency-Key is remembered" min:"1s" max:"8760h"`
 	}
 
@@ -56,7 +57,7 @@ type (
 
 	// WorkConfig is about processing tasks.
 	WorkConfig struct {
-		Handler       string        `env:"HANDLER" envDefault:"log:" help:"how tasks are handled: log: (logs them), log:3s (and takes 3 s for each), sleep:3s, noop:, a URL to post them to, or exec:/path/program and its arguments"`
+		Handler       string        // HANDLER, of which each program has its own default
 		Queues        string        `env:"QUEUES" envDefault:"default" help:"queues that the worker pulls from, separated by commas; with weights: default=3,mail" allowed:"names of queues, with weights"`
 		Handlers      string        `env:"HANDLERS" help:"handlers for single queues: queue=handler, one a line; HANDLER handles the others" secret:"true"`
 		WebhookSecret string        `env:"WEBHOOK_SECRET" help:"secret that signs webhook requests: whsec_…; during a rotation two, separated by a comma" secret:"true"`
@@ -65,8 +66,20 @@ type (
 		TaskTimeout   time.Duration `env:"TASK_TIMEOUT" envDefault:"30m" help:"how long one attempt may run, for tasks without a timeout of their own" min:"100ms" max:"168h"`
 		MaxAbandoned  int           `env:"MAX_ABANDONED_HANDLERS" envDefault:"0" help:"a worker stops pulling at this many handlers that ignore the end of their context; 0: as many as WORKER_QUEUE_MAXSIZE" min:"0" max:"100000"`
 		RetryBase     time.Duration `env:"RETRY_BASE" envDefault:"1s" help:"maximum wait before the first retry; it doubles from retry to retry" min:"1ms" max:"24h"`
-		RetryCap      time.Duration `env:"RETRY_CAP" envDefault:"10m" help:"maximum wait before any retry" min:"1ms" max:"168h"`
+		RetryCap      time.Duration `env:"RETRY_CAP" envDefault:"20m" help:"maximum wait before any retry" min:"1ms" max:"168h"`
 		MaxRescues    int           `env:"MAX_RESCUES" envDefault:"3" help:"a task has failed when it has lost its worker this often" min:"1" max:"1000"`
+	}
+
+	// HandlerConfig names the handler of a worker. There is no default: it would
+	// complete tasks that nobody has handled.
+	HandlerConfig struct {
+		HandlerSetting string `env:"HANDLER" help:"how tasks are handled: a URL to post them to, exec:/path/program and its arguments, log: (logs them), log:3s (and takes 3 s for each), sleep:3s or noop:; required unless HANDLERS has one for every queue"`
+	}
+
+	// TrialHandlerConfig names the handler of the embedded program, which is the first
+	// that one tries.
+	TrialHandlerConfig struct {
+		HandlerSetting string `env:"HANDLER" envDefault:"log:" help:"how tasks are handled: a URL to post them to, exec:/path/program and its arguments, log: (logs them), log:3s (and takes 3 s for each), sleep:3s or noop:"`
 	}
 
 	// AdminConfig is about a worker's own health.
@@ -95,6 +108,7 @@ type APIConfig struct {
 type WorkerConfig struct {
 	ServerConfig
 	WorkConfig
+	HandlerConfig
 	AdminConfig
 	StopConfig
 	LogConfig
@@ -107,6 +121,7 @@ type EmbeddedConfig struct {
 	SubmitConfig
 	AccessConfig
 	WorkConfig
+	TrialHandlerConfig
 	StopConfig
 	LogConfig
 }
@@ -120,14 +135,39 @@ func LoadAPI(environ []string) (APIConfig, error) {
 // LoadWorker reads the settings of cmd/worker from NAME=value lines.
 func LoadWorker(environ []string) (WorkerConfig, error) {
 	cfg, err := load[WorkerConfig](environ)
+	cfg.Handler = cfg.HandlerSetting
+	return cfg, firstOf(err, cfg.ServerConfig.check, cfg.WorkConfig.check,
+		func() error { return cfg.checkHandlers(environ) }, cfg.AdminConfig.check)
+}
+
+// LoadWorkerWith is LoadWorker for a worker with a handler of the caller's: HANDLER and
+// HANDLERS, which may be meant for another program and be wrong here, are not read.
+func LoadWorkerWith(environ []string) (WorkerConfig, error) {
+	cfg, err := load[WorkerConfig](withoutHandlers(environ))
 	return cfg, firstOf(err, cfg.ServerConfig.check, cfg.WorkConfig.check, cfg.AdminConfig.check)
 }
 
 // LoadEmbedded reads the settings of cmd/millrace from NAME=value lines.
 func LoadEmbedded(environ []string) (EmbeddedConfig, error) {
 	cfg, err := load[EmbeddedConfig](environ)
+	cfg.Handler = cfg.HandlerSetting
+	return cfg, firstOf(err, cfg.StoreConfig.check, cfg.HTTPConfig.check, cfg.WorkConfig.check,
+		func() error { return cfg.checkHandlers(environ) }, func() error { return cfg.AccessConfig.check(cfg.ListenAddr) })
+}
+
+// LoadEmbeddedWith is LoadEmbedded with a handler of the caller's, as LoadWorkerWith is
+// LoadWorker.
+func LoadEmbeddedWith(environ []string) (EmbeddedConfig, error) {
+	cfg, err := load[EmbeddedConfig](withoutHandlers(environ))
 	return cfg, firstOf(err, cfg.StoreConfig.check, cfg.HTTPConfig.check, cfg.WorkConfig.check,
 		func() error { return cfg.AccessConfig.check(cfg.ListenAddr) })
+}
+
+// withoutHandlers is the environment without HANDLER and HANDLERS.
+func withoutHandlers(environ []string) []string {
+	return slices.DeleteFunc(slices.Clone(environ), func(line string) bool {
+		return strings.HasPrefix(line, "HANDLER=") || strings.HasPrefix(line, "HANDLERS=")
+	})
 }
 
 // DescribeAPI lists the settings of cmd/api.
@@ -190,8 +230,13 @@ func (c WorkConfig) check() error {
 	if _, err := c.queues(); err != nil {
 		return err
 	}
-	if err := c.checkSecrets(); err != nil {
-		return err
+	return c.checkSecrets()
+}
+
+// checkHandlers checks that every queue has a handler, and that they can be made.
+func (c WorkConfig) checkHandlers(environ []string) error {
+	if queue, missing, err := c.unhandled(); err != nil || missing {
+		return firstOf(err, func() error { return withoutHandler(queue, environ) })
 	}
 	_, closeHandler, err := newHandler(c, slog.New(slog.DiscardHandler))
 	if err != nil {
@@ -199,6 +244,18 @@ func (c WorkConfig) check() error {
 	}
 	closeHandler()
 	return nil
+}
+
+// withoutHandler says that the queue has no handler. A name in the environment that is
+// nearly that of a setting is the likely reason.
+func withoutHandler(queue domain.QueueName, environ []string) error {
+	why := ": queue " + string(queue) + " has no handler, neither here nor in HANDLERS"
+	for _, m := range misspelled(environ) {
+		if m.means == "HANDLER" || m.means == "HANDLERS" {
+			why += "; " + m.name + ", which is set, is not a setting: is it " + m.means + "?"
+		}
+	}
+	return &SettingError{"HANDLER", "", handlerAllowed + why}
 }
 
 // hasScheme checks the scheme alone. The adapter reports what else is wrong with a URL,

@@ -69,7 +69,7 @@ func TestDocuments_ListEverySettingWithItsDefault(t *testing.T) {
 func TestDocuments_TheAPISaysTheDefaultsThatItsClientsMeet(t *testing.T) {
 	spec := strings.Join(strings.Fields(read(t, "adapters/httpapi/openapi.yaml")), " ")
 	for name, c := range map[string]struct{ value, sentence string }{
-		"MAX_ATTEMPTS":        {"10", "The number of failures after which the task becomes failed. 10 unless the operator has set another default."},
+		"MAX_ATTEMPTS":        {"25", "The number of failures after which the task becomes failed. 25 unless the operator has set another default."},
 		"MAX_MESSAGE_BYTES":   {"262144", "At most 256 KiB in UTF-8 unless the operator has set another limit."},
 		"MAX_BATCH_BYTES":     {"16777216", "16 MiB unless the operator has set another limit."},
 		"IDEMPOTENCY_KEY_TTL": {"24h", "is remembered for 24 hours unless the operator has set another time."},

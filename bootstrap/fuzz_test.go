@@ -56,7 +56,7 @@ func FuzzSettings(f *testing.F) {
 			{"HANDLER=https://u:" + secret + rest},
 			{"HANDLER=ftp://" + secret + rest},
 		} {
-			env = append(env, given...)
+			env = append(append([]string{"HANDLER=noop:"}, env...), given...)
 			api, err := LoadAPI(env)
 			if check("api", err); err == nil {
 				_, closeAll, err := NewAPI(api, quiet)

@@ -1,6 +1,8 @@
 package bootstrap
 
 import (
+	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"slices"
@@ -30,11 +32,14 @@ func newHandler(cfg WorkConfig, log *slog.Logger) (application.Handler, func(), 
 			c()
 		}
 	}
-	rest, closeRest, err := handlerSetting{cfg, "HANDLER", cfg.Handler}.open(log)
-	if err != nil {
-		return nil, nil, err
+	var rest application.Handler = noHandler{}
+	if cfg.Handler != "" {
+		h, closeRest, err := handlerSetting{cfg, "HANDLER", cfg.Handler}.open(log)
+		if err != nil {
+			return nil, nil, err
+		}
+		rest, closers = h, append(closers, closeRest)
 	}
-	closers = append(closers, closeRest)
 	byQueue := application.HandlerByQueue{Queues: map[domain.QueueName]application.Handler{}, Rest: rest}
 	lines, err := cfg.handlers()
 	for _, line := range lines {
@@ -56,6 +61,14 @@ func newHandler(cfg WorkConfig, log *slog.Logger) (application.Handler, func(), 
 		return rest, closeAll, nil
 	}
 	return byQueue, closeAll, nil
+}
+
+// noHandler is for tasks of queues without a handler, which a worker does not pull.
+type noHandler struct{}
+
+// Handle refuses.
+func (noHandler) Handle(context.Context, *domain.Task) (string, error) {
+	return "", errors.New("the worker has no handler for this queue")
 }
 
 // handlerSetting is one handler as a setting names it.

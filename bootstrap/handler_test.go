@@ -44,7 +44,6 @@ func TestHandler_IsWhatTheSettingNames(t *testing.T) {
 		env []string
 		is  func(application.Handler) bool
 	}{
-		{nil, isA[*builtin.Log]},
 		{[]string{"HANDLER=log:"}, isA[*builtin.Log]},
 		{[]string{"HANDLER=log:1s"}, isA[*builtin.Log]},
 		{[]string{"HANDLER=noop:"}, isA[builtin.Noop]},
@@ -134,7 +133,7 @@ func TestHandler_HidesSecretsFromPrograms(t *testing.T) {
 }
 
 func TestWithHandler_ClosesTheHandlerLast(t *testing.T) {
-	cfg, err := LoadWorker(nil)
+	cfg, err := LoadWorker([]string{"HANDLER=noop:"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,5 +152,36 @@ func TestWithHandler_ClosesTheHandlerLast(t *testing.T) {
 	_, closeAll, err = withHandler(cfg.WorkConfig, log, func(application.Handler) (int, func(), error) { return 0, nil, broken })
 	if !errors.Is(err, broken) || closeAll != nil {
 		t.Errorf("error %v", err)
+	}
+}
+
+func TestHandler_OfAWorkerHasNoDefault(t *testing.T) {
+	for _, c := range []struct{ environ, want string }{
+		{"", "queue default has no handler"},
+		{"HANDLER=", "queue default has no handler"},
+		{"QUEUES=default,mail\x00HANDLERS=default=noop:", "queue mail has no handler"},
+		{"QUEUES=default,mail\x00HANDLERS=mail=noop:", "queue default has no handler"},
+		{"HANDELR=https://s3cret@host", "HANDELR, which is set, is not a setting: is it HANDLER?"},
+		{"handler=noop:", "handler, which is set, is not a setting: is it HANDLER?"},
+		{"MILLRACE_HANDLER=noop:", "MILLRACE_HANDLER, which is set, is not a setting: is it HANDLER?"},
+	} {
+		_, err := LoadWorker(strings.Split(c.environ, "\x00"))
+		if e, ok := errors.AsType[*SettingError](err); !ok || e.Name != "HANDLER" || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "s3cret") {
+			t.Errorf("%q: %v", c.environ, err)
+		}
+	}
+	for _, environ := range [][]string{
+		{"QUEUES=default,mail", "HANDLER=noop:"},
+		{"QUEUES=default,mail", "HANDLERS=default=noop:\nmail=log:"},
+	} {
+		if h, err := loadHandler(t, environ...); err != nil || h == nil {
+			t.Errorf("%q: %v", environ, err)
+		}
+	}
+	if cfg, err := LoadEmbedded(nil); err != nil || cfg.Handler != "log:" {
+		t.Errorf("the embedded program: %q, error %v", cfg.Handler, err)
+	}
+	if _, err := LoadWorkerWith([]string{"HANDLER=dance:", "HANDLERS=dance"}); err != nil {
+		t.Errorf("with a handler of the caller's: %v", err)
 	}
 }

@@ -1,6 +1,7 @@
 package bootstrap
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -75,4 +76,23 @@ func (c WorkConfig) handlers() ([]queueHandler, error) {
 		all = append(all, queueHandler{queue, strings.TrimSpace(handler)})
 	}
 	return all, nil
+}
+
+// unhandled is the first queue of QUEUES for which neither HANDLER nor HANDLERS names a
+// handler.
+func (c WorkConfig) unhandled() (queue domain.QueueName, missing bool, err error) {
+	queues, err := c.queues()
+	if err != nil || c.Handler != "" {
+		return "", false, err
+	}
+	lines, err := c.handlers()
+	if err != nil {
+		return "", false, err
+	}
+	for _, q := range queues {
+		if !slices.ContainsFunc(lines, func(h queueHandler) bool { return h.queue == q.Name }) {
+			return q.Name, true, nil
+		}
+	}
+	return "", false, nil
 }

@@ -18,7 +18,7 @@ func TestQueues_AreWhatTheSettingNames(t *testing.T) {
 		"mail":                          {{Name: "mail", Weight: 1}},
 		"default=3, mail ,a.b_c-d=1000": {{Name: "default", Weight: 3}, {Name: "mail", Weight: 1}, {Name: "a.b_c-d", Weight: 1000}},
 	} {
-		cfg, err := LoadWorker([]string{"QUEUES=" + setting})
+		cfg, err := LoadWorker([]string{"HANDLER=noop:", "QUEUES=" + setting})
 		if err != nil {
 			t.Errorf("%q: %v", setting, err)
 			continue
@@ -43,7 +43,7 @@ func TestQueues_RefusesAWrongSettingWithOneLine(t *testing.T) {
 		{"HANDLERS=default=dance:", "HANDLERS", "sleep:3s"},
 		{"HANDLERS=default=https://u:s3cret@", "HANDLERS", "names no host"},
 	} {
-		_, err := LoadWorker([]string{c.env})
+		_, err := LoadWorker([]string{"HANDLER=noop:", c.env})
 		wrong, ok := errors.AsType[*SettingError](err)
 		if !ok || wrong.Name != c.name || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "s3cret") {
 			t.Errorf("%q: %v", c.env, err)

@@ -1,23 +1,16 @@
 package sqlite
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"net/url"
-	"path/filepath"
 	"sync/atomic"
 
-	"github.com/gofrs/flock"
 	"github.com/jmoiron/sqlx"
 	_ "modernc.org/sqlite" // the driver "sqlite"
 
 	"github.com/millrace/millrace/adapters/internal/group"
 	"github.com/millrace/millrace/application"
 )
-
-// ErrInUse says that another process, or another Open, has the file.
-var ErrInUse = errors.New("the database is in use by another process")
 
 // readers bounds how many reads go on side by side; they never wait for the writer.
 const readers = 4
@@ -26,7 +19,8 @@ const readers = 4
 type DB struct {
 	writer *sqlx.DB // one connection: whoever holds it is the one who writes
 	reader *sqlx.DB // cannot write
-	lock   *flock.Flock
+	keeper *sqlx.DB // its one connection keeps the write-ahead log from being made anew
+	file   *file
 	closed atomic.Bool
 
 	reads      reads                 // of reader
@@ -38,25 +32,22 @@ var _ application.Probe = (*DB)(nil)
 
 // Open opens the file, creating it if there is none, and closes it by the
 // function that it returns, after which every call is domain.ErrUnavailable.
-// While it is open, any other Open of the file fails with ErrInUse, wrapped; the
-// kernel ends that when the process dies, however it does. Call Migrate before
-// anything else.
+// While it is open, any other Open of the file fails with ErrInUse, wrapped, by whatever
+// path; the kernel ends that when the process dies, however it does. When the file is
+// moved, removed or replaced, every call is domain.ErrUnavailable until it is back: what
+// would be stored is lost with the process. Call Migrate before anything else.
 func Open(path string) (*DB, func(), error) {
 	given := path
 	path, err := canonical(path)
 	if err != nil {
 		return nil, nil, fmt.Errorf("open database %s: %w", given, err)
 	}
-	lock := flock.New(path + ".lock")
-	locked, err := lock.TryLock()
-	switch {
-	case err != nil:
-		return nil, nil, fmt.Errorf("lock database %s: %w", path, err)
-	case !locked:
-		return nil, nil, fmt.Errorf("open database %s: %w", path, ErrInUse)
+	f, err := openFile(path)
+	if err != nil {
+		return nil, nil, fmt.Errorf("open database %s: %w", path, err)
 	}
 	db := &DB{
-		lock: lock, reads: reads{stmts: map[string]*sqlx.Stmt{}},
+		file: f, reads: reads{stmts: map[string]*sqlx.Stmt{}},
 		statements: statements{plain: map[string]*sqlx.Stmt{}, named: map[string]*sqlx.NamedStmt{}},
 	}
 	db.together = group.New(group.Config[*change]{
@@ -69,22 +60,7 @@ func Open(path string) (*DB, func(), error) {
 	return db, db.close, nil
 }
 
-// canonical makes the path absolute and free of links, so that a file has one
-// lock by whatever name it is opened.
-func canonical(path string) (string, error) {
-	abs, err := filepath.Abs(path)
-	if err != nil {
-		return "", err
-	}
-	target, err := filepath.EvalSymlinks(abs)
-	if errors.Is(err, fs.ErrNotExist) { // it is about to be created
-		dir, dirErr := filepath.EvalSymlinks(filepath.Dir(abs))
-		return filepath.Join(dir, filepath.Base(abs)), dirErr
-	}
-	return target, err
-}
-
-// connect opens both pools and sees that the file can be written ahead.
+// connect opens the pools and sees that the file can be written ahead.
 func (db *DB) connect(path string) error {
 	var err error
 	// Immediate: a transaction that is going to write says so at its start, and never
@@ -104,7 +80,14 @@ func (db *DB) connect(path string) error {
 	if mode != "wal" {
 		return fmt.Errorf("the file system does not allow write-ahead logging (journal mode %s)", mode)
 	}
-	return nil
+	if db.keeper, err = pool(path, 1, url.Values{"_pragma": {"busy_timeout(5000)", "query_only(1)"}}); err != nil {
+		return err
+	}
+	var tables int
+	if err := db.keeper.Get(&tables, "SELECT count(*) FROM sqlite_schema"); err != nil {
+		return err
+	}
+	return db.file.opened()
 }
 
 // pool opens up to n connections, which stay open.
@@ -124,10 +107,10 @@ func (db *DB) close() {
 		return
 	}
 	db.together.Close()
-	for _, pool := range []*sqlx.DB{db.reader, db.writer} { // the last to go writes the log back
+	for _, pool := range []*sqlx.DB{db.keeper, db.reader, db.writer} { // the last to go writes the log back
 		if pool != nil {
 			_ = pool.Close()
 		}
 	}
-	_ = db.lock.Close() // the lock file stays: to remove it would race with who opens it next
+	db.file.close()
 }

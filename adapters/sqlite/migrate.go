@@ -79,6 +79,9 @@ func (db *DB) checkVersion(ctx context.Context, query string) error {
 	if err != nil {
 		return fmt.Errorf("sqlite: %w", err)
 	}
+	if err := db.file.check(); err != nil {
+		return err
+	}
 	var there int64
 	if err := db.reader.GetContext(ctx, &there, query); err != nil {
 		return fmt.Errorf("probe database: %w", db.translate(err))

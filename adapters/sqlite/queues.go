@@ -120,6 +120,9 @@ func (r *QueueRepository) Change(ctx context.Context, name domain.QueueName, dec
 
 // Ahead counts the tasks that are pulled before t, up to limit.
 func (r *QueueRepository) Ahead(ctx context.Context, t *domain.Task, limit int) (int, error) {
+	if err := r.db.file.check(); err != nil {
+		return 0, err
+	}
 	s := t.State()
 	var n int
 	err := r.db.reader.GetContext(ctx, &n, countAhead, s.Queue, s.Priority, instant{s.QueuedAt}, limit)

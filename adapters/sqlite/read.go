@@ -17,6 +17,9 @@ type reads struct {
 // read runs a query whose text never changes, and reads every row into dest, a
 // pointer to a slice.
 func (db *DB) read(ctx context.Context, dest any, query string, args ...any) error {
+	if err := db.file.check(); err != nil {
+		return err
+	}
 	stmt, err := db.reading(ctx, query)
 	if err != nil {
 		return db.translate(err)

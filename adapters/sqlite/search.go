@@ -19,6 +19,9 @@ func NewTaskSearch(db *DB) *TaskSearch { return &TaskSearch{db: db} }
 
 // List returns tasks that match, newest first.
 func (s *TaskSearch) List(ctx context.Context, q application.TaskQuery) (application.SearchResult, error) {
+	if err := s.db.file.check(); err != nil {
+		return application.SearchResult{}, err
+	}
 	rows, end, err := find(ctx, s.db.reader, q)
 	if err != nil {
 		return application.SearchResult{}, s.db.translate(err)
@@ -36,6 +39,9 @@ func (s *TaskSearch) List(ctx context.Context, q application.TaskQuery) (applica
 
 // Count counts what matches among the latest tasks that it looks at.
 func (s *TaskSearch) Count(ctx context.Context, q application.TaskQuery) (n int, all bool, err error) {
+	if err := s.db.file.check(); err != nil {
+		return 0, false, err
+	}
 	l, err := choose(ctx, s.db.reader, q)
 	if err != nil || l == nil {
 		return 0, err == nil, s.db.translate(err)

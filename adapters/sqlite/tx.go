@@ -65,6 +65,9 @@ func (db *DB) write(ctx context.Context, change func(*tx) error) error {
 
 // transact is write, with errors as they come.
 func (db *DB) transact(ctx context.Context, change func(*tx) error) error {
+	if err := db.file.check(); err != nil {
+		return err
+	}
 	if err := db.prepare(ctx); err != nil {
 		return err
 	}
@@ -89,7 +92,7 @@ func (db *DB) transact(ctx context.Context, change func(*tx) error) error {
 	if err := began.Commit(); err != nil {
 		return fmt.Errorf("%w: commit: %w", domain.ErrUnavailable, err)
 	}
-	return nil
+	return db.file.check() // what was committed to a file that is gone is not stored
 }
 
 func (tx *tx) stmt(query string) *sqlx.Stmt {

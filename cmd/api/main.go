@@ -32,7 +32,9 @@ func withAPI(console cli.Console, do func(*bootstrap.API) error) error {
 	if err != nil {
 		return err
 	}
-	api, closeAll, err := bootstrap.NewAPI(cfg, console.Log(cfg.LogLevel))
+	log := console.Log(cfg.LogLevel)
+	bootstrap.WarnOfMisspelled(os.Environ(), log)
+	api, closeAll, err := bootstrap.NewAPI(cfg, log)
 	if err != nil {
 		return err
 	}

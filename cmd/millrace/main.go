@@ -26,29 +26,34 @@ func serve(ctx context.Context, console cli.Console) error {
 	if err != nil {
 		return err
 	}
-	all, closeAll, err := bootstrap.NewEmbedded(cfg, console.Log(cfg.LogLevel))
+	log := console.Log(cfg.LogLevel)
+	bootstrap.WarnOfMisspelled(os.Environ(), log)
+	all, closeAll, err := bootstrap.NewEmbedded(cfg, log)
 	if err != nil {
 		return err
 	}
 	defer closeAll()
-	return all.Run(ctx, func(addr net.Addr) { welcome(console, addr, cfg.APIKeys != "") })
+	return all.Run(ctx, func(addr net.Addr) { welcome(console, addr, cfg) })
 }
 
 // welcome prints where Millrace is and a command to try.
-func welcome(console cli.Console, addr net.Addr, wantsKey bool) {
-	base, key := "http://"+addr.String(), ""
-	if wantsKey {
+func welcome(console cli.Console, addr net.Addr, cfg bootstrap.EmbeddedConfig) {
+	base, key, tasks := "http://"+addr.String(), "", ""
+	if cfg.APIKeys != "" {
 		key = " -H 'Authorization: Bearer KEY'"
+	}
+	if cfg.Handler == "log:" {
+		tasks = "  Tasks are logged, and then completed: HANDLER=log:\n"
 	}
 	fmt.Fprintf(console.Out, `Millrace %s is ready.
   API   %s/tasks
   Docs  %s/docs
   Try   curl -i %s/tasks%s -H 'Content-Type: application/json' -d '{"message":"Hello World"}'
-`, bootstrap.Version(), base, base, base, key)
+%s`, bootstrap.Version(), base, base, base, key, tasks)
 }
 
 func healthcheck(ctx context.Context, console cli.Console) error {
-	cfg, err := bootstrap.LoadEmbedded(os.Environ())
+	cfg, err := bootstrap.LoadEmbeddedWith(os.Environ())
 	if err != nil {
 		return err
 	}

@@ -20,7 +20,9 @@ func run(ctx context.Context, console cli.Console) error {
 	if err != nil {
 		return err
 	}
-	worker, closeAll, err := bootstrap.NewWorker(cfg, console.Log(cfg.LogLevel))
+	log := console.Log(cfg.LogLevel)
+	bootstrap.WarnOfMisspelled(os.Environ(), log)
+	worker, closeAll, err := bootstrap.NewWorker(cfg, log)
 	if err != nil {
 		return err
 	}
@@ -29,7 +31,7 @@ func run(ctx context.Context, console cli.Console) error {
 }
 
 func healthcheck(ctx context.Context, console cli.Console) error {
-	cfg, err := bootstrap.LoadWorker(os.Environ())
+	cfg, err := bootstrap.LoadWorkerWith(os.Environ())
 	if err != nil {
 		return err
 	}

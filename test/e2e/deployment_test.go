@@ -40,7 +40,7 @@ func deployAll(t *testing.T, extra ...string) *deployment {
 
 func (d *deployment) program(name string, env ...string) *programs.Process {
 	d.t.Helper()
-	return programs.Start(d.t, d.t.TempDir(), append(append([]string{}, d.env...), env...), name)
+	return programs.Start(d.t, d.t.TempDir(), append(append([]string{"HANDLER=log:"}, d.env...), env...), name)
 }
 
 func (d *deployment) worker(env ...string) *programs.Process {

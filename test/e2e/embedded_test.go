@@ -2,8 +2,11 @@ package e2e
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -48,6 +51,31 @@ func TestMillrace_RefusesAFileThatIsInUse(t *testing.T) {
 	if out := other.Output(); strings.Count(out, "\n") != 1 || !strings.Contains(out, "millrace.db") {
 		t.Errorf("not one line that names the file: %q", out)
 	}
+}
+
+func TestMillrace_TakesNothingWhileItsFileIsGone(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	d := embed(t, dir)
+	before := d.submit("before").ID
+	d.becomes(before, "completed")
+	file, away := filepath.Join(dir, "millrace.db"), filepath.Join(dir, "away.db")
+	if err := errors.Join(os.Rename(file, away), os.Remove(file+".lock")); err != nil {
+		t.Fatal(err)
+	}
+	d.call(http.MethodPost, "/tasks", `{"message":"meanwhile"}`, http.StatusServiceUnavailable, nil)
+	d.call(http.MethodGet, "/readyz", "", http.StatusServiceUnavailable, nil)
+	other := programs.Start(t, dir, []string{"LISTEN_ADDR=" + programs.FreeAddr(t), "DATABASE_URL=sqlite:away.db"}, "millrace")
+	if code := other.Wait(programs.Patience); code != 1 {
+		t.Errorf("a second process on the file that was moved: code %d, %s", code, other.Output())
+	}
+	if err := os.Rename(away, file); err != nil {
+		t.Fatal(err)
+	}
+	d.ready()
+	d.becomes(d.submit("after").ID, "completed")
+	d.becomes(before, "completed")
+	d.api.Stop()
 }
 
 func TestMillrace_SaysWhereItIs(t *testing.T) {
@@ -98,6 +126,9 @@ func TestPrograms_RefuseAWrongSettingWithOneLine(t *testing.T) {
 		{"worker", "WORKER_QUEUE_MAXSIZE=many", "a whole number from 1"},
 		{"worker", "LEASE_TIMEOUT=5", "a duration"},
 		{"worker", "HANDLER=dance:", "sleep:3s"},
+		{"worker", "HANDLER=", "queue default has no handler"},
+		{"worker", "HANDELR=https://secret@host", "HANDELR, which is set, is not a setting"},
+		{"worker", "HANDLERS=default=noop:\nmail=noop:", "line 2"},
 		{"worker", "LOG_LEVEL=loud", "debug, info, warn or error"},
 		{"millrace", "DATABASE_URL=postgres://secret@host/db", "sqlite:"},
 		{"millrace", "LISTEN_ADDR=:8000", "ALLOW_ANONYMOUS=true"},

@@ -36,7 +36,7 @@ func main() {
 	}
 	const at = "2026-01-15T09:30:00.123456Z"
 	answer := task{
-		ID: "019b1c5f-8ee1-7b3b-8000-0001bf7319d3", Status: "pending", MaxAttempts: 10, Queue: "default",
+		ID: "019b1c5f-8ee1-7b3b-8000-0001bf7319d3", Status: "pending", MaxAttempts: 25, Queue: "default",
 		CreatedAt: at, UpdatedAt: at, RunAt: at,
 	}
 	routes := mux.NewRouter()

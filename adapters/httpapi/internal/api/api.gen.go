@@ -143,7 +143,7 @@ type NewTask struct {
 	// Delay Delay in seconds before the task may run; may be fractional. Cannot be combined with `run_at`.
 	Delay Field[float64] `json:"delay,omitempty"`
 
-	// MaxAttempts The number of failures after which the task becomes failed. 10 unless the operator has set another default.
+	// MaxAttempts The number of failures after which the task becomes failed. 25 unless the operator has set another default.
 	MaxAttempts Field[int] `json:"max_attempts,omitempty"`
 
 	// Timeout The number of seconds an attempt may take; may be fractional. By default the setting of the worker applies.
