@@ -28,7 +28,9 @@ func EntryOf(t *domain.Task) Entry {
 }
 
 // Queue carries hints, list by list, each first in, first out. It may lose or
-// double them.
+// double them. A list whose place is taken by something else counts as empty and
+// loses what it is given; the calls go on with the other lists. Any error of a queue that
+// works is a domain.ErrUnavailable.
 type Queue interface {
 	// Push appends the entries to their lists, in order.
 	Push(ctx context.Context, entries ...Entry) error

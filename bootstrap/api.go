@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/adapters/postgres"
+	"github.com/millrace/millrace/adapters/redis"
 	"github.com/millrace/millrace/application/usecase"
 )
 
@@ -14,6 +15,7 @@ type API struct {
 	migrateOnStart bool
 	db             *postgres.DB
 	clock          *postgres.Clock
+	queue          *redis.Pool
 	server         *apiServer
 	ready          *usecase.CheckReadiness
 	log            *slog.Logger
@@ -24,10 +26,10 @@ func NewAPI(cfg APIConfig, log *slog.Logger) (*API, func(), error) {
 	return newAPI(cfg, log, time.Now)
 }
 
-func provideAPI(cfg MigrateConfig, db *postgres.DB, clock *postgres.Clock, server *apiServer,
+func provideAPI(cfg MigrateConfig, db *postgres.DB, clock *postgres.Clock, queue *redis.Pool, server *apiServer,
 	ready *usecase.CheckReadiness, log *slog.Logger,
 ) *API {
-	return &API{migrateOnStart: cfg.MigrateOnStart, db: db, clock: clock, server: server, ready: ready, log: log}
+	return &API{migrateOnStart: cfg.MigrateOnStart, db: db, clock: clock, queue: queue, server: server, ready: ready, log: log}
 }
 
 // Migrate waits for PostgreSQL and migrates the schema.
@@ -39,7 +41,7 @@ func (a *API) Migrate(ctx context.Context) error {
 // until ctx ends. Health and readiness are served from the start.
 func (a *API) Run(ctx context.Context) error {
 	return onceReady(ctx, a.ready, a.server.run, func(ctx context.Context) error {
-		return prepare(ctx, a.log, a.db, a.clock, func(ctx context.Context) error {
+		return prepare(ctx, a.log, a.db, a.clock, a.queue, func(ctx context.Context) error {
 			if a.migrateOnStart {
 				return postgres.Migrate(ctx, a.db, a.log)
 			}

@@ -66,7 +66,7 @@ func provideWaitLimit(cfg HTTPConfig) usecase.WaitLimit {
 }
 
 // The probes of each program's readiness. Accepting tasks needs the store alone;
-// processing them needs loops that make progress.
+// processing them needs loops that make progress, and a queue that does not fail for long.
 
 func provideAPIReadiness(db *postgres.DB, pool *redis.Pool) *usecase.CheckReadiness {
 	return usecase.NewCheckReadiness(
@@ -79,6 +79,7 @@ func provideWorkerReadiness(db *postgres.DB, pool *redis.Pool, worker *worker.Wo
 	return usecase.NewCheckReadiness(
 		usecase.NamedProbe{Name: "database", Probe: db, Needs: true},
 		usecase.NamedProbe{Name: "queue", Probe: pool},
+		usecase.NamedProbe{Name: "queue_lasting", Probe: pool.Lasting(), Needs: true},
 		usecase.NamedProbe{Name: "worker", Probe: worker, Needs: true},
 	)
 }

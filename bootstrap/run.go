@@ -12,6 +12,7 @@ import (
 
 	"github.com/millrace/millrace/adapters/httpapi"
 	"github.com/millrace/millrace/adapters/postgres"
+	"github.com/millrace/millrace/adapters/redis"
 	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/application/dispatch"
 	"github.com/millrace/millrace/application/usecase"
@@ -48,14 +49,20 @@ func onceReady(ctx context.Context, ready *usecase.CheckReadiness,
 }
 
 // prepare waits until PostgreSQL answers, the schema is right, and the clock has a sample.
-func prepare(ctx context.Context, log *slog.Logger, db *postgres.DB, clock *postgres.Clock, schema func(context.Context) error) error {
+// Then it looks whether Redis can serve.
+func prepare(ctx context.Context, log *slog.Logger, db *postgres.DB, clock *postgres.Clock, queue *redis.Pool,
+	schema func(context.Context) error,
+) error {
 	if err := retryUntilAvailable(ctx, log, "PostgreSQL", db.Ping); err != nil {
 		return err
 	}
 	if err := retryUntilAvailable(ctx, log, "schema", schema); err != nil {
 		return err
 	}
-	return retryUntilAvailable(ctx, log, "PostgreSQL clock", clock.Sync)
+	if err := retryUntilAvailable(ctx, log, "PostgreSQL clock", clock.Sync); err != nil {
+		return err
+	}
+	return checkQueue(ctx, log, queue)
 }
 
 // retryUntilAvailable calls try until it succeeds, as long as its error is

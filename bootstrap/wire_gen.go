@@ -30,20 +30,21 @@ func newAPI(cfg APIConfig, log *slog.Logger, local postgres.LocalTime) (*API, fu
 		return nil, nil, err
 	}
 	clock := postgres.NewClock(db, local)
-	httpConfig := cfg.HTTPConfig
-	accessConfig := cfg.AccessConfig
-	stopConfig := cfg.StopConfig
-	config, err := provideHTTPConfig(httpConfig, accessConfig, stopConfig)
-	if err != nil {
-		cleanup()
-		return nil, nil, err
-	}
-	taskRepository := postgres.NewTaskRepository(db)
 	pool, cleanup2, err := provideRedis(serverConfig)
 	if err != nil {
 		cleanup()
 		return nil, nil, err
 	}
+	httpConfig := cfg.HTTPConfig
+	accessConfig := cfg.AccessConfig
+	stopConfig := cfg.StopConfig
+	config, err := provideHTTPConfig(httpConfig, accessConfig, stopConfig)
+	if err != nil {
+		cleanup2()
+		cleanup()
+		return nil, nil, err
+	}
+	taskRepository := postgres.NewTaskRepository(db)
 	queue := redis.NewQueue(pool, log)
 	applicationQueue := provideServerQueue(queue, log)
 	submitConfig := cfg.SubmitConfig
@@ -84,7 +85,7 @@ func newAPI(cfg APIConfig, log *slog.Logger, local postgres.LocalTime) (*API, fu
 		Server: server,
 		Wait:   waitTask,
 	}
-	api := provideAPI(migrateConfig, db, clock, bootstrapApiServer, checkReadiness, log)
+	api := provideAPI(migrateConfig, db, clock, pool, bootstrapApiServer, checkReadiness, log)
 	return api, func() {
 		cleanup3()
 		cleanup2()
@@ -100,13 +101,13 @@ func newWorker(cfg WorkerConfig, handler application.Handler, log *slog.Logger, 
 		return nil, nil, err
 	}
 	clock := postgres.NewClock(db, local)
-	taskRepository := postgres.NewTaskRepository(db)
-	workerRepository := postgres.NewWorkerRepository(db)
 	pool, cleanup2, err := provideRedis(serverConfig)
 	if err != nil {
 		cleanup()
 		return nil, nil, err
 	}
+	taskRepository := postgres.NewTaskRepository(db)
+	workerRepository := postgres.NewWorkerRepository(db)
 	queue := redis.NewQueue(pool, log)
 	applicationQueue := provideServerQueue(queue, log)
 	signals, cleanup3 := redis.NewSignals(pool, log)
@@ -151,7 +152,7 @@ func newWorker(cfg WorkerConfig, handler application.Handler, log *slog.Logger, 
 		Info:       workerInfo,
 	}
 	checkReadiness := provideWorkerReadiness(db, pool, workerWorker)
-	bootstrapWorker := provideWorker(adminConfig, db, clock, bootstrapWorkerGroup, checkReadiness, log)
+	bootstrapWorker := provideWorker(adminConfig, db, clock, pool, bootstrapWorkerGroup, checkReadiness, log)
 	return bootstrapWorker, func() {
 		cleanup3()
 		cleanup2()

@@ -8,6 +8,7 @@ import (
 
 	"github.com/millrace/millrace/adapters/httpapi"
 	"github.com/millrace/millrace/adapters/postgres"
+	"github.com/millrace/millrace/adapters/redis"
 	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/application/usecase"
 	"github.com/millrace/millrace/domain"
@@ -17,6 +18,7 @@ import (
 type Worker struct {
 	db    *postgres.DB
 	clock *postgres.Clock
+	queue *redis.Pool
 	group *workerGroup
 	admin *httpapi.Server // nil without ADMIN_ADDR
 	ready *usecase.CheckReadiness
@@ -42,8 +44,10 @@ func NewWorkerWith(cfg WorkerConfig, handler application.Handler, log *slog.Logg
 	return newWorker(cfg, handler, log, time.Now)
 }
 
-func provideWorker(cfg AdminConfig, db *postgres.DB, clock *postgres.Clock, group *workerGroup, ready *usecase.CheckReadiness, log *slog.Logger) *Worker {
-	w := &Worker{db: db, clock: clock, group: group, ready: ready, log: log}
+func provideWorker(cfg AdminConfig, db *postgres.DB, clock *postgres.Clock, queue *redis.Pool, group *workerGroup,
+	ready *usecase.CheckReadiness, log *slog.Logger,
+) *Worker {
+	w := &Worker{db: db, clock: clock, queue: queue, group: group, ready: ready, log: log}
 	if cfg.AdminAddr != "" {
 		w.admin = httpapi.NewAdminServer(cfg.AdminAddr, ready, log)
 	}
@@ -61,7 +65,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		serve = w.admin.Run
 	}
 	return onceReady(ctx, w.ready, serve, func(ctx context.Context) error {
-		return prepare(ctx, w.log, w.db, w.clock, func(ctx context.Context) error { return postgres.CheckSchema(ctx, w.db) })
+		return prepare(ctx, w.log, w.db, w.clock, w.queue, func(ctx context.Context) error { return postgres.CheckSchema(ctx, w.db) })
 	}, func(ctx context.Context) { runWithBackground(ctx, w.clock.Run, w.group.run) })
 }
 

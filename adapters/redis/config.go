@@ -23,6 +23,9 @@ type Config struct {
 	// CallTimeout bounds every call, with its dialing: 2 seconds if it is zero. A
 	// pull may take that much longer than its wait.
 	CallTimeout time.Duration
+	// AwaitPrefix: unless the URL has a prefix, Pool.SetPrefix sets it later, and
+	// Signals.Listen waits for that.
+	AwaitPrefix bool
 }
 
 const (
@@ -37,6 +40,7 @@ type target struct {
 	address string
 	tls     *tls.Config // nil: none
 	prefix  string
+	chosen  bool // the URL has the prefix
 	timeout time.Duration
 	options []redigo.DialOption
 }
@@ -71,7 +75,7 @@ func parseURL(text string) (target, error) {
 	if err != nil {
 		return target{}, err
 	}
-	t := target{address: address, prefix: prefix, options: credentials(u.User)}
+	t := target{address: address, prefix: cmp.Or(prefix, defaultPrefix), chosen: prefix != "", options: credentials(u.User)}
 	if u.Scheme == "rediss" {
 		t.tls = &tls.Config{MinVersion: tls.VersionTLS12, ServerName: u.Hostname()}
 	}
@@ -109,7 +113,7 @@ func credentials(user *url.Userinfo) []redigo.DialOption {
 	return []redigo.DialOption{redigo.DialPassword(user.Username())}
 }
 
-// parsePrefix returns the prefix of keys that the query of a URL sets.
+// parsePrefix returns the prefix of keys that the query of a URL sets; empty: none.
 func parsePrefix(query string) (string, error) {
 	values, err := url.ParseQuery(query)
 	if err != nil {
@@ -118,7 +122,7 @@ func parsePrefix(query string) (string, error) {
 	prefix := values["prefix"]
 	switch {
 	case len(values) == 0:
-		return defaultPrefix, nil
+		return "", nil
 	case len(values) > 1 || len(prefix) != 1 || prefix[0] == "" || len(prefix[0]) > maxPrefix:
 		return "", fmt.Errorf("its query may have one prefix=, of 1 to %d bytes, and nothing else", maxPrefix)
 	}

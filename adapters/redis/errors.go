@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -15,13 +14,6 @@ import (
 
 	"github.com/millrace/millrace/domain"
 )
-
-// unavailableReplies begin the errors of a server that will accept the same command later,
-// or whose successor will.
-var unavailableReplies = []string{
-	"LOADING", "READONLY", "MASTERDOWN", "OOM", "MISCONF", "NOREPLICAS", "CLUSTERDOWN", "TRYAGAIN", "BUSY",
-	"ERR max number of clients reached",
-}
 
 // translate turns what redigo reports into the errors that the port names.
 func translate(err error) error {
@@ -35,16 +27,28 @@ func translate(err error) error {
 }
 
 // unavailable reports whether err is a failure of the connection or of the server, rather
-// than of this command.
+// than of this key. Whatever else a server answers with an error - it is full, a replica,
+// loading, has other passwords or rights now - it or its successor may accept later.
 func unavailable(err error) bool {
-	if answer, ok := errors.AsType[redigo.Error](err); ok {
-		return slices.ContainsFunc(unavailableReplies, func(word string) bool { return starts(answer, word) })
+	if _, ok := errors.AsType[redigo.Error](err); ok {
+		return !wrongType(err)
 	}
 	// A malformed reply is not a failure of the connection.
 	_, network := errors.AsType[net.Error](err)
 	_, system := errors.AsType[syscall.Errno](err)
 	return network || system || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) ||
 		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
+}
+
+// wrongType reports whether err says that a key holds something other than a list.
+func wrongType(err error) bool {
+	answer, ok := errors.AsType[redigo.Error](err)
+	return ok && starts(answer, "WRONGTYPE")
+}
+
+// lost reports whether err says that the other side has closed the connection.
+func lost(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
 // contextErr returns ctx's error. The network sees a deadline pass a moment before ctx does.

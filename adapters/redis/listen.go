@@ -14,10 +14,18 @@ import (
 
 // Listen subscribes on a connection of its own and calls hear for every signal
 // until ctx ends or the connection is lost: closed, or silent for 8 seconds
-// although it is pinged every 4. Malformed messages are dropped, and the first of
-// them is logged.
+// although it is pinged every 4. A connection that is closed while it is quiet is
+// replaced first: a balancer's idle limit is no failure. Malformed messages are dropped,
+// and the first of them is logged.
 func (s *Signals) Listen(ctx context.Context, ready func(), hear func(application.Signal)) error {
-	err := s.listen(ctx, ready, hear)
+	var began time.Time // of the last subscription
+	once := sync.OnceFunc(ready)
+	again := func() { began = time.Now(); once() }
+	err := s.listen(ctx, again, hear)
+	for lost(err) && !began.IsZero() && time.Since(began) >= s.leastQuiet && ctx.Err() == nil {
+		began = time.Time{}
+		err = s.listen(ctx, again, hear)
+	}
 	if ended := contextErr(ctx); ended != nil {
 		return ended
 	}
@@ -28,6 +36,9 @@ func (s *Signals) listen(ctx context.Context, ready func(), hear func(applicatio
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	if err := s.pool.awaitPrefix(ctx); err != nil {
+		return err
+	}
 	c, err := s.pool.dial(ctx)
 	if err != nil {
 		return err
@@ -35,7 +46,7 @@ func (s *Signals) listen(ctx context.Context, ready func(), hear func(applicatio
 	defer func() { _ = c.Close() }()
 	defer context.AfterFunc(ctx, func() { _ = c.Close() })() // ends the wait
 	sub := redigo.PubSubConn{Conn: c.Conn}
-	if err := sub.Subscribe(s.channel); err != nil {
+	if err := sub.Subscribe(s.channel()); err != nil {
 		return err
 	}
 	switch answer := sub.ReceiveWithTimeout(s.pool.target.timeout).(type) {
@@ -65,7 +76,7 @@ func (s *Signals) receive(ctx context.Context, sub redigo.PubSubConn, hear func(
 			signal, err := parseSignal(string(m.Data))
 			if err != nil {
 				if malformed++; malformed == 1 {
-					s.log.ErrorContext(ctx, "dropped a malformed signal", "channel", s.channel, "error", err)
+					s.log.ErrorContext(ctx, "dropped a malformed signal", "channel", s.channel(), "error", err)
 				}
 				continue
 			}

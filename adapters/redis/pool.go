@@ -8,7 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	redigo "github.com/gomodule/redigo/redis"
@@ -24,7 +26,6 @@ const (
 	idleCheck       = time.Second     // a connection that was idle for longer is checked first
 	idleLimit       = 5 * time.Minute // and after this it is closed
 	dialPause       = 100 * time.Millisecond
-	probeTimeout    = 2 * time.Second
 )
 
 var errClosed = errors.New("the pool is closed")
@@ -34,7 +35,10 @@ var errClosed = errors.New("the pool is closed")
 // concurrent use.
 type Pool struct {
 	target target
+	prefix atomic.Pointer[string]
+	named  chan struct{} // closed once the prefix is set
 	calls  *redigo.Pool
+	health *health
 
 	mu       sync.Mutex
 	blocking []*conn // idle, for pulls
@@ -50,11 +54,17 @@ func Open(cfg Config) (*Pool, func(), error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	p := &Pool{target: target}
-	p.target.options = append(p.target.options, redigo.DialContextFunc(p.connect))
+	p := &Pool{target: target, named: make(chan struct{}), health: newHealth()}
+	p.prefix.Store(&target.prefix)
+	if target.chosen || !cfg.AwaitPrefix {
+		close(p.named)
+	}
 	p.calls = &redigo.Pool{
 		DialContext: func(ctx context.Context) (redigo.Conn, error) { return p.dial(ctx) },
 		TestOnBorrowContext: func(ctx context.Context, c redigo.Conn, lastUsed time.Time) error {
+			if own, ok := c.(*conn); ok && closedByPeer(own.socket) {
+				return errClosedByPeer
+			}
 			if time.Since(lastUsed) < idleCheck {
 				return nil
 			}
@@ -66,18 +76,62 @@ func Open(cfg Config) (*Pool, func(), error) {
 	return p, p.close, nil
 }
 
-// Probe tells whether Redis answers, within 2 seconds.
-func (p *Pool) Probe(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
-	defer cancel()
-	if _, err := p.do(ctx, "PING"); err != nil {
-		return fmt.Errorf("ping: %w", err)
+// SetPrefix sets the prefix of the keys, unless the URL has one. It is called once, before
+// the first push and pull, and only with Config.AwaitPrefix.
+func (p *Pool) SetPrefix(prefix string) {
+	if p.target.chosen {
+		return
 	}
-	return nil
+	p.prefix.Store(&prefix)
+	close(p.named)
+}
+
+// awaitPrefix waits until the prefix is set.
+func (p *Pool) awaitPrefix(ctx context.Context) error {
+	select {
+	case <-p.named:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // key is the full name of a key.
-func (p *Pool) key(name string) string { return p.target.prefix + name }
+func (p *Pool) key(name string) string { return *p.prefix.Load() + name }
+
+// command is a command of a pipeline.
+type command struct {
+	name string
+	args []any
+}
+
+// pipeline sends commands together, and returns a reply for each: a redigo.Error for one
+// that the server refused. The call timeout bounds it together with the wait for a
+// connection. Redis may run commands of others in between.
+func (p *Pool) pipeline(ctx context.Context, commands []command) ([]any, error) {
+	ctx, cancel := context.WithTimeout(ctx, p.target.timeout)
+	defer cancel()
+	c, err := p.calls.GetContext(ctx)
+	if err != nil {
+		return nil, translate(err)
+	}
+	defer c.Close()
+	replies, err := sendAll(ctx, c, commands)
+	return replies, translate(err)
+}
+
+func sendAll(ctx context.Context, c redigo.Conn, commands []command) ([]any, error) {
+	for _, cmd := range commands {
+		if err := c.Send(cmd.name, cmd.args...); err != nil {
+			return nil, err
+		}
+	}
+	replies, err := redigo.Values(redigo.DoContext(c, ctx, ""))
+	if err == nil && len(replies) != len(commands) {
+		err = fmt.Errorf("got %d replies to %d commands", len(replies), len(commands))
+	}
+	return replies, err
+}
 
 // do runs one command that does not block. The call timeout bounds it together with the
 // wait for a connection.
@@ -109,7 +163,13 @@ func (p *Pool) dial(ctx context.Context) (*conn, error) {
 	}
 	dialCtx, cancel := context.WithTimeout(ctx, p.target.timeout/2)
 	defer cancel()
-	c, err := redigo.DialContext(dialCtx, "tcp", p.target.address, p.target.options...)
+	var socket net.Conn
+	options := append(slices.Clip(p.target.options), redigo.DialContextFunc(func(ctx context.Context, network, address string) (net.Conn, error) {
+		made, err := p.connect(ctx, network, address)
+		socket = made
+		return made, err
+	}))
+	c, err := redigo.DialContext(dialCtx, "tcp", p.target.address, options...)
 	if err != nil {
 		if contextErr(ctx) == nil { // else the caller gave up, and nothing is known of Redis
 			p.mu.Lock()
@@ -118,7 +178,7 @@ func (p *Pool) dial(ctx context.Context) (*conn, error) {
 		}
 		return nil, err
 	}
-	return &conn{Conn: c}, nil
+	return &conn{Conn: c, socket: socket}, nil
 }
 
 // connect makes the network connection; a handshake of TLS ends with ctx as well.
@@ -127,38 +187,6 @@ func (p *Pool) connect(ctx context.Context, network, address string) (net.Conn, 
 		return new(net.Dialer).DialContext(ctx, network, address)
 	}
 	return (&tls.Dialer{Config: p.target.tls}).DialContext(ctx, network, address)
-}
-
-// acquireBlocking returns a connection for a pull, with its id.
-func (p *Pool) acquireBlocking(ctx context.Context) (*conn, error) {
-	p.mu.Lock()
-	if n := len(p.blocking); n > 0 {
-		c := p.blocking[n-1]
-		p.blocking = p.blocking[:n-1]
-		p.mu.Unlock()
-		return c, nil
-	}
-	p.mu.Unlock()
-	c, err := p.dial(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if c.id, err = redigo.Int64(redigo.DoContext(c, ctx, "CLIENT", "ID")); err != nil {
-		_ = c.Close() // err is what matters
-		return nil, err
-	}
-	return c, nil
-}
-
-// releaseBlocking keeps a connection for the next pull. No reply may be outstanding on it.
-func (p *Pool) releaseBlocking(c *conn) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.closed || c.Err() != nil || len(p.blocking) >= maxIdleBlocking {
-		_ = c.Close() // it is not kept
-		return
-	}
-	p.blocking = append(p.blocking, c)
 }
 
 // close closes idle connections; those in use are closed when they are released.
@@ -171,45 +199,4 @@ func (p *Pool) close() {
 	}
 	p.blocking = nil
 	_ = p.calls.Close() // it never fails
-}
-
-// conn is a connection that is not used again once its server has become a replica: the
-// next one may reach the new master.
-type conn struct {
-	redigo.Conn
-	id      int64 // CLIENT ID; 0 if the server was not asked
-	replica error
-}
-
-// Err is not nil if the connection must not be used again.
-func (c *conn) Err() error {
-	if c.replica != nil {
-		return c.replica
-	}
-	return c.Conn.Err()
-}
-
-// DoContext runs a command; it is what redigo's pool calls.
-func (c *conn) DoContext(ctx context.Context, command string, args ...any) (any, error) {
-	reply, err := redigo.DoContext(c.Conn, ctx, command, args...)
-	return reply, c.note(err)
-}
-
-// ReceiveContext completes redigo.ConnWithContext.
-func (c *conn) ReceiveContext(ctx context.Context) (any, error) {
-	reply, err := redigo.ReceiveContext(c.Conn, ctx)
-	return reply, c.note(err)
-}
-
-// doWithin runs a command that may take as long as limit.
-func (c *conn) doWithin(limit time.Duration, command string, args ...any) (any, error) {
-	reply, err := redigo.DoWithTimeout(c.Conn, limit, command, args...)
-	return reply, c.note(err)
-}
-
-func (c *conn) note(err error) error {
-	if answer, ok := errors.AsType[redigo.Error](err); ok && starts(answer, "READONLY") {
-		c.replica = err
-	}
-	return err
 }

@@ -103,3 +103,13 @@ func (p *proxy) pass() bool {
 	}
 	return !p.ended
 }
+
+// drop closes all connections.
+func (p *proxy) drop() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range p.conns {
+		_ = c.Close()
+	}
+	p.conns = nil
+}

@@ -18,18 +18,27 @@ const (
 	leastWait = time.Millisecond
 	stopGrace = time.Second // for the answer to a pull whose context has ended
 	stopRetry = 5 * time.Millisecond
+	// quiet: a connection that is closed after such a wait was closed because nothing
+	// happened on it. One that is closed sooner has failed.
+	quiet = 100 * time.Millisecond
+	// maxTries bounds how often a pull meets another key that is no list.
+	maxTries = 3
 )
 
 // Pull removes entries from the first lane that has any; it waits for at most 2 seconds.
 // Redis checks its timeouts ten times a second, so a short wait may last that much
 // longer. When ctx ends, Pull ends the wait on the server with CLIENT UNBLOCK, so that no
 // entries are lost that Redis has popped already; if Redis does not answer, that takes up
-// to a second.
+// to a second. A connection that the server closes while it is quiet is replaced, and the
+// pull goes on: a balancer's idle limit is no failure.
 func (q *Queue) Pull(ctx context.Context, p application.PullRequest) ([]application.Entry, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	reply := q.pop(ctx, p)
+	if ctx.Err() == nil {
+		q.pool.health.note(workPull, translate(reply.err))
+	}
 	if len(reply.texts) > 0 {
 		return q.parseEntries(ctx, reply.lane, reply.texts), nil
 	}
@@ -49,16 +58,61 @@ type popReply struct {
 	err   error
 }
 
+// pop pops until it has got something or its time is over. The call timeout bounds what it
+// takes beyond its wait, with all its tries.
 func (q *Queue) pop(ctx context.Context, p application.PullRequest) popReply {
-	c, err := q.pool.acquireBlocking(ctx)
+	end := time.Now().Add(max(0, min(p.Wait, maxWait)))
+	for tries := 1; ; {
+		lanes := q.pullable(p.Queues)
+		if len(lanes) == 0 {
+			return sleepUntil(ctx, end)
+		}
+		began := time.Now()
+		reply := q.popOnce(ctx, lanes, p.Max, max(0, end.Sub(began)), end.Add(q.pool.target.timeout))
+		switch {
+		case reply.err == nil || ctx.Err() != nil:
+			return reply
+		case wrongType(reply.err) && tries < maxTries:
+			tries++
+			if err := q.findBlocked(ctx, lanes); err != nil {
+				return popReply{err: err}
+			}
+		case lost(reply.err) && time.Since(began) >= quiet:
+			if !time.Now().Before(end) {
+				return popReply{}
+			}
+		default:
+			return reply
+		}
+	}
+}
+
+// sleepUntil is a pop from no lane at all.
+func sleepUntil(ctx context.Context, end time.Time) popReply {
+	timer := time.NewTimer(time.Until(end))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return popReply{}
+	case <-ctx.Done():
+		return popReply{err: ctx.Err()}
+	}
+}
+
+// popOnce sends one command. It does not wait for its reply after the limit.
+func (q *Queue) popOnce(ctx context.Context, lanes []application.Lane, n int, wait time.Duration, limit time.Time) popReply {
+	within, cancel := context.WithDeadline(ctx, limit)
+	defer cancel()
+	c, err := q.pool.acquireBlocking(within)
 	if err != nil {
 		return popReply{err: err}
 	}
 	defer q.pool.releaseBlocking(c)
-	wait := max(0, min(p.Wait, maxWait))
-	command, args := q.popCommand(p, wait)
+	command, args := q.popCommand(lanes, n, wait)
 	replies := make(chan popReply, 1)
-	go func() { replies <- q.parsePopReply(c.doWithin(wait+q.pool.target.timeout, command, args...)) }()
+	go func() {
+		replies <- q.parsePopReply(c.doWithin(max(time.Until(limit), leastWait), command, args...))
+	}()
 	select {
 	case reply := <-replies:
 		return reply
@@ -67,23 +121,33 @@ func (q *Queue) pop(ctx context.Context, p application.PullRequest) popReply {
 	}
 }
 
-// popCommand lists the keys in the order in which they are pulled. BLMPOP would wait for
-// ever with a timeout of 0.
-func (q *Queue) popCommand(p application.PullRequest, wait time.Duration) (string, []any) {
-	lanes := len(p.Queues) * (domain.MaxPriority + 1)
-	args := make([]any, 0, lanes+5)
+// pullable lists the lanes in the order in which they are pulled, without those whose keys
+// are no lists: one of them would fail the command for all.
+func (q *Queue) pullable(queues []domain.QueueName) []application.Lane {
+	lanes := make([]application.Lane, 0, len(queues)*(domain.MaxPriority+1))
+	for _, name := range queues {
+		for priority := domain.MaxPriority; priority >= 0; priority-- {
+			if l := (application.Lane{Queue: name, Priority: priority}); !q.blocked.blocked(l) {
+				lanes = append(lanes, l)
+			}
+		}
+	}
+	return lanes
+}
+
+// popCommand makes the command. BLMPOP would wait for ever with a timeout of 0.
+func (q *Queue) popCommand(lanes []application.Lane, n int, wait time.Duration) (string, []any) {
+	args := make([]any, 0, len(lanes)+5)
 	command := "LMPOP"
 	if wait > 0 {
 		command = "BLMPOP"
 		args = append(args, max(wait, leastWait).Seconds())
 	}
-	args = append(args, lanes)
-	for _, name := range p.Queues {
-		for priority := domain.MaxPriority; priority >= 0; priority-- {
-			args = append(args, q.key(application.Lane{Queue: name, Priority: priority}))
-		}
+	args = append(args, len(lanes))
+	for _, l := range lanes {
+		args = append(args, q.key(l))
 	}
-	return command, append(args, "LEFT", "COUNT", p.Max)
+	return command, append(args, "LEFT", "COUNT", n)
 }
 
 // unblock ends the wait of c and returns the reply. Redis may see CLIENT UNBLOCK before
@@ -121,7 +185,7 @@ func (q *Queue) parsePopReply(reply any, err error) popReply {
 	if err != nil {
 		return popReply{err: err}
 	}
-	lane, err := parseLane(strings.TrimPrefix(key, q.pool.target.prefix))
+	lane, err := parseLane(strings.TrimPrefix(key, q.pool.key("")))
 	if err != nil {
 		return popReply{err: err}
 	}

@@ -62,41 +62,6 @@ func TestQueue_DropsWhatItCannotRead(t *testing.T) {
 	}
 }
 
-func TestQueue_OneCommandServesManyLists(t *testing.T) {
-	server := services.StartRedis(t)
-	q, _ := openQueue(t, Config{URL: server.URL()})
-	conn, err := redigo.DialURL(server.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	var entries []application.Entry
-	var lanes []application.Lane
-	for _, name := range []domain.QueueName{"a", "b", "c"} {
-		for priority := range domain.MaxPriority + 1 {
-			e := entry()
-			e.Lane = application.Lane{Queue: name, Priority: priority}
-			lanes, entries = append(lanes, e.Lane), append(entries, e)
-		}
-	}
-	if err := q.Push(t.Context(), entries...); err != nil { // connects
-		t.Fatal(err)
-	}
-	for what, call := range map[string]func() error{
-		"push":     func() error { return q.Push(t.Context(), entries...) },
-		"put back": func() error { return q.PutBack(t.Context(), entries...) },
-		"oldest":   func() error { _, err := q.Oldest(t.Context(), lanes...); return err },
-	} {
-		before := scripts(t, conn)
-		if err := call(); err != nil {
-			t.Fatal(err)
-		}
-		if sent := scripts(t, conn) - before; sent != 1 {
-			t.Errorf("%s of %d lanes is %d scripts", what, len(lanes), sent)
-		}
-	}
-}
-
 func TestQueue_AnIdlePullIsOneCommandInTwoSeconds(t *testing.T) {
 	server := services.StartRedis(t)
 	q, _ := openQueue(t, Config{URL: server.URL()})
@@ -314,16 +279,6 @@ func TestQueue_AServerThatRefusesWritesIsUnavailableForNow(t *testing.T) {
 	if err := q.Push(t.Context(), entry()); err != nil {
 		t.Error(err)
 	}
-	do("DEL", q.key(lane))
-	do("SET", q.key(lane), "not a lane")
-	for _, entries := range [][]application.Entry{{entry()}, {other, entry()}} {
-		if err := q.Push(t.Context(), entries...); err == nil || errors.Is(err, domain.ErrUnavailable) {
-			t.Errorf("push to what is no list: %v", err)
-		}
-	}
-	if _, err := q.Oldest(t.Context(), other.Lane, lane); err == nil || errors.Is(err, domain.ErrUnavailable) {
-		t.Errorf("the oldest of what is no list: %v", err)
-	}
 }
 
 // openQueue opens a queue that writes its log to the buffer.
@@ -355,22 +310,6 @@ func wantUnavailable(t *testing.T, what string, err error) {
 	if !errors.Is(err, domain.ErrUnavailable) {
 		t.Errorf("%s: the error is %v, want %v", what, err, domain.ErrUnavailable)
 	}
-}
-
-// scripts is how many scripts the server has run.
-func scripts(t *testing.T, conn redigo.Conn) int {
-	t.Helper()
-	info, err := redigo.String(conn.Do("INFO", "commandstats"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, rest, _ := strings.Cut(info, "cmdstat_eval:calls=")
-	number, _, _ := strings.Cut(rest, ",")
-	n, err := strconv.Atoi(number)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return n
 }
 
 // commands is how many commands the server has done, this one not included.

@@ -26,6 +26,7 @@ const (
 
 	pingEvery  = 4 * time.Second // one command in 4 seconds from a listener
 	maxSilence = 8 * time.Second // without even a reply to a ping, the connection is lost
+	leastQuiet = time.Second     // a subscription that is closed sooner has failed
 )
 
 // Signals carries signals over one Redis publish/subscribe channel. An outage of Redis
@@ -33,9 +34,9 @@ const (
 type Signals struct {
 	pool                *Pool
 	log                 *slog.Logger
-	channel             string
 	pause               time.Duration // publishPause
 	pingEvery, maxQuiet time.Duration
+	leastQuiet          time.Duration
 
 	mu     sync.Mutex
 	unsent map[application.SignalKind][]domain.TaskID
@@ -48,7 +49,7 @@ type Signals struct {
 // unsent within a second. A call of Listen ends with its own context.
 func NewSignals(pool *Pool, log *slog.Logger) (*Signals, func()) {
 	s := &Signals{
-		pool: pool, log: log, channel: pool.key(signalChannel), pause: publishPause, pingEvery: pingEvery, maxQuiet: maxSilence,
+		pool: pool, log: log, pause: publishPause, pingEvery: pingEvery, maxQuiet: maxSilence, leastQuiet: leastQuiet,
 		unsent: map[application.SignalKind][]domain.TaskID{}, wake: make(chan struct{}, 1),
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -64,6 +65,8 @@ func NewSignals(pool *Pool, log *slog.Logger) (*Signals, func()) {
 		cancel()
 	})
 }
+
+func (s *Signals) channel() string { return s.pool.key(signalChannel) }
 
 // Send queues the signal for publishing. When the buffer is full, it is dropped.
 func (s *Signals) Send(signal application.Signal) {
@@ -130,7 +133,7 @@ func (s *Signals) publish(ctx context.Context, unsent map[application.SignalKind
 	for kind, ids := range unsent {
 		for chunk := range slices.Chunk(ids, maxSignalIDs) {
 			if failed == nil {
-				_, failed = s.pool.do(ctx, "PUBLISH", s.channel, encodeSignal(application.Signal{Kind: kind, Tasks: chunk}))
+				_, failed = s.pool.do(ctx, "PUBLISH", s.channel(), encodeSignal(application.Signal{Kind: kind, Tasks: chunk}))
 			}
 			if failed != nil {
 				lost += len(chunk)

@@ -231,7 +231,7 @@ func TestSignals_DropWhatTheyCannotRead(t *testing.T) {
 	s, log, closeSignals := openSignals(t, Config{URL: services.Redis(t)})
 	l := listen(t, s)
 	for _, text := range []string{"nonsense", "", "stop:x"} {
-		if _, err := s.pool.do(t.Context(), "PUBLISH", s.channel, text); err != nil {
+		if _, err := s.pool.do(t.Context(), "PUBLISH", s.channel(), text); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -86,12 +86,15 @@ type RedisServer struct {
 	bin  string
 	dir  string
 	proc *process
+
+	options []string
 }
 
-// StartRedis starts a server for this test alone; it is gone at its end.
-func StartRedis(t testing.TB) *RedisServer {
+// StartRedis starts a server for this test alone; it is gone at its end. The options
+// are added to its command line.
+func StartRedis(t testing.TB, options ...string) *RedisServer {
 	t.Helper()
-	s, err := newRedis()
+	s, err := newRedis(options...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -139,7 +142,7 @@ func (s *RedisServer) Start() {
 	}
 }
 
-func newRedis() (*RedisServer, error) {
+func newRedis(options ...string) (*RedisServer, error) {
 	bin, err := redisBinary()
 	if err != nil {
 		return nil, err
@@ -152,15 +155,16 @@ func newRedis() (*RedisServer, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &RedisServer{w: w, bin: bin, dir: dir}
+	s := &RedisServer{w: w, bin: bin, dir: dir, options: options}
 	return s, onFreePort(s.launch)
 }
 
 // launch starts the server and waits until it answers on the port: another server may
 // answer there.
 func (s *RedisServer) launch(port int) error {
-	proc, err := s.w.start(s.dir, "KILL", s.bin, "--port", strconv.Itoa(port), "--bind", "127.0.0.1",
-		"--dir", s.dir, "--save", "", "--appendonly", "no")
+	proc, err := s.w.start(s.dir, "KILL", s.bin, append([]string{
+		"--port", strconv.Itoa(port), "--bind", "127.0.0.1", "--dir", s.dir, "--save", "", "--appendonly", "no",
+	}, s.options...)...)
 	if err != nil {
 		return err
 	}

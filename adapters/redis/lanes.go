@@ -1,0 +1,96 @@
+package redis
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	redigo "github.com/gomodule/redigo/redis"
+
+	"github.com/millrace/millrace/application"
+)
+
+// blockedFor is how long pulls leave out a key that is no list, before they try it again.
+const blockedFor = 5 * time.Second
+
+// blockedLanes are the lanes whose keys hold something other than a list. Such a lane
+// counts as empty and loses what is pushed to it; its key is logged once. The others go on.
+type blockedLanes struct {
+	log  *slog.Logger
+	mu   sync.Mutex
+	seen map[application.Lane]time.Time // last
+}
+
+func newBlockedLanes(log *slog.Logger) *blockedLanes {
+	return &blockedLanes{log: log, seen: map[application.Lane]time.Time{}}
+}
+
+// block notes that the lane's key is no list.
+func (b *blockedLanes) block(ctx context.Context, l application.Lane, key string) {
+	b.mu.Lock()
+	_, known := b.seen[l]
+	b.seen[l] = time.Now()
+	b.mu.Unlock()
+	if !known {
+		b.log.ErrorContext(ctx, "key is not a list, its tasks wait until it is deleted", "key", key)
+	}
+}
+
+// unblock notes that the lane's key is a list, or is not there.
+func (b *blockedLanes) unblock(ctx context.Context, l application.Lane, key string) {
+	b.mu.Lock()
+	_, known := b.seen[l]
+	delete(b.seen, l)
+	b.mu.Unlock()
+	if known {
+		b.log.InfoContext(ctx, "key is a list again", "key", key)
+	}
+}
+
+// blocked reports whether the lane's key was lately seen to be no list.
+func (b *blockedLanes) blocked(l application.Lane) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	seen, known := b.seen[l]
+	return known && time.Since(seen) < blockedFor
+}
+
+// onLane judges the reply to a command on the lane's list. What is no list is noted, and
+// no error.
+func (q *Queue) onLane(ctx context.Context, l application.Lane, reply any) (any, error) {
+	err, refused := reply.(redigo.Error)
+	switch {
+	case !refused:
+		q.blocked.unblock(ctx, l, q.key(l))
+		return reply, nil
+	case wrongType(err):
+		q.blocked.block(ctx, l, q.key(l))
+		return nil, nil
+	}
+	return nil, translate(err)
+}
+
+// findBlocked notes which of the lanes have keys that are no lists.
+func (q *Queue) findBlocked(ctx context.Context, lanes []application.Lane) error {
+	commands := make([]command, len(lanes))
+	for i, l := range lanes {
+		commands[i] = command{"TYPE", []any{q.key(l)}}
+	}
+	replies, err := q.pool.pipeline(ctx, commands)
+	if err != nil {
+		return err
+	}
+	for i, l := range lanes {
+		found, err := redigo.String(replies[i], nil)
+		switch {
+		case err != nil:
+			return translate(err)
+		case found == "list" || found == "none":
+			q.blocked.unblock(ctx, l, q.key(l))
+		default:
+			q.blocked.block(ctx, l, q.key(l))
+		}
+	}
+	return nil
+}

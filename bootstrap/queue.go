@@ -1,0 +1,22 @@
+package bootstrap
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+
+	"github.com/millrace/millrace/adapters/redis"
+)
+
+// checkQueue tries at the start what is needed of Redis. One that cannot serve is a wrong
+// setting. One that is away is none: tasks are accepted without it, and workers wait.
+func checkQueue(ctx context.Context, log *slog.Logger, pool *redis.Pool) error {
+	err := pool.Check(ctx)
+	if refused, ok := errors.AsType[*redis.RefusedError](err); ok {
+		return &SettingError{Name: "QUEUE_URL", Value: hidden, Allowed: "the URL of " + refused.Error()}
+	}
+	if err != nil && ctx.Err() == nil {
+		log.Warn("Redis not available, starting without it", "error", err)
+	}
+	return nil
+}
