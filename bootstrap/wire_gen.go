@@ -29,7 +29,7 @@ func newAPI(cfg APIConfig, log *slog.Logger, local postgres.LocalTime) (*API, fu
 	if err != nil {
 		return nil, nil, err
 	}
-	clock := postgres.NewClock(db, local)
+	clock := postgres.NewClock(db, local, log)
 	httpConfig := cfg.HTTPConfig
 	accessConfig := cfg.AccessConfig
 	stopConfig := cfg.StopConfig
@@ -99,7 +99,7 @@ func newWorker(cfg WorkerConfig, handler application.Handler, log *slog.Logger, 
 	if err != nil {
 		return nil, nil, err
 	}
-	clock := postgres.NewClock(db, local)
+	clock := postgres.NewClock(db, local, log)
 	taskRepository := postgres.NewTaskRepository(db)
 	workerRepository := postgres.NewWorkerRepository(db)
 	pool, cleanup2, err := provideRedis(serverConfig)
