@@ -34,6 +34,9 @@ func provideAPI(cfg MigrateConfig, db *postgres.DB, clock *postgres.Clock, queue
 
 // Migrate waits for PostgreSQL and migrates the schema.
 func (a *API) Migrate(ctx context.Context) error {
+	if err := prepareServer(ctx, a.log, a.db); err != nil {
+		return err
+	}
 	return retryUntilAvailable(ctx, a.log, "PostgreSQL", func(ctx context.Context) error { return postgres.Migrate(ctx, a.db, a.log) })
 }
 

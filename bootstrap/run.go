@@ -53,7 +53,7 @@ func onceReady(ctx context.Context, ready *usecase.CheckReadiness,
 func prepare(ctx context.Context, log *slog.Logger, db *postgres.DB, clock *postgres.Clock, queue *redis.Pool,
 	schema func(context.Context) error,
 ) error {
-	if err := retryUntilAvailable(ctx, log, "PostgreSQL", db.Ping); err != nil {
+	if err := prepareServer(ctx, log, db); err != nil {
 		return err
 	}
 	if err := retryUntilAvailable(ctx, log, "schema", schema); err != nil {
@@ -63,6 +63,15 @@ func prepare(ctx context.Context, log *slog.Logger, db *postgres.DB, clock *post
 		return err
 	}
 	return checkQueue(ctx, log, queue)
+}
+
+// prepareServer waits until PostgreSQL answers, and makes sure that it is fit for use.
+func prepareServer(ctx context.Context, log *slog.Logger, db *postgres.DB) error {
+	err := retryUntilAvailable(ctx, log, "PostgreSQL", func(ctx context.Context) error { return postgres.CheckServer(ctx, db, log) })
+	if unfit, ok := errors.AsType[*postgres.UnfitError](err); ok {
+		return &SettingError{Name: "DATABASE_URL", Value: hidden, Allowed: unfit.Want}
+	}
+	return err
 }
 
 // retryUntilAvailable calls try until it succeeds, as long as its error is

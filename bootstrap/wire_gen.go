@@ -29,7 +29,7 @@ func newAPI(cfg APIConfig, log *slog.Logger, local postgres.LocalTime) (*API, fu
 	if err != nil {
 		return nil, nil, err
 	}
-	clock := postgres.NewClock(db, local)
+	clock := postgres.NewClock(db, local, log)
 	pool, cleanup2, err := provideRedis(serverConfig)
 	if err != nil {
 		cleanup()
@@ -100,7 +100,7 @@ func newWorker(cfg WorkerConfig, handler application.Handler, log *slog.Logger, 
 	if err != nil {
 		return nil, nil, err
 	}
-	clock := postgres.NewClock(db, local)
+	clock := postgres.NewClock(db, local, log)
 	pool, cleanup2, err := provideRedis(serverConfig)
 	if err != nil {
 		cleanup()

@@ -2,9 +2,11 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/millrace/millrace/adapters/postgres/internal/pgconn"
+	"github.com/millrace/millrace/domain"
 )
 
 // Config says which database to use and how.
@@ -53,9 +55,16 @@ func (db *DB) Ping(ctx context.Context) error {
 }
 
 // Probe reports whether the server answers and has the schema that this program
-// needs, as CheckSchema does, within two seconds.
+// needs, as CheckSchema does, within two seconds. Whatever keeps it from that is an
+// outage.
 func (db *DB) Probe(ctx context.Context) error {
-	return probe(ctx, func(ctx context.Context) error { return CheckSchema(ctx, db) })
+	return probe(ctx, func(ctx context.Context) error {
+		err := CheckSchema(ctx, db)
+		if pgconn.SQLState(err) != "" && !errors.Is(err, domain.ErrUnavailable) {
+			err = pgconn.Outage(err)
+		}
+		return err
+	})
 }
 
 // probe leaves ask behind when the time is up: a stalled link holds its caller for

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"testing"
 	"time"
 
@@ -67,7 +68,7 @@ func TestStalledLink_FreesItsCallerAndRecovers(t *testing.T) {
 		"Beat":   func() error { _, err := workers.Beat(ctx, beatOf(time.Second)); return err },
 		"Leave":  func() error { return workers.Leave(ctx, "w") },
 		"Due":    func() error { _, err := dispatch.Due(ctx, time.Now(), application.SweepBatch{Limit: 1}); return err },
-		"Sync":   func() error { return NewClock(db, time.Now).Sync(ctx) },
+		"Sync":   func() error { return NewClock(db, time.Now, slog.New(slog.DiscardHandler)).Sync(ctx) },
 		"Schema": func() error { return CheckSchema(ctx, db) },
 		"Probe":  func() error { return db.Probe(ctx) },
 	} {

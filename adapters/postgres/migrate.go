@@ -64,7 +64,7 @@ func Migrate(ctx context.Context, db *DB, log *slog.Logger) error {
 		return err
 	}
 	if err := d.CheckOwner(ctx, own.calls.SQL); err != nil {
-		return fmt.Errorf("migrate the schema: %w", pgconn.Translate(err))
+		return fmt.Errorf("migrate the schema: %w", pgconn.AtStart(pgconn.Translate(err)))
 	}
 	locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, uint64(migrationTimeout/time.Second)))
 	if err != nil {
@@ -79,7 +79,7 @@ func Migrate(ctx context.Context, db *DB, log *slog.Logger) error {
 		log.InfoContext(ctx, "schema migrated", "version", m.Source.Version, "took", m.Duration.String())
 	}
 	if err != nil {
-		return fmt.Errorf("migrate the schema: %w", pgconn.Translate(err))
+		return fmt.Errorf("migrate the schema: %w", pgconn.AtStart(pgconn.Translate(err)))
 	}
 	return nil
 }
@@ -91,12 +91,12 @@ func Migrate(ctx context.Context, db *DB, log *slog.Logger) error {
 func CheckSchema(ctx context.Context, db *DB) error {
 	missing := db.checkVersion(ctx, schema.ProbeSQL)
 	if !pgconn.UndefinedTable(missing) {
-		return missing
+		return pgconn.AtStart(missing)
 	}
 	if err := db.checkVersion(ctx, schema.VersionSQL); err == nil {
 		return schema.Unready(errDamagedSchema, missing)
 	} else if !pgconn.UndefinedTable(err) {
-		return err
+		return pgconn.AtStart(err)
 	}
 	d, err := dialect()
 	if err != nil {
@@ -105,7 +105,7 @@ func CheckSchema(ctx context.Context, db *DB) error {
 	if err := db.calls.Read(ctx, func(ctx context.Context, _ sqlx.QueryerContext) error {
 		return d.CheckOwner(ctx, db.calls.SQL)
 	}); err != nil {
-		return fmt.Errorf("check the schema: %w", err)
+		return fmt.Errorf("check the schema: %w", pgconn.AtStart(err))
 	}
 	return schema.Unready(errNoSchema, missing)
 }

@@ -49,7 +49,7 @@ func newServerHarness(t *testing.T, database, queue string, local postgres.Local
 		t.Fatal(err)
 	}
 	t.Cleanup(closePool)
-	clock := postgres.NewClock(db, local)
+	clock := postgres.NewClock(db, local, slog.New(slog.DiscardHandler))
 	programs.Eventually(t, programs.Patience, "a sample of the server's clock is good", func() bool { return clock.Sync(t.Context()) == nil })
 	return harness{
 		tasks: postgres.NewTaskRepository(db), workers: postgres.NewWorkerRepository(db), dispatch: postgres.NewDispatchRepository(db),

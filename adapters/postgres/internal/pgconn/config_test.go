@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/lib/pq"
+
+	"github.com/millrace/millrace/test/services"
 )
 
 func TestConfig_HostsAndSessionAttributes(t *testing.T) {
@@ -38,8 +40,8 @@ func TestConfig_HostsAndSessionAttributes(t *testing.T) {
 		if cfg.User != "u" || cfg.Password != "p" || cfg.Database != "db" {
 			t.Errorf("%s: user, password or database are lost", check.url)
 		}
-		if limit := 5 * time.Second / time.Duration(len(hosts)); cfg.ConnectTimeout != limit {
-			t.Errorf("%s: a connection may take %s, want %s", check.url, cfg.ConnectTimeout, limit)
+		if cfg.ConnectTimeout != 3*time.Second {
+			t.Errorf("%s: a connection may take %s, want 3s", check.url, cfg.ConnectTimeout)
 		}
 	}
 }
@@ -72,15 +74,45 @@ func TestOpen_NamesWhatIsWrongAndNoSecret(t *testing.T) {
 	}
 }
 
+// What an operator sets for everybody, or for our role, is not what we rely on.
 func TestOpen_EveryConnectionHasItsSession(t *testing.T) {
-	pool := open(t, 1)
+	url := services.PostgreSQL(t)
+	admin := openOn(t, url, 1)
+	for _, odd := range []string{
+		"lock_timeout = '50ms'", "statement_timeout = '1s'", "default_transaction_isolation = 'serializable'",
+		"idle_in_transaction_session_timeout = '1h'", "synchronous_commit = off", "client_connection_check_interval = 0",
+	} {
+		var name string
+		if err := admin.SQL.Get(&name, "SELECT current_database()"); err != nil {
+			t.Fatal(err)
+		}
+		admin.SQL.MustExec("ALTER DATABASE " + name + " SET " + odd)
+	}
+	pool := openOn(t, url, 1)
 	for setting, want := range map[string]string{
 		"idle_in_transaction_session_timeout": "5s", "timezone": "UTC", "application_name": "millrace", "statement_timeout": "0",
-		"enable_seqscan": "off", "jit": "off",
+		"enable_seqscan": "off", "jit": "off", "lock_timeout": "4500ms", "client_connection_check_interval": "2s",
+		"default_transaction_isolation": "read committed", "synchronous_commit": "on",
 	} {
 		var got string
 		if err := pool.SQL.Get(&got, "SELECT current_setting($1)", setting); err != nil || got != want {
 			t.Errorf("%s = %q, %v; want %q", setting, got, err, want)
+		}
+	}
+}
+
+func TestOpen_KeepsWhatIsStrongerThanItsSession(t *testing.T) {
+	url := services.PostgreSQL(t)
+	admin := openOn(t, url, 1)
+	var name string
+	if err := admin.SQL.Get(&name, "SELECT current_database()"); err != nil {
+		t.Fatal(err)
+	}
+	for _, value := range []string{"remote_apply", "remote_write", "local"} {
+		admin.SQL.MustExec("ALTER DATABASE " + name + " SET synchronous_commit = " + value)
+		var got string
+		if err := openOn(t, url, 1).SQL.Get(&got, "SHOW synchronous_commit"); err != nil || got != value {
+			t.Errorf("synchronous_commit = %q, %v; want %q", got, err, value)
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/lib/pq"
 
@@ -22,21 +23,31 @@ const (
 	classData         = "22"
 	classIntegrity    = "23"
 	classAuth         = "28"
-	classResources    = "53"
-	classLimits       = "54"
+	classNoDatabase   = "3D"
+	classNoSchema     = "3F"
+	classMistake      = "42" // a missing right is one too
+	classCheckOption  = "44"
 	classIntervention = "57"
+	classTrigger      = "P0" // what a trigger raises, of a row that it refuses
 
-	codeReadOnly       = "25006" // this server has become a standby
-	codeNotSupported   = "0A000" // a standby's answer to BEGIN READ WRITE, which is how lib/pq begins
-	codeIdleInTx       = "25P03"
-	codeNoDatabase     = "3D000"
-	codeNoStatement    = "26000"
-	codeUndefinedTable = "42P01"
-	codeSerialization  = "40001"
-	codeDeadlock       = "40P01"
+	codeReadOnly         = "25006" // this server has become a standby
+	codeNotSupported     = "0A000" // a standby's answer to BEGIN READ WRITE, which is how lib/pq begins
+	codeIdleInTx         = "25P03"
+	codeTxTimeout        = "25P04"
+	codeNoStatement      = "26000"
+	codeDoubledStatement = "42P05"
+	codeUndefinedTable   = "42P01"
+	codeSerialization    = "40001"
+	codeDeadlock         = "40P01"
+	codeCanceled         = "57014"
+	codeLimit            = "54000" // such as a value that is too long for an index
+	codeTooComplex       = "54001"
+	codeProtocol         = "08P01" // also all that PgBouncer says
 )
 
-// Translate turns what the driver reports into the errors that the ports name.
+// Translate turns what the driver reports into the errors that the ports name. What
+// the server says is an outage unless it is about the data: whatever else is wrong,
+// somebody will put it right, and what is to be stored is kept until then.
 func Translate(err error) error {
 	var known *domain.Error
 	switch {
@@ -44,10 +55,10 @@ func Translate(err error) error {
 		return err
 	case errors.Is(err, sql.ErrNoRows):
 		return domain.ErrTaskNotFound
-	case unavailable(err) || retryable(err):
-		return Outage(err)
 	case UndefinedTable(err):
 		return Outage(fmt.Errorf("the schema is missing: run the migrations: %w", err))
+	case !permanent(err) && (lost(err) || SQLState(err) != "" && !AboutData(err)):
+		return Outage(err)
 	}
 	return fmt.Errorf("postgres: %w", err)
 }
@@ -57,18 +68,54 @@ func Outage(err error) error {
 	return fmt.Errorf("%w: postgres: %w", domain.ErrUnavailable, err)
 }
 
-// unavailable reports whether the server could not be reached, or its answer to
-// a write is not known, or the connection is of no more use.
-func unavailable(err error) bool {
+// AtStart is err for a program that has not yet worked: no outage if waiting does not
+// help, as with a missing right.
+func AtStart(err error) error {
+	state := SQLState(err)
+	if state == "" || UndefinedTable(err) || retryable(err) {
+		return err
+	}
+	if slices.Contains([]string{classAuth, classNoDatabase, classNoSchema, classMistake}, state[:2]) {
+		return fmt.Errorf("postgres: %w", serverError(err))
+	}
+	return err
+}
+
+// UnfitError reports at the start of a program that it must not run on what the
+// database's URL leads to.
+type UnfitError struct {
+	Want string // what the URL has to be instead, and what to set for that
+}
+
+// Error returns a line that says so.
+func (e *UnfitError) Error() string { return "the database's URL must be " + e.Want }
+
+// refusedError reports that the server is there and does not want us, and never has.
+type refusedError struct{ error }
+
+func (e *refusedError) Unwrap() error { return e.error }
+
+// permanent reports whether waiting does not help, as the settings have never worked.
+func permanent(err error) bool {
+	_, refused := errors.AsType[*refusedError](err)
+	_, unfit := errors.AsType[*UnfitError](err)
+	return refused || unfit
+}
+
+// lost reports whether the server could not be reached, or its answer to a write is
+// not known, or the connection is of no more use.
+func lost(err error) bool {
 	if err == nil {
 		return false
 	}
 	if state := SQLState(err); state != "" {
 		switch state[:2] {
-		case classConnection, classResources, classIntervention:
+		case classConnection:
 			return true
+		case classIntervention:
+			return state != codeCanceled
 		}
-		return slices.Contains([]string{codeReadOnly, codeNotSupported, codeIdleInTx}, state) && !outlived(err)
+		return slices.Contains([]string{codeReadOnly, codeNotSupported, codeIdleInTx, codeTxTimeout}, state) && !outlived(err)
 	}
 	if _, ok := errors.AsType[net.Error](err); ok {
 		return true
@@ -84,6 +131,11 @@ func unavailable(err error) bool {
 	return false
 }
 
+// timedOut reports whether a call has ended because it took too long.
+func timedOut(err error) bool {
+	return errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded)
+}
+
 // retryable reports whether the server undid everything for the sake of another
 // transaction, or for want of a prepared statement, so that trying again is safe.
 func retryable(err error) bool {
@@ -95,7 +147,8 @@ func retryable(err error) bool {
 // because of what it was to store.
 func AboutData(err error) bool {
 	state := SQLState(err)
-	return state != "" && slices.Contains([]string{classData, classIntegrity, classLimits}, state[:2])
+	return state == codeLimit || state == codeTooComplex ||
+		state != "" && slices.Contains([]string{classData, classIntegrity, classCheckOption, classTrigger}, state[:2])
 }
 
 // UndefinedTable reports whether the server does not know a table of a statement.
@@ -103,15 +156,46 @@ func UndefinedTable(err error) bool { return SQLState(err) == codeUndefinedTable
 
 // refused reports whether the server is there and does not want us.
 func refused(err error) bool {
-	state := SQLState(err)
-	return state == codeNoDatabase || len(state) == 5 && state[:2] == classAuth
+	e := serverError(err)
+	if e == nil {
+		return false
+	}
+	switch string(e.Code.Class()) {
+	case classAuth, classNoDatabase:
+		return true
+	case codeProtocol[:2]: // PgBouncer
+		for _, text := range []string{"no such database", "no such user", "password authentication failed", "SASL authentication failed"} {
+			if strings.HasPrefix(e.Message, text) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// unsupportedParameter reports whether PgBouncer refuses one of the settings of a
+// session, and which.
+func unsupportedParameter(err error) (message string, ok bool) {
+	e := serverError(err)
+	if e == nil || string(e.Code) != codeProtocol || !strings.HasPrefix(e.Message, "unsupported startup parameter") {
+		return "", false
+	}
+	return e.Message, true
 }
 
 // SQLState returns the five letters that the server gave the error; "" if it is
 // not the server's.
 func SQLState(err error) string {
-	if e, ok := errors.AsType[*pq.Error](err); ok && len(e.Code) == 5 {
+	if e := serverError(err); e != nil {
 		return string(e.Code)
 	}
 	return ""
+}
+
+// serverError is what the server said; nil if it said nothing.
+func serverError(err error) *pq.Error {
+	if e, ok := errors.AsType[*pq.Error](err); ok && len(e.Code) == 5 {
+		return e
+	}
+	return nil
 }

@@ -13,7 +13,13 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // open makes a pool of that size on a new database.
 func open(t *testing.T, size int) *Pool {
 	t.Helper()
-	pools, err := Open(Config{URL: services.PostgreSQL(t)}.WithDefaults(), size)
+	return openOn(t, services.PostgreSQL(t), size)
+}
+
+// openOn makes a pool of that size on a database.
+func openOn(t *testing.T, url string, size int) *Pool {
+	t.Helper()
+	pools, err := Open(Config{URL: url}.WithDefaults(), size)
 	if err != nil {
 		t.Fatal(err)
 	}

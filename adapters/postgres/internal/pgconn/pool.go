@@ -10,15 +10,14 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 	"github.com/jmoiron/sqlx"
-	"github.com/lib/pq"
 )
 
 // Pool is at most so many connections to one database. It is safe for concurrent use.
 type Pool struct {
-	SQL      *sqlx.DB
-	timeout  time.Duration
-	max      int
-	dropIdle func() // of every pool that Open made with this one
+	SQL     *sqlx.DB
+	timeout time.Duration
+	max     int
+	dropAll func() // the idle connections of every pool that Open made with this one
 }
 
 // Open checks cfg, whose MaxConns it leaves to the caller, and makes pools of these
@@ -29,24 +28,19 @@ func Open(cfg Config, sizes ...int) ([]*Pool, error) {
 	if err != nil {
 		return nil, err
 	}
-	connector, err := pq.NewConnectorConfig(dc)
-	if err != nil {
-		return nil, fmt.Errorf("postgres: %w", err)
-	}
-	connector.Dialer(dialer{timeout: cfg.CallTimeout})
+	server := newServer(dc, cfg.Limits())
 	pools := make([]*Pool, len(sizes))
-	dropIdle := func() {
+	dropAll := func() {
 		for _, p := range pools {
-			p.SQL.SetMaxIdleConns(0)
-			p.SQL.SetMaxIdleConns(p.max)
+			p.dropIdle()
 		}
 	}
 	for i, size := range sizes {
-		conns := sql.OpenDB(preparing{connector})
+		conns := sql.OpenDB(&connector{server: server, sessions: make(chan struct{}, size)})
 		conns.SetMaxOpenConns(size)
 		conns.SetMaxIdleConns(size)
 		conns.SetConnMaxIdleTime(5 * time.Minute)
-		pools[i] = &Pool{SQL: sqlx.NewDb(conns, "postgres"), timeout: cfg.CallTimeout, max: size, dropIdle: dropIdle}
+		pools[i] = &Pool{SQL: sqlx.NewDb(conns, "postgres"), timeout: cfg.CallTimeout, max: size, dropAll: dropAll}
 	}
 	return pools, nil
 }
@@ -107,8 +101,8 @@ func (p *Pool) once(ctx context.Context, change func(ctx context.Context, c *sql
 		return err
 	}
 	err = change(context.WithoutCancel(ctx), c)
-	if unavailable(err) {
-		p.discard(c)
+	if lost(err) {
+		p.discard(c, err)
 		return err
 	}
 	_ = c.Close() // back to the pool
@@ -116,12 +110,12 @@ func (p *Pool) once(ctx context.Context, change func(ctx context.Context, c *sql
 }
 
 // Acquire waits for a connection, at most for CallTimeout. Whatever keeps the
-// server from giving one, short of refusing who we are, is an outage.
+// server from giving one, short of refusing who we are at the start, is an outage.
 func (p *Pool) Acquire(ctx context.Context) (*sqlx.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.timeout)
 	defer cancel()
 	c, err := p.SQL.Connx(ctx)
-	if err != nil && !refused(err) && !errors.Is(err, context.Canceled) {
+	if err != nil && !permanent(err) && !errors.Is(err, context.Canceled) {
 		err = Outage(err)
 	}
 	return c, err
@@ -130,10 +124,22 @@ func (p *Pool) Acquire(ctx context.Context) (*sqlx.Conn, error) {
 // discard throws the connection away, and with it all that are idle, of every
 // pool: they lead to the same server, which has restarted, or become a standby, or
 // cannot be reached. A pool that only reads would not find that out by itself.
-func (p *Pool) discard(c *sqlx.Conn) {
+//
+// A call that took too long says nothing about the calls of other pools, and least of
+// all about heartbeats.
+func (p *Pool) discard(c *sqlx.Conn, err error) {
 	_ = c.Raw(func(any) error { return driver.ErrBadConn })
 	_ = c.Close()
-	p.dropIdle()
+	if timedOut(err) {
+		p.dropIdle()
+		return
+	}
+	p.dropAll()
+}
+
+func (p *Pool) dropIdle() {
+	p.SQL.SetMaxIdleConns(0)
+	p.SQL.SetMaxIdleConns(p.max)
 }
 
 // Transact runs body in a transaction on c.

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
@@ -54,21 +56,6 @@ func toPrepare(ctx context.Context, query string) bool {
 	return strings.HasPrefix(query, preparedMark) && ctx.Done() == nil
 }
 
-// preparing makes the connections of a pool.
-type preparing struct{ *pq.Connector }
-
-func (p preparing) Connect(ctx context.Context) (driver.Conn, error) {
-	c, err := p.Connector.Connect(ctx)
-	if err != nil {
-		return nil, err
-	}
-	conn, ok := c.(pqConn)
-	if !ok {
-		return c, nil // of a driver that has become another: it works, unprepared
-	}
-	return &preparingConn{pqConn: conn, statements: map[string]pqStmt{}}, nil
-}
-
 // pqConn and pqStmt are what lib/pq makes, as far as database/sql asks for it.
 type (
 	pqConn interface {
@@ -93,6 +80,11 @@ type (
 type preparingConn struct {
 	pqConn
 	statements map[string]pqStmt // by their text
+
+	pool   *connector
+	link   *link
+	used   time.Time // when it was last in use
+	closed sync.Once
 }
 
 func (c *preparingConn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
@@ -135,7 +127,7 @@ func (c *preparingConn) statement(ctx context.Context, query string) (pqStmt, er
 		}
 	}
 	made, err := c.PrepareContext(ctx, query)
-	if err != nil {
+	if err != nil { // the next try has another name
 		return nil, err
 	}
 	s, ok := made.(pqStmt)
@@ -155,9 +147,10 @@ func (c *preparingConn) forgetIf(outlived bool) {
 }
 
 // outlived reports whether a prepared statement is of no more use: the schema has
-// changed what it returns, or the server does not have it, as behind a pool that
-// shares out its connections. Nothing was done.
+// changed what it returns, or the server does not have it, or has another of its name,
+// as behind a pool that shares out its connections. Nothing was done.
 func outlived(err error) bool {
 	e, ok := errors.AsType[*pq.Error](err)
-	return ok && (e.Code == codeNoStatement || e.Code == codeNotSupported && e.Routine == "RevalidateCachedQuery")
+	return ok && (e.Code == codeNoStatement || e.Code == codeDoubledStatement ||
+		e.Code == codeNotSupported && e.Routine == "RevalidateCachedQuery")
 }
