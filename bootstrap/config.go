@@ -24,7 +24,7 @@ type (
 	ServerConfig struct {
 		DatabaseURL      string `env:"DATABASE_URL" envDefault:"postgres://millrace:millrace@127.0.0.1:5432/millrace?sslmode=disable" help:"PostgreSQL: postgres://user:password@host:port/database; several hosts: host1:port1,host2:port2" allowed:"a postgres:// URL" secret:"true"`
 		DatabaseMaxConns int    `env:"DATABASE_MAX_CONNS" envDefault:"10" help:"maximum number of connections to PostgreSQL; a worker opens two more for its heartbeats" min:"2" max:"1000"`
-		QueueURL         string `env:"QUEUE_URL" envDefault:"redis://127.0.0.1:6379/0" help:"Redis: redis://host:port/db or rediss://…; ?prefix= sets the prefix of its keys" allowed:"a redis:// or rediss:// URL" secret:"true"`
+		QueueURL         string `env:"QUEUE_URL" envDefault:"redis://127.0.0.1:6379/0" help:"Redis: redis://host:port/db or rediss://…; ?prefix= sets the prefix of its keys, which otherwise is made of the database's id" allowed:"a redis:// or rediss:// URL" secret:"true"`
 	}
 
 	// StoreConfig names the embedded store.

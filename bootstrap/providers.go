@@ -27,7 +27,7 @@ func providePostgres(cfg ServerConfig) (*postgres.DB, func(), error) {
 }
 
 func provideRedis(cfg ServerConfig) (*redis.Pool, func(), error) {
-	pool, closePool, err := redis.Open(redis.Config{URL: cfg.QueueURL, CallTimeout: callTimeout})
+	pool, closePool, err := redis.Open(redis.Config{URL: cfg.QueueURL, CallTimeout: callTimeout, AwaitPrefix: true})
 	if err != nil {
 		return nil, nil, &SettingError{Name: "QUEUE_URL", Value: hidden, Allowed: "a redis:// or rediss:// URL: " + err.Error()}
 	}

@@ -62,6 +62,10 @@ func prepare(ctx context.Context, log *slog.Logger, db *postgres.DB, clock *post
 	if err := retryUntilAvailable(ctx, log, "PostgreSQL clock", clock.Sync); err != nil {
 		return err
 	}
+	name := func(ctx context.Context) error { return nameQueue(ctx, db, queue) }
+	if err := retryUntilAvailable(ctx, log, "PostgreSQL", name); err != nil {
+		return err
+	}
 	return checkQueue(ctx, log, queue)
 }
 

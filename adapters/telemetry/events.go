@@ -14,19 +14,18 @@ var _ application.Events = (*Events)(nil)
 // Events logs what happens in the loops of a worker: normal work at level debug, what an
 // operator has to know at a higher one.
 type Events struct {
-	log   *slog.Logger
-	loops *outages
+	log     *slog.Logger
+	loops   *outages
+	unknown *unknownEntries
 }
 
 // NewEvents makes an Events that writes to log.
 func NewEvents(log *slog.Logger) *Events {
-	return &Events{log: log, loops: newOutages(log, "loop failing, retrying", "loop working again")}
+	return &Events{log: log, unknown: &unknownEntries{log: log}, loops: newOutages(log, "loop failing, retrying", "loop working again")}
 }
 
-// EntryDropped logs an entry that names no task.
-func (e *Events) EntryDropped(ctx context.Context, id domain.TaskID) {
-	e.log.WarnContext(ctx, "entry names no task, dropped", "task", id.String())
-}
+// EntryDropped logs an entry that names no task; of many in a minute, what they look like.
+func (e *Events) EntryDropped(ctx context.Context, id domain.TaskID) { e.unknown.add(ctx, id) }
 
 // AttemptStarted logs that a handler was called.
 func (e *Events) AttemptStarted(ctx context.Context, t *domain.Task) {

@@ -19,6 +19,7 @@ func TestDispatcher_PushesNothingTwiceOfADeepBacklog(t *testing.T) {
 	t.Parallel()
 	const waiting, sweeps = 100_000, 3
 	database, server := migratedDatabase(t), services.StartRedis(t)
+	queue := server.URL() + "?prefix=millrace:"
 	db, err := sql.Open("postgres", database)
 	if err != nil {
 		t.Fatal(err)
@@ -30,11 +31,11 @@ func TestDispatcher_PushesNothingTwiceOfADeepBacklog(t *testing.T) {
 		FROM (SELECT now() - interval '1 hour' + n * interval '30 milliseconds' AS at FROM generate_series(1, $1) AS n) AS made`, waiting); err != nil {
 		t.Fatal(err)
 	}
-	client := newServerHarness(t, database, server.URL(), time.Now)
+	client := newServerHarness(t, database, queue, time.Now)
 	pushAll(t, db, client.queue)
 
 	for range 3 {
-		newServerHarness(t, database, server.URL(), time.Now).sweep(t)
+		newServerHarness(t, database, queue, time.Now).sweep(t)
 	}
 	time.Sleep(sweeps*3*time.Second + time.Second)
 

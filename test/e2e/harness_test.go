@@ -44,11 +44,16 @@ func newServerHarness(t *testing.T, database, queue string, local postgres.Local
 		t.Fatal(err)
 	}
 	t.Cleanup(closeDB)
-	pool, closePool, err := redis.Open(redis.Config{URL: queue})
+	pool, closePool, err := redis.Open(redis.Config{URL: queue, AwaitPrefix: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(closePool)
+	prefix, err := postgres.QueuePrefix(t.Context(), db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool.SetPrefix(prefix)
 	clock := postgres.NewClock(db, local, slog.New(slog.DiscardHandler))
 	programs.Eventually(t, programs.Patience, "a sample of the server's clock is good", func() bool { return clock.Sync(t.Context()) == nil })
 	return harness{

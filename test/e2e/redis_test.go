@@ -131,3 +131,27 @@ func TestService_ReadinessSaysWhatRedisRefuses(t *testing.T) {
 	}
 	programs.Eventually(t, programs.Patience, "what waited is completed", func() bool { return d.count("completed") == 2 })
 }
+
+// Staging and production share a Redis: neither takes the other's entries.
+func TestService_TwoDatabasesOnOneRedisAreApart(t *testing.T) {
+	t.Parallel()
+	const tasks = 40
+	server := services.StartRedis(t)
+	staging, production := deploy(t, services.PostgreSQL(t), server.URL()), deploy(t, services.PostgreSQL(t), server.URL())
+	workers := []*programs.Process{staging.worker("HANDLER=noop:"), production.worker("HANDLER=noop:")}
+	for _, d := range []*deployment{staging, production} {
+		d.submitMany(tasks)
+	}
+	begin := time.Now()
+	for _, d := range []*deployment{staging, production} {
+		programs.Eventually(t, programs.Patience, "all are completed", func() bool { return d.count("completed") == tasks })
+	}
+	if took := time.Since(begin); took > 4*time.Second {
+		t.Errorf("it took %v: that is a sweep", took)
+	}
+	for _, w := range workers {
+		if out := w.Output(); strings.Contains(out, "names no task") || strings.Contains(out, `"swept"`) {
+			t.Errorf("a worker has met what is not its own: %s", out)
+		}
+	}
+}
