@@ -8,8 +8,10 @@ import (
 	"io"
 	"io/fs"
 	"net"
+	"net/netip"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/millrace/millrace/adapters/httpapi"
@@ -17,8 +19,9 @@ import (
 
 // AccessConfig says who may use the API.
 type AccessConfig struct {
-	APIKeys        string `env:"API_KEYS" help:"who may use the API: name=sha256 of the key, separated by commas or spaces; or @file with one pair a line" secret:"true"`
-	AllowAnonymous bool   `env:"ALLOW_ANONYMOUS" envDefault:"false" help:"let anyone use the API on a public LISTEN_ADDR when there are no API_KEYS"`
+	APIKeys        string   `env:"API_KEYS" help:"who may use the API: name=sha256 of the key, separated by commas or spaces; or @file with one pair a line" secret:"true"`
+	AllowAnonymous bool     `env:"ALLOW_ANONYMOUS" envDefault:"false" help:"let anyone use the API on a public LISTEN_ADDR when there are no API_KEYS"`
+	AllowedHosts   []string `env:"ALLOWED_HOSTS" help:"hosts that requests may name, besides loopback and LISTEN_ADDR, separated by commas; requests for others are answered 421; *: any" allowed:"names or IP addresses without ports, separated by commas, or *"`
 }
 
 const (
@@ -28,11 +31,23 @@ const (
 	maxKeysFile = 1 << 20
 )
 
+var hostName = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9._-]{0,251}[A-Za-z0-9_.])?$`)
+
+// isHost reports whether the text is what ALLOWED_HOSTS consists of.
+func isHost(text string) bool {
+	text = strings.TrimSpace(text)
+	_, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(text, "["), "]"))
+	return text == httpapi.AnyHost || err == nil || hostName.MatchString(text)
+}
+
 var credentialName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
 
 // check parses the keys, and refuses an API that anyone can reach and use, unless
 // ALLOW_ANONYMOUS says so.
 func (c AccessConfig) check(listenAddr string) error {
+	if slices.ContainsFunc(c.AllowedHosts, func(host string) bool { return !isHost(host) }) {
+		return &SettingError{"ALLOWED_HOSTS", strings.Join(c.AllowedHosts, ","), "names or IP addresses without ports, separated by commas, or *"}
+	}
 	keys, err := c.credentials()
 	if err != nil {
 		return err

@@ -138,3 +138,15 @@ func loadEmbedded(environ []string) error {
 	_, err := LoadEmbedded(environ)
 	return err
 }
+
+func TestAllowedHosts_AreNamesAndAddressesWithoutPorts(t *testing.T) {
+	for value, ok := range map[string]bool{
+		"tasks.example.com": true, "api-server, 10.0.0.1,::1,[2001:db8::1]": true, "*": true, "": true,
+		"http://tasks.example.com": false, "tasks.example.com:8000": false, "*.example.com": false, "a,,b": false, "a b": false,
+	} {
+		_, err := LoadAPI([]string{"ALLOWED_HOSTS=" + value})
+		if wrong, refused := errors.AsType[*SettingError](err); ok && err != nil || !ok && (!refused || wrong.Name != "ALLOWED_HOSTS") {
+			t.Errorf("%q: %v", value, err)
+		}
+	}
+}

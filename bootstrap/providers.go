@@ -47,7 +47,7 @@ func provideLimits(cfg HTTPConfig, submit SubmitConfig) usecase.SubmitLimits {
 func provideHTTPConfig(cfg HTTPConfig, access AccessConfig, stop StopConfig) (httpapi.Config, error) {
 	credentials, err := access.credentials()
 	return httpapi.Config{
-		ListenAddr: cfg.ListenAddr, Credentials: credentials, MessageBytes: cfg.MaxMessageSize, BatchBytes: cfg.MaxBatchSize,
+		ListenAddr: cfg.ListenAddr, AllowedHosts: access.AllowedHosts, Credentials: credentials, MessageBytes: cfg.MaxMessageSize, BatchBytes: cfg.MaxBatchSize,
 		Connections: cfg.MaxConnections, Requests: cfg.MaxRequests, Waiting: cfg.MaxWaiting,
 		ShutdownTimeout: stop.ShutdownTimeout, Version: Version(),
 	}, err

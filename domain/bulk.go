@@ -41,7 +41,7 @@ func (a BulkAction) known() bool {
 }
 
 func (a BulkAction) unknown() *Error {
-	return Invalid("action", "unknown action %.40q; want one of cancel, stop, retry", a)
+	return Invalid("action", "unknown action %s; want one of cancel, stop, retry", Quoted(a))
 }
 
 // Bulk is an action on all tasks that match a filter when it is asked for. It is

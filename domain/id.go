@@ -74,7 +74,7 @@ func FirstID(t time.Time) (id TaskID) {
 func ParseTaskID(s string) (TaskID, error) {
 	id, err := uuid.Parse(s)
 	if err != nil || len(s) != 36 { // uuid.Parse also takes braces, urn: and bare digits
-		return TaskID{}, Invalid("id", "%.40q is not a UUID", s)
+		return TaskID{}, Invalid("id", "%s is not a UUID", Quoted(s))
 	}
 	return TaskID(id), nil
 }

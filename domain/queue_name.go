@@ -14,7 +14,7 @@ const maxQueueName = 64
 // ParseQueueName returns the queue that is spelled s, or a CodeInvalid error.
 func ParseQueueName(s string) (QueueName, error) {
 	if !QueueName(s).valid() {
-		return "", Invalid("queue", "invalid queue name %.80q; want %s", s, queueNameRule)
+		return "", Invalid("queue", "invalid queue name %s; want %s", Quoted(s), queueNameRule)
 	}
 	return QueueName(s), nil
 }

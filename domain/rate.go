@@ -23,7 +23,7 @@ func ParseRate(s string) (Rate, error) {
 	n, err := strconv.Atoi(count)
 	per, known := rateUnits[unit]
 	if err != nil || !known || n < 1 || n > maxRate || strconv.Itoa(n) != count {
-		return Rate{}, Invalid("rate", "invalid rate %.40q; want N/s, N/m or N/h with N from 1 to %d", s, maxRate)
+		return Rate{}, Invalid("rate", "invalid rate %s; want N/s, N/m or N/h with N from 1 to %d", Quoted(s), maxRate)
 	}
 	return Rate{Count: n, Per: per}, nil
 }

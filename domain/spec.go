@@ -106,7 +106,7 @@ func checkMetadata(pairs map[string]string) string {
 func checkPair(key, value string) string {
 	switch {
 	case !metadataKey(key):
-		return fmt.Sprintf("invalid key %.80q; want 1 to %d of A-Z, a-z, 0-9, dot, underscore and hyphen", key, MaxMetadataKey)
+		return fmt.Sprintf("invalid key %s; want 1 to %d of A-Z, a-z, 0-9, dot, underscore and hyphen", Quoted(key), MaxMetadataKey)
 	case len(value) > MaxMetadataValue:
 		return fmt.Sprintf("the value of %s must be at most %d bytes long, not %d", key, MaxMetadataValue, len(value))
 	case !validText(value):

@@ -31,7 +31,7 @@ func Statuses() []Status {
 // ParseStatus returns the status that is spelled s, or a CodeInvalid error.
 func ParseStatus(s string) (Status, error) {
 	if !slices.Contains(Statuses(), Status(s)) {
-		return "", Invalid("status", "unknown status %.40q; want one of pending, processing, completed, canceled, failed", s)
+		return "", Invalid("status", "unknown status %s; want one of pending, processing, completed, canceled, failed", Quoted(s))
 	}
 	return Status(s), nil
 }

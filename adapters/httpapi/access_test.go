@@ -112,3 +112,48 @@ func TestAPI_RefusesPagesOfOtherSites(t *testing.T) {
 		t.Errorf("a read: %d", got.status)
 	}
 }
+
+// A name that a page makes point to this machine must not reach the service: the
+// page would be of the service's own origin.
+func TestAPI_AnswersForItsOwnHostsOnly(t *testing.T) {
+	s := newService(t, func(cfg *httpapi.Config) {
+		cfg.ListenAddr = "Millrace.internal:8000"
+		cfg.AllowedHosts = []string{"tasks.example.com", "2001:db8::1"}
+	})
+	for host, want := range map[string]int{
+		"127.0.0.1": 200, "127.0.0.1:80": 200, "127.9.9.9": 200, "[::1]:8000": 200, "[::ffff:127.0.0.1]": 200,
+		"localhost": 200, "LOCALHOST.:8000": 200,
+		"millrace.internal:1": 200, "tasks.example.com": 200, "Tasks.Example.COM:443": 200, "tasks.example.com.": 200, "[2001:DB8::1]:80": 200,
+		"evil.example": 421, "evil.example:8000": 421, "localhost.evil.example": 421, "tasks.example.com.evil.example": 421,
+		"sub.tasks.example.com": 421, "127.0.0.1.evil.example": 421, "192.0.2.1": 421, "[2001:db8::2]": 421, "0.0.0.0:8000": 421, "*": 421,
+	} {
+		for _, path := range []string{"/", "/tasks", "/tasks/x/explain", "/bulk/x", "/queues", "/docs", "/docs/swagger-ui.css", "/openapi.json", "/problems", "/healthz", "/readyz", "/nowhere"} {
+			a := s.callAs(host, http.MethodGet, path)
+			if want == 421 {
+				wantProblem(t, a, 421, "misdirected", "ALLOWED_HOSTS")
+			} else if a.status == 421 {
+				t.Errorf("%s of %s: %s", path, host, a.body)
+			}
+		}
+		for _, method := range []string{http.MethodPost, http.MethodPatch, http.MethodDelete, http.MethodOptions} {
+			if a := s.callAs(host, method, "/tasks"); (a.status == 421) != (want == 421) {
+				t.Errorf("%s of %s: %d", method, host, a.status)
+			}
+		}
+	}
+	open := newService(t, func(cfg *httpapi.Config) { cfg.AllowedHosts = []string{httpapi.AnyHost} })
+	if a := open.callAs("evil.example", http.MethodGet, "/tasks"); a.status != http.StatusOK {
+		t.Errorf("any host is allowed: %d", a.status)
+	}
+}
+
+// callAs calls the service by a name.
+func (s *service) callAs(host, method, path string) answer {
+	s.t.Helper()
+	req, err := http.NewRequestWithContext(s.t.Context(), method, s.URL+path, nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	req.Host = host
+	return s.do(req, "")
+}

@@ -81,11 +81,11 @@ func TestSlowLoris_IsCutOffWhileOthersAreServed(t *testing.T) {
 		short      func(*httpapi.Config) time.Duration
 		want       string
 	}{
-		"header":  {"GET /tasks HTTP/1.1\r\nHost: x\r\nX-Slow: ", "x", header, ""},
-		"body":    {"POST /tasks HTTP/1.1\r\nHost: x\r\nContent-Length: 40000000\r\n\r\n", " ", body, " 408 "},
-		"chunks":  {"POST /tasks HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n", "1\r\n \r\n", body, " 408 "},
+		"header":  {"GET /tasks HTTP/1.1\r\nHost: localhost\r\nX-Slow: ", "x", header, ""},
+		"body":    {"POST /tasks HTTP/1.1\r\nHost: localhost\r\nContent-Length: 40000000\r\n\r\n", " ", body, " 408 "},
+		"chunks":  {"POST /tasks HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n", "1\r\n \r\n", body, " 408 "},
 		"silence": {"", "", header, ""},
-		"idle":    {"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", "", idle, " 200 "},
+		"idle":    {"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", "", idle, " 200 "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -215,7 +215,7 @@ func TestOverload_ASlowUploadIsEvicted(t *testing.T) {
 	for range 3 {
 		conn := dial(t, base)
 		go func() {
-			said <- sendSlowly(conn, "POST /tasks HTTP/1.1\r\nHost: x\r\nContent-Length: 4000000\r\n\r\n", " ")
+			said <- sendSlowly(conn, "POST /tasks HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4000000\r\n\r\n", " ")
 		}()
 	}
 	time.Sleep(1200 * time.Millisecond) // all have their places, and have had their time
@@ -248,7 +248,7 @@ func TestConnections_ThatOnlyHoldOnMakeRoom(t *testing.T) {
 		case 1:
 			_, _ = io.WriteString(c, "GET /tasks HTTP/1.1\r\nX-Slow: ")
 		case 2:
-			_, _ = io.WriteString(c, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+			_, _ = io.WriteString(c, "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
 			if res, err := http.ReadResponse(bufio.NewReader(c), nil); err != nil || res.StatusCode != http.StatusOK {
 				t.Fatalf("connection %d: %v %v", i, res, err)
 			}

@@ -107,6 +107,7 @@ func BenchmarkHandler(b *testing.B) {
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			template := httptest.NewRequest(c.method, c.path, nil)
+			template.Host = "localhost"
 			if c.body != "" {
 				template.Header.Set("Content-Type", typeJSON)
 			}

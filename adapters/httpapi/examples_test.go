@@ -272,7 +272,7 @@ func (s *service) send(r *request) answer {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	req.Header = r.header
+	req.Header, req.Host = r.header, r.header.Get("Host")
 	return s.do(req, r.body)
 }
 

@@ -169,6 +169,7 @@ var responseSetups = map[string]exampleSetup{
 	"* 413 body":             {prepare: body(strings.Repeat(" ", 2<<20))},
 	"* 413 batch":            {prepare: body(strings.Repeat(" ", 16<<20) + "{}")},
 	"* 415":                  {prepare: func(_ *service, r *request) { r.header.Set("Content-Type", "text/plain") }},
+	"* 421":                  {prepare: func(_ *service, r *request) { r.header.Set("Host", "millrace.example") }},
 	"* 422 missing":          {prepare: body(`{}`)},
 	"* 422 both":             {prepare: body(`{"message": "x", "run_at": "2026-12-24T18:00:00Z", "delay": 0, "priority": 10}`)},
 	"* 422 key":              {prepare: func(_ *service, r *request) { r.header.Set("Idempotency-Key", `"not visible"`) }},

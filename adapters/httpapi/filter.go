@@ -185,9 +185,9 @@ func pairsOf(pairs []string, wrong func(int, error)) map[string]string {
 		before, doubled := all[key]
 		switch {
 		case !ok:
-			wrong(i, domain.Invalid("metadata", "must be key:value, not %.80q", pair))
+			wrong(i, domain.Invalid("metadata", "must be key:value, not %s", domain.Quoted(pair)))
 		case doubled && before != value:
-			wrong(i, domain.Invalid("metadata", "has two different values for key %.80q", key))
+			wrong(i, domain.Invalid("metadata", "has two different values for key %s", domain.Quoted(key)))
 		}
 		all[key] = value
 	}

@@ -14,6 +14,7 @@ import (
 type middleware struct {
 	responder
 	readiness   *usecase.CheckReadiness
+	hosts       hosts
 	credentials []Credential
 	requests    *admission.Limiter
 }
@@ -27,7 +28,7 @@ var commonHeader = http.Header{
 
 // wrap puts around the router what has to hold for every response.
 func (m *middleware) wrap(next http.Handler) http.Handler {
-	next = m.sameOrigin(m.authenticate(m.admit(next)))
+	next = m.checkHost(m.sameOrigin(m.authenticate(m.admit(next))))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		maps.Copy(w.Header(), commonHeader)
 		if r.Method == http.MethodHead { // net/http sends no body, as it still knows the method

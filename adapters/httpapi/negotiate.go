@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/elnormous/contenttype"
+
+	"github.com/millrace/millrace/domain"
 )
 
 const (
@@ -67,14 +69,14 @@ func accepted(r *http.Request, types ...string) string {
 // types. One without a declaration is read as JSON.
 func checkContentType(r *http.Request, types ...string) error {
 	if coding := r.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
-		return unsupportedMediaType.errorf("content encoding %.40q is not supported", coding)
+		return unsupportedMediaType.errorf("content encoding %s is not supported", domain.Quoted(coding))
 	}
 	values := r.Header.Values("Content-Type")
 	if len(values) == 0 || len(values) == 1 && isType(values[0], types) {
 		return nil
 	}
-	return unsupportedMediaType.errorf("the body must be %s, not %.80q",
-		strings.Join(types, " or "), strings.Join(values, ", "))
+	return unsupportedMediaType.errorf("the body must be %s, not %s",
+		strings.Join(types, " or "), domain.Quoted(strings.Join(values, ", ")))
 }
 
 // isType reports whether the value of Content-Type is one of the types, in UTF-8.

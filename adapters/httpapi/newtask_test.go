@@ -278,7 +278,7 @@ func TestBatch_HasLimitsOfItsOwn(t *testing.T) {
 	first := make(chan int)
 	go func() {
 		w := httptest.NewRecorder()
-		s.server.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/tasks/batch", strings.NewReader(body)))
+		s.server.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodPost, "http://localhost/tasks/batch", strings.NewReader(body)))
 		first <- w.Code
 	}()
 	<-inside
@@ -298,7 +298,7 @@ func TestBatch_HasLimitsOfItsOwn(t *testing.T) {
 func TestBatch_ASlowUploadIsEvicted(t *testing.T) {
 	s := newService(t, func(cfg *httpapi.Config) { cfg.Batches, cfg.ReadTimeout = 1, time.Minute })
 	conn := dial(t, runAndStop(t, s.server))
-	_, _ = io.WriteString(conn, "POST /tasks/batch HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\nExpect: 100-continue\r\n\r\n")
+	_, _ = io.WriteString(conn, "POST /tasks/batch HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\nExpect: 100-continue\r\n\r\n")
 	if line, err := bufio.NewReader(conn).ReadString('\n'); err != nil || !strings.Contains(line, " 100 ") { // it has the place
 		t.Fatalf("%q, %v", line, err)
 	}

@@ -35,6 +35,8 @@ var (
 		"The request has no API key, or an unknown one. Keys come from the service's operator; send yours as Authorization: Bearer KEY."}
 	crossOrigin = problemKind{"cross_origin", http.StatusForbidden, "Cross-origin request",
 		"A browser sent this request for a page of another site. Such pages may not change anything here; other programs may."}
+	misdirected = problemKind{"misdirected", http.StatusMisdirectedRequest, "Misdirected request",
+		"The Host header names another host than this service's. Use the service's own address, or have its operator add the host to ALLOWED_HOSTS."}
 	notFound = problemKind{"not_found", http.StatusNotFound, "Not found",
 		"There is no such task, queue or bulk action; detail says which."}
 	noSuchPath = problemKind{"no_such_path", http.StatusNotFound, "No such path",
@@ -67,7 +69,7 @@ var (
 
 // problemKinds lists them all, for /problems.
 var problemKinds = []problemKind{
-	malformed, unauthorized, crossOrigin, notFound, noSuchPath, methodNotAllowed, notAcceptable, requestTimeout, conflict, changed, tooLarge,
+	malformed, unauthorized, crossOrigin, misdirected, notFound, noSuchPath, methodNotAllowed, notAcceptable, requestTimeout, conflict, changed, tooLarge,
 	unsupportedMediaType, invalid, keyReused, internal, unavailable, overloaded,
 }
 

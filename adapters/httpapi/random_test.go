@@ -169,6 +169,7 @@ func (g *generator) assemble(method, path, query string, header http.Header, bod
 		u.RawQuery = pick(g, hostile)
 	}
 	req := httptest.NewRequest(http.MethodGet, "/", io.NopCloser(strings.NewReader(body)))
+	req.Host = "localhost"
 	req.Method, req.URL, req.RequestURI, req.Header = method, u, u.RequestURI(), header
 	if req.ContentLength = int64(len(body)); g.chance(5) {
 		req.ContentLength = -1 // chunked

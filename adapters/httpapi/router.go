@@ -8,6 +8,7 @@ import (
 	"github.com/gorilla/mux"
 
 	"github.com/millrace/millrace/adapters/httpapi/internal/api"
+	"github.com/millrace/millrace/domain"
 )
 
 // newRouter serves every operation of openapi.yaml, and the assets of /docs.
@@ -73,7 +74,7 @@ func (m *middleware) methodNotAllowed(w http.ResponseWriter, r *http.Request, ro
 		w.WriteHeader(http.StatusNoContent)
 		return
 	}
-	m.fail(w, r, methodNotAllowed.errorf("method %.20q not allowed; allowed: %s", r.Method, list))
+	m.fail(w, r, methodNotAllowed.errorf("method %s not allowed; allowed: %s", domain.Quoted(r.Method), list))
 }
 
 // route is the path template that r matched.

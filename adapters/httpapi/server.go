@@ -18,6 +18,9 @@ import (
 type Config struct {
 	ListenAddr  string       // host:port; port 0 takes a free one
 	Credentials []Credential // the keys that open every route but health; none: the API is open to all
+	// AllowedHosts are what requests may call the server, besides loopback addresses,
+	// the host of ListenAddr and the address that they come to; AnyHost: anything.
+	AllowedHosts []string
 
 	Version string // of the program, for people
 
@@ -58,7 +61,8 @@ func (c Config) withDefaults() Config {
 func (c Config) build(uc UseCases, store StoreObserver, log *slog.Logger) (*middleware, *endpoints) {
 	requests, batches := admission.NewLimiter(c.Requests), admission.NewLimiter(c.Batches)
 	m := &middleware{
-		responder: responder{log}, readiness: uc.Readiness, credentials: c.Credentials, requests: requests,
+		responder: responder{log}, readiness: uc.Readiness, hosts: newHosts(c.ListenAddr, c.AllowedHosts),
+		credentials: c.Credentials, requests: requests,
 	}
 	e := &endpoints{
 		responder: responder{log}, uc: uc, docs: docsPage(c.Version, len(c.Credentials) > 0),
@@ -95,7 +99,8 @@ func NewServer(cfg Config, uc UseCases, store StoreObserver, log *slog.Logger) *
 // NewAdminServer makes a server that tells only how its program is: /healthz and
 // /readyz. It is for programs that have no API.
 func NewAdminServer(addr string, readiness *usecase.CheckReadiness, log *slog.Logger) *Server {
-	cfg := Config{ListenAddr: addr, Connections: 100}.withDefaults()
+	// A worker's health may be asked by any name: there is nothing to read but that.
+	cfg := Config{ListenAddr: addr, AllowedHosts: []string{AnyHost}, Connections: 100}.withDefaults()
 	s := newServer(cfg, newAdminRouter(cfg.build(UseCases{Readiness: readiness}, nil, log)), readiness, log)
 	s.drain = 0 // its program decides how long it is still asked
 	return s

@@ -422,6 +422,9 @@ type MalformedName = Problem
 // MalformedQuery A problem document (RFC 9457).
 type MalformedQuery = Problem
 
+// Misdirected A problem document (RFC 9457).
+type Misdirected = Problem
+
 // NotAcceptable A problem document (RFC 9457).
 type NotAcceptable = Problem
 

@@ -1,0 +1,76 @@
+package httpapi
+
+import (
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/millrace/millrace/domain"
+)
+
+// AnyHost among the allowed hosts allows all of them.
+const AnyHost = "*"
+
+// hosts are those that the service answers for besides loopback and the address that
+// a request has come to, in lower case and without ports.
+type hosts []string
+
+// newHosts are the host of the listen address and those that are allowed.
+func newHosts(listenAddr string, allowed []string) hosts {
+	var all hosts
+	for _, host := range append([]string{listenAddr}, allowed...) {
+		if host = hostOf(strings.TrimSpace(host)); host != "" {
+			all = append(all, host)
+		}
+	}
+	return all
+}
+
+// has reports whether the service answers for the host of r. One without a host comes
+// from a program: every browser sends it.
+func (all hosts) has(r *http.Request) bool {
+	host := hostOf(r.Host)
+	if host == "" || host == "localhost" || slices.Contains(all, host) || slices.Contains(all, AnyHost) {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	if err != nil {
+		return false
+	}
+	return ip.Unmap().IsLoopback() || isLocal(r, ip)
+}
+
+// isLocal reports whether ip is the address that r has come to: that is what listens,
+// where the listen address is all of the machine's.
+func isLocal(r *http.Request, ip netip.Addr) bool {
+	addr, _ := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr)
+	if addr == nil {
+		return false
+	}
+	local, _ := netip.AddrFromSlice(addr.IP)
+	return ip.WithZone("").Unmap() == local.Unmap()
+}
+
+// hostOf is the host of host:port, as hosts are compared.
+func hostOf(hostport string) string {
+	host, _, err := net.SplitHostPort(hostport)
+	if err != nil { // there is no port
+		host = strings.TrimSuffix(strings.TrimPrefix(hostport, "["), "]")
+	}
+	return strings.ToLower(strings.TrimSuffix(host, "."))
+}
+
+// checkHost refuses requests for a host that is not this service's. It stands before
+// all else: a page can make a name of its own point to a Millrace on its visitor's
+// machine, and is then of the same origin to the browser.
+func (m *middleware) checkHost(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !m.hosts.has(r) {
+			m.fail(w, r, misdirected.errorf("the service does not answer for the host %s; its operator can add it to ALLOWED_HOSTS", domain.Quoted(r.Host)))
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}

@@ -1,0 +1,24 @@
+package domain_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/millrace/millrace/domain"
+)
+
+func TestQuoted_IsWholeOrEndsWithAnEllipsis(t *testing.T) {
+	id := "019b1c5f-8ee1-7b3b-8000-0001bf7319d3-and-more"
+	for in, want := range map[string]string{
+		"":                                 `""`,
+		id:                                 `"` + id + `"`,
+		strings.Repeat("é", 80):            `"` + strings.Repeat("é", 80) + `"`,
+		strings.Repeat("é", 81):            `"` + strings.Repeat("é", 80) + `"…`,
+		"\xff\n" + strings.Repeat("a", 78): `"\xff\n` + strings.Repeat("a", 78) + `"`,
+		"\xff\n" + strings.Repeat("a", 79): `"\xff\n` + strings.Repeat("a", 78) + `"…`,
+	} {
+		if got := domain.Quoted(in); got != want {
+			t.Errorf("%q: %s, want %s", in, got, want)
+		}
+	}
+}
