@@ -15,8 +15,9 @@ type TaskRepository interface {
 	// tasks' ids until k.Expires, in the same transaction. For a key that is
 	// remembered it stores nothing and returns the tasks that were stored with it,
 	// as they are now and in order, or domain.ErrKeyReused if the request was
-	// another one. It waits for a twin that is under way. A key that has expired
-	// by k.Now is as good as forgotten.
+	// another one. If one of the tasks has been deleted, that is domain.TaskGone. It
+	// waits for a twin that is under way. A key that has expired by k.Now is as good
+	// as forgotten.
 	AddOnce(ctx context.Context, k IdempotencyKey, tasks ...*domain.Task) (first []*domain.Task, err error)
 	// Get returns the task, or domain.ErrTaskNotFound.
 	Get(ctx context.Context, id domain.TaskID) (*domain.Task, error)

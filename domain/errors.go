@@ -17,6 +17,7 @@ const (
 	CodeNotFound    Code = "not_found"              // no such task, queue or bulk action
 	CodeConflict    Code = "conflict"               // the task's state does not allow it
 	CodeChanged     Code = "changed"                // the task is not at the version that the caller has seen
+	CodeGone        Code = "gone"                   // a task that an idempotency key stands for has been deleted
 	CodeKeyReused   Code = "idempotency_key_reused" // the key came with another request before
 	CodeUnavailable Code = "unavailable"            // a store is away or did not answer in time: try again
 	CodeInternal    Code = "internal"               // a defect of ours
@@ -55,6 +56,11 @@ var (
 	// ErrUnavailable says that a store is away, or that nobody knows what became of a write.
 	ErrUnavailable = &Error{Code: CodeUnavailable, Message: "the store is not responding; try again"}
 )
+
+// TaskGone says of a task that it was stored with an idempotency key and has been deleted.
+func TaskGone(id TaskID) *Error {
+	return Errorf(CodeGone, "the request has been made before with this Idempotency-Key; its task %s has been deleted", id)
+}
 
 // Error returns the message.
 func (e *Error) Error() string { return e.Message }

@@ -24,6 +24,12 @@ type TaskFilter struct {
 	Text           string            // in the message, as it is written
 }
 
+// Empty reports whether the filter restricts nothing.
+func (f TaskFilter) Empty() bool {
+	return len(f.Statuses)+len(f.Queues)+len(f.Metadata)+len(f.Text) == 0 &&
+		f.CreatedFrom.IsZero() && f.CreatedBefore.IsZero() && f.FinishedFrom.IsZero() && f.FinishedBefore.IsZero()
+}
+
 // Check names the parts of the filter that no task can match, or that would take
 // too long to compare: CodeInvalid.
 func (f TaskFilter) Check() error {

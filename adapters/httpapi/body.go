@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -122,7 +123,34 @@ func notJSON(err error) error {
 	if syntax.ByteOffset == 0 && errors.Is(err, io.ErrUnexpectedEOF) {
 		return malformed.errorf("the body is empty; a JSON object is required")
 	}
-	return malformed.errorf("the body is not valid JSON: %v, at byte %d", syntax.Err, syntax.ByteOffset)
+	fault := syntax.Err.Error()
+	if fault == exceededMaxDepth {
+		fault = fmt.Sprintf("nested deeper than %d levels", maxDepth)
+	}
+	fault = fmt.Sprintf("%s, at byte %d", fault, syntax.ByteOffset)
+	found := malformed.errorf("the body is not valid JSON: %s", fault)
+	if at := ancestor(syntax.JSONPointer); at != "" {
+		found.errors = []api.ProblemError{wrongField(at, fault)}
+	}
+	return found
+}
+
+// maxDepth is how deep jsontext reads, and exceededMaxDepth what it then says.
+const (
+	maxDepth         = 10_000
+	exceededMaxDepth = "exceeded max depth"
+)
+
+// maxPointer is how long a pointer may be to what is not valid JSON: it can be as deep
+// as the body is long.
+const maxPointer = 500
+
+// ancestor is the value that at points to, or one around it.
+func ancestor(at jsontext.Pointer) jsontext.Pointer {
+	for len(at) > maxPointer {
+		at = at[:strings.LastIndexByte(string(at[:maxPointer+1]), '/')]
+	}
+	return at
 }
 
 // member is a member of an object that has to be given.

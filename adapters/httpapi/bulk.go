@@ -19,7 +19,7 @@ func (e *endpoints) StartBulk(w http.ResponseWriter, r *http.Request) {
 		if err := required(member{"action", body.Action.Given}, member{"filter", body.Filter.Given}); err != nil {
 			return err
 		}
-		in := usecase.BulkTasksInput{Action: domain.BulkAction(body.Action.Value)}
+		in := usecase.BulkTasksInput{Action: domain.BulkAction(body.Action.Value), All: body.All.Value}
 		in.Filter, in.Invalid = bodyFilter(body.Filter.Value)
 		if body.DryRun.Value {
 			return e.countBulk(w, r, in)

@@ -24,7 +24,7 @@ func TestBulk_ShowsItsFilterAndItsProgress(t *testing.T) {
 					`{"created_from":"2026-01-15T00:00:00.000000Z","created_before":"2026-01-16T00:00:00.500000Z","finished_from":"2026-01-15T00:00:00.000000Z","finished_before":"2026-01-16T00:00:00.000000Z"}`},
 				{`{"metadata":{"a":"é\u0001","b":""},"text":"%\\'"}`, `{"metadata":{"a":"é\u0001","b":""},"text":"%\\'"}`},
 			} {
-				begun := s.call(http.MethodPost, "/tasks/bulk", `{"action":"cancel","filter":`+c.filter+`}`)
+				begun := s.call(http.MethodPost, "/tasks/bulk", `{"action":"cancel","filter":`+c.filter+map[bool]string{true: `,"all":true`}[c.filter == `{}`]+`}`)
 				if begun.status != http.StatusAccepted || !strings.Contains(begun.body, `"filter":`+c.shown+`,"status":"running","changed":0,"skipped":0,`) {
 					t.Errorf("%s: %d %s", c.filter, begun.status, begun.body)
 				}
@@ -55,7 +55,7 @@ func TestBulk_ADryRunOnlyCounts(t *testing.T) {
 	s := newService(t)
 	s.add(pending)
 	s.add(completed(""))
-	for filter, want := range map[string]float64{`{}`: 2, `{"status":["pending"]}`: 1, `{"text":"nothing"}`: 0} {
+	for filter, want := range map[string]float64{`{},"all":true`: 2, `{"status":["pending"]}`: 1, `{"text":"nothing"}`: 0} {
 		a := s.call(http.MethodPost, "/tasks/bulk", `{"action":"stop","filter":`+filter+`,"dry_run":true}`)
 		if diff := cmp.Diff(map[string]any{"matched": want, "exact": true}, a.fields(t)); a.status != http.StatusOK || diff != "" {
 			t.Errorf("%s: %d %s", filter, a.status, diff)
@@ -74,13 +74,19 @@ func TestBulk_NamesWhatIsWrong(t *testing.T) {
 		names += fmt.Sprintf(`,"q%d"`, i)
 	}
 	for body, detail := range map[string]string{
-		`{}`:                                                         "action: is required; filter: is required",
+		`{}`:                              "action: is required; filter: is required",
+		`{"action":"cancel","filter":{}}`: "filter: is empty, which means all tasks; if that is meant, set all to true",
+		`{"action":"cancel","filter":{},"all":false}`:                "filter: is empty",
+		`{"action":"cancel","filter":{},"dry_run":true}`:             "filter: is empty",
+		`{"action":"cancel","filter":{},"all":null}`:                 "all: must be true or false, not null",
+		`{"action":"cancel","all":true}`:                             "filter: is required",
+		`{"action":"cancel","filter":{"queue":["a"]},"all":true}`:    "all: cannot be combined with a filter that is not empty",
 		`{"action":"cancel"}`:                                        "filter: is required",
 		`{"filter":{}}`:                                              "action: is required",
 		`{"action":"cancel","filter":null}`:                          "filter: must be an object, not null",
 		`{"action":"cancel","filter":[]}`:                            "filter: must be an object, not an array",
-		`{"action":"delete","filter":{}}`:                            `action: unknown action "delete"`,
-		`{"action":"","filter":{}}`:                                  `action: unknown action ""`,
+		`{"action":"delete","filter":{"text":"x"}}`:                  `action: unknown action "delete"`,
+		`{"action":"","filter":{"text":"x"}}`:                        `action: unknown action ""`,
 		`{"action":null,"filter":{}}`:                                "action: must be a string, not null",
 		`{"action":"cancel","filter":{},"dry_run":1}`:                "dry_run: must be true or false, not a number",
 		`{"action":"cancel","filter":{},"dryrun":true}`:              "dryrun: unknown field",

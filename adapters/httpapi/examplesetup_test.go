@@ -164,6 +164,7 @@ var responseSetups = map[string]exampleSetup{
 	"* 406":                  {prepare: accept("image/png")},
 	"* 408":                  {change: shortReadTimeout, prepare: stallUpload},
 	"* 409":                  {prepare: withTask(completed(""))},
+	"* 410":                  {prepare: goneTask},
 	"* 412":                  {prepare: func(_ *service, r *request) { r.header.Set("If-Match", `"7"`) }},
 	"* 413 message":          {prepare: body(`{"message": "` + strings.Repeat("x", 300000) + `"}`)},
 	"* 413 body":             {prepare: body(strings.Repeat(" ", 2<<20))},
@@ -179,6 +180,7 @@ var responseSetups = map[string]exampleSetup{
 	"* 422 none":             {prepare: body(`{"tasks": []}`)},
 	"* 422 action":           {prepare: body(`{"action": "delete", "filter": {"queue": ["mail", "Mail"]}}`)},
 	"* 422 filter":           {prepare: body(`{"action": "cancel"}`)},
+	"* 422 empty":            {prepare: body(`{"action": "cancel", "filter": {}}`)},
 	"* 422 limits":           {prepare: body(`{"max_running": 0, "rate": "fast"}`)},
 	"* 422 filters":          {prepare: query("created_from=yesterday&metadata=customer")},
 	"* 422 cursor":           {prepare: query("status=failed&cursor=" + "AQGbHF-O4Xs7gAAAAb9zGdNJbrXt3E6D5g")},
@@ -237,6 +239,13 @@ func failing(err error) func(*service, *request) {
 		withTask(pending)(s, r)
 		s.store.set(func(context.Context) error { return err })
 	}
+}
+
+// goneTask is a repeated request whose task was deleted. (contract.Repositories has real
+// ones.)
+func goneTask(s *service, r *request) {
+	r.header.Set("Idempotency-Key", rand.Text())
+	failing(domain.TaskGone(domain.NewTaskID(time.Now())))(s, r)
 }
 
 // shortReadTimeout is a server that a test can wait for.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/big"
 	"net/http"
 	"net/url"
 	"reflect"
@@ -26,7 +27,7 @@ func FuzzDecodeTask(f *testing.F) {
 		`{"message":"Hello World"}`, `{"message":"\ud83d\ude00\u0000"}`, `{"message":null}`, `{"message":1}`, `{}`, `null`,
 		`{"message":"a","message":"b"}`, "{\"message\":\"\xff\"}", `{"message":"\ud800"}`, `{"a/b~":{}}`,
 		`{"message":"a","queue":"mail","priority":9,"run_at":"2026-12-24T18:00:00+01:00","max_attempts":3,"timeout":0.5,"metadata":{"a":"b"}}`,
-		`{"message":"a","delay":1e-9}`, `{"message":"a","delay":1e18,"timeout":-0}`, `{"message":"a","priority":1.0}`, `{"message":"a","run_at":"2026-1-2"}`, ` {"message" : "x" } `, `{"message":"a"}x`, ``,
+		`{"message":"a","delay":1e-9}`, `{"message":"a","delay":1e18,"timeout":-0}`, `{"message":"a","priority":1.0}`, `{"message":"a","priority":90e-1,"max_attempts":1E+1}`, `{"message":"a","run_at":"2026-1-2"}`, ` {"message" : "x" } `, `{"message":"a"}x`, ``,
 		`{"message":"a","priority":-0,"metadata":{"a":null}}`, `{"message":"null","max_attempts":9223372036854775808}`,
 	} {
 		f.Add([]byte(seed))
@@ -52,21 +53,33 @@ func FuzzDecodeTask(f *testing.F) {
 	})
 }
 
+// whole is a whole number, read by the standard library however it is written.
+type whole int
+
+func (n *whole) UnmarshalJSON(text []byte) error {
+	exact, ok := new(big.Rat).SetString(string(text))
+	if !ok || !exact.IsInt() || !exact.Num().IsInt64() {
+		return fmt.Errorf("%s is no whole number", text)
+	}
+	*n = whole(exact.Num().Int64())
+	return nil
+}
+
 // standardSpec reads a task with the standard library.
 func standardSpec(body []byte) (domain.TaskSpec, error) {
 	var in struct {
 		Message     string
 		Queue       *domain.QueueName
-		Priority    int
+		Priority    whole
 		RunAt       *time.Time `json:"run_at"`
 		Delay       *float64
-		MaxAttempts *int `json:"max_attempts"`
+		MaxAttempts *whole `json:"max_attempts"`
 		Timeout     *float64
 		Metadata    map[string]string
 	}
 	err := json.Unmarshal(body, &in)
 	spec := domain.TaskSpec{
-		Message: in.Message, Queue: in.Queue, Priority: in.Priority, RunAt: in.RunAt, MaxAttempts: in.MaxAttempts, Metadata: in.Metadata,
+		Message: in.Message, Queue: in.Queue, Priority: int(in.Priority), RunAt: in.RunAt, MaxAttempts: (*int)(in.MaxAttempts), Metadata: in.Metadata,
 	}
 	if in.Delay != nil {
 		spec.Delay = new(seconds(*in.Delay))

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"errors"
+	"mime"
 	"net/http"
 	"slices"
 	"strings"
@@ -79,16 +80,29 @@ func checkContentType(r *http.Request, types ...string) error {
 		strings.Join(types, " or "), domain.Quoted(strings.Join(values, ", ")))
 }
 
-// isType reports whether the value of Content-Type is one of the types, in UTF-8.
+// isType reports whether the value of Content-Type is one of the types, or JSON by
+// another name (+json, RFC 6839), in UTF-8. JSON has no parameters (RFC 8259): those
+// that are malformed mean nothing, and a charset only tells what is not UTF-8.
 func isType(value string, types []string) bool {
 	if value == types[0] { // as most have it
 		return true
 	}
-	got, err := contenttype.ParseMediaType(value)
-	if err != nil {
+	got, params, err := mime.ParseMediaType(value)
+	if err != nil && !errors.Is(err, mime.ErrInvalidMediaParameter) {
 		return false
 	}
-	charset := got.Parameters["charset"]
-	return (charset == "" || strings.EqualFold(charset, "utf-8")) &&
-		slices.ContainsFunc(types, func(t string) bool { return strings.EqualFold(got.Type+"/"+got.Subtype, t) })
+	return inUTF8(params["charset"]) && (slices.Contains(types, got) || isJSON(got))
+}
+
+// isJSON reports whether a body of the media type is read as application/json is. A
+// patch is not: its format says what to do with it.
+func isJSON(mediaType string) bool {
+	kind, subtype, _ := strings.Cut(mediaType, "/")
+	return kind != "" && strings.HasSuffix(subtype, "+json") && !strings.HasSuffix(subtype, "-patch+json")
+}
+
+// inUTF8 reports whether text in the charset is UTF-8: by its names, and by those of
+// its part ASCII.
+func inUTF8(charset string) bool {
+	return slices.Contains([]string{"", "utf-8", "utf8", "us-ascii", "ascii"}, strings.ToLower(charset))
 }

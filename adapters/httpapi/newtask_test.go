@@ -21,7 +21,7 @@ import (
 
 func TestSubmit_ShowsAllThatWasAskedFor(t *testing.T) {
 	s := newService(t)
-	a := s.call(http.MethodPost, "/tasks", `{"message":"x","queue":"a.b_c-9","priority":9,"run_at":"2031-01-02T03:04:05.123456789+01:00",
+	a := s.call(http.MethodPost, "/tasks", `{"message":"x","queue":"a.b_c-9","priority":9.0,"run_at":"2031-01-02T03:04:05.123456789+01:00",
 		"max_attempts":1000,"timeout":0.1,"metadata":{"B":"","a._-":"é\"\n"}}`)
 	task := a.fields(t)
 	for _, name := range []string{"id", "created_at", "updated_at"} {
@@ -77,8 +77,8 @@ func TestSubmit_NamesEveryMemberThatIsWrong(t *testing.T) {
 		`"queue":null`:                              "queue: must be a string, not null",
 		`"priority":-1`:                             "priority: must be from 0 to 9, not -1",
 		`"priority":10`:                             "priority: must be from 0 to 9, not 10",
-		`"priority":1.0`:                            "priority: must be a whole number, not 1.0",
-		`"priority":1e0`:                            "priority: must be a whole number, not 1e0",
+		`"priority":1.0e1`:                          "priority: must be from 0 to 9, not 10",
+		`"priority":10e-2`:                          "priority: must be a whole number, not 10e-2",
 		`"priority":"1"`:                            "priority: must be a whole number, not a string",
 		`"priority":null`:                           "priority: must be a whole number, not null",
 		`"priority":9223372036854775808`:            "priority: is too large a number",

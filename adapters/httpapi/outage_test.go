@@ -19,7 +19,7 @@ func TestOutage_OfTheStoreIsLoggedOnceWhateverTheRoute(t *testing.T) {
 		{http.MethodGet, "/tasks/019b1c5f-8ee1-7b3b-8000-0001bf7319d3?wait=1", ""},
 		{http.MethodPatch, "/tasks/019b1c5f-8ee1-7b3b-8000-0001bf7319d3", `{"status":"canceled"}`},
 		{http.MethodGet, "/tasks/019b1c5f-8ee1-7b3b-8000-0001bf7319d3/explain", ""},
-		{http.MethodPost, "/tasks/bulk", `{"action":"cancel","filter":{}}`},
+		{http.MethodPost, "/tasks/bulk", `{"action":"cancel","filter":{},"all":true}`},
 		{http.MethodGet, "/bulk/019b1c60-1f00-7c11-8000-0003bf7319d3", ""},
 		{http.MethodGet, "/queues", ""},
 		{http.MethodPatch, "/queues/mail", `{"paused":true}`},

@@ -51,6 +51,8 @@ var (
 		"The task's state does not allow the change. Read the task, then decide again."}
 	changed = problemKind{"changed", http.StatusPreconditionFailed, "Precondition failed",
 		"The task is not at a version that If-Match names. Read the task, then decide again."}
+	gone = problemKind{"gone", http.StatusGone, "Gone",
+		"The Idempotency-Key was already used with the same request, and one of its tasks has been deleted since; detail names it. Nothing was done: use a new key to submit it again."}
 	tooLarge = problemKind{"too_large", http.StatusRequestEntityTooLarge, "Too large",
 		"The message, or the body as a whole, is over the limit that the operator has set."}
 	unsupportedMediaType = problemKind{"unsupported_media_type", http.StatusUnsupportedMediaType, "Unsupported media type",
@@ -69,7 +71,7 @@ var (
 
 // problemKinds lists them all, for /problems.
 var problemKinds = []problemKind{
-	malformed, unauthorized, crossOrigin, misdirected, notFound, noSuchPath, methodNotAllowed, notAcceptable, requestTimeout, conflict, changed, tooLarge,
+	malformed, unauthorized, crossOrigin, misdirected, notFound, noSuchPath, methodNotAllowed, notAcceptable, requestTimeout, conflict, changed, gone, tooLarge,
 	unsupportedMediaType, invalid, keyReused, internal, unavailable, overloaded,
 }
 
@@ -80,6 +82,7 @@ var kindOf = map[domain.Code]problemKind{
 	domain.CodeNotFound:    notFound,
 	domain.CodeConflict:    conflict,
 	domain.CodeChanged:     changed,
+	domain.CodeGone:        gone,
 	domain.CodeKeyReused:   keyReused,
 	domain.CodeUnavailable: unavailable,
 	domain.CodeInternal:    internal,

@@ -21,6 +21,10 @@ func emptyStore(t testing.TB) contract.Store {
 	return contract.Store{
 		Tasks: NewTaskRepository(db), Workers: NewWorkerRepository(db), Dispatch: NewDispatchRepository(db),
 		Queues: NewQueueRepository(db), Search: NewTaskSearch(db), Bulks: NewBulkRepository(db),
+		Delete: func(t *testing.T, id domain.TaskID) {
+			t.Helper()
+			db.calls.SQL.MustExecContext(t.Context(), `DELETE FROM tasks WHERE id = $1`, id.String())
+		},
 		BreakFilter: func(t *testing.T, id domain.BulkID) {
 			t.Helper()
 			db.calls.SQL.MustExecContext(t.Context(), `UPDATE bulks SET filter = '{"owner": "a"}' WHERE id = $1`, id.String())

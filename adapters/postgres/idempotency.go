@@ -164,7 +164,7 @@ func storedWith(ctx context.Context, x sqlx.QueryerContext, k application.Idempo
 		}
 		found, ok := byID[id]
 		if !ok {
-			return nil, fmt.Errorf("task %s, which was stored with an idempotency key, is gone", id)
+			return nil, domain.TaskGone(domain.TaskID(id))
 		}
 		if tasks[i], err = found.task(); err != nil {
 			return nil, err

@@ -3,7 +3,6 @@ package sqlite
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/millrace/millrace/application"
@@ -71,7 +70,7 @@ func (tx *tx) load(ids []byte) ([]*domain.Task, error) {
 		var row taskRow
 		found, err := tx.get(&row, selectTask, id)
 		if err == nil && !found {
-			err = errors.New("it is gone")
+			err = domain.TaskGone(domain.TaskID(id))
 		}
 		var t *domain.Task
 		if err == nil {

@@ -35,6 +35,11 @@ func storeOn(db *sqlite.DB) contract.Store {
 	return contract.Store{
 		Tasks: sqlite.NewTaskRepository(db), Search: sqlite.NewTaskSearch(db), Workers: sqlite.NewWorkerRepository(db),
 		Dispatch: sqlite.NewDispatchRepository(db), Queues: sqlite.NewQueueRepository(db), Bulks: sqlite.NewBulkRepository(db),
+		Delete: func(t *testing.T, id domain.TaskID) {
+			t.Helper()
+			writer, _ := sqlite.Pools(db)
+			writer.MustExecContext(t.Context(), `DELETE FROM tasks WHERE id = ?`, id[:])
+		},
 		BreakFilter: func(t *testing.T, id domain.BulkID) {
 			t.Helper()
 			writer, _ := sqlite.Pools(db)

@@ -25,13 +25,14 @@ func NewBulkTasks(search application.TaskSearch, bulks application.BulkRepositor
 type BulkTasksInput struct {
 	Action domain.BulkAction
 	Filter domain.TaskFilter
+	All    bool // an empty filter is meant: it must not be for want of one
 	// Invalid is what the caller has found wrong with the filter already. It is refused
 	// together with all else that is wrong.
 	Invalid []domain.FieldError
 }
 
 // Run begins the action: the dispatcher of any worker does it. An action that is
-// none, or a filter that is out of bounds, is CodeInvalid.
+// none, or a filter that is out of bounds, or empty without All, is CodeInvalid.
 func (uc *BulkTasks) Run(ctx context.Context, in BulkTasksInput) (domain.Bulk, error) {
 	if err := in.check(); err != nil {
 		return domain.Bulk{}, err
@@ -71,6 +72,12 @@ func (uc *BulkTasks) Get(ctx context.Context, id domain.BulkID) (domain.Bulk, er
 // check names all that is wrong with the input.
 func (in BulkTasksInput) check() error {
 	wrong := slices.Clone(in.Invalid)
+	switch empty := in.Filter.Empty() && len(in.Invalid) == 0; {
+	case empty && !in.All:
+		wrong = append(wrong, domain.FieldError{Field: "filter", Detail: "is empty, which means all tasks; if that is meant, set all to true"})
+	case in.All && !empty:
+		wrong = append(wrong, domain.FieldError{Field: "all", Detail: "cannot be combined with a filter that is not empty"})
+	}
 	if err := domain.CheckBulk(in.Action, in.Filter); err != nil {
 		wrong = append(wrong, domain.Public(err).Fields...)
 	}

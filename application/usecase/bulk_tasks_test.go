@@ -43,8 +43,10 @@ func TestBulkTasks_RefusesWhatIsNoActionAndABadFilter(t *testing.T) {
 		in     usecase.BulkTasksInput
 		fields []string
 	}{
-		"NoAction":      {usecase.BulkTasksInput{}, []string{"action"}},
-		"AnotherAction": {usecase.BulkTasksInput{Action: "delete"}, []string{"action"}},
+		"NoAction":      {usecase.BulkTasksInput{All: true}, []string{"action"}},
+		"AnotherAction": {usecase.BulkTasksInput{Action: "delete", All: true}, []string{"action"}},
+		"EmptyFilter":   {usecase.BulkTasksInput{Action: domain.BulkCancel}, []string{"filter"}},
+		"AllOfSome":     {usecase.BulkTasksInput{Action: domain.BulkCancel, All: true, Filter: domain.TaskFilter{Text: "a"}}, []string{"all"}},
 		"BadText": {
 			usecase.BulkTasksInput{Action: domain.BulkCancel, Filter: domain.TaskFilter{Text: "a\x00"}},
 			[]string{"filter/text"},
@@ -81,7 +83,7 @@ func TestBulkTasks_CountsInAWindowAndStoresNothing(t *testing.T) {
 }
 
 func TestBulkTasks_SaysWhatTheStoreSays(t *testing.T) {
-	p, in := apptest.NewPorts(t), usecase.BulkTasksInput{Action: domain.BulkCancel}
+	p, in := apptest.NewPorts(t), usecase.BulkTasksInput{Action: domain.BulkCancel, All: true}
 	p.Bulks.EXPECT().Add(apptest.Any, apptest.Any).Return(domain.ErrUnavailable)
 	p.Search.EXPECT().Count(apptest.Any, apptest.Any).Return(0, false, domain.ErrUnavailable)
 	p.Bulks.EXPECT().Get(apptest.Any, domain.BulkID{1}).Return(domain.Bulk{}, domain.ErrBulkNotFound)

@@ -59,7 +59,8 @@ type SubmitResult struct {
 // run. If the push fails, or a crash comes in between, the tasks are accepted all
 // the same: the dispatcher finds them stranded and pushes them later. A key that
 // came before with the same request answers with the tasks of that one; with
-// another request it is domain.ErrKeyReused. Nothing is remembered of a request
+// another request it is domain.ErrKeyReused, and domain.CodeGone if one of the tasks
+// has been deleted. Nothing is remembered of a request
 // that is refused or fails.
 func (uc *SubmitTasks) Run(ctx context.Context, in SubmitTasksInput) (SubmitResult, error) {
 	now := uc.clock.Now()

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/domain"
 )
@@ -17,6 +19,7 @@ var onceChecks = map[string]check{
 	"AddOnceStoresTheTasksOfANewKey":           onceStores,
 	"AddOnceOfARememberedKeyAnswersItsTasks":   onceAnswers,
 	"AddOnceOfAnotherRequestIsRefused":         onceReused,
+	"AddOnceNamesATaskThatHasBeenDeleted":      onceDeleted,
 	"AddOnceKeepsOwnersAndKeysApart":           onceApart,
 	"AddOnceForgetsAKeyThatHasExpired":         onceExpired,
 	"AddOnceThatFailsRemembersNothing":         onceFails,
@@ -122,6 +125,25 @@ func onceReused(t *testing.T, s Store) {
 	}
 	wantIDs(t, addOnce(t, s, k, makeTask(t)), []*domain.Task{task})
 	wantStored(t, s, task.State())
+}
+
+func onceDeleted(t *testing.T, s Store) {
+	k := keyOf("key", "a")
+	tasks := makeMany(t, 3)
+	wantFresh(t, s, k, tasks...)
+	s.Delete(t, tasks[1].ID())
+	for range 2 {
+		again := makeMany(t, 3)
+		first, err := s.Tasks.AddOnce(t.Context(), k, again...)
+		if diff := cmp.Diff(domain.TaskGone(tasks[1].ID()), domain.Public(err)); len(first) > 0 || diff != "" {
+			t.Errorf("a key whose task was deleted: %d tasks, %v %s", len(first), err, diff)
+		}
+		wantNotStored(t, s, again...)
+	}
+	other := keyOf("key", "b")
+	if _, err := s.Tasks.AddOnce(t.Context(), other, makeTask(t)); !errors.Is(err, domain.ErrKeyReused) {
+		t.Errorf("another request with the key: %v, want ErrKeyReused", err)
+	}
 }
 
 func onceApart(t *testing.T, s Store) {

@@ -18,6 +18,8 @@ type Store struct {
 	Dispatch application.DispatchRepository
 	Queues   application.QueueRepository
 	Bulks    application.BulkRepository
+	// Delete deletes a task as operators do, with a statement of their own.
+	Delete func(t *testing.T, id domain.TaskID)
 	// BreakFilter makes the stored filter of a bulk action one that cannot be read.
 	BreakFilter func(t *testing.T, id domain.BulkID)
 }

@@ -118,11 +118,14 @@ type Index map[string]string
 type NewBulk struct {
 	Action Field[string] `json:"action"`
 
-	// Filter The tasks to act on; `{}` means all.
+	// Filter The tasks to act on; `{}` means all, if `all` says so too.
 	Filter Field[TaskFilter] `json:"filter"`
 
 	// DryRun Count the matching tasks and change nothing.
 	DryRun Field[bool] `json:"dry_run,omitempty"`
+
+	// All Has to be `true` for an empty filter, so that nothing is done to all tasks for want of a filter. Cannot be combined with any other.
+	All Field[bool] `json:"all,omitempty"`
 }
 
 // NewTask defines model for NewTask.
@@ -403,6 +406,9 @@ type Conflict = Problem
 
 // CrossOrigin A problem document (RFC 9457).
 type CrossOrigin = Problem
+
+// Gone A problem document (RFC 9457).
+type Gone = Problem
 
 // Internal A problem document (RFC 9457).
 type Internal = Problem

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -160,20 +161,57 @@ const (
 	tooLarge    = "is too large a number"
 )
 
-// readInt takes no fraction and no exponent: 1.0 and 1e3 are not as they were meant.
+// readInt takes a whole number however it is written: 1.0 and 1e3 are such.
 func readInt(dec *jsontext.Decoder, into *int) error {
 	text, err := readScalar(dec, wholeNumber, jsontext.KindNumber)
 	if err != nil {
 		return err
 	}
-	*into, err = strconv.Atoi(string(text))
+	*into, err = parseWhole(string(text))
 	switch {
 	case errors.Is(err, strconv.ErrRange):
 		return wrong(dec, tooLarge)
 	case err != nil:
-		return wrong(dec, fmt.Sprintf("must be %s, not %.40s", wholeNumber, text))
+		return wrong(dec, fmt.Sprintf("must be %s, not %s", wholeNumber, shortened(string(text))))
 	}
 	return nil
+}
+
+// parseWhole reads a number of JSON that is whole, exactly. Its error is one of strconv.
+func parseWhole(text string) (int, error) {
+	if n, err := strconv.Atoi(text); err == nil { // as most are
+		return n, nil
+	}
+	number, negative := strings.CutPrefix(strings.ToLower(text), "-")
+	mantissa, exponent, _ := strings.Cut(number, "e")
+	whole, fraction, _ := strings.Cut(mantissa, ".")
+	shift, _ := strconv.ParseInt(exponent, 10, 32) // none is 0, and one out of range the nearest
+	digits := strings.TrimRight(whole+fraction, "0")
+	zeros := len(whole) - len(digits) + int(shift) // after the digits; below 0: digits of the fraction
+	if digits = strings.TrimLeft(digits, "0"); digits == "" {
+		return 0, nil
+	}
+	const maxDigits = 19
+	switch {
+	case zeros < 0:
+		return 0, strconv.ErrSyntax
+	case len(digits)+zeros > maxDigits:
+		return 0, strconv.ErrRange
+	}
+	digits += strings.Repeat("0", zeros)
+	if negative {
+		digits = "-" + digits
+	}
+	return strconv.Atoi(digits)
+}
+
+// shortened is a number as a message shows it.
+func shortened(text string) string {
+	const most = 40
+	if len(text) > most {
+		return text[:most] + "…"
+	}
+	return text
 }
 
 func readFloat(dec *jsontext.Decoder, into *float64) error {
