@@ -1,6 +1,7 @@
 package sqlite_test
 
 import (
+	"encoding/hex"
 	"log/slog"
 	"path/filepath"
 	"testing"
@@ -35,6 +36,13 @@ func storeOn(db *sqlite.DB) contract.Store {
 	return contract.Store{
 		Tasks: sqlite.NewTaskRepository(db), Search: sqlite.NewTaskSearch(db), Workers: sqlite.NewWorkerRepository(db),
 		Dispatch: sqlite.NewDispatchRepository(db), Queues: sqlite.NewQueueRepository(db), Bulks: sqlite.NewBulkRepository(db),
+		Refuse: func(t *testing.T, id domain.TaskID) {
+			t.Helper()
+			writer, _ := sqlite.Pools(db)
+			digits := hex.EncodeToString(id[:])
+			writer.MustExecContext(t.Context(), "CREATE TRIGGER refuse_"+digits+" BEFORE UPDATE ON tasks WHEN NEW.id = x'"+digits+
+				"' BEGIN SELECT RAISE(ABORT, 'no'); END")
+		},
 		BreakFilter: func(t *testing.T, id domain.BulkID) {
 			t.Helper()
 			writer, _ := sqlite.Pools(db)

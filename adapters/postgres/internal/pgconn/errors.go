@@ -25,6 +25,7 @@ const (
 	classResources    = "53"
 	classLimits       = "54"
 	classIntervention = "57"
+	classRaised       = "P0" // by a trigger of the operator's
 
 	codeReadOnly       = "25006" // this server has become a standby
 	codeNotSupported   = "0A000" // a standby's answer to BEGIN READ WRITE, which is how lib/pq begins
@@ -46,6 +47,8 @@ func Translate(err error) error {
 		return domain.ErrTaskNotFound
 	case unavailable(err) || retryable(err):
 		return Outage(err)
+	case AboutData(err):
+		return fmt.Errorf("%w: postgres: %w", domain.ErrRefused, err)
 	case UndefinedTable(err):
 		return Outage(fmt.Errorf("the schema is missing: run the migrations: %w", err))
 	}
@@ -92,10 +95,10 @@ func retryable(err error) bool {
 }
 
 // AboutData reports whether the server refused a statement, and did nothing of it,
-// because of what it was to store.
+// because of what it was to store. What a trigger raises is about the row, too.
 func AboutData(err error) bool {
 	state := SQLState(err)
-	return state != "" && slices.Contains([]string{classData, classIntegrity, classLimits}, state[:2])
+	return state != "" && slices.Contains([]string{classData, classIntegrity, classLimits, classRaised}, state[:2])
 }
 
 // UndefinedTable reports whether the server does not know a table of a statement.

@@ -44,8 +44,10 @@ func TestTranslate(t *testing.T) {
 		"serialization failure":    {state("40001"), domain.ErrUnavailable},
 		"ours already":             {fmt.Errorf("x: %w", domain.ErrConflict), domain.ErrConflict},
 		"the caller went away":     {context.Canceled, nil},
-		"a doubled key":            {state("23505"), nil},
-		"a check":                  {state("23514"), nil},
+		"a doubled key":            {state("23505"), domain.ErrRefused},
+		"a check":                  {state("23514"), domain.ErrRefused},
+		"a number out of range":    {state("22003"), domain.ErrRefused},
+		"a trigger":                {state("P0001"), domain.ErrRefused},
 		"a defect of a statement":  {state("42601"), nil},
 		"a password that is wrong": {state("28P01"), nil},
 	} {
