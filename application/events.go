@@ -29,8 +29,8 @@ type Events interface {
 	HandlerAbandoned(ctx context.Context, ref AttemptRef)
 	// Swept: a sweep of the dispatcher has changed so many tasks.
 	Swept(ctx context.Context, sweep Loop, n int)
-	// TaskPassed: a sweep could not handle a task, and went on.
-	TaskPassed(ctx context.Context, sweep Loop, id domain.TaskID, err error)
+	// TaskPassed: a loop could not handle a task, and went on without it.
+	TaskPassed(ctx context.Context, loop Loop, id domain.TaskID, err error)
 	// BulkUnreadable: a bulk action cannot be read, and is passed over.
 	BulkUnreadable(ctx context.Context, id domain.BulkID, err error)
 	// Turn: a loop has made a turn, with this result. Loops that fail try again.

@@ -17,7 +17,9 @@ type TaskRepository interface {
 	// as they are now and in order, or domain.ErrKeyReused if the request was
 	// another one. If one of the tasks has been deleted, that is domain.TaskGone. It
 	// waits for a twin that is under way. A key that has expired by k.Now is as good
-	// as forgotten.
+	// as forgotten. A key that is remembered is only read, so a lock does not matter;
+	// one that is to be taken over and is locked is waited for, and no other request
+	// waits with it.
 	AddOnce(ctx context.Context, k IdempotencyKey, tasks ...*domain.Task) (first []*domain.Task, err error)
 	// Get returns the task, or domain.ErrTaskNotFound.
 	Get(ctx context.Context, id domain.TaskID) (*domain.Task, error)
@@ -32,18 +34,27 @@ type TaskRepository interface {
 	Attempts(ctx context.Context, id domain.TaskID) ([]domain.Attempt, error)
 	// Save stores t if the stored version is the one that t was loaded at, together
 	// with t.EndedAttempts. Otherwise it stores nothing and returns
-	// domain.ErrConflict, or domain.ErrTaskNotFound if there is no such task.
+	// domain.ErrConflict, or domain.ErrTaskNotFound if there is no such task. A task
+	// that another transaction has locked is waited for, and no other save waits with
+	// it; after the time that a call may take that is domain.ErrUnavailable. A task that
+	// the store refuses because of what is in it is domain.ErrRefused.
 	Save(ctx context.Context, t *domain.Task) error
 	// Claim makes those of the ids that are pending and marked as queued the
 	// worker's, as domain.Task.Claim does. Any other id is skipped or unknown: no
-	// error. It waits for whoever is changing one of the tasks. Of many claims of one
-	// task one gets it. A worker whose heartbeat is not domain.Heartbeat.Fresh gets
-	// domain.ErrWorkerStale, and no task.
+	// error. So is a task whose row another transaction has locked: a claim waits for
+	// no task, and the sweep for stranded tasks finds what it has skipped. A task that
+	// the store refuses to claim is named in Refused; it does not stop the rest. Of
+	// many claims of one task one gets it. A worker whose heartbeat is not
+	// domain.Heartbeat.Fresh gets domain.ErrWorkerStale, and no task.
+	//
+	// A claim takes at most ClaimPortion tasks, and no more once their messages come to
+	// PortionBytes. What it did not get to is in Rest: claim that next.
 	//
 	// A queue that is Limited has as many tasks claimed as its
 	// domain.QueueSettings.Admit says, in the order of ids, one claim of the queue at a
 	// time: the claim holds the queue's settings until it is committed, and refuses
-	// the rest.
+	// the rest. A queue whose settings somebody else holds for longer than an instant has
+	// no capacity for the moment (domain.BusyCapacity), and holds up no other queue.
 	Claim(ctx context.Context, c ClaimRequest) (ClaimResult, error)
 }
 
@@ -70,10 +81,18 @@ type ClaimRequest struct {
 // and in the order of the request.
 type ClaimResult struct {
 	Tasks   []*domain.Task
-	Limited []LimitedQueue  // every limited queue that has tasks among those asked for
-	Skipped []domain.TaskID // there is such a task, and it could not be claimed
-	Unknown []domain.TaskID // there is no such task
+	Limited []LimitedQueue          // every limited queue that has tasks among those asked for
+	Skipped []domain.TaskID         // there is such a task, and it could not be claimed
+	Unknown []domain.TaskID         // there is no such task
+	Rest    []domain.TaskID         // not asked for yet
+	Refused map[domain.TaskID]error // the store does not take these as claimed: why
 }
+
+// The bounds of what one statement reads or writes of tasks.
+const (
+	ClaimPortion = 500
+	PortionBytes = 4 << 20 // of messages
+)
 
 // LimitedQueue is what a claim met in a queue that is limited.
 type LimitedQueue struct {

@@ -21,11 +21,13 @@ type WorkerRepository interface {
 	// Rows that somebody else is changing are left to the next beat.
 	Beat(ctx context.Context, b Beat) (BeatAnswer, error)
 	// Leave forgets a worker that holds nothing any more. One that still owns
-	// tasks stays, so that its lease lapses and they are rescued.
+	// tasks stays, so that its lease lapses and they are rescued. So does one whose row
+	// another transaction has locked: a stop does not wait.
 	Leave(ctx context.Context, id domain.WorkerID) error
 	// Forget removes the workers whose heartbeat is older than silentFor, in the
 	// time of the store, and that own no task, and returns how many they were. One
-	// that was silent and lives registers again with its next beat.
+	// that was silent and lives registers again with its next beat. Rows that somebody
+	// else has locked are left to the next call.
 	Forget(ctx context.Context, silentFor time.Duration) (int, error)
 }
 

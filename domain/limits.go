@@ -20,6 +20,7 @@ const (
 	retryPaused  = 500 * time.Millisecond // it runs again within a second
 	retryRunning = 250 * time.Millisecond // another worker may have ended a task of it
 	retryRate    = 20 * time.Millisecond  // at the least: one question for several tokens
+	retryBusy    = 250 * time.Millisecond // whoever holds it has held it for longer than a claim does
 )
 
 // Capacity is how many tasks of a queue may start now.
@@ -28,6 +29,10 @@ type Capacity struct {
 	LimitedBy Limit         // what keeps it from being more; empty: nothing
 	RetryIn   time.Duration // when to ask again, if nothing is available
 }
+
+// BusyCapacity is that of a queue of which nobody knows how many may start, as
+// somebody holds its settings.
+func BusyCapacity() Capacity { return Capacity{RetryIn: retryBusy} }
 
 // Capacity says how many tasks may start while running tasks of the queue are processing.
 func (q QueueSettings) Capacity(running int, now time.Time) Capacity {

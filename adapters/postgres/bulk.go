@@ -103,19 +103,27 @@ func (r *BulkRepository) Step(ctx context.Context, s application.BulkStep) (appl
 	}); err != nil || !found {
 		return application.BulkStepResult{}, err
 	}
-	var result application.BulkStepResult
-	if err := r.db.calls.Write(ctx, func(ctx context.Context, c *sqlx.Conn) error {
-		return pgconn.Transact(ctx, c, func(tx *sqlx.Tx) (err error) {
-			result, err = step(ctx, tx, s)
-			return err
-		})
-	}); err != nil {
+	result, err := r.stepOnce(ctx, s, storeLocked)
+	if pgconn.AboutData(err) { // one of the tasks is to blame
+		result, err = r.stepOnce(ctx, s, storeApart)
+	}
+	if err != nil {
 		return application.BulkStepResult{}, err
 	}
 	for _, t := range result.Changed {
 		t.MarkStored()
 	}
 	return result, nil
+}
+
+func (r *BulkRepository) stepOnce(ctx context.Context, s application.BulkStep, store storing) (result application.BulkStepResult, err error) {
+	err = r.db.calls.Write(ctx, func(ctx context.Context, c *sqlx.Conn) error {
+		return pgconn.Transact(ctx, c, func(tx *sqlx.Tx) (err error) {
+			result, err = step(ctx, tx, s, store)
+			return err
+		})
+	})
+	return result, err
 }
 
 func bulkIDs(ids []domain.BulkID) any {
@@ -127,7 +135,7 @@ func bulkIDs(ids []domain.BulkID) any {
 }
 
 // step keeps the action's row locked, so that nobody else is at it.
-func step(ctx context.Context, tx *sqlx.Tx, s application.BulkStep) (application.BulkStepResult, error) {
+func step(ctx context.Context, tx *sqlx.Tx, s application.BulkStep, store storing) (application.BulkStepResult, error) {
 	result, err := nextBulk(ctx, tx, s)
 	if err != nil || !result.Found {
 		return result, err
@@ -146,7 +154,7 @@ func step(ctx context.Context, tx *sqlx.Tx, s application.BulkStep) (application
 			return result, err
 		}
 		swept := decideAll(rows, func(t *domain.Task) error { return s.Decide(b, t) })
-		if err := storeLocked(ctx, tx, swept.Changed); err != nil {
+		if err := store(ctx, tx, &swept); err != nil {
 			return result, err
 		}
 		result.Changed = swept.Changed

@@ -20,18 +20,22 @@ import (
 // statistics do not know of a million tasks there, it would go through all of them.
 const claimable = "t.id = ANY($1::uuid[]) AND CASE WHEN t.status = ANY($2::text[]) THEN t.queued_at IS NOT NULL ELSE false END "
 
-// unlimited is true of a task whose queue has no limit: by the index queues_limited,
-// word for word, as the cost of a table that is read whole against enable_seqscan
-// would hide from the planner what the rest of its plans costs.
-const unlimited = `AND t.queue NOT IN (
-	SELECT q.name FROM queues AS q WHERE q.paused OR q.max_running IS NOT NULL OR q.rate_count IS NOT NULL
-) `
+// unlimited is true of a task whose queue has no limit, limited of any other: by the
+// index queues_limited, word for word, as the cost of a table that is read whole
+// against enable_seqscan would hide from the planner what the rest of its plans costs.
+const (
+	unlimited = "AND t.queue NOT IN (" + limitedQueues + ") "
+	limited   = "AND t.queue IN (" + limitedQueues + ") "
+
+	limitedQueues = "SELECT q.name FROM queues AS q WHERE q.paused OR q.max_running IS NOT NULL OR q.rate_count IS NOT NULL"
+)
 
 var (
 	// claimSQL claims what is in queues without limits.
-	claimSQL = pgconn.Prepared(claimWhere(claimable + unlimited))
-	// claimAllSQL claims whatever is claimable: a claim that holds the limited queues uses it.
-	claimAllSQL = pgconn.Prepared(claimWhere(claimable))
+	claimSQL = pgconn.Prepared(claimWhere(claimable+unlimited, portion))
+	// claimAllSQL claims whatever is claimable: a claim that holds the limited queues
+	// uses it, and has counted the bytes.
+	claimAllSQL = pgconn.Prepared(claimWhere(claimable, "locked"))
 
 	// returnedColumns are those that a claim has not set to an argument of its own,
 	// or to NULL: see asClaimed.
@@ -42,14 +46,22 @@ var (
 	})
 )
 
+// portion are those of the locked tasks before which there are not PortionBytes. The
+// length of a message is known without reading it.
+var portion = fmt.Sprintf(`(
+	SELECT id, sum(size) OVER (ORDER BY id ROWS UNBOUNDED PRECEDING) - size AS before FROM locked
+) AS l WHERE before < %d`, application.PortionBytes)
+
 // claimWhere does to the rows of that condition what domain.Task.Claim does to a
-// task. The rows are locked in the order of their ids, so that two claims of the
-// same batch do not deadlock; the waits are over when all are counted, and then the
-// worker is asked for. (Of ANY see updateOf.)
-func claimWhere(condition string) string {
+// task. It passes over what somebody else has locked: a statement that works for many
+// waits for no single row. The worker is asked for when all are locked. (Of ANY see
+// updateOf.)
+func claimWhere(condition, from string) string {
 	return `
 WITH locked AS MATERIALIZED (
-	SELECT t.id FROM tasks AS t WHERE ` + condition + ` ORDER BY t.id FOR UPDATE
+	SELECT t.id, octet_length(t.message) AS size FROM tasks AS t WHERE ` + condition + ` ORDER BY t.id FOR UPDATE SKIP LOCKED
+), portion AS MATERIALIZED (
+	SELECT id FROM ` + from + `
 ), fresh AS MATERIALIZED (
 	SELECT FROM workers AS w WHERE w.id = $5::text AND CASE WHEN (SELECT count(*) FROM locked) > 0 THEN ` + isFresh + `END
 )
@@ -58,8 +70,8 @@ UPDATE tasks AS t SET
 	attempt = t.attempt + 1, worker = $5::text, claim_beat = $6,
 	deadline = greatest(t.updated_at, $4::timestamptz) + coalesce(t.timeout + $8, $7::bigint) * interval '1 microsecond',
 	started_at = greatest(t.updated_at, $4::timestamptz), queued_at = NULL, stop_requested_at = NULL
-FROM locked, fresh
-WHERE t.id = ANY(ARRAY[locked.id])
+FROM portion, fresh
+WHERE t.id = ANY(ARRAY[portion.id])
 RETURNING ` + qualified(returnedColumns)
 }
 
@@ -73,41 +85,129 @@ func (r row) asClaimed(c application.ClaimRequest) row {
 var isFresh = fmt.Sprintf("w.seen_at > clock_timestamp() - %d * w.beat_interval ", domain.FreshBeats)
 
 // leftSQL asks why a claim left some out: whether the worker ($3) may claim, which
-// of the tasks there are, and which queues those are in that are claimable all the same.
+// of the tasks there are, and in which limited queues some are claimable. What is
+// claimable in any other queue is locked, or a limit has just gone: it is skipped, and
+// its entry is lost, which the sweep for stranded tasks puts right.
 var leftSQL = pgconn.Prepared("SELECT EXISTS (SELECT FROM workers AS w WHERE w.id = $3 AND " + isFresh + ") AS fresh, " +
 	"array(SELECT t.id FROM tasks AS t WHERE t.id = ANY($1::uuid[])) AS known, " +
-	"array(SELECT DISTINCT t.queue FROM tasks AS t WHERE " + claimable + ") AS queues")
+	"array(SELECT DISTINCT t.queue FROM tasks AS t WHERE " + claimable + limited + ") AS queues")
 
 // Claim makes tasks the worker's: with one statement, as long as no limit is set
 // for their queues. What that leaves out because of a limit is claimed in a
 // transaction of its own, which locks the queues.
+//
+// An error that comes after some are claimed is not returned: nobody would hear of
+// them, and only the worker's next heartbeat would give them back. The others are left
+// to the next claim, which meets it again.
 func (r *TaskRepository) Claim(ctx context.Context, c application.ClaimRequest) (application.ClaimResult, error) {
-	var rows []row
-	var left left
-	err := r.db.calls.Write(ctx, func(ctx context.Context, x *sqlx.Conn) error {
-		rows = make([]row, 0, len(c.IDs))
-		err := claimSQL.Select(ctx, x, &rows, claimArgs(c, c.IDs)...)
-		if err != nil {
-			return err
-		}
-		left, err = whyLeft(ctx, x, c, rows)
-		return err
-	})
+	ids, beyond := portionOf(c.IDs)
+	got, err := r.claimUnlimited(ctx, c, ids)
 	if err != nil {
 		return application.ClaimResult{}, err
 	}
-	result := application.ClaimResult{Unknown: left.unknown}
-	if len(left.queues) > 0 {
-		var more []row
-		if more, result.Limited, err = r.claimLimited(ctx, c, left); err != nil {
-			// Nobody hears of the tasks that are claimed: the worker's beat gives them back.
+	asked := slices.DeleteFunc(slices.Clone(ids), got.isElsewhere())
+	left, err := r.whyLeft(ctx, c, asked, got.rows)
+	result := application.ClaimResult{Unknown: left.unknown, Refused: got.refused}
+	switch {
+	case err != nil && len(got.rows) == 0:
+		return application.ClaimResult{}, err
+	case err != nil:
+		got.rest = append(notIn(got.rows, asked), got.rest...)
+	case len(left.queues) > 0:
+		more, err := r.claimLimited(ctx, c, left)
+		if err != nil && len(got.rows)+len(more.rows)+len(more.limited) == 0 {
 			return application.ClaimResult{}, fmt.Errorf("claim from limited queues: %w", err)
 		}
-		rows = append(rows, more...)
-		left.without(more, result.Limited)
+		left.without(more)
+		if err != nil {
+			more.rest, left.known = append(more.rest, left.known...), nil
+		}
+		result.Limited = more.limited
+		got.add(more.claimed)
 	}
-	result.Tasks, result.Skipped = inOrder(rows, c), left.known
+	result.Rest = append(got.rest, beyond...)
+	result.Tasks, result.Skipped, result.Refused = inOrder(got.rows, c), left.known, got.refused
 	return result, nil
+}
+
+// portionOf parts what one claim asks for from the rest.
+func portionOf(ids []domain.TaskID) (portion, beyond []domain.TaskID) {
+	if len(ids) <= application.ClaimPortion {
+		return ids, nil
+	}
+	ids = notIn(nil, ids) // each once: none may be in both
+	n := min(application.ClaimPortion, len(ids))
+	return ids[:n:n], ids[n:]
+}
+
+// claimed is what some of the statements of a claim have come to.
+type claimed struct {
+	rows    []row
+	rest    []domain.TaskID         // not asked for yet, or beyond the bytes of a portion
+	refused map[domain.TaskID]error // by the store
+}
+
+func (got *claimed) add(more claimed) {
+	got.rows, got.rest = append(got.rows, more.rows...), append(got.rest, more.rest...)
+	for id, err := range more.refused {
+		got.refuse(id, err)
+	}
+}
+
+func (got *claimed) refuse(id domain.TaskID, err error) {
+	if got.refused == nil {
+		got.refused = map[domain.TaskID]error{}
+	}
+	got.refused[id] = err
+}
+
+// isElsewhere is true of what is refused or left to the next claim.
+func (got *claimed) isElsewhere() func(id domain.TaskID) bool {
+	rest := make(map[domain.TaskID]bool, len(got.rest))
+	for _, id := range got.rest {
+		rest[id] = true
+	}
+	return func(id domain.TaskID) bool { return rest[id] || got.refused[id] != nil }
+}
+
+// claimUnlimited claims what is in queues without limits. A batch that the store
+// refuses because of one task is divided, so that the others are claimed.
+func (r *TaskRepository) claimUnlimited(ctx context.Context, c application.ClaimRequest, ids []domain.TaskID) (got claimed, err error) {
+	for parts := [][]domain.TaskID{ids}; len(parts) > 0; {
+		part := parts[0]
+		parts = parts[1:]
+		var rows []row
+		err := r.db.calls.Write(ctx, func(ctx context.Context, x *sqlx.Conn) error {
+			rows = make([]row, 0, len(part))
+			return claimSQL.Select(ctx, x, &rows, claimArgs(c, part)...)
+		})
+		switch {
+		case pgconn.AboutData(err) && len(part) == 1:
+			got.refuse(part[0], err)
+		case pgconn.AboutData(err):
+			half := len(part) / 2
+			parts = append([][]domain.TaskID{part[:half], part[half:]}, parts...)
+		case err != nil && len(got.rows) == 0:
+			return claimed{}, err
+		case err != nil:
+			got.rest = slices.Concat(append([][]domain.TaskID{part}, parts...)...)
+			return got, nil
+		default:
+			got.rows = append(got.rows, rows...)
+			if bytesOf(got.rows) >= application.PortionBytes {
+				got.rest = slices.Concat(append([][]domain.TaskID{notIn(rows, part)}, parts...)...)
+				return got, nil
+			}
+		}
+	}
+	return got, nil
+}
+
+func bytesOf(rows []row) (n int) {
+	for i := range rows {
+		n += len(rows[i].Message)
+	}
+	return n
 }
 
 func claimArgs(c application.ClaimRequest, ids []domain.TaskID) []any {
@@ -121,27 +221,28 @@ func claimArgs(c application.ClaimRequest, ids []domain.TaskID) []any {
 type left struct {
 	known   []domain.TaskID // in the order of the request
 	unknown []domain.TaskID // that name no task
-	queues  []string        // of the known that are claimable
+	queues  []string        // that are limited, of the known that are claimable
 }
 
-// without drops what was claimed or refused in a second attempt.
-func (l *left) without(claimed []row, limited []application.LimitedQueue) {
+// without drops what a second attempt has claimed, refused, or left to the next claim.
+func (l *left) without(more claimedLimited) {
 	done := make(map[domain.TaskID]bool, len(l.known))
-	for i := range claimed {
-		done[domain.TaskID(claimed[i].ID)] = true
+	for i := range more.rows {
+		done[domain.TaskID(more.rows[i].ID)] = true
 	}
-	for _, q := range limited {
+	for _, q := range more.limited {
 		for _, id := range q.Refused {
 			done[id] = true
 		}
 	}
-	l.known = slices.DeleteFunc(l.known, func(id domain.TaskID) bool { return done[id] })
+	elsewhere := more.isElsewhere()
+	l.known = slices.DeleteFunc(l.known, func(id domain.TaskID) bool { return done[id] || elsewhere(id) })
 }
 
-// whyLeft finds out what is left of a claim that got these rows. A worker that may
-// not claim gets domain.ErrWorkerStale.
-func whyLeft(ctx context.Context, x *sqlx.Conn, c application.ClaimRequest, got []row) (left, error) {
-	ids := notIn(got, c.IDs)
+// whyLeft finds out what is left of a claim that asked for ids and got these rows. A
+// worker that may not claim gets domain.ErrWorkerStale.
+func (r *TaskRepository) whyLeft(ctx context.Context, c application.ClaimRequest, ids []domain.TaskID, got []row) (left, error) {
+	ids = notIn(got, ids)
 	if len(ids) == 0 && len(got) > 0 {
 		return left{}, nil
 	}
@@ -150,7 +251,9 @@ func whyLeft(ctx context.Context, x *sqlx.Conn, c application.ClaimRequest, got 
 		Known  pq.StringArray
 		Queues pq.StringArray
 	}
-	err := leftSQL.Get(ctx, x, &answer, pgenc.UUIDs(ids), pgenc.Texts(domain.Before(domain.StatusProcessing)), string(c.Worker))
+	err := r.db.calls.Write(ctx, func(ctx context.Context, x *sqlx.Conn) error {
+		return leftSQL.Get(ctx, x, &answer, pgenc.UUIDs(ids), pgenc.Texts(domain.Before(domain.StatusProcessing)), string(c.Worker))
+	})
 	if err == nil && !answer.Fresh && len(got) == 0 {
 		err = domain.ErrWorkerStale
 	}
@@ -162,7 +265,7 @@ func whyLeft(ctx context.Context, x *sqlx.Conn, c application.ClaimRequest, got 
 	for _, id := range ids {
 		if known[id.String()] {
 			l.known = append(l.known, id)
-		} else {
+		} else if err == nil {
 			l.unknown = append(l.unknown, id)
 		}
 	}

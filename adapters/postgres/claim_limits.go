@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -37,98 +38,238 @@ func (s settingsRow) settings() domain.QueueSettings {
 const settingsColumns = "q.name, q.paused, q.max_running, q.rate_count, q.rate_per, q.full_at"
 
 var (
-	// lockQueuesSQL makes claims of one queue, and changes of its settings, wait for
-	// one another. In order of name, so that they do not deadlock.
-	lockQueuesSQL = "SELECT " + settingsColumns + ` FROM queues AS q WHERE q.name = ANY($1::text[]) ORDER BY q.name COLLATE "C" FOR UPDATE`
+	// lockQueuesSQL makes claims of one queue, and changes of its settings, exclude
+	// one another. A queue that somebody else holds comes back as not ours: to wait for
+	// it would hold up the others.
+	lockQueuesSQL = "WITH ours AS MATERIALIZED (SELECT " + settingsColumns + ` FROM queues AS q
+			WHERE q.name = ANY($1::text[]) ORDER BY q.name COLLATE "C" FOR UPDATE SKIP LOCKED)
+		SELECT *, true AS ours FROM ours
+		UNION ALL SELECT ` + settingsColumns + ` , false FROM queues AS q
+		WHERE q.name = ANY($1::text[]) AND NOT EXISTS (SELECT FROM ours WHERE ours.name = q.name)`
 
 	// lockClaimableSQL locks what is claimable in the queues ($3), and counts what of
 	// each is processing: those of dead workers, too. It has to be a statement of its
 	// own after the queues are locked, for then it sees what the claim before has
-	// committed, and while it waits for a task the count can only fall.
+	// committed. What is locked it passes over.
 	lockClaimableSQL = `WITH running AS MATERIALIZED (
 			SELECT t.queue, count(*) AS n FROM tasks AS t WHERE ` + processing + ` AND t.queue = ANY($3::text[]) GROUP BY t.queue
 		)
-		SELECT t.id, t.queue, coalesce(running.n, 0) AS running
+		SELECT t.id, t.queue, octet_length(t.message) AS size, coalesce(running.n, 0) AS running
 		FROM tasks AS t LEFT JOIN running ON running.queue = t.queue
 		WHERE ` + claimable + `AND t.queue = ANY($3::text[])
-		ORDER BY t.id FOR UPDATE OF t`
+		ORDER BY t.id FOR UPDATE OF t SKIP LOCKED`
+
+	// busySQL finds the claimable tasks of queues ($3) that somebody else holds.
+	busySQL = "SELECT t.id, t.queue FROM tasks AS t WHERE " + claimable + "AND t.queue = ANY($3::text[])"
 
 	spendSQL = `UPDATE queues AS q SET full_at = s.full_at
 		FROM unnest($1::text[], $2::timestamptz[]) AS s(name, full_at) WHERE q.name = s.name`
 )
 
-// claimLimited claims what was left, as far as the limits of its queues allow. A
-// queue that has no limit any more is claimed from as well: what is in neither of
-// the answers would be forgotten.
-func (r *TaskRepository) claimLimited(ctx context.Context, c application.ClaimRequest, l left) (rows []row, limited []application.LimitedQueue, err error) {
-	err = r.db.calls.Write(ctx, func(ctx context.Context, x *sqlx.Conn) error {
+// busyPauses are the pauses between the tries to get hold of a queue: another claim
+// has it for some milliseconds only.
+var busyPauses = []time.Duration{3 * time.Millisecond, 7 * time.Millisecond, 15 * time.Millisecond, 30 * time.Millisecond, 50 * time.Millisecond}
+
+// claimedLimited is what a claim from limited queues has come to.
+type claimedLimited struct {
+	claimed
+	limited []application.LimitedQueue
+	busy    []string // the queues that somebody else holds
+}
+
+func (got *claimedLimited) add(more claimedLimited) {
+	got.claimed.add(more.claimed)
+	for _, q := range more.limited {
+		if i := slices.IndexFunc(got.limited, func(l application.LimitedQueue) bool { return l.Name == q.Name }); i >= 0 {
+			got.limited[i].Refused, got.limited[i].Capacity = append(got.limited[i].Refused, q.Refused...), q.Capacity
+		} else {
+			got.limited = append(got.limited, q)
+		}
+	}
+	for _, name := range more.busy {
+		if !slices.Contains(got.busy, name) {
+			got.busy = append(got.busy, name)
+		}
+	}
+}
+
+// claimLimited claims what was left, as far as the limits of its queues allow. A queue
+// that somebody else holds is tried again, with nothing held meanwhile; if it stays
+// so, its tasks are refused.
+func (r *TaskRepository) claimLimited(ctx context.Context, c application.ClaimRequest, l left) (got claimedLimited, err error) {
+	got.busy = l.queues
+	for i := 0; len(got.busy) > 0; i++ {
+		l.queues, got.busy = got.busy, nil
+		more, err := r.tryLimited(ctx, c, l)
+		got.add(more)
+		if err != nil {
+			return got, err
+		}
+		if len(got.busy) == 0 || i == len(busyPauses) || !pause(ctx, busyPauses[i]) {
+			break
+		}
+	}
+	if len(got.busy) == 0 {
+		return got, nil
+	}
+	return got, r.refuseBusy(ctx, l.known, &got)
+}
+
+// pause reports whether the time has passed before ctx has ended.
+func pause(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
+	}
+}
+
+// refuseBusy refuses the tasks of the queues that somebody else holds.
+func (r *TaskRepository) refuseBusy(ctx context.Context, known []domain.TaskID, got *claimedLimited) error {
+	var found []struct {
+		ID    uuid.UUID
+		Queue string
+	}
+	if err := r.db.calls.Write(ctx, func(ctx context.Context, x *sqlx.Conn) error {
+		return x.SelectContext(ctx, &found, busySQL, pgenc.UUIDs(known), pgenc.Texts(domain.Before(domain.StatusProcessing)), pgenc.Texts(got.busy))
+	}); err != nil {
+		return err
+	}
+	queueOf := make(map[domain.TaskID]string, len(found))
+	for _, f := range found {
+		queueOf[domain.TaskID(f.ID)] = f.Queue
+	}
+	for _, name := range got.busy {
+		q := application.LimitedQueue{Name: domain.QueueName(name), Capacity: domain.BusyCapacity()}
+		for _, id := range known {
+			if queueOf[id] == name {
+				q.Refused = append(q.Refused, id)
+			}
+		}
+		got.limited = append(got.limited, q)
+	}
+	return nil
+}
+
+// tryLimited claims from those of the queues that nobody else holds. A queue that has
+// no limit any more is claimed from as well: what is in neither of the answers would
+// be forgotten. A batch that the store refuses because of one task is divided.
+func (r *TaskRepository) tryLimited(ctx context.Context, c application.ClaimRequest, l left) (claimedLimited, error) {
+	var got claimedLimited
+	var asked []domain.TaskID
+	err := r.db.calls.Write(ctx, func(ctx context.Context, x *sqlx.Conn) error {
 		return pgconn.Transact(ctx, x, func(tx *sqlx.Tx) error {
-			rows, limited = nil, nil
+			got, asked = claimedLimited{}, nil
 			plan, err := planClaim(ctx, tx, c, l)
 			if err != nil {
 				return err
 			}
-			limited = plan.limited
+			got.limited, got.busy, got.rest, asked = plan.limited, plan.busy, plan.rest, plan.ids
 			if len(plan.ids) == 0 {
 				return nil
 			}
-			if err := claimAllSQL.Select(ctx, tx, &rows, claimArgs(c, plan.ids)...); err != nil {
+			if err := claimAllSQL.Select(ctx, tx, &got.rows, claimArgs(c, plan.ids)...); err != nil {
 				return err
 			}
-			switch len(rows) {
+			switch len(got.rows) {
 			case len(plan.ids):
 				return plan.spend(ctx, tx)
 			case 0:
 				return domain.ErrWorkerStale
 			}
-			return fmt.Errorf("claimed %d of %d tasks that were locked", len(rows), len(plan.ids))
+			return fmt.Errorf("claimed %d of %d tasks that were locked", len(got.rows), len(plan.ids))
 		})
 	})
-	return rows, limited, err
+	if err == nil || !pgconn.AboutData(err) || len(asked) == 0 {
+		return got.orNone(err), err
+	}
+	got = claimedLimited{}
+	first := asked[:(len(asked)+1)/2]
+	if len(asked) == 1 {
+		got.refuse(asked[0], err)
+	} else if got, err = r.tryLimited(ctx, c, left{known: first, queues: l.queues}); err != nil {
+		return got, err
+	}
+	more, err := r.tryLimited(ctx, c, left{known: without(l.known, first), queues: l.queues})
+	got.add(more)
+	return got, err
+}
+
+func without(ids, drop []domain.TaskID) []domain.TaskID {
+	return slices.DeleteFunc(slices.Clone(ids), func(id domain.TaskID) bool { return slices.Contains(drop, id) })
+}
+
+// orNone is nothing if there was an error.
+func (got claimedLimited) orNone(err error) claimedLimited {
+	if err != nil {
+		return claimedLimited{}
+	}
+	return got
 }
 
 // claimPlan is what a claim takes from queues that it has locked.
 type claimPlan struct {
 	ids     []domain.TaskID
 	limited []application.LimitedQueue
-	spent   []string // queues whose rate is spent on it
+	busy    []string        // queues that somebody else holds
+	rest    []domain.TaskID // beyond the bytes of a portion
+	spent   []string        // queues whose rate is spent on it
 	fullAt  []time.Time
 }
 
 // planClaim locks the queues, then what is claimable in them, and lets the domain
 // say how much of that may start.
 func planClaim(ctx context.Context, tx *sqlx.Tx, c application.ClaimRequest, l left) (claimPlan, error) {
-	var stored []settingsRow
-	if err := tx.SelectContext(ctx, &stored, lockQueuesSQL, pgenc.Texts(l.queues)); err != nil {
-		return claimPlan{}, err
+	var plan claimPlan
+	var stored []struct {
+		settingsRow
+		Ours bool
 	}
+	if err := tx.SelectContext(ctx, &stored, lockQueuesSQL, pgenc.Texts(l.queues)); err != nil {
+		return plan, err
+	}
+	queues := map[string]domain.QueueSettings{}
+	for _, name := range l.queues {
+		queues[name] = domain.QueueSettings{Name: domain.QueueName(name)} // of a queue without settings
+	}
+	for _, s := range stored {
+		if queues[s.Name] = s.settings(); !s.Ours {
+			plan.busy = append(plan.busy, s.Name)
+			delete(queues, s.Name)
+		}
+	}
+	ours := slices.Sorted(maps.Keys(queues))
 	var found []struct {
 		ID      uuid.UUID
 		Queue   string
+		Size    int
 		Running int
 	}
 	if err := tx.SelectContext(ctx, &found, lockClaimableSQL, pgenc.UUIDs(l.known),
-		pgenc.Texts(domain.Before(domain.StatusProcessing)), pgenc.Texts(l.queues)); err != nil {
-		return claimPlan{}, err
+		pgenc.Texts(domain.Before(domain.StatusProcessing)), pgenc.Texts(ours)); err != nil {
+		return plan, err
 	}
 	wanted, running := map[string][]domain.TaskID{}, map[string]int{}
-	queueOf := make(map[domain.TaskID]string, len(found))
-	for _, f := range found {
-		queueOf[domain.TaskID(f.ID)], running[f.Queue] = f.Queue, f.Running
+	at := make(map[domain.TaskID]int, len(found))
+	for i, f := range found {
+		at[domain.TaskID(f.ID)], running[f.Queue] = i, f.Running
 	}
+	size := 0
 	for _, id := range l.known {
-		if name, ok := queueOf[id]; ok {
-			wanted[name] = append(wanted[name], id)
+		i, ok := at[id]
+		switch {
+		case !ok:
+		case size >= application.PortionBytes:
+			plan.rest = append(plan.rest, id)
+		default:
+			size += found[i].Size
+			wanted[found[i].Queue] = append(wanted[found[i].Queue], id)
 		}
 	}
-	var plan claimPlan
-	for _, name := range l.queues {
-		q := domain.QueueSettings{Name: domain.QueueName(name)} // of a queue without settings
-		if i := slices.IndexFunc(stored, func(s settingsRow) bool { return s.Name == name }); i >= 0 {
-			q = stored[i].settings()
-		}
+	for _, name := range ours {
 		if len(wanted[name]) > 0 {
-			plan.admit(q, wanted[name], running[name], c.Now)
+			plan.admit(queues[name], wanted[name], running[name], c.Now)
 		}
 	}
 	return plan, nil

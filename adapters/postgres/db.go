@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/millrace/millrace/adapters/postgres/internal/pgconn"
@@ -47,6 +48,32 @@ func Open(cfg Config) (*DB, func(), error) {
 		db.calls.Close()
 		db.beats.Close()
 	}, nil
+}
+
+// The pauses between the tries to write a row that somebody else has locked.
+const (
+	firstLockPause = 10 * time.Millisecond
+	lastLockPause  = 500 * time.Millisecond
+)
+
+// untilFree tries to write a row until it is done, with pauses that grow: it is not
+// done as long as somebody else has the row locked. A lock that lasts for longer than
+// the call timeout is an outage of this row.
+func (db *DB) untilFree(ctx context.Context, what string, try func() (done bool, err error)) error {
+	begun, wait := time.Now(), firstLockPause
+	for {
+		done, err := try()
+		if done || err != nil {
+			return err
+		}
+		if time.Since(begun)+wait > db.cfg.CallTimeout {
+			return pgconn.Outage(fmt.Errorf("another transaction has locked %s for %s", what, db.cfg.CallTimeout))
+		}
+		if !pause(ctx, wait) {
+			return pgconn.Translate(ctx.Err())
+		}
+		wait = min(2*wait, lastLockPause)
+	}
 }
 
 // Ping reports whether the server answers, within two seconds.

@@ -136,19 +136,15 @@ func (p pool) addAllOnce(items []*onceItem) error {
 }
 
 // saveAll stores the tasks of many callers, each if its stored version is the one
-// that it was loaded at. Statements lock tasks in this order everywhere.
+// that it was loaded at and nobody else has locked it: it waits for none of them.
 func (p pool) saveAll(items []*saveItem) error {
-	slices.SortFunc(items, func(a, b *saveItem) int {
-		x, y := a.task.ID(), b.task.ID()
-		return slices.Compare(x[:], y[:])
-	})
 	tasks := make([]*domain.Task, len(items))
 	for i, item := range items {
 		tasks[i] = item.task
 	}
 	var stored []uuid.UUID
 	if err := p.Write(context.Background(), func(ctx context.Context, c *sqlx.Conn) (err error) {
-		stored, err = storeChanged(ctx, c, tasks)
+		stored, err = storeChanged(ctx, c, tasks, false)
 		return err
 	}); err != nil {
 		return err

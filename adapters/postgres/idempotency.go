@@ -20,10 +20,6 @@ import (
 	"github.com/millrace/millrace/domain"
 )
 
-// onceTries bounds how often a key may turn out to be forgotten when its tasks are
-// looked for.
-const onceTries = 5
-
 // keyed is an idempotency key with the tasks that its request makes.
 type keyed struct {
 	application.IdempotencyKey
@@ -51,9 +47,10 @@ func idArray(tasks []*domain.Task) string {
 
 // insertOnceOf is the statement that remembers those of the keys that are not
 // remembered by now, stores the tasks of these and no others, and says which keys
-// they are, counted from 1; and its arguments. A key of another transaction that is
-// under way is waited for: in the order of the arrays, so whoever sends several
-// sorts them.
+// they are, counted from 1; and its arguments. It leaves out a key that has expired
+// and that somebody else has locked. A key that another transaction is storing is
+// waited for: in the order of the arrays, so whoever sends several sorts them. (A
+// LIMIT keeps the planner from reading the whole table.)
 func insertOnceOf(now time.Time, keys []keyed) (_ pgconn.Stmt, args []any) {
 	var p pgenc.Params
 	var all []written
@@ -70,9 +67,19 @@ func insertOnceOf(now time.Time, keys []keyed) (_ pgconn.Stmt, args []any) {
 	return pgconn.Prepared(fmt.Sprintf(`
 WITH asked AS (
 	SELECT * FROM %s
+), taken AS MATERIALIZED (
+	SELECT k.owner, k.key, k.expires_at > %s AS lasts
+	FROM asked CROSS JOIN LATERAL (
+		SELECT * FROM idempotency_keys AS i WHERE i.owner = asked.owner AND i.key = asked.key LIMIT 1
+	) AS k
+), free AS MATERIALIZED (
+	SELECT k.owner, k.key FROM taken CROSS JOIN LATERAL (
+		SELECT * FROM idempotency_keys AS i WHERE i.owner = taken.owner AND i.key = taken.key LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED
+	) AS k WHERE NOT taken.lasts
 ), remembered AS (
 	INSERT INTO idempotency_keys AS k (owner, key, fingerprint, task_ids, expires_at)
-	SELECT owner, key, fingerprint, task_ids::uuid[], expires_at FROM asked ORDER BY n
+	SELECT owner, key, fingerprint, task_ids::uuid[], expires_at FROM asked
+	WHERE (owner, key) NOT IN (SELECT owner, key FROM taken) OR (owner, key) IN (SELECT owner, key FROM free) ORDER BY n
 	ON CONFLICT (owner, key) DO UPDATE
 	SET fingerprint = excluded.fingerprint, task_ids = excluded.task_ids, expires_at = excluded.expires_at
 	WHERE k.expires_at <= %s
@@ -85,7 +92,7 @@ WITH asked AS (
 	RETURNING id, metadata
 ), indexed AS (%s)
 SELECT n FROM fresh`,
-		asked, at, pgenc.Names(insertColumns), strings.Join(values[1:], ", "), tasks, indexMetadataSQL)), p
+		asked, at, at, pgenc.Names(insertColumns), strings.Join(values[1:], ", "), tasks, indexMetadataSQL)), p
 }
 
 // insertOnce stores the tasks of those keys that are not remembered by now, and
@@ -107,31 +114,32 @@ func insertOnce(ctx context.Context, x sqlx.QueryerContext, now time.Time, keys 
 // AddOnce stores the key and the tasks with one statement, which waits for a twin
 // and takes over a key that has expired, together with those of other callers.
 // Whatever was stored before is read with another one, as the first does not see
-// what it has waited for.
-func (r *TaskRepository) AddOnce(ctx context.Context, k application.IdempotencyKey, tasks ...*domain.Task) ([]*domain.Task, error) {
-	for range onceTries {
+// what it has waited for. A key that has expired and that somebody else has locked is
+// tried again, with pauses.
+func (r *TaskRepository) AddOnce(ctx context.Context, k application.IdempotencyKey, tasks ...*domain.Task) (first []*domain.Task, err error) {
+	err = r.db.untilFree(ctx, "an idempotency key", func() (done bool, err error) {
 		item := &onceItem{keyed: keyed{IdempotencyKey: k, tasks: tasks}}
 		if err := share(ctx, r.db.shared.onces, item); err != nil {
-			return nil, err
+			return false, err
 		}
 		if item.stored {
 			for _, t := range tasks {
 				t.MarkStored()
 			}
-			return nil, nil
+			return true, nil
 		}
-		var first []*domain.Task
-		var forgotten bool // meanwhile
-		err := r.db.calls.Read(ctx, func(ctx context.Context, q sqlx.QueryerContext) (err error) {
+		var forgotten bool // meanwhile, or somebody has it locked
+		err = r.db.calls.Read(ctx, func(ctx context.Context, q sqlx.QueryerContext) (err error) {
 			first, err = storedWith(ctx, q, k)
 			forgotten = errors.Is(err, sql.ErrNoRows)
 			return err
 		})
-		if !forgotten {
-			return first, err
+		if forgotten {
+			return false, nil
 		}
-	}
-	return nil, pgconn.Outage(fmt.Errorf("the idempotency key was forgotten %d times in a row", onceTries))
+		return true, err
+	})
+	return first, err
 }
 
 // storedWith returns the tasks that were stored with the key, domain.ErrKeyReused

@@ -94,7 +94,7 @@ func TestPrepared_PlansDoNotDependOnTheSizeOfTheTable(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	update, _ := updateOf(tasks)
+	update, _ := updateOf(tasks, false)
 	for size, prepare := range map[string]func(db *DB){
 		"empty":             func(*DB) {},
 		"empty and known":   func(db *DB) { db.calls.SQL.MustExec("VACUUM ANALYZE tasks") },

@@ -240,7 +240,7 @@ func wantStepBounded(t *testing.T, db *DB) {
 			t.Fatal(err)
 		}
 		swept := decideAll(rows, func(t *domain.Task) error { return t.Reopen(time.Now()) })
-		update, args := updateOf(swept.Changed)
+		update, args := updateOf(swept.Changed, true)
 		searchCase{indexes: []string{pkey}, rows: few, blocks: 20 * few}.want(t, costOf(t, tx, update.String(), args), false)
 	})
 }

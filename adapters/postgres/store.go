@@ -45,20 +45,27 @@ func insertOf(tasks []*domain.Task) (_ pgconn.Stmt, args []any) {
 
 // storeChanged stores all the tasks and their ended attempts with one statement,
 // each if its stored version is the one that it was loaded at, and returns the
-// ids of those. The tasks differ, and are sorted by their ids if they are not locked.
-func storeChanged(ctx context.Context, x sqlx.QueryerContext, tasks []*domain.Task) ([]uuid.UUID, error) {
+// ids of those. The tasks differ. Unless they are ours, locked by this transaction, it
+// passes over what somebody else has locked.
+func storeChanged(ctx context.Context, x sqlx.QueryerContext, tasks []*domain.Task, ours bool) ([]uuid.UUID, error) {
 	var ids []uuid.UUID
-	query, args := updateOf(tasks)
+	query, args := updateOf(tasks, ours)
 	err := query.Select(ctx, x, &ids, args...)
 	return ids, err
 }
 
+// freeSQL locks those of the tasks, the first argument, that nobody else has locked.
+const freeSQL = "free AS MATERIALIZED (SELECT t.id FROM tasks AS t WHERE t.id = ANY($1::uuid[]) FOR NO KEY UPDATE SKIP LOCKED)"
+
 // updateOf is the statement of storeChanged, and its arguments. It sets the columns
 // that are changed in any of the tasks.
 //
+// The lock is the one that the update takes: whoever does not keep that from it is
+// not passed over.
+//
 // With = in place of ANY it could be planned as a join of the whole table, which a
 // prepared statement would go on with when the table has grown.
-func updateOf(tasks []*domain.Task) (_ pgconn.Stmt, args []any) {
+func updateOf(tasks []*domain.Task, ours bool) (_ pgconn.Stmt, args []any) {
 	var p pgenc.Params
 	all := writtenOf(tasks)
 	columns := slices.Concat([]pgenc.Column[written]{idColumn, loadedAtColumn}, changedColumns(tasks, all))
@@ -67,10 +74,19 @@ func updateOf(tasks []*domain.Task) (_ pgconn.Stmt, args []any) {
 	for i, c := range columns[2:] {
 		set = append(set, c.Name()+" = "+values[i+2])
 	}
+	var with []string
+	if !ours {
+		with = append(with, freeSQL)
+		source += " JOIN free ON free.id = n.id"
+	}
 	query := fmt.Sprintf("UPDATE tasks AS t SET %s FROM %s WHERE t.id = ANY(ARRAY[n.id]) AND t.version = n.loaded_at RETURNING t.id",
 		strings.Join(set, ", "), source)
 	if records := recordsOf(tasks); len(records) > 0 {
-		query = "WITH changed AS (" + query + "), recorded AS (" + recordOf(&p, records) + ") SELECT id FROM changed"
+		with = append(with, "changed AS ("+query+")", "recorded AS ("+recordOf(&p, records)+")")
+		query = "SELECT id FROM changed"
+	}
+	if len(with) > 0 {
+		query = "WITH " + strings.Join(with, ", ") + " " + query
 	}
 	return pgconn.Prepared(query), p
 }
@@ -102,12 +118,12 @@ func changedColumns(tasks []*domain.Task, now []written) []pgenc.Column[written]
 	return columns
 }
 
-// storeLocked is storeChanged for tasks that are locked, so that all are stored.
-func storeLocked(ctx context.Context, x sqlx.QueryerContext, tasks []*domain.Task) error {
+// storeOurs is storeChanged for tasks that are locked, so that all are stored.
+func storeOurs(ctx context.Context, x sqlx.QueryerContext, tasks []*domain.Task) error {
 	if len(tasks) == 0 {
 		return nil
 	}
-	stored, err := storeChanged(ctx, x, tasks)
+	stored, err := storeChanged(ctx, x, tasks, true)
 	if err == nil && len(stored) != len(tasks) {
 		err = fmt.Errorf("stored %d of %d tasks that were locked", len(stored), len(tasks))
 	}

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -25,19 +26,13 @@ func lockOf(from string) string {
 
 // sweep locks the tasks t that it finds, lets decide change each task, stores those
 // that it changed with one statement and commits. As it passes over locked rows,
-// it waits for nobody and deadlocks with nobody.
+// it waits for nobody and deadlocks with nobody. If the server refuses the statement
+// because of one task, it is done again, task by task where it has to be.
 func (p pool) sweep(ctx context.Context, decide application.Decide, from string, args ...any) (application.SweepResult, error) {
-	var swept application.SweepResult
-	err := p.Write(ctx, func(ctx context.Context, c *sqlx.Conn) error {
-		return pgconn.Transact(ctx, c, func(tx *sqlx.Tx) error {
-			var rows []row
-			if err := tx.SelectContext(ctx, &rows, lockOf(from), args...); err != nil {
-				return err
-			}
-			swept = decideAll(rows, decide)
-			return storeLocked(ctx, tx, swept.Changed)
-		})
-	})
+	swept, err := p.sweepOnce(ctx, decide, storeLocked, from, args...)
+	if pgconn.AboutData(err) {
+		swept, err = p.sweepOnce(ctx, decide, storeApart, from, args...)
+	}
 	if err != nil {
 		return application.SweepResult{}, err
 	}
@@ -45,6 +40,65 @@ func (p pool) sweep(ctx context.Context, decide application.Decide, from string,
 		t.MarkStored()
 	}
 	return swept, nil
+}
+
+func (p pool) sweepOnce(ctx context.Context, decide application.Decide, store storing, from string, args ...any) (swept application.SweepResult, err error) {
+	err = p.Write(ctx, func(ctx context.Context, c *sqlx.Conn) error {
+		return pgconn.Transact(ctx, c, func(tx *sqlx.Tx) error {
+			var rows []row
+			if err := tx.SelectContext(ctx, &rows, lockOf(from), args...); err != nil {
+				return err
+			}
+			swept = decideAll(rows, decide)
+			return store(ctx, tx, &swept)
+		})
+	})
+	return swept, err
+}
+
+// storing stores what a sweep has changed, all of it locked. What the server refuses it
+// moves from Changed to Passed.
+type storing func(ctx context.Context, tx *sqlx.Tx, swept *application.SweepResult) error
+
+// storeLocked stores all with one statement.
+func storeLocked(ctx context.Context, tx *sqlx.Tx, swept *application.SweepResult) error {
+	return storeOurs(ctx, tx, swept.Changed)
+}
+
+// storeApart stores the tasks in halves where it has to, so that one which the server
+// refuses does not keep the others from being stored.
+func storeApart(ctx context.Context, tx *sqlx.Tx, swept *application.SweepResult) error {
+	var store func(tasks []*domain.Task) error
+	store = func(tasks []*domain.Task) error {
+		if _, err := tx.ExecContext(ctx, "SAVEPOINT part"); err != nil {
+			return err
+		}
+		refused := storeOurs(ctx, tx, tasks)
+		if refused != nil && !pgconn.AboutData(refused) {
+			return refused
+		}
+		if refused == nil {
+			_, err := tx.ExecContext(ctx, "RELEASE SAVEPOINT part")
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, "ROLLBACK TO SAVEPOINT part; RELEASE SAVEPOINT part"); err != nil {
+			return err
+		}
+		if len(tasks) == 1 {
+			swept.Passed[tasks[0].ID()] = refused
+			return nil
+		}
+		half := len(tasks) / 2
+		if err := store(tasks[:half]); err != nil {
+			return err
+		}
+		return store(tasks[half:])
+	}
+	if err := store(swept.Changed); err != nil {
+		return err
+	}
+	swept.Changed = slices.DeleteFunc(swept.Changed, func(t *domain.Task) bool { return swept.Passed[t.ID()] != nil })
+	return nil
 }
 
 // sweepIfAny sweeps after it has asked whether there is anything to find: one

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/google/uuid"
 	"github.com/jmoiron/sqlx"
@@ -101,21 +102,29 @@ func (r *TaskRepository) Versions(ctx context.Context, ids ...domain.TaskID) (ma
 }
 
 // Save stores t, and how its attempts ended, if the stored version is the one that
-// t was loaded at: with one statement for it and the tasks of other callers.
+// t was loaded at: with one statement for it and the tasks of other callers. That
+// leaves out a task that somebody else has locked, which is tried again with pauses:
+// nothing is held meanwhile, and nobody waits but this caller.
 func (r *TaskRepository) Save(ctx context.Context, t *domain.Task) error {
-	item := &saveItem{task: t}
-	if err := share(ctx, r.db.shared.saves, item); err != nil {
-		return err
-	}
-	if item.stored {
-		t.MarkStored()
-		return nil
-	}
-	var one int
-	if err := r.db.calls.Read(ctx, func(ctx context.Context, q sqlx.QueryerContext) error {
-		return sqlx.GetContext(ctx, q, &one, "SELECT 1 FROM tasks WHERE id = $1", t.ID().String())
-	}); err != nil {
-		return err // domain.ErrTaskNotFound, if there is no such task
-	}
-	return domain.ErrConflict
+	return r.db.untilFree(ctx, fmt.Sprintf("task %s", t.ID()), func() (done bool, err error) {
+		item := &saveItem{task: t}
+		if err := share(ctx, r.db.shared.saves, item); err != nil {
+			return false, err
+		}
+		if item.stored {
+			t.MarkStored()
+			return true, nil
+		}
+		versions, err := r.Versions(ctx, t.ID())
+		version, known := versions[t.ID()]
+		switch {
+		case err != nil:
+			return false, err
+		case !known:
+			return false, domain.ErrTaskNotFound
+		case version != t.StoredVersion():
+			return false, domain.ErrConflict
+		}
+		return false, nil
+	})
 }

@@ -44,10 +44,16 @@ ON CONFLICT (id) DO UPDATE SET
 WHERE w.beat < excluded.beat`, domain.FreshBeats)
 
 var (
-	leaveSQL = "DELETE FROM workers WHERE id = $1 AND NOT EXISTS (SELECT FROM tasks AS t WHERE " + processing + " AND t.worker = $1)"
+	// Neither waits for a row that somebody else has locked: a stop must not, and the
+	// next sweep finds what was left.
+	leaveSQL = "DELETE FROM workers AS w USING (SELECT id FROM workers WHERE id = $1 FOR UPDATE SKIP LOCKED) AS free " +
+		"WHERE w.id = free.id AND NOT EXISTS (SELECT FROM tasks AS t WHERE " + processing + " AND t.worker = $1)"
 
-	forgetSQL = `DELETE FROM workers AS w
-WHERE w.seen_at < clock_timestamp() - $1::bigint * interval '1 microsecond'
+	forgetSQL = `WITH silent AS MATERIALIZED (
+	SELECT w.id FROM workers AS w WHERE w.seen_at < clock_timestamp() - $1::bigint * interval '1 microsecond' FOR UPDATE SKIP LOCKED
+)
+DELETE FROM workers AS w USING silent
+WHERE w.id = silent.id AND w.seen_at < clock_timestamp() - $1::bigint * interval '1 microsecond'
 AND NOT EXISTS (SELECT FROM tasks AS t WHERE ` + processing + ` AND t.worker = w.id)`
 
 	// answerSQL finds what the worker has to hear of: attempts that it lists and

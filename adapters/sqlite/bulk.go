@@ -147,6 +147,8 @@ func (tx *tx) advance(result *application.BulkStepResult, s application.BulkStep
 		}
 		changed, _, err := tx.decide(t, func(t *domain.Task) error { return s.Decide(b, t) })
 		switch {
+		case aboutData(err):
+			part.Skipped++
 		case err != nil:
 			return part, err
 		case changed:

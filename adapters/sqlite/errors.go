@@ -23,6 +23,8 @@ func (db *DB) translate(err error) error {
 		return domain.ErrTaskNotFound
 	case db.closed.Load() || unavailable(err):
 		return fmt.Errorf("%w: sqlite: %w", domain.ErrUnavailable, err)
+	case aboutData(err):
+		return fmt.Errorf("%w: sqlite: %w", domain.ErrRefused, err)
 	}
 	return fmt.Errorf("sqlite: %w", err)
 }
@@ -44,6 +46,19 @@ func unavailable(err error) bool {
 		if errors.Is(err, lost) {
 			return true
 		}
+	}
+	return false
+}
+
+// aboutData reports whether SQLite refused a row because of what is in it.
+func aboutData(err error) bool {
+	e, ok := errors.AsType[*sqlite.Error](err)
+	if !ok {
+		return false
+	}
+	switch e.Code() & 0xff {
+	case sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_RANGE:
+		return true
 	}
 	return false
 }

@@ -1,6 +1,7 @@
 package sqlite_test
 
 import (
+	"encoding/hex"
 	"log/slog"
 	"path/filepath"
 	"testing"
@@ -39,6 +40,13 @@ func storeOn(db *sqlite.DB) contract.Store {
 			t.Helper()
 			writer, _ := sqlite.Pools(db)
 			writer.MustExecContext(t.Context(), `DELETE FROM tasks WHERE id = ?`, id[:])
+		},
+		Refuse: func(t *testing.T, id domain.TaskID) {
+			t.Helper()
+			writer, _ := sqlite.Pools(db)
+			digits := hex.EncodeToString(id[:])
+			writer.MustExecContext(t.Context(), "CREATE TRIGGER refuse_"+digits+" BEFORE UPDATE ON tasks WHEN NEW.id = x'"+digits+
+				"' BEGIN SELECT RAISE(ABORT, 'no'); END")
 		},
 		BreakFilter: func(t *testing.T, id domain.BulkID) {
 			t.Helper()

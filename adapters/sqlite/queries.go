@@ -37,6 +37,9 @@ var (
 	selectQueued = `SELECT ` + taskColumns + ` FROM tasks INDEXED BY sqlite_autoindex_tasks_1
 		WHERE id IN (SELECT unhex(value) FROM json_each(?)) AND ` + queued
 
+	selectSizes = `SELECT id, octet_length(message) AS size FROM tasks INDEXED BY sqlite_autoindex_tasks_1
+		WHERE id IN (SELECT unhex(value) FROM json_each(?)) AND ` + queued
+
 	selectKnown = `SELECT id FROM tasks WHERE id IN (SELECT unhex(value) FROM json_each(?))`
 
 	selectKey = `SELECT fingerprint, task_ids FROM idempotency_keys WHERE owner = ? AND key = ? AND expires_at > ?`
@@ -89,7 +92,7 @@ var (
 
 var (
 	plainQueries = []string{
-		savepoint, rollbackTo, release, insertTask, insertMetadata, updateTask, selectTask, selectVersion, selectQueued, selectKnown, selectHeartbeat, deleteWorker, deleteSilent, deleteWorkers, selectHeld,
+		savepoint, rollbackTo, release, insertTask, insertMetadata, updateTask, selectTask, selectVersion, selectQueued, selectSizes, selectKnown, selectHeartbeat, deleteWorker, deleteSilent, deleteWorkers, selectHeld,
 		selectDue, selectStranded, selectAbandoned, selectKey, deleteKeys, selectQueue, countRunning, selectNextBulk,
 	}
 	namedQueries = []string{insertRecord, upsertWorker, upsertKey, upsertQueue, insertBulk, updateBulk}

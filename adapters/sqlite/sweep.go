@@ -60,6 +60,8 @@ func (tx *tx) step(row *taskRow, decide application.Decide, swept *application.S
 	}
 	changed, refused, err := tx.decide(t, decide)
 	switch {
+	case aboutData(err):
+		swept.Passed[t.ID()] = err
 	case err != nil:
 		return err
 	case refused != nil:

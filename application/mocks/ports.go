@@ -2021,15 +2021,15 @@ func (c *MockEventsSweptCall) DoAndReturn(f func(context.Context, application.Lo
 }
 
 // TaskPassed mocks base method.
-func (m *MockEvents) TaskPassed(ctx context.Context, sweep application.Loop, id domain.TaskID, err error) {
+func (m *MockEvents) TaskPassed(ctx context.Context, loop application.Loop, id domain.TaskID, err error) {
 	m.ctrl.T.Helper()
-	m.ctrl.Call(m, "TaskPassed", ctx, sweep, id, err)
+	m.ctrl.Call(m, "TaskPassed", ctx, loop, id, err)
 }
 
 // TaskPassed indicates an expected call of TaskPassed.
-func (mr *MockEventsMockRecorder) TaskPassed(ctx, sweep, id, err any) *MockEventsTaskPassedCall {
+func (mr *MockEventsMockRecorder) TaskPassed(ctx, loop, id, err any) *MockEventsTaskPassedCall {
 	mr.mock.ctrl.T.Helper()
-	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "TaskPassed", reflect.TypeOf((*MockEvents)(nil).TaskPassed), ctx, sweep, id, err)
+	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "TaskPassed", reflect.TypeOf((*MockEvents)(nil).TaskPassed), ctx, loop, id, err)
 	return &MockEventsTaskPassedCall{Call: call}
 }
 

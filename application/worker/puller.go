@@ -85,7 +85,7 @@ func (p *puller) awaitGate(ctx context.Context, at time.Time) {
 	}
 }
 
-// claim makes the entries' tasks the worker's. While the store is away it tries
+// claim makes the entries' tasks the worker's, a portion at a time. While the store is away it tries
 // again, before anything more is pulled; on a stop it puts the entries back, as it
 // does with those that their queue has no room for.
 func (p *puller) claim(ctx context.Context, entries []application.Entry) []*domain.Task {
@@ -96,26 +96,62 @@ func (p *puller) claim(ctx context.Context, entries []application.Entry) []*doma
 		application.PutBack(ctx, p.Queue, entries...)
 		return nil
 	}
+	left := make(map[domain.TaskID][]application.Entry, len(entries)) // that no claim has asked for
 	ids := make([]domain.TaskID, len(entries))
 	for i, e := range entries {
-		ids[i] = e.ID
+		ids[i], left[e.ID] = e.ID, append(left[e.ID], e)
 	}
-	result, err := loop.Retry(ctx, func() (application.ClaimResult, error) {
-		result, err := p.tryClaim(ctx, ids)
-		p.Events.Turn(ctx, application.LoopClaim, err)
-		return result, err
-	})
-	if err != nil { // the worker stops
-		application.PutBack(ctx, p.Queue, entries...)
-		return nil
+	var tasks []*domain.Task
+	for len(ids) > 0 {
+		result, err := loop.Retry(ctx, func() (application.ClaimResult, error) {
+			result, err := p.tryClaim(ctx, ids)
+			p.Events.Turn(ctx, application.LoopClaim, err)
+			return result, err
+		})
+		if err != nil { // the worker stops
+			application.PutBack(ctx, p.Queue, take(left, ids)...)
+			break
+		}
+		asked := take(left, notIn(ids, result.Rest))
+		p.settle(ctx, asked, result)
+		tasks, ids = append(tasks, result.Tasks...), result.Rest
 	}
-	p.schedule.claimed(entries, result.Limited, p.Clock.Now())
+	return tasks
+}
+
+// take takes the entries of the ids out of left, in the order of the ids.
+func take(left map[domain.TaskID][]application.Entry, ids []domain.TaskID) []application.Entry {
+	taken := make([]application.Entry, 0, len(ids))
+	for _, id := range ids {
+		taken = append(taken, left[id]...)
+		delete(left, id)
+	}
+	return taken
+}
+
+// notIn are the ids that are not in rest.
+func notIn(ids, rest []domain.TaskID) []domain.TaskID {
+	if len(rest) == 0 {
+		return ids
+	}
+	in := make(map[domain.TaskID]bool, len(rest))
+	for _, id := range rest {
+		in[id] = true
+	}
+	return slices.DeleteFunc(slices.Clone(ids), func(id domain.TaskID) bool { return in[id] })
+}
+
+// settle does what a claim that asked for the entries has come to.
+func (p *puller) settle(ctx context.Context, asked []application.Entry, result application.ClaimResult) {
+	p.schedule.claimed(asked, result.Limited, p.Clock.Now())
 	p.signalClaimed(result.Tasks)
-	p.putRefusedBack(ctx, entries, result.Limited)
+	p.putRefusedBack(ctx, asked, result.Limited)
 	for _, id := range result.Unknown {
 		p.Events.EntryDropped(ctx, id)
 	}
-	return result.Tasks
+	for id, err := range result.Refused {
+		p.Events.TaskPassed(ctx, application.LoopClaim, id, err)
+	}
 }
 
 func (p *puller) tryClaim(ctx context.Context, ids []domain.TaskID) (application.ClaimResult, error) {

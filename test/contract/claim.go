@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -25,6 +26,8 @@ var claimChecks = map[string]check{
 	"ClaimAndCancelHaveOneWinner":    claimOrCancel,
 	"ClaimNeedsAWorkerThatHasBeaten": claimUnknownWorker,
 	"ClaimNeedsAYoungHeartbeat":      claimStaleWorker,
+	"ClaimTakesAPortionOfManyTasks":  claimPortionOfMany,
+	"ClaimTakesAPortionOfManyBytes":  claimPortionOfBytes,
 }
 
 func claimIsTheDomains(t *testing.T, s Store) {
@@ -153,6 +156,41 @@ func claimDoubled(t *testing.T, s Store) {
 		if task.Attempt() != 1 {
 			t.Errorf("attempt %d after one claim", task.Attempt())
 		}
+	}
+}
+
+func claimPortionOfMany(t *testing.T, s Store) {
+	worker, tasks := enlist(t, s), addMany(t, s, 2*application.ClaimPortion+10)
+	wantPortions(t, s, claimOf(worker, append(tasks, tasks[:7]...)...), tasks, application.ClaimPortion, application.ClaimPortion, 10)
+}
+
+func claimPortionOfBytes(t *testing.T, s Store) {
+	const size = 250_000
+	most := (application.PortionBytes + size - 1) / size
+	worker := enlist(t, s)
+	long := func(s *domain.TaskState) { s.Message = strings.Repeat("x", size) }
+	wantPortions(t, s, claimOf(worker, addMany(t, s, most+2, long)...), nil, most, 2)
+	setQueue(t, s, "q", maxRunning(10*most))
+	wantPortions(t, s, claimOf(worker, addMany(t, s, most+2, long, inQueue("q"))...), nil, most, 2)
+}
+
+// wantPortions claims until nothing is left, and checks how many tasks each claim took.
+func wantPortions(t *testing.T, s Store, req application.ClaimRequest, want []*domain.Task, sizes ...int) {
+	t.Helper()
+	var all []*domain.Task
+	for i, size := range sizes {
+		got, err := s.Tasks.Claim(t.Context(), req)
+		if err != nil || len(got.Tasks) != size || len(got.Skipped)+len(got.Unknown)+len(got.Refused) > 0 {
+			t.Fatalf("claim %d of %d: %d tasks, %d skipped, %d unknown, %v; want %d tasks",
+				i+1, len(req.IDs), len(got.Tasks), len(got.Skipped), len(got.Unknown), err, size)
+		}
+		all, req.IDs = append(all, got.Tasks...), got.Rest
+	}
+	if len(req.IDs) > 0 {
+		t.Errorf("%d are still left", len(req.IDs))
+	}
+	if want != nil {
+		wantIDs(t, all, want)
 	}
 }
 

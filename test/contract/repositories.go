@@ -22,6 +22,9 @@ type Store struct {
 	Delete func(t *testing.T, id domain.TaskID)
 	// BreakFilter makes the stored filter of a bulk action one that cannot be read.
 	BreakFilter func(t *testing.T, id domain.BulkID)
+	// Refuse makes the store refuse every change of a task, as a CHECK or a trigger of
+	// the operator's does.
+	Refuse func(t *testing.T, id domain.TaskID)
 }
 
 // check is one promise of a port, tried on an empty store.
@@ -32,7 +35,7 @@ type check func(t *testing.T, s Store)
 // parallel. The store's time has to be the system's to within 100 ms.
 func Repositories(t *testing.T, open func(t *testing.T) Store) {
 	for _, checks := range []map[string]check{
-		taskChecks, onceChecks, attemptChecks, claimChecks, limitChecks, settingsChecks, searchChecks, bulkChecks,
+		taskChecks, onceChecks, attemptChecks, refusalChecks, claimChecks, limitChecks, settingsChecks, searchChecks, bulkChecks,
 		workerChecks, dispatchChecks, sweepChecks,
 	} {
 		for name, check := range checks {

@@ -59,6 +59,8 @@ func Translate(err error) error {
 		return Outage(fmt.Errorf("the schema is missing: run the migrations: %w", err))
 	case !permanent(err) && (lost(err) || SQLState(err) != "" && !AboutData(err)):
 		return Outage(err)
+	case AboutData(err):
+		return fmt.Errorf("%w: postgres: %w", domain.ErrRefused, err)
 	}
 	return fmt.Errorf("postgres: %w", err)
 }
@@ -144,7 +146,7 @@ func retryable(err error) bool {
 }
 
 // AboutData reports whether the server refused a statement, and did nothing of it,
-// because of what it was to store.
+// because of what it was to store. What a trigger raises is about the row, too.
 func AboutData(err error) bool {
 	state := SQLState(err)
 	return state == codeLimit || state == codeTooComplex ||

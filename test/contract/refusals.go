@@ -1,0 +1,77 @@
+package contract
+
+import (
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/domain"
+)
+
+var refusalChecks = map[string]check{
+	"ClaimLeavesOutWhatTheStoreRefuses": refusedClaim,
+	"SaveOfARefusedTaskFailsAlone":      refusedSave,
+	"SweepsPassOverWhatTheStoreRefuses": refusedSweep,
+}
+
+// refusedClaim: with and without a queue that has a limit, as that may be another way to
+// claim.
+func refusedClaim(t *testing.T, s Store) {
+	worker := enlist(t, s)
+	setQueue(t, s, "limited", maxRunning(100))
+	for _, queue := range []domain.QueueName{"free", "limited"} {
+		tasks := addMany(t, s, 20, inQueue(queue))
+		s.Refuse(t, tasks[7].ID())
+		got, err := s.Tasks.Claim(t.Context(), claimOf(worker, tasks...))
+		if err != nil {
+			t.Fatalf("claim: %v", err)
+		}
+		wantIDs(t, sortedByID(got.Tasks), slices.Concat(tasks[:7], tasks[8:]))
+		if len(got.Refused) != 1 || got.Refused[tasks[7].ID()] == nil || len(got.Skipped)+len(got.Unknown)+len(got.Rest) > 0 {
+			t.Errorf("queue %s: refused %v, skipped %s; want one refused", queue, got.Refused, got.Skipped)
+		}
+		wantStored(t, s, tasks[7].State())
+		again, err := s.Tasks.Claim(t.Context(), claimOf(worker, tasks[7]))
+		if err != nil || len(again.Refused) != 1 || len(again.Tasks) > 0 {
+			t.Errorf("queue %s: claim of the refused task: %+v, %v", queue, again, err)
+		}
+	}
+}
+
+func refusedSave(t *testing.T, s Store) {
+	worker, tasks := enlist(t, s), addMany(t, s, 20)
+	held := claim(t, s, claimOf(worker, tasks...))
+	s.Refuse(t, held[5].ID())
+	var all sync.WaitGroup
+	for i, task := range held {
+		all.Go(func() {
+			err := errors.Join(task.Complete(1, "done", now()), s.Tasks.Save(t.Context(), task))
+			if (i == 5) != errors.Is(err, domain.ErrRefused) || i != 5 && err != nil {
+				t.Errorf("save of task %d: %v", i, err)
+			}
+		})
+	}
+	all.Wait()
+}
+
+// refusedSweep: what the store refuses is passed over and named, as what the domain
+// refuses is.
+func refusedSweep(t *testing.T, s Store) {
+	tasks := addMany(t, s, 9, waiting(now().Add(-time.Hour)))
+	s.Refuse(t, tasks[4].ID())
+	swept, err := s.Dispatch.Due(t.Context(), now(), application.SweepBatch{Limit: 100, Decide: queuedAt(now())})
+	if err != nil {
+		t.Fatalf("due: %v", err)
+	}
+	wantIDs(t, sortedByID(swept.Changed), slices.Concat(tasks[:4], tasks[5:]))
+	if swept.Found != len(tasks) || len(swept.Passed) != 1 || swept.Passed[tasks[4].ID()] == nil {
+		t.Errorf("found %d, passed %v; want the refused one named", swept.Found, swept.Passed)
+	}
+	for _, task := range swept.Changed {
+		wantStored(t, s, task.State())
+	}
+	wantStored(t, s, tasks[4].State())
+}
