@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the tests need and is missing: PostgreSQL and Redis, libfaketime to give
-# PostgreSQL a wrong time of day, and curl and Python for the examples, through the
+# Installs what the tests need and is missing: PostgreSQL and Redis, PgBouncer, libfaketime
+# to give PostgreSQL a wrong time of day, and curl and Python for the examples, through the
 # system's package manager and if it has the rights. Prints and does nothing if all is
 # installed. Starts no server, and makes sure that the packages start none either.
 set -euo pipefail
@@ -26,6 +26,10 @@ have_faketime() {
     [ -e /usr/lib64/faketime/libfaketime.so.1 ] || [ -e /usr/lib/faketime/libfaketime.so.1 ]
 }
 
+have_pgbouncer() {
+  command -v pgbouncer >/dev/null || [ -x /usr/sbin/pgbouncer ]
+}
+
 have_servers() { have_postgres && have_redis; }
 have_tools() { command -v curl >/dev/null && command -v python3 >/dev/null; }
 
@@ -33,6 +37,7 @@ missing() {
   have_postgres || echo "$1"
   have_redis || echo "$2"
   have_faketime || echo "${3:-}"
+  have_pgbouncer || echo pgbouncer
   command -v curl >/dev/null || echo curl
   command -v python3 >/dev/null || echo python3
 }
@@ -91,7 +96,7 @@ install_apt() {
 }
 
 main() {
-  have_servers && have_faketime && have_tools && return
+  have_servers && have_faketime && have_pgbouncer && have_tools && return
   local packages=() install shown
   if command -v apt-get >/dev/null; then
     mapfile -t packages < <(missing postgresql redis-server libfaketime)
@@ -117,6 +122,7 @@ main() {
   fi
   have_servers || give_up "${packages[*]}" "$shown"
   have_tools || echo "The tests of the examples will fail without curl and python3. Install them with: $shown" >&2
+  have_pgbouncer || echo "The tests of PgBouncer will fail without it. Install it with: $shown" >&2
   have_faketime || echo "The tests that give PostgreSQL a wrong time of day will fail without libfaketime. Install it with: $shown" >&2
 }
 

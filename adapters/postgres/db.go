@@ -13,8 +13,6 @@ import (
 // Config says which database to use and how.
 type Config = pgconn.Config
 
-const probeTimeout = 2 * time.Second
-
 // beatConns is how many connections are kept for heartbeats. One beat does not
 // wait for the one before it.
 const beatConns = 2
@@ -76,16 +74,16 @@ func (db *DB) untilFree(ctx context.Context, what string, try func() (done bool,
 	}
 }
 
-// Ping reports whether the server answers, within two seconds.
+// Ping reports whether the server answers, within Limits.Probe.
 func (db *DB) Ping(ctx context.Context) error {
-	return probe(ctx, func(ctx context.Context) error { return pgconn.Translate(db.calls.SQL.PingContext(ctx)) })
+	return db.probe(ctx, func(ctx context.Context) error { return pgconn.Translate(db.calls.SQL.PingContext(ctx)) })
 }
 
 // Probe reports whether the server answers and has the schema that this program
-// needs, as CheckSchema does, within two seconds. Whatever keeps it from that is an
+// needs, as CheckSchema does, within Limits.Probe. Whatever keeps it from that is an
 // outage.
 func (db *DB) Probe(ctx context.Context) error {
-	return probe(ctx, func(ctx context.Context) error {
+	return db.probe(ctx, func(ctx context.Context) error {
 		err := CheckSchema(ctx, db)
 		if pgconn.SQLState(err) != "" && !errors.Is(err, domain.ErrUnavailable) {
 			err = pgconn.Outage(err)
@@ -96,8 +94,8 @@ func (db *DB) Probe(ctx context.Context) error {
 
 // probe leaves ask behind when the time is up: a stalled link holds its caller for
 // CallTimeout, which may be longer.
-func probe(ctx context.Context, ask func(ctx context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+func (db *DB) probe(ctx context.Context, ask func(ctx context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, db.cfg.Limits().Probe)
 	defer cancel()
 	done := make(chan error, 1)
 	go func() { done <- ask(ctx) }()

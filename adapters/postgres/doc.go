@@ -10,4 +10,5 @@
 // a synchronous standby reports success for a row that a failover loses. So a
 // write, once sent, is waited for; if its answer does not come within the
 // call timeout, nobody knows what became of it and it is domain.ErrUnavailable.
+// Every limit that runs inside another ends before it: see pgconn.Limits.
 package postgres

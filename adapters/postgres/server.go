@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 
 	"github.com/jmoiron/sqlx"
 
@@ -47,8 +48,14 @@ func CheckServer(ctx context.Context, db *DB, log *slog.Logger) error {
 	if facts.Schema == "" {
 		return fmt.Errorf("no schema of search_path (%s) exists and may be used: create one (CREATE SCHEMA), or correct search_path in DATABASE_URL", facts.SearchPath)
 	}
-	if err := db.calls.ProvePrepared(ctx); err != nil {
+	pooled, err := db.calls.ProvePrepared(ctx)
+	if err != nil {
 		return err
+	}
+	if pooled {
+		if err := warnOfRole(ctx, db, log); err != nil {
+			return err
+		}
 	}
 	warn := func(setting string) {
 		log.WarnContext(ctx, "a crash of the database's machine may lose or damage tasks", "setting", setting, "value", "off", "want", "on")
@@ -64,4 +71,14 @@ func CheckServer(ctx context.Context, db *DB, log *slog.Logger) error {
 			"setting", "synchronous_commit", "default", "off", "value", "on")
 	}
 	return nil
+}
+
+// warnOfRole warns if our role lacks settings that a pool does not pass on.
+func warnOfRole(ctx context.Context, db *DB, log *slog.Logger) error {
+	missing, err := db.calls.RoleSettings(ctx)
+	if err == nil && len(missing) > 0 {
+		log.WarnContext(ctx, "a pool shares out its connections to the database: the role needs the settings of its sessions",
+			"statements", strings.Join(missing, "; "))
+	}
+	return err
 }

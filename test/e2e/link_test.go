@@ -9,10 +9,12 @@ import (
 )
 
 // link forwards bytes between its clients and one server. While it is stalled
-// they wait and the connections stay open, without any notice to either side.
+// they wait and the connections stay open, without any notice to either side. With a
+// delay all that is sent arrives that much later.
 type link struct {
 	url     string // of the server, through the link
 	stalled atomic.Bool
+	delay   atomic.Int64  // nanoseconds, each way
 	gone    chan struct{} // closed at the end of the test
 }
 
@@ -57,6 +59,7 @@ func (l *link) forward(to, from net.Conn) {
 		if err != nil {
 			return
 		}
+		time.Sleep(time.Duration(l.delay.Load()))
 		for l.stalled.Load() {
 			select {
 			case <-time.After(10 * time.Millisecond):

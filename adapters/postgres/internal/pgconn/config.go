@@ -6,7 +6,6 @@ import (
 	"maps"
 	"net"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -75,40 +74,8 @@ func (c Config) driverConfig() (pq.Config, error) {
 	if cfg.Runtime == nil {
 		cfg.Runtime = map[string]string{}
 	}
-	maps.Copy(cfg.Runtime, c.session())
+	maps.Copy(cfg.Runtime, startup)
 	return cfg, nil
-}
-
-// session is the settings that every session relies on, whatever the server, the
-// database or the role has for others.
-//
-// default_transaction_read_only is not among them: who sets it wants nothing written,
-// which is an outage.
-func (c Config) session() map[string]string {
-	limits := c.Limits()
-	return map[string]string{
-		"timezone": "UTC",
-		// A frozen dispatcher must not hold the rows of its sweep for long.
-		"idle_in_transaction_session_timeout": "5s",
-		// The server is to give up before the caller does, and to notice one who is gone.
-		"lock_timeout":                     inMilliseconds(limits.Lock),
-		"client_connection_check_interval": inMilliseconds(limits.Orphan),
-		// It would cancel a wait for a synchronous standby, and report success.
-		"statement_timeout":             "0",
-		"default_transaction_isolation": "read committed",
-		// No statement is to read a whole table, least of all by a plan that was made
-		// when the table was small. What the planner then thinks that a small table
-		// without an index costs would set off jit.
-		"enable_seqscan": "off", "jit": "off",
-	}
-}
-
-func inMilliseconds(d time.Duration) string { return fmt.Sprintf("%dms", max(1, d.Milliseconds())) }
-
-// sessionSettings are the names of the settings that PgBouncer does not know of.
-func sessionSettings() []string {
-	names := slices.Sorted(maps.Keys(Config{}.session()))
-	return slices.DeleteFunc(names, func(name string) bool { return name == "timezone" })
 }
 
 // spreadHosts turns host1:port1,host2:port2 into the options host and port, as

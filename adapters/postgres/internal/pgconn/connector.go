@@ -13,19 +13,12 @@ import (
 	"github.com/lib/pq"
 )
 
-// pinSQL sets for the session what depends on the value that the server gives it. A
-// commit that does not reach the disk is never acknowledged; a value stronger than on,
-// or local, is the operator's choice and stays. transaction_timeout, of PostgreSQL 17,
-// would end a wait for a synchronous standby.
-const pinSQL = `SELECT
-	set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, false),
-	CASE WHEN current_setting('transaction_timeout', true) IS NOT NULL THEN set_config('transaction_timeout', '0', false) END`
-
 // server is what the pools of one program know of the server together.
 type server struct {
 	hosts  []pq.Config // one host each
 	random bool        // the order of hosts, as the URL wishes
 	limits Limits
+	pin    string // the statement that a session begins with
 
 	first atomic.Int32 // the host that served last
 	known atomic.Bool  // a connection has been made at some time
@@ -33,7 +26,7 @@ type server struct {
 
 // newServer makes one of the driver's configuration.
 func newServer(cfg pq.Config, limits Limits) *server {
-	s := &server{random: cfg.LoadBalanceHosts == pq.LoadBalanceHostsRandom, limits: limits}
+	s := &server{random: cfg.LoadBalanceHosts == pq.LoadBalanceHostsRandom, limits: limits, pin: pinOf(limits)}
 	others := cfg.Multi
 	cfg.Multi, cfg.LoadBalanceHosts = nil, ""
 	s.hosts = []pq.Config{cfg}
@@ -79,14 +72,10 @@ func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
 	return conn, nil
 }
 
-// release gives back the session of a connection that is closed. After a stall the
-// server may go on with it until it finds that its client is gone.
-func (c *connector) release(stalled bool) {
-	if stalled {
-		time.AfterFunc(c.limits.Orphan+orphanGrace, func() { <-c.sessions })
-		return
-	}
-	<-c.sessions
+// release gives back the session of a connection that is closed, once the server has
+// ended it too.
+func (c *connector) release(after time.Duration) {
+	time.AfterFunc(after, func() { <-c.sessions })
 }
 
 // judge marks what is wrong with the settings, which is known as long as they have
@@ -100,7 +89,7 @@ func (c *connector) judge(err error) error {
 	}
 	if message, ok := unsupportedParameter(err); ok {
 		return &UnfitError{Want: "the URL of a PgBouncer that ignores the settings of Millrace's sessions (it says: " + message +
-			"): set ignore_startup_parameters = " + strings.Join(sessionSettings(), ",")}
+			"): set ignore_startup_parameters = " + strings.Join(startupSettings(), ",")}
 	}
 	if refused(err) {
 		return &refusedError{err}
@@ -213,7 +202,7 @@ func (s *server) connect(ctx context.Context, host int) (*preparingConn, error) 
 		_ = c.Close()
 		return nil, fmt.Errorf("the driver's connection is a %T", c)
 	}
-	_, err = conn.ExecContext(context.WithoutCancel(ctx), pinSQL, nil)
+	_, err = conn.ExecContext(context.WithoutCancel(ctx), s.pin, nil)
 	if err == nil && !kept() {
 		err = ctx.Err()
 	}

@@ -171,3 +171,23 @@ func TestWrite_SessionsThatWereGivenUpCountUntilTheServerHasEndedThem(t *testing
 		t.Errorf("%d sessions of a pool of 2", most)
 	}
 }
+
+func TestRoleSettings_AreThoseThatAreMissing(t *testing.T) {
+	url := services.PostgreSQL(t)
+	pool := openOn(t, url, 1)
+	missing, err := pool.RoleSettings(t.Context())
+	if err != nil || len(missing) == 0 {
+		t.Fatalf("%q, %v", missing, err)
+	}
+	var database string
+	if err := pool.SQL.Get(&database, "SELECT current_database()"); err != nil {
+		t.Fatal(err)
+	}
+	for _, statement := range missing { // for the database rather than the role, which other tests have too
+		_, set, _ := strings.Cut(statement, " SET ")
+		pool.SQL.MustExec("ALTER DATABASE " + database + " SET " + set)
+	}
+	if missing, err := openOn(t, url, 1).RoleSettings(t.Context()); err != nil || len(missing) > 0 {
+		t.Errorf("they are set, and still missing: %q, %v", missing, err)
+	}
+}

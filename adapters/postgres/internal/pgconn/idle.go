@@ -22,10 +22,8 @@ func (c *preparingConn) ResetSession(ctx context.Context) error {
 	if err := c.pqConn.ResetSession(ctx); err != nil {
 		return err
 	}
-	if c.link == nil {
-		return nil
-	}
 	if !c.link.quiet() {
+		c.ended = true
 		return driver.ErrBadConn
 	}
 	if time.Since(c.used) < idleTrust {
@@ -47,6 +45,18 @@ func (c *preparingConn) ResetSession(ctx context.Context) error {
 // Close closes the connection, and gives back its session.
 func (c *preparingConn) Close() error {
 	err := c.pqConn.Close()
-	c.closed.Do(func() { c.pool.release(c.link != nil && c.link.stalled.Load()) })
+	c.closed.Do(func() { c.pool.release(c.endsWithin()) })
 	return err
+}
+
+// endsWithin is how long the server may take to end the session of a connection that is
+// closed. After a stall it has to find by itself that its client is gone.
+func (c *preparingConn) endsWithin() time.Duration {
+	switch {
+	case c.ended:
+		return 0
+	case c.link.stalled.Load():
+		return c.pool.limits.Orphan + orphanGrace
+	}
+	return closeGrace
 }

@@ -18,6 +18,9 @@ type Limits struct {
 	// Lock bounds each wait of the server for a lock. Within Call: the server is the
 	// first to give up, and nothing goes on there that was given up here.
 	Lock time.Duration
+	// Probe bounds a probe of readiness, within that of the HTTP server. All hosts are
+	// tried within Probe.
+	Probe time.Duration
 	// Orphan is how often the server looks whether the client of a statement is gone.
 	Orphan time.Duration
 }
@@ -28,10 +31,13 @@ func (c Config) Limits() Limits {
 	connect := min(call*3/5, 10*time.Second)
 	return Limits{
 		Call: call, Connect: connect, Stagger: min(connect/12, 250*time.Millisecond), Ping: min(call/5, time.Second),
-		Lock: call * 9 / 10, Orphan: 2 * time.Second,
+		Lock: call * 9 / 10, Probe: 1800 * time.Millisecond, Orphan: 2 * time.Second,
 	}
 }
 
 // orphanGrace is how much longer than Orphan a server may take to end a statement
 // whose client is gone.
 const orphanGrace = 500 * time.Millisecond
+
+// closeGrace is how long a server may take to end a session that it was asked to end.
+const closeGrace = 100 * time.Millisecond

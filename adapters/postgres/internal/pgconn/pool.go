@@ -16,6 +16,7 @@ import (
 type Pool struct {
 	SQL     *sqlx.DB
 	timeout time.Duration
+	limits  Limits
 	max     int
 	dropAll func() // the idle connections of every pool that Open made with this one
 }
@@ -40,7 +41,7 @@ func Open(cfg Config, sizes ...int) ([]*Pool, error) {
 		conns.SetMaxOpenConns(size)
 		conns.SetMaxIdleConns(size)
 		conns.SetConnMaxIdleTime(5 * time.Minute)
-		pools[i] = &Pool{SQL: sqlx.NewDb(conns, "postgres"), timeout: cfg.CallTimeout, max: size, dropAll: dropAll}
+		pools[i] = &Pool{SQL: sqlx.NewDb(conns, "postgres"), timeout: cfg.CallTimeout, limits: server.limits, max: size, dropAll: dropAll}
 	}
 	return pools, nil
 }

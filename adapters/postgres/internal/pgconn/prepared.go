@@ -84,6 +84,7 @@ type preparingConn struct {
 	pool   *connector
 	link   *link
 	used   time.Time // when it was last in use
+	ended  bool      // by the server
 	closed sync.Once
 }
 

@@ -14,66 +14,71 @@ import (
 const proofWait = time.Second
 
 // ProvePrepared proves that a connection keeps what it has prepared, though a pool such
-// as PgBouncer gives it another connection to the server for each transaction. It
-// returns an UnfitError if not.
-func (p *Pool) ProvePrepared(ctx context.Context) error {
+// as PgBouncer may give it another connection to the server for each transaction. It
+// returns an UnfitError if not, and reports whether there is such a pool.
+func (p *Pool) ProvePrepared(ctx context.Context) (pooled bool, err error) {
 	p.dropIdle() // the names of two new connections are the same
-	var conns [2]*sqlx.Conn
-	for i := range conns {
+	var clients [2]prover
+	for i := range clients {
 		c, err := p.Acquire(ctx)
 		if err != nil {
-			return Translate(err)
+			return false, Translate(err)
 		}
 		defer c.Close()
-		conns[i] = c
+		clients[i] = prover{conn: c, number: i, pids: map[int]bool{}}
 	}
-	err := prove(conns[0], conns[1])
+	err = prove(&clients[0], &clients[1])
 	if outlived(err) || errors.Is(err, errAnothers) {
-		return &UnfitError{Want: "the URL of a pool that keeps prepared statements from one transaction to the next (it says: " + err.Error() +
+		return true, &UnfitError{Want: "the URL of a pool that keeps prepared statements from one transaction to the next (it says: " + err.Error() +
 			"): set max_prepared_statements of PgBouncer 1.21 or later to 100 or more, or pool_mode to session"}
 	}
-	return Translate(err)
+	return len(clients[0].pids) > 1 || len(clients[1].pids) > 1, Translate(err)
 }
 
 var errAnothers = errors.New("a statement of another client was executed")
 
+// prover is a client of the proof. Its statement answers its number.
+type prover struct {
+	conn   *sqlx.Conn
+	number int
+	pids   map[int]bool // of the connections to the server
+}
+
+func (c *prover) run(q sqlx.QueryerContext) error {
+	var got struct{ Number, PID int }
+	query := Prepared(fmt.Sprintf("SELECT %d AS number, pg_backend_pid() AS pid", c.number))
+	if err := query.Get(context.Background(), q, &got); err != nil {
+		return err
+	}
+	if got.Number != c.number {
+		return errAnothers
+	}
+	c.pids[got.PID] = true
+	return nil
+}
+
 // prove runs statements of two clients in turn: first by themselves, then one client's
 // while the other holds a connection to the server, and then by themselves again.
-func prove(a, b *sqlx.Conn) error {
+func prove(a, b *prover) error {
 	for range 2 {
-		for n, c := range []*sqlx.Conn{a, b} {
-			if err := runPrepared(c, n); err != nil {
-				return err
-			}
+		if err := errors.Join(a.run(a.conn), b.run(b.conn)); err != nil {
+			return err
 		}
 	}
-	ctx := context.Background()
-	tx, err := b.BeginTxx(ctx, nil)
+	tx, err := b.conn.BeginTxx(context.Background(), nil)
 	if err != nil {
 		return err
 	}
-	if err := runPrepared(tx, 1); err != nil {
+	if err := b.run(tx); err != nil {
 		_ = tx.Rollback() // the first error is the one that counts
 		return err
 	}
 	done := make(chan error, 1)
-	go func() { done <- runPrepared(a, 0) }()
+	go func() { done <- a.run(a.conn) }()
 	select {
 	case err = <-done:
 		done <- err
 	case <-time.After(proofWait): // the pool has one connection to the server
 	}
-	return errors.Join(tx.Commit(), <-done, runPrepared(b, 1), runPrepared(a, 0))
-}
-
-// runPrepared runs the n-th statement, which answers n.
-func runPrepared(q sqlx.QueryerContext, n int) error {
-	var got int
-	if err := Prepared(fmt.Sprintf("SELECT %d", n)).Get(context.Background(), q, &got); err != nil {
-		return err
-	}
-	if got != n {
-		return errAnothers
-	}
-	return nil
+	return errors.Join(tx.Commit(), <-done, b.run(b.conn), a.run(a.conn))
 }
