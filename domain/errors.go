@@ -53,6 +53,9 @@ var (
 	ErrBulkNotFound = &Error{Code: CodeNotFound, Message: "bulk action not found"}
 	// ErrKeyReused says that an idempotency key came with another request before.
 	ErrKeyReused = &Error{Code: CodeKeyReused, Message: "the Idempotency-Key was already used with a different request"}
+	// ErrRefused says that the store is well and refuses what was to be written, because
+	// of what is in it: to try the same again is of no use.
+	ErrRefused = &Error{Code: CodeInternal, Message: "the store refuses what was to be written"}
 	// ErrUnavailable says that a store is away, or that nobody knows what became of a write.
 	ErrUnavailable = &Error{Code: CodeUnavailable, Message: "the store is not responding; try again"}
 )
