@@ -30,6 +30,7 @@ func (b Beat) Rules() BeatRules {
 	for _, h := range b.Held {
 		if i, twice := r.index[h.AttemptRef]; twice {
 			r.held[i].Running = r.held[i].Running || h.Running
+			r.held[i].GivenUp = r.held[i].GivenUp && h.GivenUp
 			continue
 		}
 		r.index[h.AttemptRef] = len(r.held)
@@ -39,13 +40,13 @@ func (b Beat) Rules() BeatRules {
 }
 
 // Held are the attempts that the beat lists, each once. One that is listed twice
-// runs if either says so.
+// runs if either says so, and is given up if both say so.
 func (r BeatRules) Held() []HeldAttempt { return r.held }
 
 // Decide says what becomes of a task that the worker owns, at the time now of the
 // store; nil: nothing. A task that is listed as running is timed out once its
-// deadline has passed, that is when now is after it. One that is on no list is given
-// back if it was claimed under a lower number than the beat's: the answer to its claim
+// deadline has passed, that is when now is after it. One that is listed as given up is
+// taken from its attempt, and charged. One that is on no list is given back if it was claimed under a lower number than the beat's: the answer to its claim
 // was lost. Under the beat's own number or a higher one, the claim came after the
 // lists were made.
 func (r BeatRules) Decide(t OwnedTask, now time.Time) Decide {
@@ -53,6 +54,8 @@ func (r BeatRules) Decide(t OwnedTask, now time.Time) Decide {
 	switch {
 	case held && r.held[i].Running && now.After(t.Deadline):
 		return r.beat.TimeOut
+	case held && r.held[i].GivenUp:
+		return r.beat.GiveUp
 	case !held && !r.claiming[t.Task] && t.ClaimBeat < r.beat.Number:
 		return r.beat.Release
 	}

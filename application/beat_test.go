@@ -11,11 +11,13 @@ import (
 
 func TestBeat_RulesGiveBackWhatIsNotListedAndTimeOutWhatRunsTooLong(t *testing.T) {
 	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	errRelease, errTimeOut := errors.New("release"), errors.New("time out")
+	errRelease, errTimeOut, errGiveUp := errors.New("release"), errors.New("time out"), errors.New("give up")
 	id, other := domain.NewTaskID(at), domain.NewTaskID(at)
 	ref := application.AttemptRef{Task: id, Attempt: 2}
 	running := []application.HeldAttempt{{AttemptRef: ref, Running: true}}
 	returned := []application.HeldAttempt{{AttemptRef: ref}}
+	givenUp := []application.HeldAttempt{{AttemptRef: ref, GivenUp: true}}
+	formerGivenUp := []application.HeldAttempt{{AttemptRef: application.AttemptRef{Task: id, Attempt: 1}, GivenUp: true}}
 	for name, c := range map[string]struct {
 		claiming []domain.TaskID
 		held     []application.HeldAttempt
@@ -35,10 +37,16 @@ func TestBeat_RulesGiveBackWhatIsNotListedAndTimeOutWhatRunsTooLong(t *testing.T
 		"past it under a late beat":             {nil, running, 1, at.Add(1), errTimeOut},
 		"returned, past its deadline":           {nil, returned, 8, at.Add(time.Hour), nil},
 		"listed twice, running once":            {nil, append(returned[:1:1], append(running[:1:1], returned...)...), 8, at.Add(1), errTimeOut},
+		"given up":                              {nil, givenUp, 8, at, errGiveUp},
+		"given up, under a late beat":           {nil, givenUp, 1, at.Add(1), errGiveUp},
+		"given up, and claimed again":           {[]domain.TaskID{id}, givenUp, 8, at, errGiveUp},
+		"given up and listed as returned":       {nil, append(givenUp[:1:1], returned...), 8, at, nil},
+		"another attempt is given up":           {nil, formerGivenUp, 7, at, nil},
 	} {
 		b := application.Beat{
 			Number: c.number, Claiming: c.claiming, Held: c.held,
 			Release: func(*domain.Task) error { return errRelease }, TimeOut: func(*domain.Task) error { return errTimeOut },
+			GiveUp: func(*domain.Task) error { return errGiveUp },
 		}
 		decide := b.Rules().Decide(application.OwnedTask{AttemptRef: ref, ClaimBeat: 7, Deadline: at}, c.now)
 		var got error

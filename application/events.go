@@ -19,8 +19,11 @@ type Events interface {
 	// AttemptLost: the attempt was no longer the one that holds the task, so its
 	// outcome was dropped.
 	AttemptLost(ctx context.Context, ref AttemptRef)
-	// OutcomeUnsaved: the outcome could not be stored before the worker had to end;
-	// the task will be rescued.
+	// OutcomeRefused: the store refuses the outcome because of what is in it. A failure
+	// that says so is stored instead.
+	OutcomeRefused(ctx context.Context, ref AttemptRef, err error)
+	// OutcomeUnsaved: the outcome could not be stored before the worker had to end, or
+	// its failure was refused, too. The task is given back.
 	OutcomeUnsaved(ctx context.Context, ref AttemptRef, err error)
 	// HandlerPanicked: a handler panicked; the attempt has failed.
 	HandlerPanicked(ctx context.Context, ref AttemptRef, value any, stack []byte)

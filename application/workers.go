@@ -17,7 +17,9 @@ type WorkerRepository interface {
 	//   - tasks that the beat does not list and that were claimed under a lower number
 	//     are given back by b.Release: the answer to their claim was lost;
 	//   - tasks that the beat lists as running although their deadline has passed, in
-	//     the time of the store, are given back by b.TimeOut.
+	//     the time of the store, are given back by b.TimeOut;
+	//   - tasks that the beat lists as given up are given back by b.GiveUp: they had
+	//     begun, so that they are charged.
 	// Rows that somebody else is changing are left to the next beat.
 	Beat(ctx context.Context, b Beat) (BeatAnswer, error)
 	// Leave forgets a worker that holds nothing any more. One that still owns
@@ -38,9 +40,10 @@ type Beat struct {
 	Number   int64           // counts the worker's beats, from 1
 	Interval time.Duration   // how often the worker beats
 	Claiming []domain.TaskID // in a claim whose answer is not there yet: any attempt
-	Held     []HeldAttempt   // claimed and waiting, running, or returned and not yet saved
+	Held     []HeldAttempt   // claimed and waiting, running, returned and not yet saved, or given up
 	Release  Decide
 	TimeOut  Decide
+	GiveUp   Decide
 }
 
 // WorkerInfo describes one life of a worker to operators.
@@ -70,6 +73,7 @@ type AttemptRef struct {
 type HeldAttempt struct {
 	AttemptRef
 	Running bool // its handler has not returned
+	GivenUp bool // its handler had begun, and its outcome cannot be stored
 }
 
 // BeatAnswer says which of the listed attempts are not the worker's any more,

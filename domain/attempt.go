@@ -11,7 +11,7 @@ const (
 	OutcomeCompleted AttemptOutcome = "completed"
 	OutcomeFailed    AttemptOutcome = "failed"   // the handler's own error, or its deadline
 	OutcomeReleased  AttemptOutcome = "released" // given back unfinished: the worker ended, or never started it
-	OutcomeLost      AttemptOutcome = "lost"     // the worker was lost
+	OutcomeLost      AttemptOutcome = "lost"     // the worker was, or the outcome
 	OutcomeStopped   AttemptOutcome = "stopped"  // on request
 )
 

@@ -70,6 +70,7 @@ func TestTask_RecordsHowEachAttemptEndedThatHadNoSuccess(t *testing.T) {
 		"a long reason": {func(t *domain.Task) error { return t.Fail(1, domain.Failure{Reason: long}, policy, 0, at(2)) }, domain.OutcomeFailed, long[:4096]},
 		"Release":       {func(t *domain.Task) error { return t.Release(1, at(2)) }, domain.OutcomeReleased, ""},
 		"Rescue":        {func(t *domain.Task) error { return t.Rescue(policy, at(2)) }, domain.OutcomeLost, "the worker was lost while it processed the task"},
+		"GiveUp":        {func(t *domain.Task) error { return t.GiveUp(1, policy, at(2)) }, domain.OutcomeLost, "the outcome of the attempt could not be stored"},
 		"the last Rescue": {func(t *domain.Task) error { return t.Rescue(domain.RetryPolicy{MaxRescues: 1}, at(2)) },
 			domain.OutcomeLost, "the worker was lost while it processed the task"},
 	} {

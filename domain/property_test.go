@@ -60,7 +60,7 @@ func checkMove(t *rapid.T, method string, before, after domain.TaskState) {
 
 // outcomes is how an attempt ends by each call that gives a task back.
 var outcomes = map[string]domain.AttemptOutcome{
-	"Fail": domain.OutcomeFailed, "Release": domain.OutcomeReleased, "Rescue": domain.OutcomeLost,
+	"Fail": domain.OutcomeFailed, "Release": domain.OutcomeReleased, "Rescue": domain.OutcomeLost, "GiveUp": domain.OutcomeLost,
 }
 
 // checkAttempts checks that a call which gives a task back makes one record, any
@@ -113,6 +113,9 @@ func checkCounters(t *rapid.T, method string, before, after domain.TaskState) {
 	}
 	if after.UpdatedAt.Before(before.UpdatedAt) {
 		t.Fatalf("%s moved updated_at back from %s to %s", method, before.UpdatedAt, after.UpdatedAt)
+	}
+	if method == "GiveUp" { // is charged as a rescue
+		method = "Rescue"
 	}
 	grown := map[string]int{
 		"Claim":  after.Attempt - before.Attempt,
@@ -222,6 +225,7 @@ func (l *life) actions() map[string]func(*rapid.T) {
 		},
 		"Release":     func(t *rapid.T) error { return l.task.Release(l.attempt(t), now(t)) },
 		"Rescue":      func(t *rapid.T) error { return l.task.Rescue(policies.Draw(t, "policy"), now(t)) },
+		"GiveUp":      func(t *rapid.T) error { return l.task.GiveUp(l.attempt(t), policies.Draw(t, "policy"), now(t)) },
 		"Cancel":      func(t *rapid.T) error { return l.task.Cancel(now(t)) },
 		"RequestStop": func(t *rapid.T) error { return l.task.RequestStop(now(t)) },
 		"Reopen":      func(t *rapid.T) error { return l.task.Reopen(now(t)) },

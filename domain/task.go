@@ -45,7 +45,7 @@ type TaskState struct {
 
 	Attempt  int // counts claims, only grows: the fencing token
 	Failures int // attempts that ended in the handler's own error or its deadline
-	Rescues  int // attempts whose worker was lost
+	Rescues  int // attempts whose worker, or whose outcome, was lost
 
 	Worker    WorkerID  // who holds it, or has completed it; otherwise empty
 	ClaimBeat int64     // the number of the worker's last beat when it claimed
@@ -222,9 +222,20 @@ func (t *Task) Release(attempt int, now time.Time) error {
 // Rescue takes the task from a worker that was lost. A message that keeps
 // killing its workers must not do so for ever: after p.MaxRescues it has failed.
 func (t *Task) Rescue(p RetryPolicy, now time.Time) error {
-	const reason = "the worker was lost while it processed the task"
+	return t.rescue(t.s.Attempt, "the worker was lost while it processed the task", p, now)
+}
+
+// GiveUp takes the task from an attempt that had begun and whose outcome its worker
+// could not store. It is charged like a lost worker: what has begun is never given
+// back free of charge, or it could run for ever.
+func (t *Task) GiveUp(attempt int, p RetryPolicy, now time.Time) error {
+	return t.rescue(attempt, "the outcome of the attempt could not be stored", p, now)
+}
+
+// rescue gives the task back without an outcome, and charges a rescue.
+func (t *Task) rescue(attempt int, reason string, p RetryPolicy, now time.Time) error {
 	last := t.s.Rescues+1 >= p.MaxRescues
-	if err := t.giveBack(t.s.Attempt, last, OutcomeLost, reason, now); err != nil || t.s.Status == StatusCanceled {
+	if err := t.giveBack(attempt, last, OutcomeLost, reason, now); err != nil || t.s.Status == StatusCanceled {
 		return err
 	}
 	t.s.Rescues++

@@ -109,6 +109,8 @@ func TestTask_EveryMethodOnEveryStatus(t *testing.T) {
 		"Fail for good":   {func(t *domain.Task) error { return t.Fail(1, domain.Failure{Permanent: true}, policy, 0, at(1)) }, row{"", "failed", "", "", ""}},
 		"Release":         {func(t *domain.Task) error { return t.Release(1, at(1)) }, row{"", "pending", "", "", ""}},
 		"Rescue":          {func(t *domain.Task) error { return t.Rescue(policy, at(1)) }, row{"", "pending", "", "", ""}},
+		"GiveUp":          {func(t *domain.Task) error { return t.GiveUp(1, policy, at(1)) }, row{"", "pending", "", "", ""}},
+		"the last GiveUp": {func(t *domain.Task) error { return t.GiveUp(1, domain.RetryPolicy{MaxRescues: 1}, at(1)) }, row{"", "failed", "", "", ""}},
 		"the last Rescue": {func(t *domain.Task) error { return t.Rescue(domain.RetryPolicy{MaxRescues: 1}, at(1)) }, row{"", "failed", "", "", ""}},
 		"Cancel":          {func(t *domain.Task) error { return t.Cancel(at(1)) }, row{"canceled", "", "", "canceled", ""}},
 		"RequestStop":     {func(t *domain.Task) error { return t.RequestStop(at(1)) }, row{"canceled", "processing", "", "canceled", ""}},
@@ -247,6 +249,7 @@ func TestTask_WhateverGivesBackAStoppedTaskCancelsIt(t *testing.T) {
 		"release":           func(t *domain.Task) error { return t.Release(1, at(2)) },
 		"failure":           func(t *domain.Task) error { return t.Fail(1, broken, policy, 0, at(2)) },
 		"permanent failure": func(t *domain.Task) error { return t.Fail(1, domain.Failure{Permanent: true}, policy, 0, at(2)) },
+		"give up":           func(t *domain.Task) error { return t.GiveUp(1, domain.RetryPolicy{MaxRescues: 1}, at(2)) },
 		"rescue":            func(t *domain.Task) error { return t.Rescue(domain.RetryPolicy{MaxRescues: 1}, at(2)) },
 	} {
 		task := taskIn(t, domain.StatusProcessing)

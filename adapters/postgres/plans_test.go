@@ -21,7 +21,7 @@ func TestSweeps_UseTheirIndexes(t *testing.T) {
 	noNumbers, noBools := pq.Array([]int64{}), pq.Array([]bool{})
 	_, ids := newTasks(t, 100)
 	stranded := []any{100, none, now, "q1", 0}
-	giveBack := []any{"w1", none, none, noNumbers, noBools, 1}
+	giveBack := []any{"w1", none, none, noNumbers, noBools, 1, noBools}
 	pending := pq.Array([]string{"pending"})
 	for _, check := range []struct {
 		name, query string

@@ -69,10 +69,10 @@ ORDER BY h.id, h.attempt`
 // giveBackSQL finds the tasks of the worker about which application.BeatRules may
 // decide anything, so that a beat that nearly always finds none reads few rows.
 var giveBackSQL = `FROM tasks AS t
-LEFT JOIN unnest($3::uuid[], $4::bigint[], $5::bool[]) AS h(id, attempt, running)
+LEFT JOIN unnest($3::uuid[], $4::bigint[], $5::bool[], $7::bool[]) AS h(id, attempt, running, given_up)
 	ON h.id = t.id AND h.attempt = t.attempt
 WHERE ` + processing + ` AND t.worker = $1 AND CASE
-	WHEN h.id IS NOT NULL THEN h.running AND t.deadline < clock_timestamp()
+	WHEN h.id IS NOT NULL THEN h.given_up OR h.running AND t.deadline < clock_timestamp()
 	ELSE t.claim_beat < $6 AND NOT EXISTS (SELECT FROM unnest($2::uuid[]) AS c(id) WHERE c.id = t.id)
 END
 ORDER BY t.id`
@@ -103,7 +103,7 @@ func (r *WorkerRepository) Beat(ctx context.Context, b application.Beat) (applic
 func (r *WorkerRepository) settle(ctx context.Context, b application.Beat, rules application.BeatRules, held held) error {
 	args := []any{
 		string(b.Worker.ID), pgenc.UUIDs(b.Claiming),
-		pgenc.UUIDs(held.ids), pgenc.Int.Array(held.attempts), pgenc.Bool.Array(held.running), b.Number,
+		pgenc.UUIDs(held.ids), pgenc.Int.Array(held.attempts), pgenc.Bool.Array(held.running), b.Number, pgenc.Bool.Array(held.givenUp),
 	}
 	found, at, err := r.db.beats.anything(ctx, giveBackSQL, args...)
 	if err != nil || !found {
@@ -166,6 +166,7 @@ type held struct {
 	ids      []domain.TaskID
 	attempts []int64
 	running  []bool
+	givenUp  []bool
 }
 
 func heldOf(list []application.HeldAttempt) held {
@@ -174,6 +175,7 @@ func heldOf(list []application.HeldAttempt) held {
 		h.ids = append(h.ids, a.Task)
 		h.attempts = append(h.attempts, int64(a.Attempt))
 		h.running = append(h.running, a.Running)
+		h.givenUp = append(h.givenUp, a.GivenUp)
 	}
 	return h
 }

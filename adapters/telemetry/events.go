@@ -64,9 +64,15 @@ func (e *Events) AttemptLost(ctx context.Context, ref application.AttemptRef) {
 	e.log.WarnContext(ctx, "attempt lost its task, outcome dropped", "task", ref.Task.String(), "attempt", ref.Attempt)
 }
 
-// OutcomeUnsaved logs that an outcome could not be saved before the worker stopped.
+// OutcomeRefused logs that the store did not take an outcome.
+func (e *Events) OutcomeRefused(ctx context.Context, ref application.AttemptRef, err error) {
+	e.log.ErrorContext(ctx, "outcome refused by the store, the task has failed",
+		"task", ref.Task.String(), "attempt", ref.Attempt, "error", err)
+}
+
+// OutcomeUnsaved logs that an outcome could not be saved.
 func (e *Events) OutcomeUnsaved(ctx context.Context, ref application.AttemptRef, err error) {
-	e.log.ErrorContext(ctx, "outcome not saved, the task will be rescued",
+	e.log.ErrorContext(ctx, "outcome not saved, the task is given back",
 		"task", ref.Task.String(), "attempt", ref.Attempt, "error", err)
 }
 

@@ -1948,6 +1948,42 @@ func (c *MockEventsHandlerPanickedCall) DoAndReturn(f func(context.Context, appl
 	return c
 }
 
+// OutcomeRefused mocks base method.
+func (m *MockEvents) OutcomeRefused(ctx context.Context, ref application.AttemptRef, err error) {
+	m.ctrl.T.Helper()
+	m.ctrl.Call(m, "OutcomeRefused", ctx, ref, err)
+}
+
+// OutcomeRefused indicates an expected call of OutcomeRefused.
+func (mr *MockEventsMockRecorder) OutcomeRefused(ctx, ref, err any) *MockEventsOutcomeRefusedCall {
+	mr.mock.ctrl.T.Helper()
+	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "OutcomeRefused", reflect.TypeOf((*MockEvents)(nil).OutcomeRefused), ctx, ref, err)
+	return &MockEventsOutcomeRefusedCall{Call: call}
+}
+
+// MockEventsOutcomeRefusedCall wrap *gomock.Call
+type MockEventsOutcomeRefusedCall struct {
+	*gomock.Call
+}
+
+// Return rewrite *gomock.Call.Return
+func (c *MockEventsOutcomeRefusedCall) Return() *MockEventsOutcomeRefusedCall {
+	c.Call = c.Call.Return()
+	return c
+}
+
+// Do rewrite *gomock.Call.Do
+func (c *MockEventsOutcomeRefusedCall) Do(f func(context.Context, application.AttemptRef, error)) *MockEventsOutcomeRefusedCall {
+	c.Call = c.Call.Do(f)
+	return c
+}
+
+// DoAndReturn rewrite *gomock.Call.DoAndReturn
+func (c *MockEventsOutcomeRefusedCall) DoAndReturn(f func(context.Context, application.AttemptRef, error)) *MockEventsOutcomeRefusedCall {
+	c.Call = c.Call.DoAndReturn(f)
+	return c
+}
+
 // OutcomeUnsaved mocks base method.
 func (m *MockEvents) OutcomeUnsaved(ctx context.Context, ref application.AttemptRef, err error) {
 	m.ctrl.T.Helper()

@@ -109,18 +109,22 @@ func (a *attemptRun) end(t *domain.Task, result answer) {
 // outcome says what becomes of the task: cause is why the handler's context
 // ended (nil: it did not). A handler that has finished wins over whatever its
 // context said.
-func (r *runner) outcome(t *domain.Task, cause error, result answer) application.Decide {
+func (r *runner) outcome(t *domain.Task, cause error, result answer) outcome {
 	switch {
 	case result.err == nil:
-		return func(t *domain.Task) error { return t.Complete(t.Attempt(), result.result, r.Clock.Now()) }
+		return outcome{charged: true, decide: func(t *domain.Task) error {
+			return t.Complete(t.Attempt(), result.result, r.Clock.Now())
+		}}
 	case errors.Is(cause, domain.ErrAttemptLost):
-		return func(*domain.Task) error { return domain.ErrAttemptLost }
+		return outcome{decide: func(*domain.Task) error { return domain.ErrAttemptLost }}
 	case errors.Is(cause, errStopRequested), errors.Is(cause, errShutdown):
-		return r.release
+		return outcome{decide: r.release}
 	case errors.Is(cause, errTimedOut):
-		return r.fail(domain.Failure{Reason: fmt.Sprintf("not finished within %s: %v", t.TimeoutOr(r.cfg.TaskTimeout), result.err)})
+		return outcome{charged: true, decide: r.fail(domain.Failure{
+			Reason: fmt.Sprintf("not finished within %s: %v", t.TimeoutOr(r.cfg.TaskTimeout), result.err),
+		})}
 	default:
-		return r.fail(application.FailureOf(result.err))
+		return outcome{charged: true, decide: r.fail(application.FailureOf(result.err))}
 	}
 }
 

@@ -6,6 +6,5 @@ const (
 	PullTimeout      = pullTimeout
 	StopHintDebounce = stopHintDebounce
 	SaveTimeout      = saveTimeout
-	MaxSaveTries     = maxSaveTries
 	RetrySoon        = retrySoon
 )

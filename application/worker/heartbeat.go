@@ -84,7 +84,7 @@ func (h *heartbeat) listen(ctx context.Context) {
 
 // beat sends one beat and does what its answer says.
 func (h *heartbeat) beat(ctx context.Context) error {
-	b := application.Beat{Worker: h.info, Interval: h.cfg.interval(), Release: h.release, TimeOut: h.timeOut}
+	b := application.Beat{Worker: h.info, Interval: h.cfg.interval(), Release: h.release, TimeOut: h.timeOut, GiveUp: h.giveUp}
 	b.Worker.Abandoned, b.Worker.Stuck = h.slots.stuck()
 	h.leases.compose(&b)
 	answer, err := h.Workers.Beat(ctx, b)
@@ -117,6 +117,11 @@ func (h *heartbeat) leave(ctx context.Context) error {
 }
 
 func (h *heartbeat) release(t *domain.Task) error { return t.Release(t.Attempt(), h.Clock.Now()) }
+
+// giveUp takes a task from an attempt whose outcome this worker could not store.
+func (h *heartbeat) giveUp(t *domain.Task) error {
+	return t.GiveUp(t.Attempt(), h.cfg.Retry, h.Clock.Now())
+}
 
 // timeOut takes a task from an attempt that runs on although its deadline, which
 // includes the grace, has passed: whatever has become of the handler, the task goes on.

@@ -22,6 +22,7 @@ type leases struct {
 // lease is one attempt that the worker holds.
 type lease struct {
 	returned bool // the handler has: only the outcome is to be saved
+	givenUp  bool // the outcome cannot be stored: a beat has to give the task back, and charge it
 	// cancel ends the handler's context with its cause; nil until the handler starts.
 	cancel context.CancelCauseFunc
 	cause  error // why the attempt has to end; nil if it need not
@@ -66,7 +67,7 @@ func (l *leases) compose(b *application.Beat) {
 		b.Claiming = append(b.Claiming, id)
 	}
 	for ref, held := range l.held {
-		b.Held = append(b.Held, application.HeldAttempt{AttemptRef: ref, Running: !held.returned})
+		b.Held = append(b.Held, application.HeldAttempt{AttemptRef: ref, Running: !held.returned, GivenUp: held.givenUp})
 		if !held.returned && held.cancel != nil {
 			b.Worker.Running++
 		}
@@ -90,11 +91,16 @@ func (l *leases) start(ref application.AttemptRef, cancel context.CancelCauseFun
 	}
 }
 
-// end ends the attempt, with the cause. One that is not held is left alone.
+// end ends the attempt, with the cause. One that is not held is left alone; one that
+// was given up is forgotten once it is lost, as that was to be.
 func (l *leases) end(ref application.AttemptRef, cause error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if held, ok := l.held[ref]; ok {
+	switch held, ok := l.held[ref]; {
+	case !ok:
+	case held.givenUp && errors.Is(cause, domain.ErrAttemptLost):
+		delete(l.held, ref)
+	default:
 		held.end(cause)
 	}
 }
@@ -149,9 +155,22 @@ func (l *leases) returned(ref application.AttemptRef) {
 	}
 }
 
-// drop forgets an attempt: its outcome is stored, or can no longer be.
+// giveUp notes that the outcome of an attempt cannot be stored. It stays listed, as
+// given up, until a beat's answer says that it is the worker's no more.
+func (l *leases) giveUp(ref application.AttemptRef) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if held, ok := l.held[ref]; ok {
+		held.givenUp = true
+	}
+}
+
+// drop forgets an attempt, unless it was given up: its outcome is stored, or the task
+// is another's.
 func (l *leases) drop(ref application.AttemptRef) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	delete(l.held, ref)
+	if held, ok := l.held[ref]; ok && !held.givenUp {
+		delete(l.held, ref)
+	}
 }

@@ -124,6 +124,24 @@ func TestLeases_EndReachesTheHandlerWheneverItStarts(t *testing.T) {
 	})
 }
 
+func TestLeases_WhatIsGivenUpStaysListedUntilItIsLost(t *testing.T) {
+	h, ref := held(t)
+	h.start(ref, func(error) {})
+	h.returned(ref)
+	h.giveUp(ref)
+	h.drop(ref)
+	want := application.HeldAttempt{AttemptRef: ref, GivenUp: true}
+	h.end(ref, errStopRequested)
+	h.endAll(errShutdown)
+	if b := composed(h); !slices.Equal(b.Held, []application.HeldAttempt{want}) {
+		t.Errorf("the beat lists %v, want %v", b.Held, want)
+	}
+	h.end(ref, domain.ErrAttemptLost)
+	if b := composed(h); len(b.Held) != 0 {
+		t.Errorf("once it is lost the beat lists %v", b.Held)
+	}
+}
+
 // Every beat that is composed while tasks come and go must list each task that
 // is claimed under a lower number than its own: what it does not list is given back.
 func TestLeases_NoBeatLeavesOutWhatWasClaimedUnderALowerNumber(t *testing.T) {

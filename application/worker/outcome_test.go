@@ -234,31 +234,115 @@ func TestWorker_RecognisesASaveWhoseAnswerWasLost(t *testing.T) {
 	})
 }
 
-func TestWorker_GivesUpWhatTheStoreRefusesForGood(t *testing.T) {
-	for name, refuse := range map[string]func(h *harness, id domain.TaskID){
+// Whatever the error, an outcome is kept for as long as the lease holds.
+func TestWorker_KeepsAnOutcomeThroughAnyErrorThatIsNotAboutIt(t *testing.T) {
+	for name, fail := range map[string]func(h *harness, id domain.TaskID){
 		"Save": func(h *harness, _ domain.TaskID) {
-			h.Tasks.EXPECT().Save(apptest.Any, apptest.Any).Return(apptest.ErrBroken).Times(worker.MaxSaveTries)
+			h.Tasks.EXPECT().Save(apptest.Any, apptest.Any).Return(apptest.ErrBroken).Times(20)
 		},
 		"Get": func(h *harness, id domain.TaskID) {
 			h.Tasks.EXPECT().Save(apptest.Any, apptest.Any).Return(domain.ErrConflict).Times(1)
-			h.Tasks.EXPECT().Get(apptest.Any, id).Return(nil, apptest.ErrBroken).Times(worker.MaxSaveTries)
+			h.Tasks.EXPECT().Get(apptest.Any, id).Return(nil, apptest.ErrBroken).Times(20)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			withHarness(t, func(t *testing.T, h *harness) {
 				h.handles(returning(nil))
 				id := h.enqueueOne()
-				refuse(h, id)
-				h.Events.EXPECT().OutcomeUnsaved(apptest.Any, application.AttemptRef{Task: id, Attempt: 1}, apptest.ErrBroken)
+				fail(h, id)
 				h.start()
+				apptest.Pass(10 * time.Second)
+				h.wantStatus(domain.StatusProcessing, id)
 
-				apptest.Pass(time.Minute)
+				apptest.Pass(5 * time.Minute)
 
-				h.wantStatus(domain.StatusPending, id) // given back: no beat lists it any more
-				apptest.Same(t, "attempts held", len(h.beats.Last().Held), 0)
+				h.wantStatus(domain.StatusCompleted, id)
+				apptest.Same(t, "attempt", h.store.State(id).Attempt, 1)
 			})
 		})
 	}
+}
+
+// errRefused is what a store answers that dislikes what is in a task.
+var errRefused = fmt.Errorf("%w: the euro sign \u20ac has no equivalent in LATIN1\n%s", domain.ErrRefused, strings.Repeat("x", 1000))
+
+func TestWorker_StoresASmallFailureInsteadOfAnOutcomeThatIsRefused(t *testing.T) {
+	for name, handler := range map[string]error{"Finished": nil, "Failed": apptest.ErrBroken} {
+		t.Run(name, func(t *testing.T) {
+			withHarness(t, func(t *testing.T, h *harness) {
+				h.handles(returning(handler))
+				id := h.enqueueOne()
+				h.Tasks.EXPECT().Save(apptest.Any, apptest.Any).Return(errRefused).Times(1)
+				h.Events.EXPECT().OutcomeRefused(apptest.Any, application.AttemptRef{Task: id, Attempt: 1}, errRefused)
+				h.start()
+
+				s := h.store.State(id)
+				apptest.Same(t, "status", s.Status, domain.StatusFailed)
+				apptest.Same(t, "failures", s.Failures, 1)
+				if !strings.HasPrefix(s.LastError, "the store refused the outcome: ") || !strings.Contains(s.LastError, "LATIN1") {
+					t.Errorf("last error %q does not say what the store disliked", s.LastError)
+				}
+				if len(s.LastError) > 300 || strings.ContainsFunc(s.LastError, func(c rune) bool { return c < ' ' || c > '~' }) {
+					t.Errorf("last error %q is not small and plain", s.LastError)
+				}
+			})
+		})
+	}
+}
+
+// What had begun is charged when it is given back, so that it cannot run for ever.
+func TestWorker_GivesUpAnOutcomeWhoseFailureIsRefusedToo(t *testing.T) {
+	withHarness(t, func(t *testing.T, h *harness) {
+		h.handles(returning(nil))
+		id := h.enqueueOne()
+		h.Tasks.EXPECT().Save(apptest.Any, apptest.Any).Return(errRefused).Times(2)
+		ref := application.AttemptRef{Task: id, Attempt: 1}
+		h.Events.EXPECT().OutcomeRefused(apptest.Any, ref, errRefused)
+		h.Events.EXPECT().OutcomeUnsaved(apptest.Any, ref, errRefused)
+		h.start()
+		h.wantStatus(domain.StatusProcessing, id)
+		apptest.Pass(h.interval())
+
+		s := h.store.State(id)
+		apptest.Same(t, "status", s.Status, domain.StatusPending)
+		apptest.Same(t, "rescues", s.Rescues, 1)
+		apptest.Same(t, "failures", s.Failures, 0)
+		apptest.Pass(h.interval())
+		apptest.Same(t, "attempts listed once it is given back", len(h.beats.Last().Held), 0)
+	})
+}
+
+func TestWorker_IsNotChargedForARefusedRelease(t *testing.T) {
+	withHarness(t, func(t *testing.T, h *harness) {
+		h.handles(untilCanceled)
+		id := h.enqueueOne()
+		h.Tasks.EXPECT().Save(apptest.Any, apptest.Any).Return(errRefused).Times(1)
+		h.Events.EXPECT().OutcomeUnsaved(apptest.Any, application.AttemptRef{Task: id, Attempt: 1}, errRefused)
+		h.start()
+
+		h.stopAndWait()
+
+		h.wantStatus(domain.StatusPending, id) // given back by the last beat
+		wantUncharged(t, h.store.State(id))
+	})
+}
+
+// A worker that ends with an outcome that it could not store gives the task back, and
+// charges it.
+func TestWorker_ChargesWhatItCouldNotStoreUntilItsEnd(t *testing.T) {
+	withHarness(t, func(t *testing.T, h *harness) {
+		h.handles(returning(nil))
+		id := h.enqueueOne()
+		h.Tasks.EXPECT().Save(apptest.Any, apptest.Any).Return(domain.ErrUnavailable).MinTimes(2)
+		h.Events.EXPECT().OutcomeUnsaved(apptest.Any, application.AttemptRef{Task: id, Attempt: 1}, domain.ErrUnavailable)
+		h.start()
+
+		h.stopAndWait()
+
+		s := h.store.State(id)
+		apptest.Same(t, "status", s.Status, domain.StatusPending)
+		apptest.Same(t, "rescues", s.Rescues, 1)
+	})
 }
 
 // The task was rescued from this worker and claimed by another one before its

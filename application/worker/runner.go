@@ -11,10 +11,6 @@ import (
 	"github.com/millrace/millrace/domain"
 )
 
-// maxSaveTries bounds the tries to store an outcome, or to read its task again,
-// that the store refuses for a reason that waiting does not cure.
-const maxSaveTries = 5
-
 // runner starts an attempt for every task that is claimed, and stores its outcome.
 type runner struct {
 	Deps
@@ -40,7 +36,7 @@ func (r *runner) Run(ctx context.Context) {
 			r.starting.Done()
 			if ctx.Err() != nil {
 				r.slots.returned()
-				r.store(saving, t, r.release, nil, 0)
+				r.store(saving, t, outcome{decide: r.release}, nil, 0)
 				return
 			}
 			r.attempt(values, saving, t)
@@ -59,13 +55,20 @@ func (r *runner) drain(endSaving func()) {
 	r.attempts.Wait()
 }
 
-// store stores the outcome of an attempt, and drops its lease. While the store is
-// away it tries again, for as long as the lease holds: the heartbeat's answer says
-// when it does not.
-func (r *runner) store(ctx context.Context, t *domain.Task, decide application.Decide, cause error, took time.Duration) {
+// outcome is what is to become of a task.
+type outcome struct {
+	decide application.Decide
+	// charged: the handler had begun and was not cut short by a stop, so that the task
+	// is not given back free of charge if this cannot be stored.
+	charged bool
+}
+
+// store stores the outcome of an attempt, and drops its lease.
+func (r *runner) store(ctx context.Context, t *domain.Task, o outcome, cause error, took time.Duration) {
 	ref := application.RefOf(t)
 	defer r.drop(ref, t.Queue())
-	stored, err := r.save(ctx, ref, t, decide)
+	save := outcomeSave{runner: r, ref: ref, task: t, outcome: o}
+	stored, err := loop.Retry(ctx, func() (*domain.Task, error) { return save.try(ctx) })
 	switch {
 	case err == nil:
 		r.Signals.Send(application.Signal{Kind: application.SignalChanged, Tasks: []domain.TaskID{ref.Task}})
@@ -74,6 +77,9 @@ func (r *runner) store(ctx context.Context, t *domain.Task, decide application.D
 		r.Events.AttemptLost(ctx, ref)
 	default:
 		r.Events.OutcomeUnsaved(ctx, ref, err)
+		if o.charged {
+			r.leases.giveUp(ref)
+		}
 	}
 }
 
@@ -84,81 +90,4 @@ func (r *runner) drop(ref application.AttemptRef, queue domain.QueueName) {
 	r.schedule.attemptEnded(queue, r.Clock.Now())
 	r.slots.stored()
 	r.attempts.Done()
-}
-
-// save stores what decide makes of the task, and returns it as it is stored. A save
-// that met a conflict, or whose answer may be lost, is resolved before the next.
-func (r *runner) save(ctx context.Context, ref application.AttemptRef, t *domain.Task, decide application.Decide) (*domain.Task, error) {
-	tries, saved := refusals{}, false
-	return loop.Retry(ctx, func() (*domain.Task, error) {
-		for {
-			if saved {
-				now, done, err := r.resolveConflict(ctx, ref, t)
-				if err != nil || done {
-					return now, loop.Stop(err)
-				}
-				t = now
-			}
-			if t.Attempt() != ref.Attempt {
-				return nil, loop.Stop(domain.ErrAttemptLost)
-			}
-			if err := decide(t); err != nil {
-				return nil, loop.Stop(err)
-			}
-			err := r.Tasks.Save(ctx, t)
-			saved = true
-			switch {
-			case err == nil:
-				r.Events.Turn(ctx, application.LoopSave, nil)
-				return t, nil
-			case errors.Is(err, domain.ErrTaskNotFound):
-				return nil, loop.Stop(err)
-			case errors.Is(err, domain.ErrConflict): // a stop was requested, or the attempt is lost
-				continue
-			}
-			r.Events.Turn(ctx, application.LoopSave, err)
-			return nil, tries.count(err)
-		}
-	})
-}
-
-// resolveConflict reads the task again after a save that found another version, or
-// whose answer was lost. It is done if the save did go through; otherwise the outcome
-// has to be decided again on now.
-func (r *runner) resolveConflict(ctx context.Context, ref application.AttemptRef, t *domain.Task) (now *domain.Task, done bool, err error) {
-	now, err = r.reload(ctx, ref)
-	if err != nil {
-		return nil, false, err
-	}
-	return now, now.Version() == t.Version() && now.Status() == t.Status() && now.Attempt() == ref.Attempt, nil
-}
-
-// reload reads the task of an attempt that the worker still holds.
-func (r *runner) reload(ctx context.Context, ref application.AttemptRef) (*domain.Task, error) {
-	tries := refusals{}
-	return loop.Retry(ctx, func() (*domain.Task, error) {
-		if cause := r.leases.causeOf(ref); errors.Is(cause, domain.ErrAttemptLost) {
-			return nil, loop.Stop(cause)
-		}
-		t, err := r.Tasks.Get(ctx, ref.Task)
-		if errors.Is(err, domain.ErrTaskNotFound) {
-			return nil, loop.Stop(err)
-		}
-		return t, tries.count(err)
-	})
-}
-
-// refusals counts the tries that failed for another reason than that the store is
-// away: maxSaveTries of them are enough.
-type refusals struct{ n int }
-
-// count returns err, marked as final if it is the last that is accepted.
-func (r *refusals) count(err error) error {
-	if err == nil || errors.Is(err, domain.ErrUnavailable) {
-		return err
-	}
-	if r.n++; r.n >= maxSaveTries {
-		return loop.Stop(err)
-	}
-	return err
 }

@@ -198,7 +198,7 @@ func beatOf(t *testing.T, id domain.WorkerID, number int64, interval time.Durati
 		Worker: application.WorkerInfo{
 			ID: id, Host: "host", PID: 42, Version: "v1.2.3", Started: now(), Capacity: 100, Running: 7,
 		},
-		Number: number, Interval: interval, Release: unwanted, TimeOut: unwanted,
+		Number: number, Interval: interval, Release: unwanted, TimeOut: unwanted, GiveUp: unwanted,
 	}
 }
 

@@ -54,7 +54,7 @@ type Attempt struct {
 	EndedAt *time.Time `json:"ended_at,omitempty"`
 
 	// Outcome `failed`: the handler returned an error or timed out. `released`: the worker stopped and gave the task back.
-	// `lost`: the worker was lost. `stopped`: a client asked for it.
+	// `lost`: the worker was lost, or could not store the outcome. `stopped`: a client asked for it.
 	Outcome string `json:"outcome"`
 
 	// Error Absent if there was none.

@@ -1,0 +1,100 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"unicode"
+
+	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/application/internal/loop"
+	"github.com/millrace/millrace/domain"
+)
+
+// outcomeSave stores one outcome. It is tried again for as long as the lease holds,
+// whatever the error: only a heartbeat's answer ends it, the end of the worker, or a
+// store that refuses this very outcome.
+type outcomeSave struct {
+	*runner
+	outcome
+	ref     application.AttemptRef
+	task    *domain.Task // as it was loaded last
+	sent    bool         // a save was, and what became of it has to be resolved before the next
+	refused bool         // the outcome is now the failure that says so
+}
+
+// try stores what the outcome makes of the task, and returns it as it is stored.
+func (s *outcomeSave) try(ctx context.Context) (*domain.Task, error) {
+	for {
+		if s.sent {
+			done, err := s.resolve(ctx)
+			if err != nil {
+				return nil, err
+			}
+			if done {
+				return s.task, nil
+			}
+		}
+		if s.task.Attempt() != s.ref.Attempt {
+			return nil, loop.Stop(domain.ErrAttemptLost)
+		}
+		if err := s.decide(s.task); err != nil {
+			return nil, loop.Stop(err)
+		}
+		err := s.Tasks.Save(ctx, s.task)
+		s.sent = true
+		switch {
+		case err == nil:
+			s.Events.Turn(ctx, application.LoopSave, nil)
+			return s.task, nil
+		case errors.Is(err, domain.ErrTaskNotFound):
+			return nil, loop.Stop(err)
+		case errors.Is(err, domain.ErrConflict): // a stop was requested, or the attempt is lost
+		case errors.Is(err, domain.ErrRefused) && (s.refused || !s.charged):
+			return nil, loop.Stop(err)
+		case errors.Is(err, domain.ErrRefused):
+			s.Events.OutcomeRefused(ctx, s.ref, err)
+			s.refused, s.decide = true, s.fail(refusal(err))
+		default:
+			s.Events.Turn(ctx, application.LoopSave, err)
+			return nil, err
+		}
+	}
+}
+
+// resolve reads the task again after a save that found another version, was refused, or
+// whose answer was lost. It is done if the save did go through; otherwise the outcome
+// has to be decided again.
+func (s *outcomeSave) resolve(ctx context.Context) (done bool, err error) {
+	if cause := s.leases.causeOf(s.ref); errors.Is(cause, domain.ErrAttemptLost) {
+		return false, loop.Stop(cause)
+	}
+	now, err := s.Tasks.Get(ctx, s.ref.Task)
+	switch {
+	case errors.Is(err, domain.ErrTaskNotFound):
+		return false, loop.Stop(err)
+	case err != nil:
+		s.Events.Turn(ctx, application.LoopSave, err)
+		return false, err
+	}
+	done = now.Version() == s.task.Version() && now.Status() == s.task.Status() && now.Attempt() == s.ref.Attempt
+	s.task = now
+	return done, nil
+}
+
+// maxRefusal bounds what a refusal quotes of the store's words, in bytes.
+const maxRefusal = 200
+
+// refusal is the failure of an attempt whose outcome the store refused. It is small and
+// plain, so that the store takes it whatever it disliked before.
+func refusal(err error) domain.Failure {
+	plain := strings.Map(func(c rune) rune {
+		if c > unicode.MaxASCII || !unicode.IsPrint(c) {
+			return '?'
+		}
+		return c
+	}, err.Error())
+	return domain.Failure{
+		Reason: "the store refused the outcome: " + plain[:min(len(plain), maxRefusal)], Permanent: true,
+	}
+}
