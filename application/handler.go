@@ -12,7 +12,10 @@ import (
 type Handler interface {
 	// Handle processes the task and returns what the task keeps as its result: text,
 	// of which domain.MaxResult bytes are kept. An error is tried again later, unless
-	// it is Permanent; RetryAfter says when. Handle should return soon after ctx has
+	// it is Permanent; RetryAfter says when. NotStarted is no failure of the task: the
+	// worker lacks what it takes to begin, such as a file descriptor or a process, and
+	// nothing of the work was done. The worker releases the task, pauses, and is not
+	// ready. Handle should return soon after ctx has
 	// ended: the deadline has passed, the task is to stop, or the worker ends. One that
 	// does not is left behind, and with too many of those the worker takes no tasks. What
 	// it did by then may be done again by another attempt, which the task's id and
@@ -22,9 +25,10 @@ type Handler interface {
 
 // handlerError is an error of a handler that says more than "try again".
 type handlerError struct {
-	err       error
-	permanent bool
-	after     time.Duration
+	err        error
+	permanent  bool
+	after      time.Duration
+	notStarted bool
 }
 
 func (e *handlerError) Error() string { return e.err.Error() }
@@ -35,6 +39,15 @@ func Permanent(err error) error { return &handlerError{err: err, permanent: true
 
 // RetryAfter says when the next try makes sense: not before d has passed.
 func RetryAfter(err error, d time.Duration) error { return &handlerError{err: err, after: d} }
+
+// NotStarted says that the work was not begun, because the worker lacks what it takes.
+func NotStarted(err error) error { return &handlerError{err: err, notStarted: true} }
+
+// IsNotStarted reports whether a handler's error is NotStarted.
+func IsNotStarted(err error) bool {
+	e, ok := errors.AsType[*handlerError](err)
+	return ok && e.notStarted
+}
 
 // FailureOf reads what a handler's error says.
 func FailureOf(err error) domain.Failure {

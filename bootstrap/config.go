@@ -57,17 +57,19 @@ type (
 
 	// WorkConfig is about processing tasks.
 	WorkConfig struct {
-		Handler       string        // HANDLER, of which each program has its own default
-		Queues        string        `env:"QUEUES" envDefault:"default" help:"queues that the worker pulls from, separated by commas; with weights: default=3,mail" allowed:"names of queues, with weights"`
-		Handlers      string        `env:"HANDLERS" help:"handlers for single queues: queue=handler, one a line; HANDLER handles the others" secret:"true"`
-		WebhookSecret string        `env:"WEBHOOK_SECRET" help:"secret that signs webhook requests: whsec_…; during a rotation two, separated by a comma" secret:"true"`
-		Capacity      int           `env:"WORKER_QUEUE_MAXSIZE" envDefault:"100" help:"maximum number of tasks that a worker runs at once; it may hold as many again while it saves their outcomes" min:"1" max:"100000"`
-		Lease         time.Duration `env:"LEASE_TIMEOUT" envDefault:"30s" help:"a worker without a heartbeat for this long is lost, and its tasks go to others; it sends one every tenth of it" min:"1s" max:"1h"`
-		TaskTimeout   time.Duration `env:"TASK_TIMEOUT" envDefault:"30m" help:"how long one attempt may run, for tasks without a timeout of their own" min:"100ms" max:"168h"`
-		MaxAbandoned  int           `env:"MAX_ABANDONED_HANDLERS" envDefault:"0" help:"a worker stops pulling at this many handlers that ignore the end of their context; 0: as many as WORKER_QUEUE_MAXSIZE" min:"0" max:"100000"`
-		RetryBase     time.Duration `env:"RETRY_BASE" envDefault:"1s" help:"maximum wait before the first retry; it doubles from retry to retry" min:"1ms" max:"24h"`
-		RetryCap      time.Duration `env:"RETRY_CAP" envDefault:"20m" help:"maximum wait before any retry" min:"1ms" max:"168h"`
-		MaxRescues    int           `env:"MAX_RESCUES" envDefault:"3" help:"a task has failed when it has lost its worker this often" min:"1" max:"1000"`
+		Handler        string        // HANDLER, of which each program has its own default
+		Queues         string        `env:"QUEUES" envDefault:"default" help:"queues that the worker pulls from, separated by commas; with weights: default=3,mail" allowed:"names of queues, with weights"`
+		Handlers       string        `env:"HANDLERS" help:"handlers for single queues: queue=handler, one a line; HANDLER handles the others" secret:"true"`
+		WebhookSecret  string        `env:"WEBHOOK_SECRET" help:"secret that signs webhook requests: whsec_…; during a rotation two, separated by a comma" secret:"true"`
+		WebhookTimeout time.Duration `env:"WEBHOOK_TIMEOUT" envDefault:"30s" help:"how long a webhook may take to answer; TASK_TIMEOUT, or the task's own, bounds it too" min:"100ms" max:"168h"`
+		HandlerEnv     string        `env:"HANDLER_ENV" help:"names of further environment variables for programs (exec:), separated by commas; a name may end with *" allowed:"names of variables that are no settings of Millrace, separated by commas; a name may end with *"`
+		Capacity       int           `env:"WORKER_QUEUE_MAXSIZE" envDefault:"100" help:"maximum number of tasks that a worker runs at once; it may hold as many again while it saves their outcomes" min:"1" max:"100000"`
+		Lease          time.Duration `env:"LEASE_TIMEOUT" envDefault:"30s" help:"a worker without a heartbeat for this long is lost, and its tasks go to others; it sends one every tenth of it" min:"1s" max:"1h"`
+		TaskTimeout    time.Duration `env:"TASK_TIMEOUT" envDefault:"30m" help:"how long one attempt may run, for tasks without a timeout of their own" min:"100ms" max:"168h"`
+		MaxAbandoned   int           `env:"MAX_ABANDONED_HANDLERS" envDefault:"0" help:"a worker stops pulling at this many handlers that ignore the end of their context; 0: as many as WORKER_QUEUE_MAXSIZE" min:"0" max:"100000"`
+		RetryBase      time.Duration `env:"RETRY_BASE" envDefault:"1s" help:"maximum wait before the first retry; it doubles from retry to retry" min:"1ms" max:"24h"`
+		RetryCap       time.Duration `env:"RETRY_CAP" envDefault:"20m" help:"maximum wait before any retry" min:"1ms" max:"168h"`
+		MaxRescues     int           `env:"MAX_RESCUES" envDefault:"3" help:"a task has failed when it has lost its worker this often" min:"1" max:"1000"`
 	}
 
 	// HandlerConfig names the handler of a worker. There is no default: it would
@@ -230,7 +232,7 @@ func (c WorkConfig) check() error {
 	if _, err := c.queues(); err != nil {
 		return err
 	}
-	return c.checkSecrets()
+	return firstOf(c.checkSecrets(), c.checkHandlerEnv)
 }
 
 // checkHandlers checks that every queue has a handler, and that they can be made.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"os"
-	"slices"
 	"strings"
 	"time"
 
@@ -127,7 +126,8 @@ func withHandler[T any](cfg WorkConfig, log *slog.Logger, assemble func(applicat
 // webhook makes a webhook handler. checkSecrets has checked the secrets.
 func (s handlerSetting) webhook() (application.Handler, func(), error) {
 	h, closeHandler, err := webhook.New(webhook.Config{
-		URL: s.value, Secrets: s.cfg.secrets(), UserAgent: "Millrace/" + Version(), Concurrency: s.cfg.Capacity,
+		URL: s.value, Secrets: s.cfg.secrets(), UserAgent: "Millrace/" + Version(), Timeout: s.cfg.WebhookTimeout,
+		Concurrency: s.cfg.Capacity,
 	})
 	if err != nil {
 		return nil, nil, &SettingError{s.name, hidden, "an http:// or https:// URL: " + err.Error()}
@@ -149,7 +149,7 @@ func (s handlerSetting) command(line string) (application.Handler, error) {
 	case len(words) == 0:
 		return nil, &SettingError{s.name, s.value, allowed}
 	}
-	h, err := command.New(command.Config{Path: words[0], Args: words[1:], Env: withoutSecrets(os.Environ())})
+	h, err := command.New(command.Config{Path: words[0], Args: words[1:], Env: s.cfg.programEnv(os.Environ())})
 	if err != nil {
 		return nil, &SettingError{s.name, s.value, allowed + ": " + err.Error()}
 	}
@@ -174,17 +174,4 @@ func (c WorkConfig) checkSecrets() error {
 	}
 	closeHandler()
 	return nil
-}
-
-// outsideSecrets are variables that the libraries for Millrace's servers read.
-var outsideSecrets = []string{"PGPASSWORD"}
-
-// withoutSecrets is the environment of a program that handles tasks: all but Millrace's
-// own secrets.
-func withoutSecrets(environ []string) []string {
-	secret := slices.Concat(outsideSecrets, secretNames[APIConfig](), secretNames[WorkerConfig](), secretNames[EmbeddedConfig]())
-	return slices.DeleteFunc(slices.Clone(environ), func(line string) bool {
-		name, _, _ := strings.Cut(line, "=")
-		return slices.Contains(secret, name)
-	})
 }

@@ -81,6 +81,10 @@ func TestHandler_RefusesAWrongSettingWithOneLine(t *testing.T) {
 		{[]string{"HANDLER=exec:sh -c 'exit"}, []string{"HANDLER="}},
 		{[]string{"HANDLER=exec:sort | uniq"}, []string{"not run by a shell"}},
 		{[]string{"HANDLER=exec:sort > file"}, []string{"not run by a shell"}},
+		{[]string{"HANDLER_ENV=DATABASE_URL"}, []string{`HANDLER_ENV="DATABASE_URL"`, "no settings of Millrace"}},
+		{[]string{"HANDLER_ENV=A,B=C"}, []string{`HANDLER_ENV="A,B=C"`}},
+		{[]string{"HANDLER_ENV=A*B"}, []string{`HANDLER_ENV="A*B"`}},
+		{[]string{"WEBHOOK_TIMEOUT=0s"}, []string{"WEBHOOK_TIMEOUT", "100ms"}},
 		{[]string{"WEBHOOK_SECRET=s3cret"}, []string{"WEBHOOK_SECRET=", "(hidden)", "whsec_"}},
 		{[]string{"WEBHOOK_SECRET=whsec_s3cret"}, []string{"WEBHOOK_SECRET=", "(hidden)", "24 to 64 bytes"}},
 		{[]string{"WEBHOOK_SECRET=,"}, []string{"WEBHOOK_SECRET="}},
@@ -105,19 +109,14 @@ func TestHandler_RefusesAWrongSettingWithOneLine(t *testing.T) {
 	}
 }
 
-// A program that does the work gets the worker's environment, and none of the
-// secrets of Millrace.
-func TestHandler_HidesSecretsFromPrograms(t *testing.T) {
-	secrets := []string{"DATABASE_URL", "QUEUE_URL", "API_KEYS", "WEBHOOK_SECRET", "PGPASSWORD"}
-	for _, name := range secrets {
-		t.Setenv(name, "s3cret")
-	}
-	t.Setenv("OF_THE_WORKER", "is passed on")
-	h, err := loadHandler(t, "HANDLER=exec:env")
+// runEnv runs env as the program of a task, and returns the lines of what it prints.
+func runEnv(t *testing.T, settings ...string) (lines []string, task *domain.Task) {
+	t.Helper()
+	h, err := loadHandler(t, append(settings, "HANDLER=exec:env")...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	task, err := domain.NewTask(domain.TaskSpec{Message: "Hello World", MaxAttempts: new(1)}, time.Now())
+	task, err = domain.NewTask(domain.TaskSpec{Message: "Hello World", MaxAttempts: new(1)}, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,8 +124,34 @@ func TestHandler_HidesSecretsFromPrograms(t *testing.T) {
 	if err != nil || strings.Contains(got, "s3cret") {
 		t.Errorf("%q, error %v", got, err)
 	}
-	for _, want := range []string{"OF_THE_WORKER=is passed on", "PATH=" + os.Getenv("PATH"), "MILLRACE_TASK_ID=" + task.ID().String()} {
-		if !slices.Contains(strings.Split(got, "\n"), want) {
+	return strings.Split(got, "\n"), task
+}
+
+// A program that does the work gets what programs need of the worker's environment, and
+// nothing else that was not asked for.
+func TestHandler_GivesProgramsAListOfVariables(t *testing.T) {
+	for _, name := range slices.Concat(ownVariables(), []string{"HTTPS_PROXY", "AWS_SECRET_ACCESS_KEY", "LANGUISH"}) {
+		t.Setenv(name, "s3cret")
+	}
+	t.Setenv("LANG", "C.UTF-8")
+	t.Setenv("LC_TIME", "C")
+	got, task := runEnv(t)
+	for _, want := range []string{"LANG=C.UTF-8", "LC_TIME=C", "PATH=" + os.Getenv("PATH"), "MILLRACE_TASK_ID=" + task.ID().String()} {
+		if !slices.Contains(got, want) {
+			t.Errorf("no %s in %q", want, got)
+		}
+	}
+}
+
+func TestHandler_GivesProgramsTheVariablesOfHandlerEnv(t *testing.T) {
+	for _, name := range slices.Concat(ownVariables(), []string{"AWSOME", "OTHER"}) {
+		t.Setenv(name, "s3cret")
+	}
+	t.Setenv("AWS_REGION", "eu")
+	t.Setenv("HANDLER_OF_MINE", "mine")
+	got, _ := runEnv(t, "HANDLER_ENV=AWS_*, HANDLER*,MISSING")
+	for _, want := range []string{"AWS_REGION=eu", "HANDLER_OF_MINE=mine"} {
+		if !slices.Contains(got, want) {
 			t.Errorf("no %s in %q", want, got)
 		}
 	}

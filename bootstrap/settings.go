@@ -80,18 +80,6 @@ func describe[T any]() string {
 	return b.String()
 }
 
-// secretNames are the settings of type T whose values are never shown.
-func secretNames[T any]() []string {
-	var names []string
-	var cfg T
-	for _, s := range settingsOf(reflect.ValueOf(&cfg).Elem()) {
-		if s.secret {
-			names = append(names, s.name)
-		}
-	}
-	return names
-}
-
 func settingsOf(cfg reflect.Value) []setting {
 	var all []setting
 	for i := range cfg.NumField() {

@@ -7,12 +7,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os/exec"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/millrace/millrace/adapters/internal/shortage"
 	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/domain"
 )
@@ -40,7 +42,8 @@ type Config struct {
 // Handler runs a program for each task, in a process group of its own. It is
 // safe for concurrent use.
 type Handler struct {
-	cfg Config
+	cfg   Config
+	start func(cmd *exec.Cmd, stdout, stderr io.Writer) (*process, error)
 }
 
 // New makes the handler. It fails if the program is missing or not executable, so that not
@@ -63,13 +66,14 @@ func New(cfg Config) (*Handler, error) {
 	if cfg.Grace <= 0 {
 		cfg.Grace = defaultGrace
 	}
-	return &Handler{cfg: cfg}, nil
+	return &Handler{cfg: cfg, start: start}, nil
 }
 
 // Handle runs the program. Exit code 0 completes the task, unless ctx ended before: a
 // program that exits with 0 on SIGTERM may not have finished its work, so it counts as
 // interrupted. 65 (EX_DATAERR) is a permanent error; any other code and death by a signal
-// are retried. When ctx ends, the whole process group gets SIGTERM, and SIGKILL after the
+// are retried. A program that cannot be started for want of descriptors, processes or
+// memory is NotStarted. When ctx ends, the whole process group gets SIGTERM, and SIGKILL after the
 // grace. When the program has ended, the rest of its group is killed, and so is the whole
 // group when the process that runs it dies. Only a process that has left the group
 // survives that.
@@ -78,9 +82,13 @@ func (h *Handler) Handle(ctx context.Context, t *domain.Task) (string, error) {
 		return "", fmt.Errorf("the program was not started: %w", context.Cause(ctx))
 	}
 	result, problem := &head{limit: domain.MaxResult + 1}, &tail{limit: maxProblem}
-	p, err := start(h.command(ctx, t), result, problem)
+	p, err := h.start(h.command(ctx, t), result, problem)
 	if err != nil {
-		return "", fmt.Errorf("start the program: %w", err)
+		err = fmt.Errorf("start the program: %w", err)
+		if shortage.Is(err) {
+			err = application.NotStarted(err)
+		}
+		return "", err
 	}
 	stopped := p.waitOrStop(ctx, h.cfg.Grace)
 	err = p.end()

@@ -3,7 +3,10 @@
 package command
 
 import (
+	"io"
 	"os"
+	"os/exec"
+	"syscall"
 	"testing"
 	"time"
 
@@ -37,6 +40,13 @@ var scripts = map[contract.Behaviour]string{
 func TestHandler_KeepsThePort(t *testing.T) {
 	t.Parallel()
 	contract.Handler(t, func(t *testing.T, b contract.Behaviour) application.Handler {
+		if b == contract.Lacks {
+			h := shell(t, "exit 0")
+			h.start = func(cmd *exec.Cmd, _, _ io.Writer) (*process, error) {
+				return nil, &os.PathError{Op: "fork/exec", Path: cmd.Path, Err: syscall.EAGAIN}
+			}
+			return h
+		}
 		script, ok := scripts[b]
 		if !ok {
 			t.Fatalf("no script for %s", b)

@@ -1,11 +1,15 @@
 package webhook
 
 import (
+	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
+	"syscall"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -19,7 +23,13 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func TestHandler_KeepsThePort(t *testing.T) {
 	t.Parallel()
 	contract.Handler(t, func(t *testing.T, b contract.Behaviour) application.Handler {
-		return open(t, serve(t, behave(b)), Config{})
+		h := open(t, serve(t, behave(b)), Config{})
+		if b == contract.Lacks {
+			h.transport(t).DialContext = func(context.Context, string, string) (net.Conn, error) {
+				return nil, &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("socket", syscall.EMFILE)}
+			}
+		}
+		return h
 	}, contract.Panics)
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -12,7 +11,6 @@ import (
 	"unicode"
 
 	"github.com/millrace/millrace/application"
-	"github.com/millrace/millrace/domain"
 )
 
 const (
@@ -33,7 +31,7 @@ func (h *Handler) outcome(ctx context.Context, res *http.Response) (string, erro
 	var body string
 	var err error
 	if res.StatusCode >= http.StatusOK { // the body of 101 would be the bare connection
-		body, err = readBody(res.Body)
+		body, err = readBody(res)
 	}
 	if success := res.StatusCode >= 200 && res.StatusCode < 300; success && err == nil {
 		return body, nil
@@ -58,19 +56,6 @@ func (h *Handler) outcome(ctx context.Context, res *http.Response) (string, erro
 		}
 	}
 	return "", err
-}
-
-// readBody returns as much of the body as a task may keep and one byte more, so that
-// the caller can see that a longer one was cut.
-func readBody(body io.ReadCloser) (string, error) {
-	b, err := io.ReadAll(io.LimitReader(body, domain.MaxResult+1))
-	if err != nil {
-		return "", err
-	}
-	late := time.AfterFunc(drainTime, func() { _ = body.Close() }) // ends the wait
-	defer late.Stop()
-	_, _ = io.CopyN(io.Discard, body, maxDrain) // the rest is of no interest
-	return string(b), nil
 }
 
 // failure says what the answer was, and quotes its first line.

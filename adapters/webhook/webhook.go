@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -32,15 +31,14 @@ const (
 	headerPermanent = "Millrace-Permanent" // in an answer that is not 2xx, "true": no retry can help
 )
 
-// dialTimeout bounds the connection, and the TLS handshake after it. The answer
-// has until the attempt's deadline.
-const dialTimeout = 10 * time.Second
-
 // Config says where tasks go.
 type Config struct {
-	URL         string   // http or https; a user and password in it are sent as basic authorization
-	Secrets     []string // whsec_…: each of them signs; none: requests carry no signature
-	UserAgent   string
+	URL       string   // http or https; a user and password in it are sent as basic authorization
+	Secrets   []string // whsec_…: each of them signs; none: requests carry no signature
+	UserAgent string
+	// Timeout bounds the time from the request to the end of the answer, whatever time the
+	// attempt has; 0: the attempt's deadline is the only one.
+	Timeout     time.Duration
 	Concurrency int // how many tasks run at once, and so how many idle connections are kept
 }
 
@@ -49,7 +47,9 @@ type Handler struct {
 	url       *url.URL
 	signers   []*standardwebhooks.Webhook
 	userAgent string
+	timeout   time.Duration
 	client    *http.Client
+	once      *http.Client // a connection of its own for every request
 }
 
 // New makes the handler; the returned function closes its idle connections. What
@@ -65,27 +65,12 @@ func New(cfg Config) (*Handler, func(), error) {
 			return nil, nil, err
 		}
 	}
-	transport := &http.Transport{
-		Proxy:                 http.ProxyFromEnvironment,
-		DialContext:           (&net.Dialer{Timeout: dialTimeout}).DialContext,
-		TLSHandshakeTimeout:   dialTimeout,
-		ForceAttemptHTTP2:     true, // a DialContext of one's own turns it off otherwise
-		HTTP2:                 &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 15 * time.Second},
-		MaxIdleConns:          max(cfg.Concurrency, 1),
-		MaxIdleConnsPerHost:   max(cfg.Concurrency, 1),
-		IdleConnTimeout:       90 * time.Second,
-		ExpectContinueTimeout: time.Second,
-		// The result is the answer as it was sent, and no small answer unfolds into a large one.
-		DisableCompression:     true,
-		MaxResponseHeaderBytes: 64 << 10,
-	}
+	loadRoots(target)
+	transport, single := newTransport(cfg.Concurrency), newTransport(cfg.Concurrency)
+	single.DisableKeepAlives = true
 	return &Handler{
-		url: target, signers: signers, userAgent: cfg.UserAgent,
-		client: &http.Client{
-			Transport: transport,
-			// A redirect would carry the message, and what signs it, to somewhere else.
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		},
+		url: target, signers: signers, userAgent: cfg.UserAgent, timeout: cfg.Timeout,
+		client: newClient(transport), once: newClient(single),
 	}, transport.CloseIdleConnections, nil
 }
 
@@ -111,13 +96,19 @@ func parseURL(raw string) (*url.URL, error) {
 }
 
 // Handle posts the task. A 2xx answer completes it, with the body as its result; outcome
-// interprets the others.
+// interprets the others. A connection that this machine has no descriptor or port for is
+// NotStarted.
 func (h *Handler) Handle(ctx context.Context, t *domain.Task) (string, error) {
+	if h.timeout > 0 {
+		limited, cancel := context.WithTimeoutCause(ctx, h.timeout, fmt.Errorf("it took longer than %s", h.timeout))
+		defer cancel()
+		ctx = limited
+	}
 	req, err := h.request(ctx, t)
 	if err != nil {
 		return "", err
 	}
-	res, err := h.client.Do(req)
+	res, err := h.do(req)
 	if err != nil {
 		return "", h.noAnswer(ctx, err)
 	}
@@ -133,6 +124,7 @@ func (h *Handler) request(ctx context.Context, t *domain.Task) (*http.Request, e
 	}
 	header := req.Header
 	header.Set("User-Agent", h.userAgent)
+	header.Set("Accept-Encoding", "identity") // the result is text
 	header.Set("Content-Type", "text/plain; charset=utf-8")
 	if jsontext.Value(message).IsValid(jsontext.AllowDuplicateNames(true)) {
 		header.Set("Content-Type", "application/json")

@@ -47,7 +47,7 @@ func post(t *testing.T, receive http.HandlerFunc) (string, error) {
 	return open(t, serve(t, receive), Config{}).Handle(t.Context(), claimed(t, "Hello World", time.Now()))
 }
 
-func unix(at time.Time) string { return strconv.FormatInt(at.Unix(), 10) }
+func unixTime(at time.Time) string { return strconv.FormatInt(at.Unix(), 10) }
 
 // received is a request as a receiver sees it.
 type received struct {
@@ -119,8 +119,8 @@ func TestHandler_TellsTimesInTheStoresTime(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
 	got := capture(t, ctx, Config{UserAgent: "Millrace/1.2.3"}, claimed(t, "Hello World", at))
-	if s := got.Header.Get("webhook-timestamp"); s != unix(at) {
-		t.Errorf("webhook-timestamp %s, not %s", s, unix(at))
+	if s := got.Header.Get("webhook-timestamp"); s != unixTime(at) {
+		t.Errorf("webhook-timestamp %s, not %s", s, unixTime(at))
 	}
 	deadline, err := time.Parse(time.RFC3339, got.Header.Get("Millrace-Deadline"))
 	if off := deadline.Sub(at.Add(10 * time.Minute)).Abs(); err != nil || off > 5*time.Second {

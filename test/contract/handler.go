@@ -29,6 +29,7 @@ const (
 	Garbles     Behaviour = "garbles"        // succeeds; the result is HandlerGarbage
 	Rants       Behaviour = "rants"          // fails, and says 10 MB of HandlerGarbage on lines of their own
 	Panics      Behaviour = "panics"         // panics, in the process of the worker
+	Lacks       Behaviour = "lacks"          // does not begin: the worker has no descriptor, process or port left
 )
 
 // What the behaviours say.
@@ -70,6 +71,7 @@ func Handler(t *testing.T, open func(t *testing.T, b Behaviour) application.Hand
 		"ResultThatIsNoTextDoesNoHarm":       {Garbles, handlerGarbage},
 		"HugeReasonThatIsNoTextDoesNoHarm":   {Rants, handlerRant},
 		"PanicStaysWithTheCaller":            {Panics, handlerPanic},
+		"WhatTheWorkerLacksIsNoFailure":      {Lacks, handlerLacks},
 	} {
 		if slices.Contains(except, check.behaviour) {
 			continue
@@ -167,6 +169,9 @@ func handlerFailure(t *testing.T, h application.Handler) {
 	f := failure(t, h)
 	if !strings.Contains(f.Reason, HandlerReason) || f.Permanent || f.RetryAfter != 0 {
 		t.Errorf("%+v", f)
+	}
+	if _, err := handled(t, h, claimedTask(t, "Hello World", 1)); application.IsNotStarted(err) {
+		t.Errorf("it was started: %v", err)
 	}
 }
 
@@ -324,5 +329,12 @@ func handlerPanic(t *testing.T, h application.Handler) {
 				t.Errorf("neither panic nor error; result %q", result)
 			}
 		}()
+	}
+}
+
+func handlerLacks(t *testing.T, h application.Handler) {
+	_, err := handled(t, h, claimedTask(t, "Hello World", 1))
+	if err == nil || !application.IsNotStarted(err) || application.FailureOf(err).Permanent {
+		t.Errorf("error %v", err)
 	}
 }

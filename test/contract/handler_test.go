@@ -47,6 +47,8 @@ func behave(ctx context.Context, task *domain.Task, b contract.Behaviour) (strin
 		return contract.HandlerGarbage, nil
 	case contract.Rants:
 		return "", errors.New(strings.Repeat(contract.HandlerGarbage+"\n", contract.HandlerVolume/len(contract.HandlerGarbage)))
+	case contract.Lacks:
+		return "", fmt.Errorf("connect: %w", application.NotStarted(reason))
 	case contract.Panics:
 		panic(contract.HandlerReason)
 	}

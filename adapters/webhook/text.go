@@ -1,0 +1,80 @@
+package webhook
+
+import (
+	"bufio"
+	"compress/gzip"
+	"compress/zlib"
+	"io"
+	"mime"
+	"net/http"
+	"strings"
+	"time"
+
+	"golang.org/x/text/encoding/htmlindex"
+	"golang.org/x/text/encoding/unicode"
+	"golang.org/x/text/transform"
+
+	"github.com/millrace/millrace/domain"
+)
+
+// readBody returns as much of the body, as text, as a task may keep and one byte more, so
+// that the caller can see that a longer one was cut.
+func readBody(res *http.Response) (string, error) {
+	plain, err := decompressed(res)
+	if err != nil {
+		return "", err
+	}
+	b, err := io.ReadAll(io.LimitReader(asUTF8(res.Header, plain), domain.MaxResult+1))
+	if err != nil {
+		return "", err
+	}
+	late := time.AfterFunc(drainTime, func() { _ = res.Body.Close() }) // ends the wait
+	defer late.Stop()
+	_, _ = io.CopyN(io.Discard, res.Body, maxDrain) // the rest is of no interest
+	return string(b), nil
+}
+
+// decompressed is the body without the compression that some receivers, or what is in
+// front of them, apply although the request asks for none. What it does not know stays
+// as it is.
+func decompressed(res *http.Response) (io.Reader, error) {
+	switch strings.ToLower(strings.TrimSpace(res.Header.Get("Content-Encoding"))) {
+	case "gzip", "x-gzip":
+		return orEmpty(gzip.NewReader(res.Body))
+	case "deflate":
+		return orEmpty(zlib.NewReader(res.Body))
+	}
+	return res.Body, nil
+}
+
+// orEmpty reads nothing from a body that ended before it began, as that of a 204 does.
+func orEmpty(r io.Reader, err error) (io.Reader, error) {
+	if err == io.EOF { //nolint:errorlint // both packages return it as it is
+		return strings.NewReader(""), nil
+	}
+	return r, err
+}
+
+// asUTF8 decodes the character set that the answer names. A text without one may say by a
+// byte order mark that it is UTF-16.
+func asUTF8(header http.Header, body io.Reader) io.Reader {
+	_, params, err := mime.ParseMediaType(header.Get("Content-Type"))
+	label := params["charset"]
+	if err != nil || label == "" {
+		return unmarked(body)
+	}
+	charset, err := htmlindex.Get(label)
+	if err != nil || charset == unicode.UTF8 {
+		return body
+	}
+	return transform.NewReader(body, unicode.BOMOverride(charset.NewDecoder()))
+}
+
+// unmarked decodes a body that begins with the byte order mark of UTF-16.
+func unmarked(body io.Reader) io.Reader {
+	buffered := bufio.NewReader(body)
+	if mark, err := buffered.Peek(2); err == nil && (string(mark) == "\xff\xfe" || string(mark) == "\xfe\xff") {
+		return transform.NewReader(buffered, unicode.UTF16(unicode.LittleEndian, unicode.UseBOM).NewDecoder())
+	}
+	return buffered
+}
