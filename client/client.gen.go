@@ -682,6 +682,8 @@ type ClientInterface interface {
 	// A page of tasks that match all filters. Follow `next_cursor`, or the `Link` header with `rel="next"`, until
 	// there is none. Tasks that arrive in the meantime do not shift the pages that follow.
 	//
+	// A page ends early when its tasks take 8 MiB together; it holds at least one. `next_cursor` leads on as ever.
+	//
 	// Matches may be rare, so one page scans at most 20,000 tasks, or 5,000 with `text`. If a search stopped at that
 	// bound, `window` says so: the page may then be short or empty, and the next one continues the search.
 	//
@@ -1005,6 +1007,8 @@ func (c *Client) GetReadiness(ctx context.Context, reqEditors ...RequestEditorFn
 //
 // A page of tasks that match all filters. Follow `next_cursor`, or the `Link` header with `rel="next"`, until
 // there is none. Tasks that arrive in the meantime do not shift the pages that follow.
+//
+// A page ends early when its tasks take 8 MiB together; it holds at least one. `next_cursor` leads on as ever.
 //
 // Matches may be rare, so one page scans at most 20,000 tasks, or 5,000 with `text`. If a search stopped at that
 // bound, `window` says so: the page may then be short or empty, and the next one continues the search.
@@ -2179,6 +2183,8 @@ type ClientWithResponsesInterface interface {
 	//
 	// A page of tasks that match all filters. Follow `next_cursor`, or the `Link` header with `rel="next"`, until
 	// there is none. Tasks that arrive in the meantime do not shift the pages that follow.
+	//
+	// A page ends early when its tasks take 8 MiB together; it holds at least one. `next_cursor` leads on as ever.
 	//
 	// Matches may be rare, so one page scans at most 20,000 tasks, or 5,000 with `text`. If a search stopped at that
 	// bound, `window` says so: the page may then be short or empty, and the next one continues the search.
@@ -4137,6 +4143,8 @@ func (c *ClientWithResponses) GetReadinessWithResponse(ctx context.Context, reqE
 //
 // A page of tasks that match all filters. Follow `next_cursor`, or the `Link` header with `rel="next"`, until
 // there is none. Tasks that arrive in the meantime do not shift the pages that follow.
+//
+// A page ends early when its tasks take 8 MiB together; it holds at least one. `next_cursor` leads on as ever.
 //
 // Matches may be rare, so one page scans at most 20,000 tasks, or 5,000 with `text`. If a search stopped at that
 // bound, `window` says so: the page may then be short or empty, and the next one continues the search.

@@ -19,6 +19,7 @@ const (
 	CodeChanged     Code = "changed"                // the task is not at the version that the caller has seen
 	CodeGone        Code = "gone"                   // a task that an idempotency key stands for has been deleted
 	CodeKeyReused   Code = "idempotency_key_reused" // the key came with another request before
+	CodeTooMuch     Code = "too_much"               // more than a store can do in time: ask for less
 	CodeUnavailable Code = "unavailable"            // a store is away or did not answer in time: try again
 	CodeInternal    Code = "internal"               // a defect of ours
 )
@@ -56,6 +57,8 @@ var (
 	// ErrRefused says that the store is well and refuses what was to be written, because
 	// of what is in it: to try the same again is of no use.
 	ErrRefused = &Error{Code: CodeInternal, Message: "the store refuses what was to be written"}
+	// ErrTooMuch says that a search takes too long while the store answers others.
+	ErrTooMuch = &Error{Code: CodeTooMuch, Message: "the search takes too long: narrow it, by created_from and created_before, by status, queue or metadata, or search without text"}
 	// ErrUnavailable says that a store is away, or that nobody knows what became of a write.
 	ErrUnavailable = &Error{Code: CodeUnavailable, Message: "the store is not responding; try again"}
 )

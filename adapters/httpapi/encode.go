@@ -61,25 +61,39 @@ func writeTask(w http.ResponseWriter, status int, t *domain.Task) {
 }
 
 // writeTasks sends the tasks in an object, with the cursor and the window unless they
-// are zero.
+// are zero. What is long is sent while it is written, without its length.
 func writeTasks(w http.ResponseWriter, status int, tasks []*domain.Task, nextCursor string, window int) {
-	writeAppended(w, status, func(b []byte) []byte {
-		b = append(b, `{"tasks":[`...)
-		for i, t := range tasks {
-			if i > 0 {
-				b = append(b, ',')
-			}
-			b = appendTask(b, t)
+	buffer, _ := buffers.Get().(*[]byte)
+	b, sent := append((*buffer)[:0], `{"tasks":[`...), false
+	for i, t := range tasks {
+		if i > 0 {
+			b = append(b, ',')
 		}
-		b = append(b, ']')
-		if nextCursor != "" {
-			b = appendText(append(b, `,"next_cursor":`...), nextCursor)
+		if b = appendTask(b, t); len(b) < maxKeptBuffer {
+			continue
 		}
-		if window != 0 {
-			b = strconv.AppendInt(append(b, `,"window":`...), int64(window), 10)
+		if !sent {
+			w.Header().Set("Content-Type", typeJSON)
+			w.WriteHeader(status)
 		}
-		return append(b, '}')
-	})
+		_, _ = w.Write(b)
+		b, sent = b[:0], true
+	}
+	b = append(b, ']')
+	if nextCursor != "" {
+		b = appendText(append(b, `,"next_cursor":`...), nextCursor)
+	}
+	if window != 0 {
+		b = strconv.AppendInt(append(b, `,"window":`...), int64(window), 10)
+	}
+	if b = append(b, '}'); sent {
+		_, _ = w.Write(b)
+	} else {
+		writeBytes(w, status, typeJSON, b)
+	}
+	if *buffer = b; cap(b) <= maxKeptBuffer {
+		buffers.Put(buffer)
+	}
 }
 
 // appendTask appends what json.Marshal would make of an api.Task, which a test

@@ -181,14 +181,19 @@ var responseSetups = map[string]exampleSetup{
 	"* 422 action":           {prepare: body(`{"action": "delete", "filter": {"queue": ["mail", "Mail"]}}`)},
 	"* 422 filter":           {prepare: body(`{"action": "cancel"}`)},
 	"* 422 empty":            {prepare: body(`{"action": "cancel", "filter": {}}`)},
-	"* 422 limits":           {prepare: body(`{"max_running": 0, "rate": "fast"}`)},
-	"* 422 filters":          {prepare: query("created_from=yesterday&metadata=customer")},
-	"* 422 cursor":           {prepare: query("status=failed&cursor=" + "AQGbHF-O4Xs7gAAAAb9zGdNJbrXt3E6D5g")},
-	"* 422 wait":             {prepare: query("wait=90")},
-	"* 422 unknown":          {prepare: query("state=failed")},
-	"* 500":                  {prepare: failing(errors.New("a defect"))},
-	"* 503 unavailable":      {prepare: failing(domain.ErrUnavailable)},
-	"* 503 overloaded":       {change: func(cfg *httpapi.Config) { cfg.Requests = 1 }, prepare: occupySlot},
+	"listTasks 422 too_much": {prepare: failing(domain.ErrTooMuch)},
+	"startBulk 422 too_much": {prepare: func(s *service, r *request) {
+		failing(domain.ErrTooMuch)(s, r)
+		r.body = `{"action": "cancel", "filter": {"text": "Hello"}, "dry_run": true}`
+	}},
+	"* 422 limits":      {prepare: body(`{"max_running": 0, "rate": "fast"}`)},
+	"* 422 filters":     {prepare: query("created_from=yesterday&metadata=customer")},
+	"* 422 cursor":      {prepare: query("status=failed&cursor=" + "AQGbHF-O4Xs7gAAAAb9zGdNJbrXt3E6D5g")},
+	"* 422 wait":        {prepare: query("wait=90")},
+	"* 422 unknown":     {prepare: query("state=failed")},
+	"* 500":             {prepare: failing(errors.New("a defect"))},
+	"* 503 unavailable": {prepare: failing(domain.ErrUnavailable)},
+	"* 503 overloaded":  {change: func(cfg *httpapi.Config) { cfg.Requests = 1 }, prepare: occupySlot},
 }
 
 // defaults are the limits that the examples speak of: those of a service whose

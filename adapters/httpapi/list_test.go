@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/millrace/millrace/adapters/httpapi"
 	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/domain"
 )
@@ -171,5 +172,44 @@ func TestList_SaysThatItStoppedSearching(t *testing.T) {
 	}
 	if full, _ := read("/tasks?limit=5"); full.Window != nil || len(full.Tasks) != 5 {
 		t.Errorf("a page that is full: %+v", full)
+	}
+}
+
+// A page of large tasks ends by their bytes, and the next one goes on.
+func TestList_APageEndsByBytes(t *testing.T) {
+	for name, open := range map[string]func(*testing.T) stores{"SQLite": openStores, "PostgreSQL": openServers} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			const size = 256 << 10
+			s := newServiceOn(t, open(t), func(cfg *httpapi.Config) { cfg.MessageBytes = size })
+			large := strings.Repeat("x", size)
+			want := make([]string, 70)
+			for i := range want {
+				want[len(want)-1-i] = s.submit(large)
+			}
+			got, next := []string{}, "/tasks?limit=1000"
+			for next != "" {
+				a := s.call(http.MethodGet, next, "")
+				var page struct {
+					Tasks  []struct{ ID, Message string }
+					Window int
+				}
+				if err := json.Unmarshal([]byte(a.body), &page); err != nil || len(page.Tasks) == 0 {
+					t.Fatalf("%d %.300s %v", a.status, a.body, err)
+				}
+				if len(a.body) > application.PageBytes+len(page.Tasks)*1000 || page.Window != 0 {
+					t.Errorf("a page of %d bytes, %d tasks, window %d", len(a.body), len(page.Tasks), page.Window)
+				}
+				for _, task := range page.Tasks {
+					if got = append(got, task.ID); task.Message != large {
+						t.Errorf("task %s has a message of %d bytes", task.ID, len(task.Message))
+					}
+				}
+				next, _, _ = strings.Cut(strings.TrimPrefix(a.header.Get("Link"), "<"), ">")
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
 	}
 }

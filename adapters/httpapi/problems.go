@@ -59,6 +59,8 @@ var (
 		"The body is not JSON in UTF-8, or is compressed."}
 	invalid = problemKind{"invalid", http.StatusUnprocessableEntity, "Invalid request",
 		"The request is well-formed but invalid. errors names each part that is wrong."}
+	tooMuch = problemKind{"too_much", http.StatusUnprocessableEntity, "Too much asked",
+		"The request asks for more than the database can do in time. Sending it again will not help: detail says how to ask for less."}
 	keyReused = problemKind{"idempotency_key_reused", http.StatusUnprocessableEntity, "Idempotency key reused",
 		"The Idempotency-Key was already used with a different request. Nothing was done: use a new key for each request."}
 	internal = problemKind{"internal", http.StatusInternalServerError, "Internal error",
@@ -72,7 +74,7 @@ var (
 // problemKinds lists them all, for /problems.
 var problemKinds = []problemKind{
 	malformed, unauthorized, crossOrigin, misdirected, notFound, noSuchPath, methodNotAllowed, notAcceptable, requestTimeout, conflict, changed, gone, tooLarge,
-	unsupportedMediaType, invalid, keyReused, internal, unavailable, overloaded,
+	unsupportedMediaType, invalid, tooMuch, keyReused, internal, unavailable, overloaded,
 }
 
 // kindOf is the problem that each code of the domain is.
@@ -84,6 +86,7 @@ var kindOf = map[domain.Code]problemKind{
 	domain.CodeChanged:     changed,
 	domain.CodeGone:        gone,
 	domain.CodeKeyReused:   keyReused,
+	domain.CodeTooMuch:     tooMuch,
 	domain.CodeUnavailable: unavailable,
 	domain.CodeInternal:    internal,
 }

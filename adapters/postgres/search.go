@@ -36,6 +36,9 @@ func (s *TaskSearch) List(ctx context.Context, q application.TaskQuery) (applica
 	if err != nil {
 		return application.SearchResult{}, err
 	}
+	if found.full() {
+		return application.SearchResult{Tasks: tasks, End: domain.TaskID(found[len(found)-1].At), Full: true}, nil
+	}
 	return application.SearchResult{Tasks: tasks, End: found.end(q)}, nil
 }
 
@@ -73,6 +76,7 @@ type hit struct {
 	N       int       `db:"n"` // counts what was looked at; 0 if that was all there is
 	More    bool      `db:"more"`
 	Matched bool      `db:"matched"`
+	Found   int       `db:"found"` // hits in all, of which those that are too large are left out; 0: none is
 }
 
 type hits []hit
@@ -98,6 +102,9 @@ func (all hits) ids() []domain.TaskID {
 	}
 	return ids
 }
+
+// full reports whether hits were left out because they are too large.
+func (all hits) full() bool { return len(all) > 0 && len(all) < all[0].Found }
 
 // end is where the search has stopped, as application.TaskList tells it.
 func (all hits) end(q application.TaskQuery) domain.TaskID {

@@ -73,9 +73,27 @@ func union(conditions []string, each func(condition string) string) string {
 func (s *search) listSQL(columns string) (query string, args []any) {
 	var p pgenc.Params
 	from, matches, window := s.candidates(&p), matchesSQL(s.TaskFilter, &p), p.Add(s.Window, "bigint")
-	return fmt.Sprintf(`SELECT %st.at, t.n, t.more, %s AS matched FROM (%s) AS t
+	query = fmt.Sprintf(`SELECT %st.at, t.n, t.more, %s AS matched FROM (%s) AS t
 		WHERE t.n <= %s AND (%s OR t.n = %s) ORDER BY t.at DESC LIMIT %s`,
-		columns, matches, from, window, matches, window, p.Add(s.Limit, "bigint")), p
+		columns, matches, from, window, matches, window, p.Add(s.Limit, "bigint"))
+	if s.Bytes > 0 {
+		query = upToBytes(query, columns, p.Add(s.Bytes, "bigint"))
+	}
+	return query, p
+}
+
+// sizeSQL is about how many bytes a task t takes. It reads no text that is stored apart.
+var sizeSQL = fmt.Sprintf("%d + octet_length(t.message) + octet_length(t.result) + octet_length(t.last_error)"+
+	" + coalesce(pg_column_size(t.metadata), 0)", application.TaskOverhead)
+
+// upToBytes leaves out of the query's tasks, which have these columns, those from which
+// on they are larger than bytes together, except the first. The server reads and sends
+// no text of what is left out.
+func upToBytes(query, columns, bytes string) string {
+	return fmt.Sprintf(`SELECT %st.at, t.n, t.more, t.matched, t.found FROM (
+			SELECT t.*, count(*) OVER () AS found, row_number() OVER w AS place, sum(CASE WHEN t.matched THEN %s ELSE 0 END) OVER w AS bytes
+			FROM (%s) AS t WINDOW w AS (ORDER BY t.at DESC)
+		) AS t WHERE t.bytes <= %s OR t.place = 1 ORDER BY t.at DESC`, columns, sizeSQL, query, bytes)
 }
 
 // countSQL counts them.

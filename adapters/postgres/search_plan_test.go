@@ -182,6 +182,9 @@ func wantBounded(t *testing.T, db *DB) {
 			q := application.TaskQuery{TaskFilter: c.filter, Limit: usecase.DefaultPageSize + 1, Window: cmp.Or(c.window, window)}
 			inSearch(t, db, q, func(tx *sqlx.Tx, s *search) {
 				for _, columns := range []string{selectColumns + ", ", ""} { // of a page, of a bulk action
+					if s.Bytes = 0; columns != "" {
+						s.Bytes = application.PageBytes
+					}
 					query, args := s.listSQL(columns)
 					c.want(t, costOf(t, tx, query, args), s.fewLive)
 				}

@@ -131,7 +131,7 @@ func (tx *tx) nextBulk(s application.BulkStep) (application.BulkStepResult, erro
 // advance does to the next tasks what the action says.
 func (tx *tx) advance(result *application.BulkStepResult, s application.BulkStep) (domain.BulkPart, error) {
 	b := result.Bulk
-	rows, end, err := find(tx.ctx, tx.sql, application.TaskQuery{
+	rows, end, _, err := find(tx.ctx, tx.sql, application.TaskQuery{
 		TaskFilter: b.Filter, Before: b.Cursor, Limit: s.Limit, Window: s.Window,
 	})
 	if err != nil {

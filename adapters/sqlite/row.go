@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/domain"
 )
 
@@ -156,6 +157,15 @@ type taskRow struct {
 	LastError       string           `db:"last_error"`
 	Result          string           `db:"result"`
 	Message         string           `db:"message"`
+}
+
+// size is about how many bytes the row takes.
+func (row *taskRow) size() int {
+	n := application.TaskOverhead + len(row.Message) + len(row.Result) + len(row.LastError)
+	for key, value := range row.Metadata.of {
+		n += len(key) + len(value)
+	}
+	return n
 }
 
 // taskColumns are the columns of a taskRow.

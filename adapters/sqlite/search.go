@@ -22,11 +22,11 @@ func (s *TaskSearch) List(ctx context.Context, q application.TaskQuery) (applica
 	if err := s.db.file.check(); err != nil {
 		return application.SearchResult{}, err
 	}
-	rows, end, err := find(ctx, s.db.reader, q)
+	rows, end, full, err := find(ctx, s.db.reader, q)
 	if err != nil {
 		return application.SearchResult{}, s.db.translate(err)
 	}
-	found := application.SearchResult{Tasks: make([]*domain.Task, 0, len(rows)), End: end}
+	found := application.SearchResult{Tasks: make([]*domain.Task, 0, len(rows)), End: end, Full: full}
 	for _, row := range rows {
 		t, err := row.task()
 		if err != nil {
@@ -58,26 +58,49 @@ func (s *TaskSearch) Count(ctx context.Context, q application.TaskQuery) (n int,
 }
 
 // find returns the rows that match, newest first, and where it stopped because it
-// had looked at as many as it may. What changes between its queries does no harm:
-// the last one sees one moment, and looks at all candidates down to the end.
-func find(ctx context.Context, x sqlx.QueryerContext, q application.TaskQuery) ([]*taskRow, domain.TaskID, error) {
+// had looked at as many as it may, or because they are as large as they may be. What
+// changes between its queries does no harm: the last one sees one moment, and looks at
+// all candidates down to the end.
+func find(ctx context.Context, x sqlx.QueryerContext, q application.TaskQuery) (found []*taskRow, end domain.TaskID, full bool, err error) {
 	l, err := choose(ctx, x, q)
 	if err != nil || l == nil {
-		return nil, domain.TaskID{}, err
+		return nil, domain.TaskID{}, false, err
 	}
-	end, err := windowEnd(ctx, x, l, q.Window)
-	if err != nil {
-		return nil, domain.TaskID{}, err
+	if end, err = windowEnd(ctx, x, l, q.Window); err != nil {
+		return nil, domain.TaskID{}, false, err
 	}
 	query, args := l.matches(taskColumns, end)
-	var rows []*taskRow
-	if err := sqlx.SelectContext(ctx, x, &rows, query+l.newestFirst()+" LIMIT ?", append(args, q.Limit)...); err != nil {
-		return nil, domain.TaskID{}, err
+	rows, err := x.QueryxContext(ctx, query+l.newestFirst()+" LIMIT ?", append(args, q.Limit)...)
+	if err != nil {
+		return nil, domain.TaskID{}, false, err
 	}
-	if len(rows) == q.Limit {
+	found, full, err = readUpTo(rows, q.Bytes)
+	switch {
+	case err != nil:
+		return nil, domain.TaskID{}, false, err
+	case full:
+		end = domain.TaskID(found[len(found)-1].ID)
+	case len(found) == q.Limit:
 		end = domain.TaskID{}
 	}
-	return rows, end, nil
+	return found, end, full, nil
+}
+
+// readUpTo reads rows one by one, and stops before they are larger than bytes together
+// if that is not 0: full.
+func readUpTo(rows *sqlx.Rows, bytes int) (found []*taskRow, full bool, err error) {
+	defer rows.Close() //nolint:errcheck // rows.Err says what went wrong
+	for total := 0; rows.Next(); {
+		row := new(taskRow)
+		if err := rows.StructScan(row); err != nil {
+			return nil, false, err
+		}
+		if total += row.size(); bytes > 0 && total > bytes && len(found) > 0 {
+			return found, true, nil
+		}
+		found = append(found, row)
+	}
+	return found, false, rows.Err()
 }
 
 // windowEnd is the last candidate of the window; zero if there are no more.

@@ -2,7 +2,9 @@ package usecase
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
 
 	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/domain"
@@ -29,9 +31,11 @@ type TaskPage struct {
 	Window int
 }
 
-// Run returns a page. A Limit of 0 means DefaultPageSize; one that is out of
-// bounds, or a filter that is, is domain.CodeInvalid. Tasks that arrive while a client pages do not
-// move what it has yet to see.
+// Run returns a page, which ends by PageBytes too. A Limit of 0 means DefaultPageSize;
+// one that is out of bounds, or a filter that is, is domain.CodeInvalid. A search that
+// takes too long is repeated in a smaller window; if even that is too much while the
+// store answers, it is domain.CodeTooMuch. Tasks that arrive while a client pages do
+// not move what it has yet to see.
 func (uc *ListTasks) Run(ctx context.Context, q application.TaskQuery) (TaskPage, error) {
 	if q.Limit == 0 {
 		q.Limit = DefaultPageSize
@@ -44,11 +48,18 @@ func (uc *ListTasks) Run(ctx context.Context, q application.TaskQuery) (TaskPage
 	}
 	want := q.Limit
 	q.Limit++ // one more tells whether there is a next page
+	q.Bytes = application.PageBytes
 	q.Window = application.SearchWindow
 	if q.Text != "" {
 		q.Window = application.TextWindow
 	}
 	found, err := uc.search.List(ctx, q)
+	if tookTooLong(err) {
+		q.Window /= smallerWindow
+		if found, err = uc.search.List(ctx, q); tookTooLong(err) {
+			err = tooMuch(ctx, uc.search, q, err)
+		}
+	}
 	if err != nil {
 		return TaskPage{}, fmt.Errorf("list tasks: %w", err)
 	}
@@ -56,8 +67,27 @@ func (uc *ListTasks) Run(ctx context.Context, q application.TaskQuery) (TaskPage
 		return TaskPage{Tasks: found.Tasks[:want], Next: found.Tasks[want-1].ID()}, nil
 	}
 	page := TaskPage{Tasks: found.Tasks, Next: found.End}
-	if found.End != (domain.TaskID{}) {
+	if found.End != (domain.TaskID{}) && !found.Full {
 		page.Window = q.Window
 	}
 	return page, nil
+}
+
+// smallerWindow is how much smaller the window is in which a search that took too long
+// is repeated.
+const smallerWindow = 50
+
+// tookTooLong reports whether the store did not end a call in time.
+func tookTooLong(err error) bool {
+	return errors.Is(err, domain.ErrUnavailable) && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded))
+}
+
+// tooMuch is err, the outage of a search that took too long, unless the store answers
+// the smallest search of the kind: then more was asked than it can do in time.
+func tooMuch(ctx context.Context, search application.TaskSearch, q application.TaskQuery, err error) error {
+	q.Limit, q.Window, q.Bytes = 1, 1, 1
+	if _, probe := search.List(ctx, q); probe != nil {
+		return err
+	}
+	return fmt.Errorf("%w (%s)", domain.ErrTooMuch, err.Error()) // no outage
 }

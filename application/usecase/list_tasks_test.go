@@ -2,6 +2,9 @@ package usecase_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -70,7 +73,7 @@ func TestListTasks_PassesOnWhatItIsAskedFor(t *testing.T) {
 	p, below := apptest.NewPorts(t), apptest.NewTask(t).ID()
 	failedOnly := domain.TaskFilter{Statuses: []domain.Status{domain.StatusFailed}}
 	p.Search.EXPECT().List(apptest.Any, application.TaskQuery{
-		TaskFilter: failedOnly, Before: below, Limit: 11, Window: application.SearchWindow,
+		TaskFilter: failedOnly, Before: below, Limit: 11, Bytes: application.PageBytes, Window: application.SearchWindow,
 	}).Return(application.SearchResult{}, nil)
 
 	_, err := usecase.NewListTasks(p.Search).Run(t.Context(), application.TaskQuery{
@@ -164,5 +167,66 @@ func TestListTasks_RefusesAFilterThatNoStoreCanLookFor(t *testing.T) {
 		} else {
 			wantInvalid(t, err, "text")
 		}
+	}
+}
+
+// slow is what a store says of a call that took too long.
+var slow = fmt.Errorf("%w: %w", domain.ErrUnavailable, os.ErrDeadlineExceeded)
+
+func TestListTasks_EndsByBytesWithoutAWindow(t *testing.T) {
+	p, stored := apptest.NewPorts(t), apptest.NewTasks(t, 2)
+	p.Search.EXPECT().List(apptest.Any, apptest.Any).DoAndReturn(func(_ context.Context, q application.TaskQuery) (application.SearchResult, error) {
+		apptest.Same(t, "bytes", q.Bytes, application.PageBytes)
+		return application.SearchResult{Tasks: stored, End: stored[1].ID(), Full: true}, nil
+	})
+
+	page, err := usecase.NewListTasks(p.Search).Run(t.Context(), application.TaskQuery{})
+
+	apptest.Must(t, err)
+	apptest.Same(t, "next", page.Next, stored[1].ID())
+	apptest.Same(t, "window", page.Window, 0)
+}
+
+func TestListTasks_RepeatsWhatTakesTooLongInASmallerWindow(t *testing.T) {
+	refused := fmt.Errorf("%w: connection refused", domain.ErrUnavailable)
+	end := apptest.NewTask(t).ID()
+	for name, c := range map[string]struct {
+		answers []error // one after the other
+		window  int     // of the page
+		want    error
+	}{
+		"ThenItIsInTime":     {[]error{slow, nil}, application.TextWindow / 50, nil},
+		"ThatIsTooMuchToo":   {[]error{slow, slow, nil}, 0, domain.ErrTooMuch},
+		"TheStoreIsAway":     {[]error{slow, slow, slow}, 0, domain.ErrUnavailable},
+		"AnOutageIsNoExcuse": {[]error{refused}, 0, domain.ErrUnavailable},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, windows := apptest.NewPorts(t), []int{application.TextWindow, application.TextWindow / 50, 1}
+			calls := 0
+			p.Search.EXPECT().List(apptest.Any, apptest.Any).Times(len(c.answers)).DoAndReturn(func(_ context.Context, q application.TaskQuery) (application.SearchResult, error) {
+				apptest.Same(t, "window", q.Window, windows[calls])
+				calls++
+				return application.SearchResult{End: end}, c.answers[calls-1]
+			})
+
+			page, err := usecase.NewListTasks(p.Search).Run(t.Context(), application.TaskQuery{TaskFilter: domain.TaskFilter{Text: "x"}})
+
+			apptest.WantError(t, err, c.want)
+			apptest.Same(t, "window of the page", page.Window, c.window)
+			apptest.Same(t, "an outage", errors.Is(err, domain.ErrUnavailable), c.want == domain.ErrUnavailable)
+		})
+	}
+}
+
+func TestBulkTasks_SaysWhenACountIsTooMuch(t *testing.T) {
+	for _, probe := range []error{nil, slow} {
+		p := apptest.NewPorts(t)
+		p.Search.EXPECT().Count(apptest.Any, apptest.Any).Return(0, false, slow)
+		p.Search.EXPECT().List(apptest.Any, apptest.Any).Return(application.SearchResult{}, probe)
+
+		_, _, err := bulkTasks(p).Count(t.Context(), usecase.BulkTasksInput{Action: domain.BulkCancel, Filter: domain.TaskFilter{Text: "x"}})
+
+		apptest.Same(t, "too much", errors.Is(err, domain.ErrTooMuch), probe == nil)
+		apptest.Same(t, "an outage", errors.Is(err, domain.ErrUnavailable), probe != nil)
 	}
 }

@@ -25,6 +25,7 @@ var searchChecks = map[string]check{
 	"ListIsWhatTheFiltersSay":       listCombined,
 	"ListPagesByKeyset":             listPages,
 	"ListPagesWhileOthersArrive":    listPagesAtWork,
+	"ListStopsAtItsBytes":           listBytes,
 	"ListStopsAtItsWindow":          listWindow,
 	"ListFindsWhatIsRareAtOnce":     listRare,
 	"ListOfTheImpossibleIsEmpty":    listImpossible,

@@ -300,3 +300,47 @@ func countLimit(t *testing.T, s Store) {
 	wantCount(t, s, application.TaskQuery{TaskFilter: onlyStatus(domain.StatusPending), Limit: 2, Window: wide}, 5, true)
 	wantCount(t, s, application.TaskQuery{TaskFilter: onlyStatus(domain.StatusFailed), Limit: 2, Window: wide}, 5, true)
 }
+
+// Pages of large tasks are as long as their bytes allow, and none is left out.
+func listBytes(t *testing.T, s Store) {
+	const size = 10_000
+	var want []*domain.Task
+	for i := range 12 {
+		text := strings.Repeat("x", size)
+		large := saying("m" + text)
+		if i%2 == 0 { // all texts count
+			large = func(s *domain.TaskState) {
+				ended(domain.StatusCompleted)(s)
+				s.Message, s.Result = "m", text
+			}
+		}
+		want = append(want, addMade(t, s, large, described("a", "b")))
+		addMade(t, s, saying("small"))
+	}
+	want = newestFirst(want)
+	for _, f := range []domain.TaskFilter{
+		{Metadata: pairsOf("a", "b")},
+		{Metadata: pairsOf("a", "b"), Text: "m"},
+	} {
+		for bytes, n := range map[int]int{1: 1, size: 1, 3 * size: 2, 5*size + 5*application.TaskOverhead + 1000: 5} {
+			var all []*domain.Task
+			q := application.TaskQuery{TaskFilter: f, Limit: 100, Bytes: bytes, Window: wide}
+			for {
+				found := page(t, s, q)
+				all = append(all, found.Tasks...)
+				if !found.Full {
+					break
+				}
+				if len(found.Tasks) != n || found.End != found.Tasks[n-1].ID() {
+					t.Fatalf("%d bytes: %d tasks, stopped at %s; want %d tasks", bytes, len(found.Tasks), found.End, n)
+				}
+				q.Before = found.End
+			}
+			wantIDs(t, all, want)
+		}
+	}
+	found := page(t, s, application.TaskQuery{Limit: 2, Bytes: 1 << 20, Window: wide})
+	if len(found.Tasks) != 2 || found.Full {
+		t.Errorf("a page that is full by number: %d tasks, full by bytes: %v", len(found.Tasks), found.Full)
+	}
+}
