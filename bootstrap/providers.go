@@ -2,6 +2,7 @@ package bootstrap
 
 import (
 	"log/slog"
+	"runtime/debug"
 	"time"
 
 	"github.com/millrace/millrace/adapters/httpapi"
@@ -44,10 +45,23 @@ func provideLimits(cfg HTTPConfig, submit SubmitConfig) usecase.SubmitLimits {
 	return usecase.SubmitLimits{MessageBytes: cfg.MaxMessageSize, MaxAttempts: submit.MaxAttempts, KeyLife: submit.KeyLife}
 }
 
+// mostBodyBytes is the default bound where there is no memory limit.
+const mostBodyBytes = 256 << 20
+
+// bodyBytes bounds the bodies in memory. A body is in memory several times while it is
+// decoded and stored, which is why it is an eighth of the memory limit.
+func (c HTTPConfig) bodyBytes(memoryLimit int64) int {
+	if c.MaxBodyBytes > 0 {
+		return c.MaxBodyBytes
+	}
+	return int(max(1, min(mostBodyBytes, memoryLimit/8)))
+}
+
 func provideHTTPConfig(cfg HTTPConfig, access AccessConfig, stop StopConfig) (httpapi.Config, error) {
 	credentials, err := access.credentials()
 	return httpapi.Config{
 		ListenAddr: cfg.ListenAddr, AllowedHosts: access.AllowedHosts, Credentials: credentials, MessageBytes: cfg.MaxMessageSize, BatchBytes: cfg.MaxBatchSize,
+		BodyBytes: cfg.bodyBytes(debug.SetMemoryLimit(-1)),
 		Connections: cfg.MaxConnections, Requests: cfg.MaxRequests, Waiting: cfg.MaxWaiting,
 		ShutdownTimeout: stop.ShutdownTimeout, Version: Version(),
 	}, err

@@ -45,7 +45,7 @@ func TestDefaultRetries_OutlastAnHour(t *testing.T) {
 	}
 	mean, want := sum/tasks, totalWait(policy, attempts, func() float64 { return 0.5 })
 	t.Logf("mean %s, least %s, %d of %d under an hour", mean, least, short, tasks)
-	if (mean - want).Abs() > want/100 || mean < 2*time.Hour {
+	if (mean-want).Abs() > want/100 || mean < 2*time.Hour {
 		t.Errorf("the mean is %s, want half of all ceilings, %s, and two hours", mean, want)
 	}
 	if short > tasks/1000 || least < 30*time.Minute {

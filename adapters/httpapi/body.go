@@ -24,9 +24,11 @@ func bodyLimit(messageBytes int) int64 {
 }
 
 // bodyReader reads bodies of at most limit bytes. While one arrives, its request
-// may be evicted by each of the limiters.
+// may be evicted by each of the limiters. A body takes room in bytes, until its request
+// ends.
 type bodyReader struct {
 	limit    int64
+	bytes    *admission.Bytes
 	limiters []*admission.Limiter
 }
 
@@ -45,30 +47,74 @@ func (b bodyReader) read(w http.ResponseWriter, r *http.Request, types ...string
 	if err := checkContentType(r, types...); err != nil {
 		return nil, err
 	}
-	for _, l := range b.limiters {
-		l.BeginUpload(w)
+	if err := b.reserve(w, r, firstReserve(r.ContentLength, b.limit)); err != nil {
+		return nil, err
 	}
-	body, err := readAll(http.MaxBytesReader(w, r.Body, b.limit), r.ContentLength)
-	for _, l := range b.limiters {
-		l.EndUpload(w)
+	b.beginUpload(w)
+	defer b.endUpload(w)
+	body := http.MaxBytesReader(w, r.Body, b.limit)
+	if r.ContentLength >= 0 && r.ContentLength <= b.limit {
+		text := make([]byte, r.ContentLength)
+		if _, err := io.ReadFull(body, text); err != nil {
+			return nil, unreadable(err)
+		}
+		return text, nil
 	}
+	return b.readUnannounced(w, r, body)
+}
+
+// unannounced is how much room a body takes at first whose length is not known.
+const unannounced = 64 << 10
+
+func firstReserve(length, limit int64) int64 {
+	if length < 0 || length > limit {
+		return min(unannounced, limit)
+	}
+	return length
+}
+
+// reserve takes room for n more bytes of the body, until releaseSlot.
+func (b bodyReader) reserve(w http.ResponseWriter, r *http.Request, n int64) error {
+	t := tracked(w)
+	taken, ok := b.bytes.Acquire(r.Context(), n, t.bodyBytes)
+	if !ok {
+		return overloaded.errorf("too many bytes of requests are in progress; nothing was done")
+	}
+	t.bytes, t.bodyBytes = b.bytes, t.bodyBytes+taken
+	return nil
+}
+
+// readUnannounced reads a body whose length is not known, or too large.
+func (b bodyReader) readUnannounced(w http.ResponseWriter, r *http.Request, body io.Reader) ([]byte, error) {
+	text, err := io.ReadAll(io.LimitReader(body, unannounced))
 	if err != nil {
 		return nil, unreadable(err)
 	}
-	return body, nil
+	if len(text) < unannounced {
+		return text, nil
+	}
+	if err := b.reserve(w, r, b.limit-unannounced); err != nil {
+		return nil, err
+	}
+	rest, err := io.ReadAll(body)
+	if err != nil {
+		return nil, unreadable(err)
+	}
+	return append(text, rest...), nil
 }
 
-// maxPreallocated is how much memory a body gets before it has arrived.
-const maxPreallocated = 64 << 10
-
-// readAll reads a body whose length is declared; -1: it is not.
-func readAll(body io.Reader, length int64) ([]byte, error) {
-	if length < 0 || length > maxPreallocated {
-		return io.ReadAll(body)
+func (b bodyReader) beginUpload(w http.ResponseWriter) {
+	b.bytes.BeginUpload(w)
+	for _, l := range b.limiters {
+		l.BeginUpload(w)
 	}
-	text := make([]byte, length)
-	_, err := io.ReadFull(body, text)
-	return text, err
+}
+
+func (b bodyReader) endUpload(w http.ResponseWriter) {
+	b.bytes.EndUpload(w)
+	for _, l := range b.limiters {
+		l.EndUpload(w)
+	}
 }
 
 // unreadable says why a body could not be read to its end.

@@ -86,19 +86,28 @@ func (m *middleware) admit(next http.Handler) http.Handler {
 	})
 }
 
-// releaseSlot gives the request's slot back, which may be before the request ends.
+// releaseSlot gives the request's slot and the room of its body back, which may be before
+// the request ends.
 func releaseSlot(w http.ResponseWriter) {
-	if t := tracked(w); t.slot != nil {
+	t := tracked(w)
+	if t.bodyBytes > 0 {
+		t.bytes.Release(t.bodyBytes)
+		t.bodyBytes = 0
+	}
+	if t.slot != nil {
 		t.slot.Release()
 		t.slot = nil
 	}
 }
 
-// trackingWriter knows whether a response has begun, and which slot its request holds.
+// trackingWriter knows whether a response has begun, and which slot and room its request
+// holds.
 type trackingWriter struct {
 	http.ResponseWriter
 	wroteHeader bool
 	slot        *admission.Limiter // nil: none
+	bytes       *admission.Bytes   // of which the body has taken bodyBytes
+	bodyBytes   int64
 }
 
 // tracked is the writer that wrap has made.

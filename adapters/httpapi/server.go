@@ -27,6 +27,7 @@ type Config struct {
 	MessageBytes int // longest message; 256 KiB. The limit on bodies follows from it
 	BatchBytes   int // largest body of a batch; 16 MiB
 	Batches      int // most in progress, as each may take several times BatchBytes of memory; the next gets 503 at once; 16
+	BodyBytes    int // most bytes of bodies in memory at once; the next waits a little, then gets 503; 256 MiB
 	Connections  int // most open ones; 4000
 	Requests     int // most in progress, health checks apart; the next gets 503 at once; 1000
 	Waiting      int // most that wait for the store; the next gets 503 at once; 500
@@ -45,6 +46,7 @@ func (c Config) withDefaults() Config {
 	orDefault(&c.MessageBytes, 256<<10)
 	orDefault(&c.BatchBytes, 16<<20)
 	orDefault(&c.Batches, 16)
+	orDefault(&c.BodyBytes, 256<<20)
 	orDefault(&c.Connections, 4000)
 	orDefault(&c.Requests, 1000)
 	orDefault(&c.Waiting, 500)
@@ -60,6 +62,7 @@ func (c Config) withDefaults() Config {
 // build makes the middleware and the endpoints, which share a limit on requests.
 func (c Config) build(uc UseCases, store StoreObserver, log *slog.Logger) (*middleware, *endpoints) {
 	requests, batches := admission.NewLimiter(c.Requests), admission.NewLimiter(c.Batches)
+	bytes := admission.NewBytes(int64(c.BodyBytes))
 	m := &middleware{
 		responder: responder{log}, readiness: uc.Readiness, hosts: newHosts(c.ListenAddr, c.AllowedHosts),
 		credentials: c.Credentials, requests: requests,
@@ -67,8 +70,8 @@ func (c Config) build(uc UseCases, store StoreObserver, log *slog.Logger) (*midd
 	e := &endpoints{
 		responder: responder{log}, uc: uc, docs: docsPage(c.Version, len(c.Credentials) > 0),
 		store: store, storeCalls: admission.NewLimiter(c.Waiting), batches: batches,
-		bodies:      bodyReader{limit: bodyLimit(c.MessageBytes), limiters: []*admission.Limiter{requests}},
-		batchBodies: bodyReader{limit: int64(c.BatchBytes), limiters: []*admission.Limiter{requests, batches}},
+		bodies:      bodyReader{limit: bodyLimit(c.MessageBytes), bytes: bytes, limiters: []*admission.Limiter{requests}},
+		batchBodies: bodyReader{limit: int64(c.BatchBytes), bytes: bytes, limiters: []*admission.Limiter{requests, batches}},
 	}
 	return m, e
 }

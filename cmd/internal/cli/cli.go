@@ -19,6 +19,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/KimMachineGun/automemlimit/memlimit"
 	"github.com/mattn/go-isatty"
 	"github.com/spf13/cobra"
 
@@ -78,6 +79,7 @@ func Main(cmd *cobra.Command) int {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
+	limitMemory()
 	console := Console{Out: bootstrap.NewOutput(os.Stdout), Err: bootstrap.NewOutput(os.Stderr)}
 	defer console.close()
 	cmd.SetOut(console.Out)
@@ -100,6 +102,14 @@ func Main(cmd *cobra.Command) int {
 		return exitUsage
 	}
 	return exitFailure
+}
+
+// limitMemory makes Go collect garbage rather than reach the memory limit of the
+// container. The last tenth is for what Go does not count, such as SQLite's memory and
+// page tables. GOMEMLIMIT overrides it. Without a limit, or where it cannot be read, the
+// program runs as ever.
+func limitMemory() {
+	_, _ = memlimit.Set(memlimit.WithRatio(0.9))
 }
 
 // stopSignals are the signals that stop a program. SIGHUP, which a terminal sends as it
