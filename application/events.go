@@ -47,6 +47,7 @@ type Loop string
 const (
 	LoopPull       Loop = "pull"
 	LoopClaim      Loop = "claim"
+	LoopStart      Loop = "start" // of handlers
 	LoopSave       Loop = "save"
 	LoopHeartbeat  Loop = "heartbeat"
 	LoopLeave      Loop = "leave"

@@ -103,7 +103,16 @@ func (a *attemptRun) first(freeSlot func()) (first bool) {
 func (a *attemptRun) end(t *domain.Task, result answer) {
 	cause := context.Cause(a.ctx)
 	a.cancel()
-	a.store(a.saving, t, a.outcome(t, cause, result), result.err, a.Clock.Now().Sub(a.begun))
+	now, why := a.Clock.Now(), result.err
+	switch {
+	case application.IsNotStarted(result.err):
+		a.shortage.notStarted(result.err, now)
+		a.Events.Turn(a.saving, application.LoopStart, result.err)
+		why = nil // one line for all
+	case a.shortage.started(a.begun, now):
+		a.Events.Turn(a.saving, application.LoopStart, nil)
+	}
+	a.store(a.saving, t, a.outcome(t, cause, result), why, now.Sub(a.begun))
 }
 
 // outcome says what becomes of the task: cause is why the handler's context
@@ -117,7 +126,7 @@ func (r *runner) outcome(t *domain.Task, cause error, result answer) outcome {
 		}}
 	case errors.Is(cause, domain.ErrAttemptLost):
 		return outcome{decide: func(*domain.Task) error { return domain.ErrAttemptLost }}
-	case errors.Is(cause, errStopRequested), errors.Is(cause, errShutdown):
+	case errors.Is(cause, errStopRequested), errors.Is(cause, errShutdown), application.IsNotStarted(result.err):
 		return outcome{decide: r.release}
 	case errors.Is(cause, errTimedOut):
 		return outcome{charged: true, decide: r.fail(domain.Failure{

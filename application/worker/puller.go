@@ -18,6 +18,7 @@ type puller struct {
 	slots    *slots
 	schedule *schedule
 	leases   *leases
+	shortage *shortage
 	watchdog *watchdog
 	claimed  chan<- *domain.Task
 	starting *sync.WaitGroup // claimed tasks whose goroutine does not run yet
@@ -32,6 +33,13 @@ func (p *puller) Run(ctx context.Context) {
 		if err != nil {
 			return
 		}
+		if !p.shortage.pause(ctx, p.Clock.Now) {
+			p.slots.release(free)
+			return
+		}
+		limited := p.shortage.limit(free)
+		p.slots.release(free - limited)
+		free = limited
 		p.watchdog.begin(application.LoopPull, p.Clock.Now().Add(pullTimeout))
 		entries, err := p.pull(ctx, free)
 		p.slots.release(free - len(entries))

@@ -19,7 +19,7 @@ func newPuller(p *apptest.Ports) (*puller, <-chan *domain.Task) {
 	return &puller{
 		Deps:    Deps{Tasks: p.Tasks, Queue: p.Queue, Signals: p.Signals, Clock: p.Clock, Events: p.Events},
 		claimAs: domain.Claim{Worker: "w", Timeout: time.Minute},
-		slots:   newSlots(2, 0), schedule: newSchedule([]QueueWeight{{domain.DefaultQueue, 1}}), leases: newLeases(), watchdog: newWatchdog(),
+		slots:   newSlots(2, 0), schedule: newSchedule([]QueueWeight{{domain.DefaultQueue, 1}}), leases: newLeases(), shortage: newShortage(), watchdog: newWatchdog(),
 		claimed: claimed, starting: new(sync.WaitGroup),
 	}, claimed
 }

@@ -18,6 +18,7 @@ type runner struct {
 	slots    *slots
 	schedule *schedule
 	leases   *leases
+	shortage *shortage
 	claimed  <-chan *domain.Task
 	starting *sync.WaitGroup // claimed tasks whose goroutine does not run yet
 	attempts sync.WaitGroup

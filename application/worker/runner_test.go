@@ -22,7 +22,7 @@ func newRunner(p *apptest.Ports) (*runner, chan<- *domain.Task) {
 		cfg: Config{
 			Capacity: 1, TaskTimeout: time.Hour, HandlerGrace: time.Second, ShutdownTimeout: time.Minute, Retry: apptest.RetryPolicy,
 		},
-		slots: newSlots(1, 0), schedule: newSchedule(nil), leases: newLeases(), claimed: claimed, starting: new(sync.WaitGroup),
+		slots: newSlots(1, 0), schedule: newSchedule(nil), leases: newLeases(), shortage: newShortage(), claimed: claimed, starting: new(sync.WaitGroup),
 	}, claimed
 }
 

@@ -67,6 +67,7 @@ type Worker struct {
 	runner    *runner
 	heartbeat *heartbeat
 	slots     *slots
+	shortage  *shortage
 	watchdog  *watchdog
 	clock     application.Clock
 	events    application.Events
@@ -82,6 +83,7 @@ func New(deps Deps, info application.WorkerInfo, cfg Config) *Worker {
 		slots    = newSlots(cfg.Capacity, cfg.MaxAbandoned)
 		schedule = newSchedule(cfg.Queues)
 		leases   = newLeases()
+		shortage = newShortage()
 		watchdog = newWatchdog()
 		claimed  = make(chan *domain.Task, cfg.Capacity)
 		starting = new(sync.WaitGroup)
@@ -89,13 +91,13 @@ func New(deps Deps, info application.WorkerInfo, cfg Config) *Worker {
 	return &Worker{
 		puller: &puller{
 			Deps: deps, claimAs: domain.Claim{Worker: info.ID, Timeout: cfg.TaskTimeout, Grace: cfg.claimGrace()},
-			slots: slots, schedule: schedule, leases: leases, watchdog: watchdog, claimed: claimed, starting: starting,
+			slots: slots, schedule: schedule, leases: leases, shortage: shortage, watchdog: watchdog, claimed: claimed, starting: starting,
 		},
 		runner: &runner{
-			Deps: deps, cfg: cfg, slots: slots, schedule: schedule, leases: leases, claimed: claimed, starting: starting,
+			Deps: deps, cfg: cfg, slots: slots, schedule: schedule, leases: leases, shortage: shortage, claimed: claimed, starting: starting,
 		},
 		heartbeat: newHeartbeat(deps, cfg, info, leases, slots, watchdog),
-		slots:     slots, watchdog: watchdog, clock: deps.Clock, events: deps.Events,
+		slots:     slots, shortage: shortage, watchdog: watchdog, clock: deps.Clock, events: deps.Events,
 	}
 }
 
@@ -123,8 +125,9 @@ func (w *Worker) Run(ctx context.Context) {
 	}
 }
 
-// Probe fails when a loop makes no progress, or when MaxAbandoned handlers are left
-// behind and no task is taken: a worker that lives and consumes nothing is not ready.
+// Probe fails when a loop makes no progress, when MaxAbandoned handlers are left behind
+// and no task is taken, or when the worker lacks what handlers need to begin: a worker
+// that lives and consumes nothing is not ready.
 func (w *Worker) Probe(context.Context) error {
 	if loop, ok := w.watchdog.overdue(w.clock.Now()); ok {
 		return domain.Errorf(domain.CodeUnavailable, "the worker's %s loop makes no progress", loop)
@@ -132,6 +135,9 @@ func (w *Worker) Probe(context.Context) error {
 	if n, full := w.slots.stuck(); full {
 		return domain.Errorf(domain.CodeUnavailable,
 			"the worker takes no tasks: %d handlers have not returned although their context has ended", n)
+	}
+	if err := w.shortage.lacks(w.clock.Now()); err != nil {
+		return domain.Errorf(domain.CodeUnavailable, "the worker cannot start the work of tasks: %v", err)
 	}
 	return nil
 }
