@@ -10,13 +10,14 @@ import (
 // DispatchRepository answers the dispatcher's questions. Each method locks a
 // batch, passing over what another transaction has locked, lets decide change
 // each task, stores those that it changed, and returns them after the commit. A
-// task that decide refuses, or that cannot be read, is left as it is and named
-// in Passed: it does not stop the rest.
+// task that decide or the store refuses, or that cannot be read, is left as it is and
+// named in Passed: it does not stop the rest.
 type DispatchRepository interface {
 	// Due: pending, not marked, to run at or before now; the longest due first.
 	Due(ctx context.Context, now time.Time, b SweepBatch) (SweepResult, error)
 	// NextDue returns the earliest time at which a task that is pending and not
-	// marked is to run; false if there is none. It locks nothing.
+	// marked is to run; false if there is none. A time that cannot be read comes as the
+	// nearest that can. It locks nothing.
 	NextDue(ctx context.Context) (time.Time, bool, error)
 	// Stranded: pending, of the list, and marked before the given time; the oldest
 	// mark first.

@@ -29,6 +29,9 @@ type TaskQuery struct {
 // SearchResult is what a search has found.
 type SearchResult struct {
 	Tasks []*domain.Task
+	// Omitted are tasks that match and cannot be read: they count against the limit, and
+	// do not hide the others.
+	Omitted []domain.TaskID
 	// End is where the search stopped because it had looked at as many tasks as it
 	// may, or because of q.Bytes: all matches at or above it are in Tasks. Zero: it has
 	// seen everything, or found as many as it was to.

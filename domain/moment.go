@@ -5,6 +5,23 @@ import "time"
 // resolution is how finely Millrace tells the time.
 const resolution = time.Microsecond
 
+// The bounds of every time that Millrace keeps. Others cannot be written as RFC 3339
+// has it, or mean that there is none.
+var (
+	EarliestTime = time.Date(1, 1, 2, 0, 0, 0, 0, time.UTC)
+	LatestTime   = time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)
+)
+
+// TimesInRange reports whether each of the times is one that Millrace can keep, or zero.
+func TimesInRange(times ...time.Time) bool {
+	for _, t := range times {
+		if !t.IsZero() && (t.Before(EarliestTime) || t.After(LatestTime)) {
+			return false
+		}
+	}
+	return true
+}
+
 // Moment is t as Millrace keeps every time: UTC, cut to whole microseconds, which
 // is what PostgreSQL stores. Two times are the same to every store if their
 // moments are.

@@ -72,6 +72,9 @@ func Restore(s TaskState) (*Task, error) {
 		wrong = "impossible message"
 	case s.Version < 1 || s.MaxAttempts < 1 || s.Attempt < 0 || s.Failures < 0 || s.Rescues < 0:
 		wrong = "a counter out of range"
+	case s.CreatedAt.IsZero() || s.UpdatedAt.IsZero() || s.RunAt.IsZero() ||
+		!TimesInRange(s.CreatedAt, s.UpdatedAt, s.RunAt, s.QueuedAt, s.Deadline, s.StartedAt, s.StopRequestedAt):
+		wrong = "a time out of range"
 	case s.Failures+s.Rescues > s.Attempt:
 		wrong = "more failures and rescues than attempts"
 	case !s.Queue.valid() || s.Priority < 0 || s.Priority > MaxPriority || s.Timeout < 0:

@@ -47,12 +47,12 @@ WHERE task_id = $1 ORDER BY number DESC LIMIT $2`
 // Attempts returns the recorded attempts of the task, by number.
 func (r *TaskRepository) Attempts(ctx context.Context, id domain.TaskID) ([]domain.Attempt, error) {
 	var rows []struct {
-		Number    int       `db:"number"`
-		Worker    string    `db:"worker"`
-		StartedAt time.Time `db:"started_at"`
-		EndedAt   time.Time `db:"ended_at"`
-		Outcome   string    `db:"outcome"`
-		Error     string    `db:"error"`
+		Number    int     `db:"number"`
+		Worker    string  `db:"worker"`
+		StartedAt instant `db:"started_at"`
+		EndedAt   instant `db:"ended_at"`
+		Outcome   string  `db:"outcome"`
+		Error     string  `db:"error"`
 	}
 	if err := r.db.calls.Read(ctx, func(ctx context.Context, q sqlx.QueryerContext) error {
 		return sqlx.SelectContext(ctx, q, &rows, attemptsSQL, id.String(), application.MaxAttemptRecords)
@@ -60,12 +60,15 @@ func (r *TaskRepository) Attempts(ctx context.Context, id domain.TaskID) ([]doma
 		return nil, err
 	}
 	slices.Reverse(rows) // the query has found the latest
-	attempts := make([]domain.Attempt, len(rows))
-	for i, row := range rows {
-		attempts[i] = domain.Attempt{
-			Number: row.Number, Worker: domain.WorkerID(row.Worker), StartedAt: row.StartedAt.UTC(), EndedAt: row.EndedAt.UTC(),
-			Outcome: domain.AttemptOutcome(row.Outcome), Error: row.Error,
+	attempts := make([]domain.Attempt, 0, len(rows))
+	for _, row := range rows {
+		if !domain.TimesInRange(row.StartedAt.Time, row.EndedAt.Time) {
+			continue // it must not hide the others
 		}
+		attempts = append(attempts, domain.Attempt{
+			Number: row.Number, Worker: domain.WorkerID(row.Worker), StartedAt: row.StartedAt.Time, EndedAt: row.EndedAt.Time,
+			Outcome: domain.AttemptOutcome(row.Outcome), Error: row.Error,
+		})
 	}
 	return attempts, nil
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/google/uuid"
 	"github.com/jmoiron/sqlx"
@@ -30,26 +29,29 @@ func NewBulkRepository(db *DB) *BulkRepository { return &BulkRepository{db: db} 
 
 // bulkRow is an action as PostgreSQL has it.
 type bulkRow struct {
-	ID        uuid.UUID    `db:"id"`
-	Action    string       `db:"action"`
-	Filter    []byte       `db:"filter"`
-	Cursor    uuid.UUID    `db:"cursor"`
-	Changed   int          `db:"changed"`
-	Skipped   int          `db:"skipped"`
-	CreatedAt time.Time    `db:"created_at"`
-	UpdatedAt time.Time    `db:"updated_at"`
-	DoneAt    sql.NullTime `db:"done_at"`
+	ID        uuid.UUID `db:"id"`
+	Action    string    `db:"action"`
+	Filter    []byte    `db:"filter"`
+	Cursor    uuid.UUID `db:"cursor"`
+	Changed   int       `db:"changed"`
+	Skipped   int       `db:"skipped"`
+	CreatedAt instant   `db:"created_at"`
+	UpdatedAt instant   `db:"updated_at"`
+	DoneAt    instant   `db:"done_at"`
 }
 
 func (r bulkRow) bulk() (domain.Bulk, error) {
 	f, err := application.DecodeFilter(r.Filter)
+	if err == nil && !domain.TimesInRange(r.CreatedAt.Time, r.UpdatedAt.Time, r.DoneAt.Time) {
+		err = errors.New("a time out of range")
+	}
 	if err != nil {
 		return domain.Bulk{}, fmt.Errorf("read bulk action %s: %w", r.ID, err)
 	}
 	return domain.Bulk{
 		ID: domain.BulkID(r.ID), Action: domain.BulkAction(r.Action), Filter: f, Cursor: domain.TaskID(r.Cursor),
 		Changed: r.Changed, Skipped: r.Skipped,
-		CreatedAt: r.CreatedAt.UTC(), UpdatedAt: r.UpdatedAt.UTC(), DoneAt: orZero(r.DoneAt),
+		CreatedAt: r.CreatedAt.Time, UpdatedAt: r.UpdatedAt.Time, DoneAt: r.DoneAt.Time,
 	}, nil
 }
 

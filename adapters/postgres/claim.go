@@ -107,7 +107,7 @@ func (r *TaskRepository) Claim(ctx context.Context, c application.ClaimRequest) 
 	}
 	asked := slices.DeleteFunc(slices.Clone(ids), got.isElsewhere())
 	left, err := r.whyLeft(ctx, c, asked, got.rows)
-	result := application.ClaimResult{Unknown: left.unknown, Refused: got.refused}
+	result := application.ClaimResult{Unknown: left.unknown}
 	switch {
 	case err != nil && len(got.rows) == 0:
 		return application.ClaimResult{}, err
@@ -126,7 +126,8 @@ func (r *TaskRepository) Claim(ctx context.Context, c application.ClaimRequest) 
 		got.add(more.claimed)
 	}
 	result.Rest = append(got.rest, beyond...)
-	result.Tasks, result.Skipped, result.Refused = inOrder(got.rows, c), left.known, got.refused
+	result.Tasks, result.Skipped = inOrder(&got, c), left.known
+	result.Refused = got.refused
 	return result, nil
 }
 
@@ -292,9 +293,10 @@ func notIn(rows []row, ids []domain.TaskID) []domain.TaskID {
 }
 
 // inOrder makes the tasks that were claimed, in the order of the request. A row that cannot be
-// read is left out, as an error would lose sight of all the others: the next
+// read is refused, as an error would lose sight of all the others: the next
 // beat finds it held by the worker and not listed.
-func inOrder(rows []row, c application.ClaimRequest) []*domain.Task {
+func inOrder(got *claimed, c application.ClaimRequest) []*domain.Task {
+	rows := got.rows
 	byID := make(map[domain.TaskID]int, len(rows))
 	for i := range rows {
 		byID[domain.TaskID(rows[i].ID)] = i
@@ -308,6 +310,8 @@ func inOrder(rows []row, c application.ClaimRequest) []*domain.Task {
 		delete(byID, id) // an id that is given twice was claimed once
 		if t, err := rows[i].asClaimed(c).task(); err == nil {
 			tasks = append(tasks, t)
+		} else {
+			got.refuse(id, err)
 		}
 	}
 	return tasks

@@ -24,14 +24,19 @@ type settingsRow struct {
 	MaxRunning sql.NullInt64 `db:"max_running"`
 	RateCount  sql.NullInt64 `db:"rate_count"`
 	RatePer    sql.NullInt64 `db:"rate_per"` // microseconds
-	FullAt     sql.NullTime  `db:"full_at"`
+	FullAt     instant       `db:"full_at"`
 }
 
+// settings are those of the queue. A time that nobody can read means a rate of which
+// nothing is spent: the next claim stores another.
 func (s settingsRow) settings() domain.QueueSettings {
+	if !domain.TimesInRange(s.FullAt.Time) {
+		s.FullAt.Time = time.Time{}
+	}
 	return domain.QueueSettings{
 		Name: domain.QueueName(s.Name), Paused: s.Paused, MaxRunning: int(s.MaxRunning.Int64),
 		Rate:   domain.Rate{Count: int(s.RateCount.Int64), Per: time.Duration(s.RatePer.Int64) * time.Microsecond},
-		FullAt: orZero(s.FullAt),
+		FullAt: s.FullAt.Time,
 	}
 }
 

@@ -66,6 +66,19 @@ func storeOn(db *DB) contract.Store {
 			t.Helper()
 			db.calls.SQL.MustExecContext(t.Context(), fmt.Sprintf(`ALTER TABLE tasks ADD CHECK (id <> '%s') NOT VALID`, id))
 		},
+		Damage: func(t *testing.T, id domain.TaskID, column string, latest bool) error {
+			t.Helper()
+			value := "-infinity"
+			if latest {
+				value = "infinity"
+			}
+			_, err := db.calls.SQL.ExecContext(t.Context(), fmt.Sprintf("UPDATE tasks SET %s = '%s' WHERE id = '%s'", column, value, id))
+			return err
+		},
+		Unprotect: func(t *testing.T) {
+			t.Helper()
+			db.calls.SQL.MustExecContext(t.Context(), "ALTER TABLE tasks DROP CONSTRAINT IF EXISTS tasks_times_in_range")
+		},
 		BreakFilter: func(t *testing.T, id domain.BulkID) {
 			t.Helper()
 			db.calls.SQL.MustExecContext(t.Context(), `UPDATE bulks SET filter = '{"owner": "a"}' WHERE id = $1`, id.String())

@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"time"
 
@@ -52,7 +51,10 @@ var abandonedSQL = fmt.Sprintf(`FROM tasks AS t LEFT JOIN workers AS w ON w.id =
 		ORDER BY t.worker, t.id LIMIT $1`, domain.FreshBeats, domain.ObserverBeats)
 
 var (
-	nextDueSQL = "SELECT min(t.run_at) FROM tasks AS t WHERE " + unqueued
+	// A row with a time that cannot be read is due at the bound of what can: it must not
+	// keep the sweep from the others, and the sweep names it.
+	nextDueSQL = "SELECT CASE WHEN at IS NOT NULL THEN greatest(least(at, '9999-12-31 00:00:00+00'), '0001-01-02 00:00:00+00') END " +
+		"FROM (SELECT min(t.run_at) AS at FROM tasks AS t WHERE " + unqueued + ") AS next"
 
 	// queuedBeforeSQL goes from the head of one list to the head of the next, and
 	// passes over what waits behind it: its cost is that of the lists, however long
@@ -80,11 +82,11 @@ func (r *DispatchRepository) Due(ctx context.Context, now time.Time, b applicati
 
 // NextDue tells when the next task is due: the caller asks it before Due.
 func (r *DispatchRepository) NextDue(ctx context.Context) (time.Time, bool, error) {
-	var next sql.NullTime
+	var next instant
 	err := r.db.calls.Read(ctx, func(ctx context.Context, q sqlx.QueryerContext) error {
 		return sqlx.GetContext(ctx, q, &next, nextDueSQL)
 	})
-	return orZero(next), next.Valid, err
+	return next.Time, !next.IsZero(), err
 }
 
 // Stranded finds what is pending, of the list, and was marked before the given time.

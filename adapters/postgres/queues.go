@@ -33,13 +33,16 @@ var (
 	livesSQL = fmt.Sprintf("w.seen_at > clock_timestamp() - %d * w.beat_interval ", domain.BeatsPerLease)
 )
 
+// readable leaves out of the oldest what is in a row that cannot be read.
+const readable = "t.run_at BETWEEN '0001-01-02 00:00:00+00' AND '9999-12-31 00:00:00+00'"
+
 func infosWhere(ofTask, ofWorker, ofQueue string) string {
 	return `
 WITH queued AS (
-	SELECT t.queue AS name, count(*) AS n, min(t.run_at) AS oldest FROM tasks AS t WHERE ` + queued + ofTask + ` GROUP BY t.queue
+	SELECT t.queue AS name, count(*) AS n, min(t.run_at) FILTER (WHERE ` + readable + `) AS oldest FROM tasks AS t WHERE ` + queued + ofTask + ` GROUP BY t.queue
 ), unqueued AS (
 	SELECT t.queue AS name, count(*) FILTER (WHERE t.run_at <= now()) AS due, count(*) FILTER (WHERE t.run_at > now()) AS later,
-		min(t.run_at) FILTER (WHERE t.run_at <= now()) AS oldest
+		min(t.run_at) FILTER (WHERE t.run_at <= now() AND ` + readable + `) AS oldest
 	FROM tasks AS t WHERE ` + unqueued + ofTask + ` GROUP BY t.queue
 ), running AS (
 	SELECT t.queue AS name, count(*) AS n FROM tasks AS t WHERE ` + processing + ofTask + ` GROUP BY t.queue
@@ -83,7 +86,7 @@ func (r *QueueRepository) infos(ctx context.Context, query string, args ...any) 
 		Pending    int
 		Scheduled  int
 		Processing int
-		Oldest     sql.NullTime
+		Oldest     instant
 		Workers    int
 		Abandoned  int
 		Stuck      int
@@ -97,7 +100,7 @@ func (r *QueueRepository) infos(ctx context.Context, query string, args ...any) 
 	for i, r := range rows {
 		infos[i] = application.QueueInfo{
 			QueueSettings: r.settings(), Pending: r.Pending, Scheduled: r.Scheduled, Processing: r.Processing,
-			Oldest: orZero(r.Oldest), Workers: r.Workers, Abandoned: r.Abandoned, Stuck: r.Stuck,
+			Oldest: r.Oldest.Time, Workers: r.Workers, Abandoned: r.Abandoned, Stuck: r.Stuck,
 		}
 	}
 	return infos, nil

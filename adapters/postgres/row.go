@@ -21,21 +21,21 @@ type row struct {
 	Metadata        sql.NullString `db:"metadata"`
 	TraceParent     sql.NullString `db:"trace_parent"`
 	Status          string         `db:"status"`
-	CreatedAt       time.Time      `db:"created_at"`
-	UpdatedAt       time.Time      `db:"updated_at"`
+	CreatedAt       instant        `db:"created_at"`
+	UpdatedAt       instant        `db:"updated_at"`
 	Version         int64          `db:"version"`
-	RunAt           time.Time      `db:"run_at"`
-	QueuedAt        sql.NullTime   `db:"queued_at"`
+	RunAt           instant        `db:"run_at"`
+	QueuedAt        instant        `db:"queued_at"`
 	MaxAttempts     int            `db:"max_attempts"`
 	Attempt         int            `db:"attempt"`
 	Failures        int            `db:"failures"`
 	Rescues         int            `db:"rescues"`
 	Worker          sql.NullString `db:"worker"`
 	ClaimBeat       int64          `db:"claim_beat"`
-	Deadline        sql.NullTime   `db:"deadline"`
-	StartedAt       sql.NullTime   `db:"started_at"`
+	Deadline        instant        `db:"deadline"`
+	StartedAt       instant        `db:"started_at"`
 	LastError       string         `db:"last_error"`
-	StopRequestedAt sql.NullTime   `db:"stop_requested_at"`
+	StopRequestedAt instant        `db:"stop_requested_at"`
 	Result          string         `db:"result"`
 	ResultTruncated bool           `db:"result_truncated"`
 }
@@ -49,25 +49,31 @@ func (r row) task() (*domain.Task, error) {
 		ID: domain.TaskID(r.ID), Message: r.Message, Status: domain.Status(r.Status),
 		Queue: domain.QueueName(r.Queue), Priority: r.Priority, Timeout: time.Duration(r.Timeout.Int64) * time.Microsecond,
 		Metadata: metadata, TraceParent: r.TraceParent.String,
-		CreatedAt: r.CreatedAt.UTC(), UpdatedAt: r.UpdatedAt.UTC(), Version: r.Version,
-		RunAt: r.RunAt.UTC(), QueuedAt: orZero(r.QueuedAt),
+		CreatedAt: r.CreatedAt.Time, UpdatedAt: r.UpdatedAt.Time, Version: r.Version,
+		RunAt: r.RunAt.Time, QueuedAt: r.QueuedAt.Time,
 		MaxAttempts: r.MaxAttempts, Attempt: r.Attempt, Failures: r.Failures, Rescues: r.Rescues,
-		Worker: domain.WorkerID(r.Worker.String), ClaimBeat: r.ClaimBeat, Deadline: orZero(r.Deadline),
-		StartedAt: orZero(r.StartedAt), LastError: r.LastError, StopRequestedAt: orZero(r.StopRequestedAt),
+		Worker: domain.WorkerID(r.Worker.String), ClaimBeat: r.ClaimBeat, Deadline: r.Deadline.Time,
+		StartedAt: r.StartedAt.Time, LastError: r.LastError, StopRequestedAt: r.StopRequestedAt.Time,
 		Result: r.Result, ResultTruncated: r.ResultTruncated,
 	})
 }
 
-func restoreAll(rows []row) ([]*domain.Task, error) {
-	tasks := make([]*domain.Task, 0, len(rows))
-	for _, r := range rows {
-		t, err := r.task()
-		if err != nil {
-			return nil, err
-		}
-		tasks = append(tasks, t)
+// instant is a time as it is read: UTC, zero for NULL. One that no time.Time can be,
+// such as infinity, is out of range and no error: what is read along with it must not
+// suffer.
+type instant struct{ time.Time }
+
+// Scan implements sql.Scanner.
+func (i *instant) Scan(src any) error {
+	switch src := src.(type) {
+	case nil:
+		i.Time = time.Time{}
+	case time.Time:
+		i.Time = src.UTC()
+	default:
+		i.Time = domain.LatestTime.Add(time.Hour)
 	}
-	return tasks, nil
+	return nil
 }
 
 // metadataOf reads what metadataText has written.
@@ -85,13 +91,6 @@ func metadataText(pairs map[string]string) sql.NullString {
 	}
 	text, _ := json.Marshal(pairs) // there is nothing in strings that could fail
 	return sql.NullString{String: string(text), Valid: true}
-}
-
-func orZero(t sql.NullTime) time.Time {
-	if !t.Valid {
-		return time.Time{}
-	}
-	return t.Time.UTC()
 }
 
 func orNull(t time.Time) sql.NullTime { return sql.NullTime{Time: t, Valid: !t.IsZero()} }

@@ -32,14 +32,18 @@ func (s *TaskSearch) List(ctx context.Context, q application.TaskQuery) (applica
 	}); err != nil {
 		return application.SearchResult{}, err
 	}
-	tasks, err := restoreAll(found.rows())
-	if err != nil {
-		return application.SearchResult{}, err
+	result := application.SearchResult{Tasks: make([]*domain.Task, 0, len(found)), End: found.end(q)}
+	for _, r := range found.rows() {
+		if t, err := r.task(); err == nil {
+			result.Tasks = append(result.Tasks, t)
+		} else { // it must not hide the others
+			result.Omitted = append(result.Omitted, domain.TaskID(r.ID))
+		}
 	}
 	if found.full() {
-		return application.SearchResult{Tasks: tasks, End: domain.TaskID(found[len(found)-1].At), Full: true}, nil
+		result.End, result.Full = domain.TaskID(found[len(found)-1].At), true
 	}
-	return application.SearchResult{Tasks: tasks, End: found.end(q)}, nil
+	return result, nil
 }
 
 // Count counts what matches in the window.

@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/millrace/millrace/application"
@@ -43,6 +44,9 @@ func bulkRowOf(b domain.Bulk) (bulkRow, error) {
 // bulk makes the action again.
 func (row bulkRow) bulk() (domain.Bulk, error) {
 	filter, err := application.DecodeFilter([]byte(row.Filter))
+	if err == nil && !domain.TimesInRange(row.Created.Time, row.Updated.Time, row.Done.Time) {
+		err = errors.New("a time out of range")
+	}
 	if err != nil {
 		return domain.Bulk{}, fmt.Errorf("read bulk action %s: %w", domain.BulkID(row.ID), err)
 	}

@@ -34,14 +34,15 @@ func (r *TaskRepository) Claim(ctx context.Context, c application.ClaimRequest) 
 	return claimed, nil
 }
 
-// claim takes what the limits of the queues allow. A row that cannot be read is left
-// out, for a sweep to name it: it must not keep the rest from being claimed.
+// claim takes what the limits of the queues allow. A row that cannot be read is
+// refused: it must not keep the rest from being claimed.
 func (tx *tx) claim(c application.ClaimRequest) (application.ClaimResult, error) {
 	rows, rest, err := tx.claimable(c.IDs)
 	if err != nil {
 		return application.ClaimResult{}, err
 	}
 	tasks := make(map[domain.TaskID]*domain.Task, len(rows))
+	result := application.ClaimResult{Rest: rest}
 	byQueue := map[domain.QueueName][]domain.TaskID{}
 	for _, id := range c.IDs {
 		row, ok := rows[id]
@@ -52,9 +53,10 @@ func (tx *tx) claim(c application.ClaimRequest) (application.ClaimResult, error)
 		if t, err := row.task(); err == nil {
 			tasks[id] = t
 			byQueue[t.Queue()] = append(byQueue[t.Queue()], id)
+		} else {
+			refuse(&result, id, err)
 		}
 	}
-	result := application.ClaimResult{Rest: rest}
 	claimed := make(map[domain.TaskID]*domain.Task, len(tasks))
 	for _, name := range slices.Sorted(maps.Keys(byQueue)) {
 		admitted, limited, err := tx.admit(name, byQueue[name], c.Now)

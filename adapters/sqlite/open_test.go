@@ -3,6 +3,7 @@ package sqlite_test
 import (
 	"encoding/hex"
 	"log/slog"
+	"math"
 	"path/filepath"
 	"testing"
 	"time"
@@ -47,6 +48,21 @@ func storeOn(db *sqlite.DB) contract.Store {
 			digits := hex.EncodeToString(id[:])
 			writer.MustExecContext(t.Context(), "CREATE TRIGGER refuse_"+digits+" BEFORE UPDATE ON tasks WHEN NEW.id = x'"+digits+
 				"' BEGIN SELECT RAISE(ABORT, 'no'); END")
+		},
+		Damage: func(t *testing.T, id domain.TaskID, column string, latest bool) error {
+			t.Helper()
+			writer, _ := sqlite.Pools(db)
+			value := int64(math.MinInt64)
+			if latest {
+				value = math.MaxInt64
+			}
+			_, err := writer.ExecContext(t.Context(), "UPDATE tasks SET "+column+" = ? WHERE id = ?", value, id[:])
+			return err
+		},
+		Unprotect: func(t *testing.T) {
+			t.Helper()
+			writer, _ := sqlite.Pools(db)
+			writer.MustExecContext(t.Context(), "DROP TRIGGER IF EXISTS tasks_readable_update")
 		},
 		BreakFilter: func(t *testing.T, id domain.BulkID) {
 			t.Helper()

@@ -42,7 +42,7 @@ func queueRowOf(q domain.QueueSettings) queueRow {
 }
 
 func (row queueRow) settings() domain.QueueSettings {
-	q := domain.QueueSettings{Name: row.Name, Paused: row.Paused, FullAt: row.FullAt.Time}
+	q := domain.QueueSettings{Name: row.Name, Paused: row.Paused, FullAt: row.FullAt.orZero()}
 	if row.MaxRunning != nil {
 		q.MaxRunning = *row.MaxRunning
 	}
@@ -74,7 +74,7 @@ type queueInfoRow struct {
 func (row queueInfoRow) info() application.QueueInfo {
 	return application.QueueInfo{
 		QueueSettings: row.settings(), Pending: row.Pending, Scheduled: row.Scheduled, Processing: row.Processing,
-		Oldest: row.Oldest.Time, Workers: row.Workers, Abandoned: row.Abandoned, Stuck: row.Stuck,
+		Oldest: row.Oldest.orZero(), Workers: row.Workers, Abandoned: row.Abandoned, Stuck: row.Stuck,
 	}
 }
 

@@ -34,6 +34,14 @@ func (i *instant) Scan(src any) error {
 	return nil
 }
 
+// orZero is the time, or zero if it is none that can be read.
+func (i instant) orZero() time.Time {
+	if !domain.TimesInRange(i.Time) {
+		return time.Time{}
+	}
+	return i.Time
+}
+
 // span is a length of time as the file has it: microseconds, NULL if zero.
 type span time.Duration
 

@@ -28,11 +28,11 @@ func (s *TaskSearch) List(ctx context.Context, q application.TaskQuery) (applica
 	}
 	found := application.SearchResult{Tasks: make([]*domain.Task, 0, len(rows)), End: end, Full: full}
 	for _, row := range rows {
-		t, err := row.task()
-		if err != nil {
-			return application.SearchResult{}, err
+		if t, err := row.task(); err == nil {
+			found.Tasks = append(found.Tasks, t)
+		} else { // it must not hide the others
+			found.Omitted = append(found.Omitted, domain.TaskID(row.ID))
 		}
-		found.Tasks = append(found.Tasks, t)
 	}
 	return found, nil
 }

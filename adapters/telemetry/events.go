@@ -3,6 +3,7 @@ package telemetry
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/millrace/millrace/application"
@@ -17,6 +18,30 @@ type Events struct {
 	log     *slog.Logger
 	loops   *outages
 	unknown *unknownEntries
+	passed  told
+}
+
+// maxTold bounds what is remembered of tasks that were told of.
+const maxTold = 10_000
+
+// told remembers which tasks were told of lately. It is safe for concurrent use.
+type told struct {
+	mu  sync.Mutex
+	ids map[domain.TaskID]bool
+}
+
+// isNew reports whether the task was not told of, and remembers it.
+func (t *told) isNew(id domain.TaskID) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.ids[id] {
+		return false
+	}
+	if t.ids == nil || len(t.ids) >= maxTold {
+		t.ids = map[domain.TaskID]bool{}
+	}
+	t.ids[id] = true
+	return true
 }
 
 // NewEvents makes an Events that writes to log.
@@ -95,9 +120,13 @@ func (e *Events) Swept(ctx context.Context, sweep application.Loop, n int) {
 	e.log.Log(ctx, level, "swept", "sweep", string(sweep), "tasks", n)
 }
 
-// TaskPassed logs a task that a sweep could not handle.
-func (e *Events) TaskPassed(ctx context.Context, sweep application.Loop, id domain.TaskID, err error) {
-	e.log.ErrorContext(ctx, "sweep skipped a task that it could not handle", "sweep", string(sweep), "task", id.String(), "error", err)
+// TaskPassed logs a task that a loop could not handle, once: the loop meets it again and
+// again.
+func (e *Events) TaskPassed(ctx context.Context, loop application.Loop, id domain.TaskID, err error) {
+	if !e.passed.isNew(id) {
+		return
+	}
+	e.log.ErrorContext(ctx, "loop skipped a task that it could not handle", "loop", string(loop), "task", id.String(), "error", err)
 }
 
 // BulkUnreadable logs a bulk action that is passed over.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/adapters/telemetry"
+	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/domain"
 )
 
@@ -64,4 +65,16 @@ func claimed(t *testing.T) *domain.Task {
 		t.Fatal(err)
 	}
 	return task
+}
+
+func TestEvents_TellOfATaskThatIsPassedOverOnce(t *testing.T) {
+	var out bytes.Buffer
+	events := telemetry.NewEvents(slog.New(slog.NewTextHandler(&out, nil)))
+	one, other := domain.NewTaskID(time.Now()), domain.NewTaskID(time.Now())
+	for _, id := range []domain.TaskID{one, one, other, one, other} {
+		events.TaskPassed(t.Context(), application.SweepDue, id, errors.New("no"))
+	}
+	if n := strings.Count(out.String(), "\n"); n != 2 {
+		t.Errorf("%d lines, want one for each task:\n%s", n, out.String())
+	}
 }

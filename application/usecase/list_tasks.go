@@ -1,10 +1,12 @@
 package usecase
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/domain"
@@ -24,8 +26,9 @@ func NewListTasks(search application.TaskSearch) *ListTasks { return &ListTasks{
 
 // TaskPage is a part of a list.
 type TaskPage struct {
-	Tasks []*domain.Task
-	Next  domain.TaskID // the next page has what is below it; zero: this one is the last
+	Tasks   []*domain.Task
+	Omitted []domain.TaskID // that match and cannot be read
+	Next    domain.TaskID   // the next page has what is below it; zero: this one is the last
 	// Window is how many tasks were looked at, if the search stopped for that
 	// before the page was full; otherwise 0.
 	Window int
@@ -63,10 +66,10 @@ func (uc *ListTasks) Run(ctx context.Context, q application.TaskQuery) (TaskPage
 	if err != nil {
 		return TaskPage{}, fmt.Errorf("list tasks: %w", err)
 	}
-	if len(found.Tasks) > want {
-		return TaskPage{Tasks: found.Tasks[:want], Next: found.Tasks[want-1].ID()}, nil
+	if len(found.Tasks)+len(found.Omitted) > want {
+		return fullPage(found, want), nil
 	}
-	page := TaskPage{Tasks: found.Tasks, Next: found.End}
+	page := TaskPage{Tasks: found.Tasks, Omitted: found.Omitted, Next: found.End}
 	if found.End != (domain.TaskID{}) && !found.Full {
 		page.Window = q.Window
 	}
@@ -90,4 +93,23 @@ func tooMuch(ctx context.Context, search application.TaskSearch, q application.T
 		return err
 	}
 	return fmt.Errorf("%w (%s)", domain.ErrTooMuch, err.Error()) // no outage
+}
+
+// fullPage is what a page has room for of more than that.
+func fullPage(found application.SearchResult, room int) TaskPage {
+	if len(found.Omitted) == 0 {
+		return TaskPage{Tasks: found.Tasks[:room], Next: found.Tasks[room-1].ID()}
+	}
+	ids := slices.Clone(found.Omitted)
+	for _, t := range found.Tasks {
+		ids = append(ids, t.ID())
+	}
+	newest := func(a, b domain.TaskID) int { return bytes.Compare(b[:], a[:]) }
+	slices.SortFunc(ids, newest)
+	last := ids[room-1]
+	beyond := func(id domain.TaskID) bool { return newest(last, id) < 0 }
+	return TaskPage{
+		Tasks:   slices.DeleteFunc(found.Tasks, func(t *domain.Task) bool { return beyond(t.ID()) }),
+		Omitted: slices.DeleteFunc(found.Omitted, beyond), Next: last,
+	}
 }

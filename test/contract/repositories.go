@@ -25,6 +25,12 @@ type Store struct {
 	// Refuse makes the store refuse every change of a task, as a CHECK or a trigger of
 	// the operator's does.
 	Refuse func(t *testing.T, id domain.TaskID)
+	// Damage makes the time at which a task is to run, or any time else, one that cannot be
+	// read, as one who does not know the schema does: the earliest or the latest that the
+	// column holds.
+	Damage func(t *testing.T, id domain.TaskID, column string, latest bool) error
+	// Unprotect takes away what the schema has against that.
+	Unprotect func(t *testing.T)
 }
 
 // check is one promise of a port, tried on an empty store.
@@ -35,7 +41,7 @@ type check func(t *testing.T, s Store)
 // parallel. The store's time has to be the system's to within 100 ms.
 func Repositories(t *testing.T, open func(t *testing.T) Store) {
 	for _, checks := range []map[string]check{
-		taskChecks, onceChecks, attemptChecks, refusalChecks, claimChecks, limitChecks, settingsChecks, searchChecks, bulkChecks,
+		taskChecks, onceChecks, attemptChecks, refusalChecks, damageChecks, claimChecks, limitChecks, settingsChecks, searchChecks, bulkChecks,
 		workerChecks, dispatchChecks, sweepChecks,
 	} {
 		for name, check := range checks {
