@@ -19,12 +19,18 @@ type DispatchRepository interface {
 	// marked is to run; false if there is none. A time that cannot be read comes as the
 	// nearest that can. It locks nothing.
 	NextDue(ctx context.Context) (time.Time, bool, error)
-	// Stranded: pending, of the list, and marked before the given time; the oldest
-	// mark first.
-	Stranded(ctx context.Context, l Lane, before time.Time, b SweepBatch) (SweepResult, error)
-	// QueuedBefore returns the lists for which Stranded would find any. It locks
-	// nothing.
-	QueuedBefore(ctx context.Context, before time.Time) ([]Lane, error)
+	// Stranded: pending, of one of the lists, and marked before the time that is given
+	// for it; of a list the oldest mark first.
+	Stranded(ctx context.Context, before map[Lane]time.Time, b SweepBatch) (SweepResult, error)
+	// QueuedBefore returns the lists with tasks that were marked before the given time,
+	// and the oldest mark of each. It locks nothing.
+	QueuedBefore(ctx context.Context, before time.Time) (map[Lane]time.Time, error)
+	// TakeTurn reports whether it is the worker's turn with a sweep that one does for all,
+	// for as long as d from now; who has the turn may take it again. It spares work and
+	// protects nothing: when in doubt, it is everybody's turn. It waits for no lock.
+	TakeTurn(ctx context.Context, sweep Loop, w domain.WorkerID, d time.Duration) (bool, error)
+	// EndTurn ends the worker's turn, if it has it.
+	EndTurn(ctx context.Context, sweep Loop, w domain.WorkerID) error
 	// Abandoned: processing, held by a worker that is unknown or whose heartbeat is
 	// older than the lease, all judged at once in the time of the store. Nothing is
 	// found unless the observer's own heartbeat says domain.Heartbeat.MayObserve: after

@@ -28,7 +28,7 @@ func damaged(t *testing.T) (*DB, []domain.TaskID) {
 func TestSweep_PassesOverARowThatCannotBeRead(t *testing.T) {
 	db, ids := damaged(t)
 	mark := func(t *domain.Task) error { return t.MarkQueued(time.Now()) }
-	swept, err := NewDispatchRepository(db).Stranded(t.Context(), defaultList, time.Now().Add(time.Second), application.SweepBatch{Limit: 10, Decide: mark})
+	swept, err := NewDispatchRepository(db).Stranded(t.Context(), map[application.Lane]time.Time{defaultList: time.Now().Add(time.Second)}, application.SweepBatch{Limit: 10, Decide: mark})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
 
 	"github.com/millrace/millrace/adapters/postgres/internal/pgenc"
 	"github.com/millrace/millrace/application"
@@ -26,13 +27,17 @@ func NewDispatchRepository(db *DB) *DispatchRepository { return &DispatchReposit
 // $1: how many at most, $2: the ids to pass over; both in every sweep.
 const exceptSQL = " AND t.id <> ALL($2::uuid[]) "
 
-// What the sweeps ask, from FROM to LIMIT; see anyOf and lockOf.
+// What the sweeps ask, from FROM to LIMIT, see anyOf and lockOf; strandedSQL is whole.
 var (
 	dueSQL = "FROM tasks AS t WHERE " + unqueued + " AND t.run_at <= $3::timestamptz" + exceptSQL +
 		"ORDER BY t.run_at, t.id LIMIT $1"
 
-	strandedSQL = "FROM tasks AS t WHERE " + queued + " AND t.queue = $4 AND t.priority = $5 AND t.queued_at < $3::timestamptz" + exceptSQL +
-		"ORDER BY t.queued_at LIMIT $1"
+	// strandedSQL looks at many lists, $3 to $5, one after the other until it has found
+	// enough: it reads and locks no more than it returns, however much waits in each.
+	strandedSQL = "SELECT " + selectColumns + ` FROM unnest($3::text[], $4::bigint[], $5::timestamptz[]) AS lane (queue, priority, before),
+		LATERAL (SELECT t.* FROM tasks AS t WHERE ` + queued + ` AND t.queue = lane.queue AND t.priority = lane.priority
+			AND t.queued_at < lane.before` + exceptSQL + `ORDER BY t.queued_at LIMIT $1 FOR UPDATE SKIP LOCKED) AS t
+		LIMIT $1`
 )
 
 // abandonedSQL has the judge as $3, its interval and the lease, both in
@@ -63,7 +68,7 @@ var (
 		UNION ALL
 		SELECT next.* FROM heads AS h, LATERAL (` + headSQL + ` AND (t.queue, t.priority) > (h.queue, h.priority)
 			ORDER BY t.queue, t.priority, t.queued_at LIMIT 1) AS next)
-		SELECT queue, priority FROM heads WHERE queued_at < $1::timestamptz`
+		SELECT queue, priority, queued_at FROM heads WHERE queued_at < $1::timestamptz`
 	headSQL = "SELECT t.queue, t.priority, t.queued_at FROM tasks AS t WHERE " + queued
 
 	// MATERIALIZED: as part of a join it could be asked again, and go past its limit.
@@ -89,25 +94,33 @@ func (r *DispatchRepository) NextDue(ctx context.Context) (time.Time, bool, erro
 	return next.Time, !next.IsZero(), err
 }
 
-// Stranded finds what is pending, of the list, and was marked before the given time.
-func (r *DispatchRepository) Stranded(ctx context.Context, l application.Lane, before time.Time, b application.SweepBatch) (application.SweepResult, error) {
-	return r.db.calls.sweepIfAny(ctx, b.Decide, strandedSQL, b.Limit, pgenc.UUIDs(b.Except), domain.Moment(before), string(l.Queue), l.Priority)
+// Stranded finds what is pending, of one of the lists, and was marked before its time. It
+// is asked only when there is something to find.
+func (r *DispatchRepository) Stranded(ctx context.Context, before map[application.Lane]time.Time, b application.SweepBatch) (application.SweepResult, error) {
+	queues, priorities, bounds := make([]string, 0, len(before)), make([]int64, 0, len(before)), make([]string, 0, len(before))
+	for lane, bound := range before {
+		queues, priorities = append(queues, string(lane.Queue)), append(priorities, int64(lane.Priority))
+		bounds = append(bounds, domain.Moment(bound).Format(time.RFC3339Nano))
+	}
+	return r.db.calls.sweepLocked(ctx, b.Decide, strandedSQL, b.Limit, pgenc.UUIDs(b.Except), pq.Array(queues), pq.Array(priorities), pq.Array(bounds))
 }
 
-// QueuedBefore returns the lists for which Stranded would find any.
-func (r *DispatchRepository) QueuedBefore(ctx context.Context, before time.Time) ([]application.Lane, error) {
+// QueuedBefore returns the lists with tasks that were marked before the given time, and
+// the oldest mark of each.
+func (r *DispatchRepository) QueuedBefore(ctx context.Context, before time.Time) (map[application.Lane]time.Time, error) {
 	var rows []struct {
 		Queue    string
 		Priority int
+		QueuedAt time.Time `db:"queued_at"`
 	}
 	err := r.db.calls.Read(ctx, func(ctx context.Context, q sqlx.QueryerContext) error {
 		return sqlx.SelectContext(ctx, q, &rows, queuedBeforeSQL, domain.Moment(before))
 	})
-	lists := make([]application.Lane, 0, len(rows))
+	oldest := make(map[application.Lane]time.Time, len(rows))
 	for _, r := range rows {
-		lists = append(lists, application.Lane{Queue: domain.QueueName(r.Queue), Priority: r.Priority})
+		oldest[application.Lane{Queue: domain.QueueName(r.Queue), Priority: r.Priority}] = r.QueuedAt.UTC()
 	}
-	return lists, err
+	return oldest, err
 }
 
 // ForgetKeys removes idempotency keys that have expired, the longest expired

@@ -20,7 +20,7 @@ func TestSweeps_UseTheirIndexes(t *testing.T) {
 	now, none := time.Now(), pq.Array([]string{})
 	noNumbers, noBools := pq.Array([]int64{}), pq.Array([]bool{})
 	_, ids := newTasks(t, 100)
-	stranded := []any{100, none, now, "q1", 0}
+	stranded := []any{100, none, pq.Array([]string{"q1", "q2"}), pq.Array([]int64{0, 1}), pq.Array([]string{"2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z"})}
 	giveBack := []any{"w1", none, none, noNumbers, noBools, 1, noBools}
 	pending := pq.Array([]string{"pending"})
 	for _, check := range []struct {
@@ -31,11 +31,10 @@ func TestSweeps_UseTheirIndexes(t *testing.T) {
 	}{
 		{"due", lockOf(dueSQL), false, "tasks_due", []any{100, none, now}},
 		{"next due", nextDueSQL, true, "tasks_due", nil},
-		{"stranded", lockOf(strandedSQL), false, "tasks_queued", stranded},
+		{"stranded", strandedSQL, false, "tasks_queued", stranded},
 		{"queued before", queuedBeforeSQL, false, "tasks_queued", []any{now}},
 		{"abandoned", lockOf(abandonedSQL), true, "tasks_claimed", []any{100, none, "w1", 1, 1}},
 		{"give back", lockOf(giveBackSQL), false, "tasks_claimed", giveBack},
-		{"any stranded", anyOf(strandedSQL), false, "tasks_queued", stranded},
 		{"any abandoned", anyOf(abandonedSQL), true, "tasks_claimed", []any{100, none, "w1", 1, 1}},
 		{"any to give back", anyOf(giveBackSQL), false, "tasks_claimed", giveBack},
 		{"forget", forgetSQL, true, "tasks_claimed", []any{1}},

@@ -29,9 +29,14 @@ func lockOf(from string) string {
 // it waits for nobody and deadlocks with nobody. If the server refuses the statement
 // because of one task, it is done again, task by task where it has to be.
 func (p pool) sweep(ctx context.Context, decide application.Decide, from string, args ...any) (application.SweepResult, error) {
-	swept, err := p.sweepOnce(ctx, decide, storeLocked, from, args...)
+	return p.sweepLocked(ctx, decide, lockOf(from), args...)
+}
+
+// sweepLocked is sweep with a query that finds and locks the tasks t.
+func (p pool) sweepLocked(ctx context.Context, decide application.Decide, query string, args ...any) (application.SweepResult, error) {
+	swept, err := p.sweepOnce(ctx, decide, storeLocked, query, args...)
 	if pgconn.AboutData(err) {
-		swept, err = p.sweepOnce(ctx, decide, storeApart, from, args...)
+		swept, err = p.sweepOnce(ctx, decide, storeApart, query, args...)
 	}
 	if err != nil {
 		return application.SweepResult{}, err
@@ -42,11 +47,11 @@ func (p pool) sweep(ctx context.Context, decide application.Decide, from string,
 	return swept, nil
 }
 
-func (p pool) sweepOnce(ctx context.Context, decide application.Decide, store storing, from string, args ...any) (swept application.SweepResult, err error) {
+func (p pool) sweepOnce(ctx context.Context, decide application.Decide, store storing, query string, args ...any) (swept application.SweepResult, err error) {
 	err = p.Write(ctx, func(ctx context.Context, c *sqlx.Conn) error {
 		return pgconn.Transact(ctx, c, func(tx *sqlx.Tx) error {
 			var rows []row
-			if err := tx.SelectContext(ctx, &rows, lockOf(from), args...); err != nil {
+			if err := tx.SelectContext(ctx, &rows, query, args...); err != nil {
 				return err
 			}
 			swept = decideAll(rows, decide)

@@ -31,7 +31,7 @@ func TestSweeps_DoNotWaitForALockedRow(t *testing.T) {
 			return err
 		}},
 		"stranded": {"UPDATE workers SET host = 'there'", func(db *DB, _ application.Beat) error {
-			_, err := NewDispatchRepository(db).Stranded(t.Context(), defaultList, later, canceled)
+			_, err := NewDispatchRepository(db).Stranded(t.Context(), map[application.Lane]time.Time{defaultList: later}, canceled)
 			return err
 		}},
 		"abandoned": {hold + "'nobody'", func(db *DB, beat application.Beat) error {

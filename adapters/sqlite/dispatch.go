@@ -2,9 +2,12 @@ package sqlite
 
 import (
 	"context"
+	"encoding/json"
+	"sync"
 	"time"
 
 	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/domain"
 )
 
 var _ application.DispatchRepository = (*DispatchRepository)(nil)
@@ -29,16 +32,74 @@ func (r *DispatchRepository) NextDue(ctx context.Context) (time.Time, bool, erro
 	return next[0].Time, true, nil
 }
 
-// Stranded sweeps the tasks of the list that were marked as queued before the given time.
-func (r *DispatchRepository) Stranded(ctx context.Context, l application.Lane, before time.Time, b application.SweepBatch) (application.SweepResult, error) {
-	return r.sweep(ctx, b, selectStranded, fixed(l.Queue, l.Priority, instant{before}))
+// Stranded sweeps the tasks of the lists that were marked as queued before the time that is
+// given for each.
+func (r *DispatchRepository) Stranded(ctx context.Context, before map[application.Lane]time.Time, b application.SweepBatch) (application.SweepResult, error) {
+	type bound struct {
+		Queue    domain.QueueName `json:"q"`
+		Priority int              `json:"p"`
+		Before   int64            `json:"b"`
+	}
+	bounds := make([]bound, 0, len(before))
+	for lane, at := range before {
+		bounds = append(bounds, bound{lane.Queue, lane.Priority, at.UnixMicro()})
+	}
+	text, err := json.Marshal(bounds)
+	if err != nil {
+		return application.SweepResult{}, err
+	}
+	return r.sweep(ctx, b, selectStranded, fixed(string(text)))
 }
 
-// QueuedBefore returns the lists for which Stranded would find any.
-func (r *DispatchRepository) QueuedBefore(ctx context.Context, before time.Time) ([]application.Lane, error) {
-	var lists []application.Lane
-	err := r.db.read(ctx, &lists, selectLists, instant{before})
-	return lists, err
+// QueuedBefore returns the lists with tasks that were marked as queued before the given
+// time, and the oldest mark of each.
+func (r *DispatchRepository) QueuedBefore(ctx context.Context, before time.Time) (map[application.Lane]time.Time, error) {
+	var rows []struct {
+		application.Lane
+		QueuedAt instant `db:"queued_at"`
+	}
+	err := r.db.read(ctx, &rows, selectLists, instant{before})
+	oldest := make(map[application.Lane]time.Time, len(rows))
+	for _, row := range rows {
+		oldest[row.Lane] = row.QueuedAt.Time
+	}
+	return oldest, err
+}
+
+// TakeTurn reports whether it is the worker's turn with the sweep. All workers of a file
+// are in this process, and nothing need be written for them.
+func (r *DispatchRepository) TakeTurn(_ context.Context, sweep application.Loop, w domain.WorkerID, d time.Duration) (bool, error) {
+	r.db.turns.Lock()
+	defer r.db.turns.Unlock()
+	if t := r.db.turns.of[sweep]; t.worker != w && time.Now().Before(t.until) {
+		return false, nil
+	}
+	if r.db.turns.of == nil {
+		r.db.turns.of = map[application.Loop]turn{}
+	}
+	r.db.turns.of[sweep] = turn{w, time.Now().Add(d)}
+	return true, nil
+}
+
+// EndTurn ends the worker's turn.
+func (r *DispatchRepository) EndTurn(_ context.Context, sweep application.Loop, w domain.WorkerID) error {
+	r.db.turns.Lock()
+	defer r.db.turns.Unlock()
+	if r.db.turns.of[sweep].worker == w {
+		delete(r.db.turns.of, sweep)
+	}
+	return nil
+}
+
+// turns are whose turns the sweeps are.
+type turns struct {
+	sync.Mutex
+	of map[application.Loop]turn
+}
+
+type turn struct {
+	worker domain.WorkerID
+	until  time.Time
 }
 
 // Abandoned sweeps the tasks of workers that are unknown or whose leases have

@@ -87,7 +87,7 @@ func TestWrite_ThatHasBegunIsBroughtToItsEnd(t *testing.T) {
 	task := addTask(t, store)
 	ctx, hangUp := context.WithCancel(t.Context())
 	at := time.Now().Add(time.Hour)
-	swept, err := store.Dispatch.Stranded(ctx, defaultList, at, application.SweepBatch{Limit: 1, Decide: func(task *domain.Task) error {
+	swept, err := store.Dispatch.Stranded(ctx, map[application.Lane]time.Time{defaultList: at}, application.SweepBatch{Limit: 1, Decide: func(task *domain.Task) error {
 		hangUp()
 		return task.MarkQueued(at)
 	}})
@@ -127,7 +127,7 @@ func damagedRow(t *testing.T, damage string) {
 		t.Errorf("get many, a damaged one among them: %d tasks, %v", len(got), err)
 	}
 	at := time.Now().Add(time.Second)
-	swept, err := store.Dispatch.Stranded(t.Context(), defaultList, at, application.SweepBatch{
+	swept, err := store.Dispatch.Stranded(t.Context(), map[application.Lane]time.Time{defaultList: at}, application.SweepBatch{
 		Limit: 10, Decide: func(task *domain.Task) error { return task.MarkQueued(at) },
 	})
 	if err != nil || swept.Found != 2 || swept.Passed[badID] == nil || len(swept.Changed) != 1 || swept.Changed[0].ID() != good.ID() {

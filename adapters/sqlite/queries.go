@@ -83,8 +83,12 @@ var (
 
 	selectDue = `SELECT ` + taskColumns + ` FROM tasks
 		WHERE ` + unqueued + ` AND run_at <= ? ORDER BY run_at, id LIMIT ?`
-	selectStranded = `SELECT ` + taskColumns + ` FROM tasks
-		WHERE ` + queued + ` AND queue = ? AND priority = ? AND queued_at < ? ORDER BY queued_at, id LIMIT ?`
+	// The lists are a JSON array. They are looked at one after the other until there is
+	// enough, each in the order of the index: the CROSS says so.
+	selectStranded = `SELECT ` + taskColumns + ` FROM (
+			SELECT value ->> 'q' AS lane_queue, value ->> 'p' AS lane_priority, value ->> 'b' AS lane_before FROM json_each(?)
+		) CROSS JOIN tasks
+		WHERE ` + queued + ` AND queue = lane_queue AND priority = lane_priority AND queued_at < lane_before LIMIT ?`
 	selectAbandoned = `SELECT ` + taskColumns + ` FROM tasks
 		WHERE ` + held + ` AND NOT EXISTS (SELECT 1 FROM workers WHERE workers.id = tasks.worker AND seen_at >= ?)
 		ORDER BY worker, id LIMIT ?`
@@ -119,5 +123,5 @@ var (
 					AND (n.queue, n.priority) > (heads.queue, +heads.priority)
 				ORDER BY n.queue, n.priority, n.queued_at LIMIT 1)
 		)
-		SELECT queue, priority FROM heads WHERE queued_at < ?`
+		SELECT queue, priority, queued_at FROM heads WHERE queued_at < ?`
 )

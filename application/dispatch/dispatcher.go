@@ -41,7 +41,7 @@ type Dispatcher struct {
 
 // New makes a dispatcher.
 func New(deps Deps, cfg Config) *Dispatcher {
-	d := &Dispatcher{stranded: NewStranded(deps), abandoned: NewAbandoned(deps, cfg)}
+	d := &Dispatcher{stranded: NewStranded(deps, cfg.Observer.Worker), abandoned: NewAbandoned(deps, cfg)}
 	d.loops = []interface{ Run(ctx context.Context) }{
 		NewDue(deps), d.stranded, d.abandoned, NewBulk(deps), NewKeys(deps), NewWorkers(deps, cfg.Observer.Lease),
 	}

@@ -52,6 +52,8 @@ func run(t *testing.T, p *apptest.Ports, dispatcher *dispatch.Dispatcher, d time
 	p.Dispatch.EXPECT().NextDue(apptest.Any).AnyTimes()
 	p.Dispatch.EXPECT().Abandoned(apptest.Any, apptest.Any, apptest.Any).AnyTimes()
 	p.Dispatch.EXPECT().QueuedBefore(apptest.Any, apptest.Any).AnyTimes()
+	p.Dispatch.EXPECT().TakeTurn(apptest.Any, application.SweepStranded, domain.WorkerID("w"), apptest.Any).Return(true, nil).AnyTimes()
+	p.Dispatch.EXPECT().EndTurn(apptest.Any, application.SweepStranded, domain.WorkerID("w")).AnyTimes()
 	p.Dispatch.EXPECT().ForgetKeys(apptest.Any, apptest.Any, apptest.Any).AnyTimes()
 	p.Bulks.EXPECT().Step(apptest.Any, apptest.Any).AnyTimes()
 	p.Workers.EXPECT().Forget(apptest.Any, apptest.Any).AnyTimes()
@@ -173,12 +175,12 @@ func TestDispatcher_RefillPushesAllThatIsMarkedHoweverLately(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, tasks, now := apptest.NewPorts(t), apptest.NewTasks(t, 2), apptest.Now()
 		before, urgent := now.Add(time.Microsecond), application.Lane{Queue: "mail", Priority: 9}
-		p.Dispatch.EXPECT().QueuedBefore(apptest.Any, before).Return([]application.Lane{urgent, apptest.DefaultLane}, nil)
-		for i, l := range []application.Lane{urgent, apptest.DefaultLane} {
-			p.Dispatch.EXPECT().Stranded(apptest.Any, l, before, apptest.Any).Return(application.SweepResult{Found: 1, Changed: tasks[i : i+1]}, nil)
-			p.Queue.EXPECT().Push(apptest.Any, entriesOf(tasks[i])...).Return(nil)
-		}
-		p.Events.EXPECT().Swept(apptest.Any, application.SweepStranded, 1).Times(2)
+		all := map[application.Lane]time.Time{urgent: now, apptest.DefaultLane: now}
+		p.Dispatch.EXPECT().QueuedBefore(apptest.Any, before).Return(all, nil)
+		bounds := map[application.Lane]time.Time{urgent: before, apptest.DefaultLane: before}
+		p.Dispatch.EXPECT().Stranded(apptest.Any, bounds, apptest.Any).Return(application.SweepResult{Found: 2, Changed: tasks}, nil)
+		p.Queue.EXPECT().Push(apptest.Any, entriesOf(tasks...)...).Return(nil)
+		p.Events.EXPECT().Swept(apptest.Any, application.SweepStranded, 2)
 
 		apptest.Must(t, newDispatcher(p).Refill(t.Context()))
 	})

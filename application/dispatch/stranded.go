@@ -3,10 +3,19 @@ package dispatch
 import (
 	"context"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/domain"
 )
+
+// turn is how long a worker that has swept keeps the others from it: it may be late with
+// its next sweep, and is followed soon if it has died.
+const turn = 2*application.StrandedInterval + time.Second
+
+// lanesPerStep bounds the lanes that one statement looks at.
+const lanesPerStep = 500
 
 // Stranded pushes again the tasks whose entries the queue has lost: those that
 // were marked before the bound of their lane (application.StrandedBefore) in two
@@ -14,80 +23,118 @@ import (
 // Entries that are put back go to the head, so an older mark stands behind a
 // younger one only where two workers put back across each other; one needless
 // entry comes of it.
+//
+// One worker sweeps for all. The cost of a sweep that finds nothing is one statement,
+// and one look at the heads of the lanes in which something waits for long.
 type Stranded struct {
 	Deps
-	last map[application.Lane]time.Time // the bounds that the last sweep found
+	worker domain.WorkerID
+	last   map[application.Lane]time.Time // the bounds of the lanes that the last sweep suspected
 }
 
-// NewStranded makes the sweep.
-func NewStranded(deps Deps) *Stranded {
-	return &Stranded{Deps: deps, last: map[application.Lane]time.Time{}}
+// NewStranded makes the sweep of a worker.
+func NewStranded(deps Deps, worker domain.WorkerID) *Stranded {
+	return &Stranded{Deps: deps, worker: worker, last: map[application.Lane]time.Time{}}
 }
 
 // Run sweeps until ctx ends.
 func (s *Stranded) Run(ctx context.Context) {
 	every(ctx, application.StrandedInterval, application.SweepStranded, s.Events, s.Sweep)
+	s.endTurn(ctx)
 }
 
-// Sweep marks and pushes what this sweep and the one before found stranded. It is
-// not safe for concurrent use.
+// Sweep sweeps if it is the worker's turn. After an error another worker may have better
+// luck. It is not safe for concurrent use.
 func (s *Stranded) Sweep(ctx context.Context) error {
-	bounds, err := s.bounds(ctx, s.Clock.Now())
-	if err != nil {
+	mine, err := s.Tasks.TakeTurn(ctx, application.SweepStranded, s.worker, turn)
+	if err == nil && mine {
+		err = s.sweepLanes(ctx)
+	}
+	if err != nil || !mine {
 		clear(s.last)
+	}
+	if err != nil {
+		s.endTurn(ctx)
+	}
+	return err
+}
+
+// endTurn ends the worker's turn. If it fails, the turn ends by itself.
+func (s *Stranded) endTurn(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	_ = s.Tasks.EndTurn(ctx, application.SweepStranded, s.worker)
+}
+
+// sweepLanes marks and pushes what this sweep and the one before found stranded.
+func (s *Stranded) sweepLanes(ctx context.Context) error {
+	oldest, bounds, err := s.suspects(ctx, s.Clock.Now())
+	if err != nil {
 		return err
 	}
-	last := s.last
-	s.last = maps.Clone(bounds)
+	lost := map[application.Lane]time.Time{}
 	for lane, bound := range bounds {
-		earlier, twice := last[lane]
+		earlier, twice := s.last[lane]
 		if !twice {
 			continue
 		}
 		if earlier.Before(bound) {
 			bound = earlier
 		}
-		if err := s.pushAgain(ctx, lane, bound); err != nil {
-			return err
+		if oldest[lane].Before(bound) {
+			lost[lane] = bound
 		}
 	}
-	return nil
+	s.last = bounds
+	return s.pushAgain(ctx, lost)
 }
 
-// bounds are those of the lanes in which a task may be stranded.
-func (s *Stranded) bounds(ctx context.Context, now time.Time) (map[application.Lane]time.Time, error) {
-	bounds := map[application.Lane]time.Time{}
-	lanes, err := s.Tasks.QueuedBefore(ctx, application.StrandedBefore(time.Time{}, now))
-	if err != nil || len(lanes) == 0 {
-		return bounds, err
+// suspects are the lanes in which a task is stranded unless its entry was just pulled: the
+// oldest mark of each, and its bound.
+func (s *Stranded) suspects(ctx context.Context, now time.Time) (oldest, bounds map[application.Lane]time.Time, err error) {
+	oldest, err = s.Tasks.QueuedBefore(ctx, application.StrandedBefore(time.Time{}, now))
+	bounds = make(map[application.Lane]time.Time, len(oldest))
+	if err != nil || len(oldest) == 0 {
+		return oldest, bounds, err
 	}
-	oldest, err := s.Queue.Oldest(ctx, lanes...)
+	heads, err := s.Queue.Oldest(ctx, slices.Collect(maps.Keys(oldest))...)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	for _, lane := range lanes {
-		bounds[lane] = application.StrandedBefore(oldest[lane], now)
+	for lane, mark := range oldest {
+		if bound := application.StrandedBefore(heads[lane], now); mark.Before(bound) {
+			bounds[lane] = bound
+		}
 	}
-	return bounds, nil
+	return oldest, bounds, nil
 }
 
 // Refill marks and pushes all tasks that are marked as queued.
 func (s *Stranded) Refill(ctx context.Context) error {
 	before := s.Clock.Now().Add(time.Microsecond)
-	lanes, err := s.Tasks.QueuedBefore(ctx, before)
+	all, err := s.Tasks.QueuedBefore(ctx, before)
 	if err != nil {
 		return err
 	}
-	for _, lane := range lanes {
-		if err := s.pushAgain(ctx, lane, before); err != nil {
+	for lane := range all {
+		all[lane] = before
+	}
+	return s.pushAgain(ctx, all)
+}
+
+// pushAgain marks and pushes what was marked before the time that is given for its lane.
+func (s *Stranded) pushAgain(ctx context.Context, before map[application.Lane]time.Time) error {
+	for lanes := range slices.Chunk(slices.Collect(maps.Keys(before)), lanesPerStep) {
+		part := make(map[application.Lane]time.Time, len(lanes))
+		for _, lane := range lanes {
+			part[lane] = before[lane]
+		}
+		err := s.sweep(ctx, application.SweepStranded, s.mark, func(b application.SweepBatch) (application.SweepResult, error) {
+			return s.Tasks.Stranded(ctx, part, b)
+		})
+		if err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-func (s *Stranded) pushAgain(ctx context.Context, lane application.Lane, before time.Time) error {
-	return s.sweep(ctx, application.SweepStranded, s.mark, func(b application.SweepBatch) (application.SweepResult, error) {
-		return s.Tasks.Stranded(ctx, lane, before, b)
-	})
 }

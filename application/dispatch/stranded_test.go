@@ -1,13 +1,17 @@
 package dispatch_test
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"go.uber.org/mock/gomock"
+
 	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/application/dispatch"
 	"github.com/millrace/millrace/domain"
 	"github.com/millrace/millrace/test/apptest"
 )
@@ -17,7 +21,10 @@ type sight struct {
 	candidates bool
 	oldest     time.Duration // age of the oldest entry on the list; 0: it is empty
 	err        error         // of the queue
+	mark       time.Duration // age of the oldest mark; 0: an hour
 }
+
+func (s sight) markAge() time.Duration { return cmp.Or(s.mark, time.Hour) }
 
 // sweepsFor lets the dispatcher see one sight after the other, and returns the
 // age of what each sweep took as stranded; 0: it took nothing.
@@ -35,12 +42,13 @@ func listSweepsFor(t *testing.T, sights map[application.Lane][]sight) map[applic
 	}
 	synctest.Test(t, func(t *testing.T) {
 		p, turn := apptest.NewPorts(t), -1
-		p.Dispatch.EXPECT().QueuedBefore(apptest.Any, apptest.Any).DoAndReturn(func(_ context.Context, before time.Time) (lists []application.Lane, _ error) {
+		p.Dispatch.EXPECT().QueuedBefore(apptest.Any, apptest.Any).DoAndReturn(func(_ context.Context, before time.Time) (map[application.Lane]time.Time, error) {
 			turn++
 			apptest.Same(t, "age of a candidate", apptest.Now().Sub(before), strandedGrace)
+			lists := map[application.Lane]time.Time{}
 			for l, s := range sights {
 				if s[turn].candidates {
-					lists = append(lists, l)
+					lists[l] = apptest.Now().Add(-s[turn].markAge())
 				}
 			}
 			return lists, nil
@@ -62,9 +70,11 @@ func listSweepsFor(t *testing.T, sights map[application.Lane][]sight) map[applic
 				}
 				return oldest, nil
 			}).AnyTimes()
-		p.Dispatch.EXPECT().Stranded(apptest.Any, apptest.Any, apptest.Any, apptest.Any).DoAndReturn(
-			func(_ context.Context, l application.Lane, before time.Time, _ application.SweepBatch) (application.SweepResult, error) {
-				bounds[l][turn] = apptest.Now().Sub(before)
+		p.Dispatch.EXPECT().Stranded(apptest.Any, apptest.Any, apptest.Any).DoAndReturn(
+			func(_ context.Context, before map[application.Lane]time.Time, _ application.SweepBatch) (application.SweepResult, error) {
+				for l, bound := range before {
+					bounds[l][turn] = apptest.Now().Sub(bound)
+				}
 				return application.SweepResult{}, nil
 			}).AnyTimes()
 		p.Events.EXPECT().Turn(apptest.Any, application.SweepStranded, domain.ErrUnavailable).AnyTimes()
@@ -88,23 +98,31 @@ func TestDispatcher_TakesAsStrandedWhatTwoSweepsRunningHaveFound(t *testing.T) {
 		"ForgottenByOneWithout": {[]sight{lost, nothing, lost, lost}, []time.Duration{0, 0, 0, twice}},
 		"ForgottenWhenAway":     {[]sight{lost, away, lost, lost}, []time.Duration{0, 0, 0, twice}},
 		"OlderThanTheOldest": {
-			[]sight{{true, time.Minute, nil}, {true, time.Minute, nil}},
+			[]sight{{true, time.Minute, nil, 0}, {true, time.Minute, nil, 0}},
 			[]time.Duration{0, time.Minute + twice},
 		},
 		"BoundOfTheSecond": { // a deep queue is seen the second time only
-			[]sight{lost, {true, time.Minute, nil}},
+			[]sight{lost, {true, time.Minute, nil, 0}},
 			[]time.Duration{0, time.Minute + strandedGrace},
 		},
 		"BoundOfTheFirst": { // the queue was drained in between
-			[]sight{{true, time.Minute, nil}, lost},
+			[]sight{{true, time.Minute, nil, 0}, lost},
 			[]time.Duration{0, time.Minute + twice},
 		},
 		"MarkedByAClockThatIsAhead": {
-			[]sight{{true, -time.Second, nil}, {true, -time.Second, nil}},
+			[]sight{{true, -time.Second, nil, 0}, {true, -time.Second, nil, 0}},
 			[]time.Duration{0, twice},
 		},
+		"NothingIsMissing": { // the head is the oldest mark, or near it
+			[]sight{{true, time.Minute, nil, time.Minute}, {true, time.Minute, nil, time.Minute + strandedGrace}},
+			[]time.Duration{0, 0},
+		},
+		"NotMissingAtFirst": {
+			[]sight{{true, time.Minute, nil, time.Minute}, lost, lost},
+			[]time.Duration{0, 0, twice},
+		},
 		"YoungEntries": { // younger than a candidate may be
-			[]sight{{true, time.Second, nil}, {true, time.Second, nil}},
+			[]sight{{true, time.Second, nil, 0}, {true, time.Second, nil, 0}},
 			[]time.Duration{0, time.Second + twice},
 		},
 	} {
@@ -119,10 +137,10 @@ func TestDispatcher_TakesAsStrandedWhatTwoSweepsRunningHaveFound(t *testing.T) {
 func TestDispatcher_MarksAndPushesWhatIsStranded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, task := apptest.NewPorts(t), apptest.NewTask(t)
-		p.Dispatch.EXPECT().QueuedBefore(apptest.Any, apptest.Any).Return([]application.Lane{apptest.DefaultLane}, nil).Times(2)
+		p.Dispatch.EXPECT().QueuedBefore(apptest.Any, apptest.Any).Return(map[application.Lane]time.Time{apptest.DefaultLane: {}}, nil).Times(2)
 		p.Queue.EXPECT().Oldest(apptest.Any, apptest.DefaultLane).Return(nil, nil).Times(2)
-		p.Dispatch.EXPECT().Stranded(apptest.Any, apptest.DefaultLane, apptest.Any, apptest.Any).DoAndReturn(
-			func(_ context.Context, _ application.Lane, _ time.Time, b application.SweepBatch) (application.SweepResult, error) {
+		p.Dispatch.EXPECT().Stranded(apptest.Any, apptest.Any, apptest.Any).DoAndReturn(
+			func(_ context.Context, _ map[application.Lane]time.Time, b application.SweepBatch) (application.SweepResult, error) {
 				return deciding(t, b, task), nil
 			})
 		p.Events.EXPECT().Swept(apptest.Any, application.SweepStranded, 1)
@@ -137,7 +155,7 @@ func TestDispatcher_MarksAndPushesWhatIsStranded(t *testing.T) {
 func TestDispatcher_TellsThatTheQueueCannotBeAsked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := apptest.NewPorts(t)
-		p.Dispatch.EXPECT().QueuedBefore(apptest.Any, apptest.Any).Return([]application.Lane{apptest.DefaultLane}, nil)
+		p.Dispatch.EXPECT().QueuedBefore(apptest.Any, apptest.Any).Return(map[application.Lane]time.Time{apptest.DefaultLane: {}}, nil)
 		p.Queue.EXPECT().Oldest(apptest.Any, apptest.DefaultLane).Return(nil, domain.ErrUnavailable)
 		p.Events.EXPECT().Turn(apptest.Any, application.SweepStranded, domain.ErrUnavailable)
 
@@ -172,8 +190,8 @@ func TestDispatcher_RefillTellsThatTheStoreIsAway(t *testing.T) {
 			p.Dispatch.EXPECT().QueuedBefore(apptest.Any, apptest.Any).Return(nil, domain.ErrUnavailable)
 		},
 		"OneOfThem": func(p *apptest.Ports) {
-			p.Dispatch.EXPECT().QueuedBefore(apptest.Any, apptest.Any).Return([]application.Lane{apptest.DefaultLane, {Queue: "mail"}}, nil)
-			p.Dispatch.EXPECT().Stranded(apptest.Any, apptest.DefaultLane, apptest.Any, apptest.Any).Return(application.SweepResult{}, domain.ErrUnavailable)
+			p.Dispatch.EXPECT().QueuedBefore(apptest.Any, apptest.Any).Return(map[application.Lane]time.Time{apptest.DefaultLane: {}, {Queue: "mail"}: {}}, nil)
+			p.Dispatch.EXPECT().Stranded(apptest.Any, apptest.Any, apptest.Any).Return(application.SweepResult{}, domain.ErrUnavailable)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -182,4 +200,21 @@ func TestDispatcher_RefillTellsThatTheStoreIsAway(t *testing.T) {
 			apptest.WantError(t, newDispatcher(p).Refill(t.Context()), domain.ErrUnavailable)
 		})
 	}
+}
+
+func TestDispatcher_OneWorkerSweepsForAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := apptest.NewPorts(t)
+		sweep := dispatch.NewStranded(deps(p), "w")
+		turn := func() *gomock.Call {
+			return p.Dispatch.EXPECT().TakeTurn(apptest.Any, application.SweepStranded, domain.WorkerID("w"), apptest.Any).Call
+		}
+		gomock.InOrder(turn().Return(false, nil), turn().Return(true, nil), turn().Return(false, domain.ErrUnavailable))
+		p.Dispatch.EXPECT().QueuedBefore(apptest.Any, apptest.Any).Return(nil, nil) // once, in its turn
+		p.Dispatch.EXPECT().EndTurn(apptest.Any, application.SweepStranded, domain.WorkerID("w"))
+
+		apptest.Must(t, sweep.Sweep(t.Context()))
+		apptest.Must(t, sweep.Sweep(t.Context()))
+		apptest.WantError(t, sweep.Sweep(t.Context()), domain.ErrUnavailable)
+	})
 }

@@ -718,6 +718,44 @@ func (c *MockDispatchRepositoryDueCall) DoAndReturn(f func(context.Context, time
 	return c
 }
 
+// EndTurn mocks base method.
+func (m *MockDispatchRepository) EndTurn(ctx context.Context, sweep application.Loop, w domain.WorkerID) error {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "EndTurn", ctx, sweep, w)
+	ret0, _ := ret[0].(error)
+	return ret0
+}
+
+// EndTurn indicates an expected call of EndTurn.
+func (mr *MockDispatchRepositoryMockRecorder) EndTurn(ctx, sweep, w any) *MockDispatchRepositoryEndTurnCall {
+	mr.mock.ctrl.T.Helper()
+	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "EndTurn", reflect.TypeOf((*MockDispatchRepository)(nil).EndTurn), ctx, sweep, w)
+	return &MockDispatchRepositoryEndTurnCall{Call: call}
+}
+
+// MockDispatchRepositoryEndTurnCall wrap *gomock.Call
+type MockDispatchRepositoryEndTurnCall struct {
+	*gomock.Call
+}
+
+// Return rewrite *gomock.Call.Return
+func (c *MockDispatchRepositoryEndTurnCall) Return(arg0 error) *MockDispatchRepositoryEndTurnCall {
+	c.Call = c.Call.Return(arg0)
+	return c
+}
+
+// Do rewrite *gomock.Call.Do
+func (c *MockDispatchRepositoryEndTurnCall) Do(f func(context.Context, application.Loop, domain.WorkerID) error) *MockDispatchRepositoryEndTurnCall {
+	c.Call = c.Call.Do(f)
+	return c
+}
+
+// DoAndReturn rewrite *gomock.Call.DoAndReturn
+func (c *MockDispatchRepositoryEndTurnCall) DoAndReturn(f func(context.Context, application.Loop, domain.WorkerID) error) *MockDispatchRepositoryEndTurnCall {
+	c.Call = c.Call.DoAndReturn(f)
+	return c
+}
+
 // ForgetKeys mocks base method.
 func (m *MockDispatchRepository) ForgetKeys(ctx context.Context, now time.Time, limit int) (int, error) {
 	m.ctrl.T.Helper()
@@ -798,10 +836,10 @@ func (c *MockDispatchRepositoryNextDueCall) DoAndReturn(f func(context.Context) 
 }
 
 // QueuedBefore mocks base method.
-func (m *MockDispatchRepository) QueuedBefore(ctx context.Context, before time.Time) ([]application.Lane, error) {
+func (m *MockDispatchRepository) QueuedBefore(ctx context.Context, before time.Time) (map[application.Lane]time.Time, error) {
 	m.ctrl.T.Helper()
 	ret := m.ctrl.Call(m, "QueuedBefore", ctx, before)
-	ret0, _ := ret[0].([]application.Lane)
+	ret0, _ := ret[0].(map[application.Lane]time.Time)
 	ret1, _ := ret[1].(error)
 	return ret0, ret1
 }
@@ -819,36 +857,36 @@ type MockDispatchRepositoryQueuedBeforeCall struct {
 }
 
 // Return rewrite *gomock.Call.Return
-func (c *MockDispatchRepositoryQueuedBeforeCall) Return(arg0 []application.Lane, arg1 error) *MockDispatchRepositoryQueuedBeforeCall {
+func (c *MockDispatchRepositoryQueuedBeforeCall) Return(arg0 map[application.Lane]time.Time, arg1 error) *MockDispatchRepositoryQueuedBeforeCall {
 	c.Call = c.Call.Return(arg0, arg1)
 	return c
 }
 
 // Do rewrite *gomock.Call.Do
-func (c *MockDispatchRepositoryQueuedBeforeCall) Do(f func(context.Context, time.Time) ([]application.Lane, error)) *MockDispatchRepositoryQueuedBeforeCall {
+func (c *MockDispatchRepositoryQueuedBeforeCall) Do(f func(context.Context, time.Time) (map[application.Lane]time.Time, error)) *MockDispatchRepositoryQueuedBeforeCall {
 	c.Call = c.Call.Do(f)
 	return c
 }
 
 // DoAndReturn rewrite *gomock.Call.DoAndReturn
-func (c *MockDispatchRepositoryQueuedBeforeCall) DoAndReturn(f func(context.Context, time.Time) ([]application.Lane, error)) *MockDispatchRepositoryQueuedBeforeCall {
+func (c *MockDispatchRepositoryQueuedBeforeCall) DoAndReturn(f func(context.Context, time.Time) (map[application.Lane]time.Time, error)) *MockDispatchRepositoryQueuedBeforeCall {
 	c.Call = c.Call.DoAndReturn(f)
 	return c
 }
 
 // Stranded mocks base method.
-func (m *MockDispatchRepository) Stranded(ctx context.Context, l application.Lane, before time.Time, b application.SweepBatch) (application.SweepResult, error) {
+func (m *MockDispatchRepository) Stranded(ctx context.Context, before map[application.Lane]time.Time, b application.SweepBatch) (application.SweepResult, error) {
 	m.ctrl.T.Helper()
-	ret := m.ctrl.Call(m, "Stranded", ctx, l, before, b)
+	ret := m.ctrl.Call(m, "Stranded", ctx, before, b)
 	ret0, _ := ret[0].(application.SweepResult)
 	ret1, _ := ret[1].(error)
 	return ret0, ret1
 }
 
 // Stranded indicates an expected call of Stranded.
-func (mr *MockDispatchRepositoryMockRecorder) Stranded(ctx, l, before, b any) *MockDispatchRepositoryStrandedCall {
+func (mr *MockDispatchRepositoryMockRecorder) Stranded(ctx, before, b any) *MockDispatchRepositoryStrandedCall {
 	mr.mock.ctrl.T.Helper()
-	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Stranded", reflect.TypeOf((*MockDispatchRepository)(nil).Stranded), ctx, l, before, b)
+	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Stranded", reflect.TypeOf((*MockDispatchRepository)(nil).Stranded), ctx, before, b)
 	return &MockDispatchRepositoryStrandedCall{Call: call}
 }
 
@@ -864,13 +902,52 @@ func (c *MockDispatchRepositoryStrandedCall) Return(arg0 application.SweepResult
 }
 
 // Do rewrite *gomock.Call.Do
-func (c *MockDispatchRepositoryStrandedCall) Do(f func(context.Context, application.Lane, time.Time, application.SweepBatch) (application.SweepResult, error)) *MockDispatchRepositoryStrandedCall {
+func (c *MockDispatchRepositoryStrandedCall) Do(f func(context.Context, map[application.Lane]time.Time, application.SweepBatch) (application.SweepResult, error)) *MockDispatchRepositoryStrandedCall {
 	c.Call = c.Call.Do(f)
 	return c
 }
 
 // DoAndReturn rewrite *gomock.Call.DoAndReturn
-func (c *MockDispatchRepositoryStrandedCall) DoAndReturn(f func(context.Context, application.Lane, time.Time, application.SweepBatch) (application.SweepResult, error)) *MockDispatchRepositoryStrandedCall {
+func (c *MockDispatchRepositoryStrandedCall) DoAndReturn(f func(context.Context, map[application.Lane]time.Time, application.SweepBatch) (application.SweepResult, error)) *MockDispatchRepositoryStrandedCall {
+	c.Call = c.Call.DoAndReturn(f)
+	return c
+}
+
+// TakeTurn mocks base method.
+func (m *MockDispatchRepository) TakeTurn(ctx context.Context, sweep application.Loop, w domain.WorkerID, d time.Duration) (bool, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "TakeTurn", ctx, sweep, w, d)
+	ret0, _ := ret[0].(bool)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// TakeTurn indicates an expected call of TakeTurn.
+func (mr *MockDispatchRepositoryMockRecorder) TakeTurn(ctx, sweep, w, d any) *MockDispatchRepositoryTakeTurnCall {
+	mr.mock.ctrl.T.Helper()
+	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "TakeTurn", reflect.TypeOf((*MockDispatchRepository)(nil).TakeTurn), ctx, sweep, w, d)
+	return &MockDispatchRepositoryTakeTurnCall{Call: call}
+}
+
+// MockDispatchRepositoryTakeTurnCall wrap *gomock.Call
+type MockDispatchRepositoryTakeTurnCall struct {
+	*gomock.Call
+}
+
+// Return rewrite *gomock.Call.Return
+func (c *MockDispatchRepositoryTakeTurnCall) Return(arg0 bool, arg1 error) *MockDispatchRepositoryTakeTurnCall {
+	c.Call = c.Call.Return(arg0, arg1)
+	return c
+}
+
+// Do rewrite *gomock.Call.Do
+func (c *MockDispatchRepositoryTakeTurnCall) Do(f func(context.Context, application.Loop, domain.WorkerID, time.Duration) (bool, error)) *MockDispatchRepositoryTakeTurnCall {
+	c.Call = c.Call.Do(f)
+	return c
+}
+
+// DoAndReturn rewrite *gomock.Call.DoAndReturn
+func (c *MockDispatchRepositoryTakeTurnCall) DoAndReturn(f func(context.Context, application.Loop, domain.WorkerID, time.Duration) (bool, error)) *MockDispatchRepositoryTakeTurnCall {
 	c.Call = c.Call.DoAndReturn(f)
 	return c
 }

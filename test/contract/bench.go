@@ -48,7 +48,7 @@ var benchmarks = map[string]func(ctx context.Context, x *filled) error{
 		return err
 	},
 	"Stranded": func(ctx context.Context, x *filled) error { // marks a hundred
-		_, err := x.Dispatch.Stranded(ctx, defaultList, now().Add(time.Hour), application.SweepBatch{Limit: 100, Decide: queuedAt(now())})
+		_, err := x.Dispatch.Stranded(ctx, map[application.Lane]time.Time{defaultList: now().Add(time.Hour)}, application.SweepBatch{Limit: 100, Decide: queuedAt(now())})
 		return err
 	},
 	"QueuedBefore": func(ctx context.Context, x *filled) error {

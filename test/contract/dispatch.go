@@ -12,6 +12,8 @@ var dispatchChecks = map[string]check{
 	"NextDueIsWhenTheNextTaskIsToRun": nextDue,
 	"StrandedFindsWhatIsOfTheList":    strandedOfAList,
 	"QueuedBeforeNamesTheLists":       queuedBeforeLists,
+	"StrandedLooksAtManyListsAtOnce":  strandedOfLists,
+	"ATurnIsOneWorkersUntilItEnds":    turns,
 }
 
 // onList makes it a task of that list.
@@ -67,7 +69,7 @@ func strandedOfAList(t *testing.T, s Store) {
 	b := application.SweepBatch{Limit: 100, Decide: queuedAt(before)}
 	wantNone := func(l application.Lane) {
 		t.Helper()
-		swept, err := s.Dispatch.Stranded(t.Context(), l, before, b)
+		swept, err := s.Dispatch.Stranded(t.Context(), map[application.Lane]time.Time{l: before}, b)
 		if err != nil || swept.Found != 0 || len(swept.Changed) != 0 {
 			t.Errorf("stranded of %v: %+v, %v; want none", l, swept, err)
 		}
@@ -75,7 +77,7 @@ func strandedOfAList(t *testing.T, s Store) {
 	wantNone(application.Lane{Queue: "q", Priority: 2})
 	wantNone(application.Lane{Queue: "none"})
 	for _, l := range lists {
-		swept, err := s.Dispatch.Stranded(t.Context(), l, before, b)
+		swept, err := s.Dispatch.Stranded(t.Context(), map[application.Lane]time.Time{l: before}, b)
 		if err != nil {
 			t.Fatalf("stranded of %v: %v", l, err)
 		}
@@ -104,5 +106,67 @@ func queuedBeforeLists(t *testing.T, s Store) {
 		}
 	}
 	wantQueuedBefore(t, s, before, long...)
+	oldest, err := s.Dispatch.QueuedBefore(t.Context(), before)
+	for _, l := range long {
+		if want := before.Add(-time.Minute); !oldest[l].Equal(want) {
+			t.Errorf("the oldest mark of %v is %v, %v; want %v", l, oldest[l], err, want)
+		}
+	}
 	wantQueuedBefore(t, s, before.Add(-time.Minute))
+}
+
+// strandedOfLists gives each list a time of its own, and a limit below what there is.
+func strandedOfLists(t *testing.T, s Store) {
+	at := now()
+	before, want := map[application.Lane]time.Time{{Queue: "none"}: at}, map[domain.TaskID]bool{}
+	for i, l := range lists {
+		early := func(s *domain.TaskState) { s.RunAt = at.Add(-2 * time.Hour) }
+		bound := at.Add(-time.Duration(i) * time.Minute)
+		want[addMade(t, s, onList(l), early, marked(bound.Add(-time.Microsecond))).ID()] = true
+		addMade(t, s, onList(l), early, marked(bound))
+		before[l] = bound
+	}
+	addMade(t, s, onList(application.Lane{Queue: "other"}), func(s *domain.TaskState) { s.RunAt = at.Add(-time.Hour) }, marked(at.Add(-time.Hour)))
+	b := application.SweepBatch{Limit: 4, Decide: queuedAt(at)}
+	for left := len(lists); ; left -= b.Limit {
+		swept, err := s.Dispatch.Stranded(t.Context(), before, b)
+		if err != nil || swept.Found != min(left, b.Limit) || len(swept.Changed) != swept.Found {
+			t.Fatalf("with %d left: %+v, %v", left, swept, err)
+		}
+		for _, task := range swept.Changed {
+			if !want[task.ID()] {
+				t.Errorf("%s was not to be found, or not again", task.ID())
+			}
+			delete(want, task.ID())
+		}
+		if left < b.Limit {
+			return
+		}
+	}
+}
+
+func turns(t *testing.T, s Store) {
+	const long = time.Minute
+	wantTurn := func(w domain.WorkerID, d time.Duration, want bool) {
+		t.Helper()
+		if mine, err := s.Dispatch.TakeTurn(t.Context(), application.SweepStranded, w, d); err != nil || mine != want {
+			t.Errorf("the turn of %s: %t, %v; want %t", w, mine, err, want)
+		}
+	}
+	end := func(w domain.WorkerID) {
+		t.Helper()
+		if err := s.Dispatch.EndTurn(t.Context(), application.SweepStranded, w); err != nil {
+			t.Error(err)
+		}
+	}
+	wantTurn("a", long, true)
+	wantTurn("a", long, true)
+	wantTurn("b", long, false)
+	end("b") // it is not b's to end
+	wantTurn("b", long, false)
+	end("a")
+	wantTurn("b", 200*time.Millisecond, true)
+	time.Sleep(300 * time.Millisecond)
+	wantTurn("a", long, true)
+	wantTurn("b", long, false)
 }

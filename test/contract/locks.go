@@ -220,7 +220,7 @@ func lockedSweeps(t *testing.T, s Store, l Locks) {
 			t.Fatalf("due: %v", err)
 		}
 		wantIDs(t, got.Changed, due[1:])
-		if got, err = s.Dispatch.Stranded(t.Context(), defaultList, now().Add(-time.Minute), batch); err != nil {
+		if got, err = s.Dispatch.Stranded(t.Context(), map[application.Lane]time.Time{defaultList: now().Add(-time.Minute)}, batch); err != nil {
 			t.Fatalf("stranded: %v", err)
 		}
 		wantIDs(t, got.Changed, stranded[1:])

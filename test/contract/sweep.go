@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -48,7 +49,7 @@ var defaultList = application.Lane{Queue: domain.DefaultQueue}
 
 func stranded(s Store, before time.Time) step {
 	return func(ctx context.Context, b application.SweepBatch) (application.SweepResult, error) {
-		return s.Dispatch.Stranded(ctx, defaultList, before, b)
+		return s.Dispatch.Stranded(ctx, map[application.Lane]time.Time{defaultList: before}, b)
 	}
 }
 
@@ -131,10 +132,11 @@ func strandedFinds(t *testing.T, s Store) {
 // wantQueuedBefore checks in which lists Stranded would find any, in whatever order.
 func wantQueuedBefore(t *testing.T, s Store, before time.Time, want ...application.Lane) {
 	t.Helper()
-	got, err := s.Dispatch.QueuedBefore(t.Context(), before)
+	oldest, err := s.Dispatch.QueuedBefore(t.Context(), before)
 	if err != nil {
 		t.Fatalf("queued before %v: %v", before, err)
 	}
+	got := slices.Collect(maps.Keys(oldest))
 	byName := func(a, b application.Lane) int {
 		return cmp.Or(strings.Compare(string(a.Queue), string(b.Queue)), a.Priority-b.Priority)
 	}

@@ -25,12 +25,7 @@ func TestDispatcher_PushesNothingTwiceOfADeepBacklog(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	if _, err := db.ExecContext(t.Context(), `INSERT INTO tasks (id, message, queue, priority, status, created_at, updated_at, version, run_at, queued_at,
-			max_attempts, attempt, failures, rescues, claim_beat, last_error, result, result_truncated)
-		SELECT gen_random_uuid(), 'waits', 'default', 0, 'pending', at, at, 1, at, at, 3, 0, 0, 0, 0, '', '', false
-		FROM (SELECT now() - interval '1 hour' + n * interval '30 milliseconds' AS at FROM generate_series(1, $1) AS n) AS made`, waiting); err != nil {
-		t.Fatal(err)
-	}
+	insertWaiting(t, db, "'default'", waiting)
 	client := newServerHarness(t, database, queue, time.Now)
 	pushAll(t, db, client.queue)
 
@@ -52,10 +47,22 @@ func TestDispatcher_PushesNothingTwiceOfADeepBacklog(t *testing.T) {
 	}
 }
 
+// insertWaiting stores n tasks that have been waiting for up to an hour, each in the queue
+// that the expression makes of its number n.
+func insertWaiting(t *testing.T, db *sql.DB, queue string, n int) {
+	t.Helper()
+	if _, err := db.ExecContext(t.Context(), `INSERT INTO tasks (id, message, queue, priority, status, created_at, updated_at, version, run_at, queued_at,
+			max_attempts, attempt, failures, rescues, claim_beat, last_error, result, result_truncated)
+		SELECT gen_random_uuid(), 'waits', `+queue+`, 0, 'pending', at, at, 1, at, at, 3, 0, 0, 0, 0, '', '', false
+		FROM (SELECT n, now() - interval '1 hour' + n * interval '30 milliseconds' AS at FROM generate_series(1, $1) AS n) AS made`, n); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // pushAll pushes an entry for each task that is marked, the oldest first.
 func pushAll(t *testing.T, db *sql.DB, queue application.Queue) {
 	t.Helper()
-	rows, err := db.QueryContext(t.Context(), "SELECT id, queued_at FROM tasks ORDER BY queued_at")
+	rows, err := db.QueryContext(t.Context(), "SELECT id, queued_at, queue FROM tasks ORDER BY queued_at")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,8 +70,8 @@ func pushAll(t *testing.T, db *sql.DB, queue application.Queue) {
 	var entries []application.Entry
 	for rows.Next() {
 		var id string
-		e := application.Entry{Lane: application.Lane{Queue: domain.DefaultQueue}}
-		if err := rows.Scan(&id, &e.QueuedAt); err != nil {
+		var e application.Entry
+		if err := rows.Scan(&id, &e.QueuedAt, &e.Queue); err != nil {
 			t.Fatal(err)
 		}
 		if e.ID, err = domain.ParseTaskID(id); err != nil {

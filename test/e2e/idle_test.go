@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"database/sql"
 	"regexp"
 	"strconv"
 	"strings"
@@ -64,4 +65,44 @@ func TestWorker_ThatIsIdleHardlyAsksAnything(t *testing.T) {
 		t.Error("the worker has ended")
 	}
 	programs.Eventually(t, programs.Patience, "the worker has nothing to complain of", func() bool { return !strings.Contains(w.Output(), "fails") })
+}
+
+// Others have ten thousand queues, in each of which a task waits for a worker of theirs.
+func TestWorker_QueuesOfOthersCostAnIdleWorkerNothing(t *testing.T) {
+	t.Parallel()
+	const queues, watched, limit = 10_000, 13 * time.Second, 15 // statements a second, of both workers
+	database, server := services.StartPostgreSQL(t, services.PostgresConf("log_statement = 'all'")), services.StartRedis(t)
+	queue := server.URL() + "?prefix=millrace:"
+	d := deploy(t, database.URL("postgres"), queue)
+	d.api.Stop()
+	db, err := sql.Open("postgres", database.URL("postgres"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	insertWaiting(t, db, "'q' || n", queues)
+	pushAll(t, db, newServerHarness(t, database.URL("postgres"), queue, time.Now).queue)
+	for range 2 {
+		d.worker("HANDLER=noop:")
+	}
+	time.Sleep(7 * time.Second) // until each has swept twice
+
+	before := len(statement.FindAllString(database.Log(), -1))
+	time.Sleep(watched)
+	statements := float64(len(statement.FindAllString(database.Log(), -1))-before) / watched.Seconds()
+	t.Logf("%.1f statements a second", statements)
+	if statements >= limit || statements < 1 {
+		t.Errorf("%.1f statements a second", statements)
+	}
+
+	c := dialRedis(t, server)
+	if _, err := c.Do("FLUSHALL"); err != nil {
+		t.Fatal(err)
+	}
+	flushed := time.Now()
+	programs.Eventually(t, programs.Patience, "every task is on its list again", func() bool {
+		lists, err := redigo.Int(c.Do("DBSIZE"))
+		return err == nil && lists >= queues
+	})
+	t.Logf("recovered within %v", time.Since(flushed).Round(time.Millisecond))
 }
