@@ -64,7 +64,7 @@ type (
 		WebhookSecret  string        `env:"WEBHOOK_SECRET" help:"secret that signs webhook requests: whsec_…; during a rotation two, separated by a comma" secret:"true"`
 		WebhookTimeout time.Duration `env:"WEBHOOK_TIMEOUT" envDefault:"30s" help:"how long a webhook may take to answer; TASK_TIMEOUT, or the task's own, bounds it too" min:"100ms" max:"168h"`
 		HandlerEnv     string        `env:"HANDLER_ENV" help:"names of further environment variables for programs (exec:), separated by commas; a name may end with *" allowed:"names of variables that are no settings of Millrace, separated by commas; a name may end with *"`
-		Capacity       int           `env:"WORKER_QUEUE_MAXSIZE" envDefault:"100" help:"maximum number of tasks that a worker runs at once; it may hold as many again while it saves their outcomes" min:"1" max:"100000"`
+		Capacity       int           `env:"WORKER_QUEUE_MAXSIZE" envDefault:"100" help:"maximum number of tasks that a worker runs at once; it may hold as many again while it saves their outcomes; a slot is kept for each queue with nothing running, up to half of them" min:"1" max:"100000"`
 		Lease          time.Duration `env:"LEASE_TIMEOUT" envDefault:"30s" help:"a worker without a heartbeat for this long is lost, and its tasks go to others; it sends one every tenth of it" min:"1s" max:"1h"`
 		TaskTimeout    time.Duration `env:"TASK_TIMEOUT" envDefault:"30m" help:"how long one attempt may run, for tasks without a timeout of their own" min:"100ms" max:"168h"`
 		MaxAbandoned   int           `env:"MAX_ABANDONED_HANDLERS" envDefault:"0" help:"a worker stops pulling at this many handlers that ignore the end of their context; 0: as many as WORKER_QUEUE_MAXSIZE" min:"0" max:"100000"`

@@ -125,7 +125,8 @@ func (tx *tx) settle(worker domain.WorkerID, rules application.BeatRules, now ti
 }
 
 // giveBack lets decide take a task from its worker, and reports whether it did.
-// One that cannot be read stays: a sweep will name it.
+// One that cannot be read, or that SQLite refuses to store, stays: a sweep will name it,
+// and no heartbeat fails because of it.
 func (tx *tx) giveBack(id taskID, decide application.Decide) (bool, error) {
 	var row taskRow
 	if found, err := tx.get(&row, selectTask, id); err != nil || !found {
@@ -136,6 +137,9 @@ func (tx *tx) giveBack(id taskID, decide application.Decide) (bool, error) {
 		return false, nil //nolint:nilerr // a sweep will name it
 	}
 	_, _, err = tx.decide(t, decide)
+	if aboutData(err) {
+		return false, nil //nolint:nilerr // as above
+	}
 	return err == nil && t.Status() != domain.StatusProcessing, err
 }
 

@@ -19,6 +19,7 @@ type attemptRun struct {
 	*runner
 	task   *domain.Task
 	ref    application.AttemptRef
+	queue  domain.QueueName
 	ctx    context.Context // the handler's
 	cancel context.CancelFunc
 	saving context.Context // its outcome's
@@ -38,7 +39,7 @@ func (r *runner) attempt(values, saving context.Context, t *domain.Task) {
 	ended, end := context.WithCancelCause(values)
 	ctx, cancel := context.WithTimeoutCause(ended, t.TimeoutOr(r.cfg.TaskTimeout), errTimedOut)
 	a := &attemptRun{
-		runner: r, task: t, ref: application.RefOf(t), saving: saving, begun: r.Clock.Now(),
+		runner: r, task: t, ref: application.RefOf(t), queue: t.Queue(), saving: saving, begun: r.Clock.Now(),
 		ctx: ctx, cancel: func() { cancel(); end(nil) },
 	}
 	unwatch := a.watch()
@@ -90,11 +91,11 @@ func (a *attemptRun) abandon() {
 
 // first reports whether the attempt has not ended yet, and ends it for the beats
 // and the slots. Whoever comes second finds that done.
-func (a *attemptRun) first(freeSlot func()) (first bool) {
+func (a *attemptRun) first(freeSlot func(domain.QueueName)) (first bool) {
 	a.ending.Do(func() {
 		first = true
 		a.leases.returned(a.ref)
-		freeSlot()
+		freeSlot(a.queue)
 	})
 	return first
 }

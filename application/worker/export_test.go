@@ -7,4 +7,6 @@ const (
 	StopHintDebounce = stopHintDebounce
 	SaveTimeout      = saveTimeout
 	RetrySoon        = retrySoon
+	MaxClaimTries    = maxClaimTries
+	ReserveWait      = reserveWait
 )

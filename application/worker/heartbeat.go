@@ -74,10 +74,7 @@ func (h *heartbeat) Run(ctx context.Context) {
 func (h *heartbeat) listen(ctx context.Context) {
 	loop.Listen(ctx, h.Signals, h.Events, func(s application.Signal) {
 		if s.Kind == application.SignalStop && h.leases.holdsAny(s.Tasks) {
-			select {
-			case h.wakeBeat <- struct{}{}:
-			default:
-			}
+			notify(h.wakeBeat)
 		}
 	})
 }

@@ -6,10 +6,16 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
+
 	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/application/internal/loop"
 	"github.com/millrace/millrace/domain"
 )
+
+// maxClaimTries bounds how often a claim that fails is tried again before its entries
+// go back on the queue, for other workers and for the order of the queues.
+const maxClaimTries = 3
 
 // puller pulls entries for as many slots as are free, and claims their tasks.
 type puller struct {
@@ -21,13 +27,17 @@ type puller struct {
 	shortage *shortage
 	watchdog *watchdog
 	claimed  chan<- *domain.Task
+	starts   sync.Mutex      // one pull's tasks are started at a time
 	starting *sync.WaitGroup // claimed tasks whose goroutine does not run yet
 }
 
 // Run pulls until ctx ends, then closes the channel of claimed tasks.
 func (p *puller) Run(ctx context.Context) {
 	defer close(p.claimed)
-	wait := loop.NewBackoff()
+	var reserve sync.WaitGroup
+	defer reserve.Wait()
+	reserve.Go(func() { p.pullIntoReserve(ctx) })
+	wait, claimWait := loop.NewBackoff(), loop.NewBackoff()
 	for {
 		free, err := p.slots.acquireAll(ctx)
 		if err != nil {
@@ -53,18 +63,29 @@ func (p *puller) Run(ctx context.Context) {
 			continue
 		}
 		wait.Reset()
-		tasks := p.claim(ctx, entries)
+		tasks, err := p.claim(ctx, entries, claimWait)
 		p.slots.release(len(entries) - len(tasks))
-		p.starting.Add(len(tasks))
 		for _, t := range tasks {
-			p.claimed <- t
+			p.slots.occupy(t.Queue())
 		}
-		// Handlers that return at once have given their slots back by then, so that the
-		// next claim is of 80 tasks instead of 25 with 100 slots, of 900 instead of 290
-		// with 1000.
-		p.starting.Wait()
-		p.watchdog.idle(application.LoopPull) // a worker that is busy makes progress
+		p.start(tasks)
+		if err == nil {
+			p.watchdog.idle(application.LoopPull) // a worker that is busy makes progress
+		}
 	}
+}
+
+// start hands the tasks on, and waits until their goroutines run. Handlers that return
+// at once have given their slots back by then, so that the next claim is of 80 tasks
+// instead of 25 with 100 slots, of 900 instead of 290 with 1000.
+func (p *puller) start(tasks []*domain.Task) {
+	p.starts.Lock()
+	defer p.starts.Unlock()
+	p.starting.Add(len(tasks))
+	for _, t := range tasks {
+		p.claimed <- t
+	}
+	p.starting.Wait()
 }
 
 // pull pulls from the queues that the schedule names.
@@ -93,17 +114,10 @@ func (p *puller) awaitGate(ctx context.Context, at time.Time) {
 	}
 }
 
-// claim makes the entries' tasks the worker's, a portion at a time. While the store is away it tries
-// again, before anything more is pulled; on a stop it puts the entries back, as it
-// does with those that their queue has no room for.
-func (p *puller) claim(ctx context.Context, entries []application.Entry) []*domain.Task {
-	if len(entries) == 0 {
-		return nil
-	}
-	if ctx.Err() != nil {
-		application.PutBack(ctx, p.Queue, entries...)
-		return nil
-	}
+// claim makes the entries' tasks the worker's, a portion at a time. While that fails it
+// is tried again, a few times: then, or on a stop, the entries go back on the queue, like
+// those that their queue has no room for. With an error it returns what it has claimed.
+func (p *puller) claim(ctx context.Context, entries []application.Entry, wait *backoff.ExponentialBackOff) ([]*domain.Task, error) {
 	left := make(map[domain.TaskID][]application.Entry, len(entries)) // that no claim has asked for
 	ids := make([]domain.TaskID, len(entries))
 	for i, e := range entries {
@@ -111,20 +125,35 @@ func (p *puller) claim(ctx context.Context, entries []application.Entry) []*doma
 	}
 	var tasks []*domain.Task
 	for len(ids) > 0 {
-		result, err := loop.Retry(ctx, func() (application.ClaimResult, error) {
-			result, err := p.tryClaim(ctx, ids)
-			p.Events.Turn(ctx, application.LoopClaim, err)
-			return result, err
-		})
-		if err != nil { // the worker stops
+		result, err := p.retryClaim(ctx, ids, wait)
+		if err != nil {
 			application.PutBack(ctx, p.Queue, take(left, ids)...)
-			break
+			return tasks, err
 		}
 		asked := take(left, notIn(ids, result.Rest))
 		p.settle(ctx, asked, result)
 		tasks, ids = append(tasks, result.Tasks...), result.Rest
 	}
-	return tasks
+	return tasks, nil
+}
+
+// retryClaim claims, and waits after each try that failed, for longer from claim to
+// claim: what goes back on the queue must not be pulled again at once.
+func (p *puller) retryClaim(ctx context.Context, ids []domain.TaskID, wait *backoff.ExponentialBackOff) (result application.ClaimResult, err error) {
+	if ctx.Err() != nil {
+		return result, ctx.Err()
+	}
+	for tries := 1; ; tries++ {
+		result, err = p.tryClaim(ctx, ids)
+		p.Events.Turn(ctx, application.LoopClaim, err)
+		if err == nil {
+			wait.Reset()
+			return result, nil
+		}
+		if !loop.Pause(ctx, wait) || tries == maxClaimTries {
+			return result, err
+		}
+	}
 }
 
 // take takes the entries of the ids out of left, in the order of the ids.

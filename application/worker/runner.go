@@ -36,7 +36,7 @@ func (r *runner) Run(ctx context.Context) {
 		go func() {
 			r.starting.Done()
 			if ctx.Err() != nil {
-				r.slots.returned()
+				r.slots.returned(t.Queue())
 				r.store(saving, t, outcome{decide: r.release}, nil, 0)
 				return
 			}

@@ -29,6 +29,7 @@ func newRunner(p *apptest.Ports) (*runner, chan<- *domain.Task) {
 // give hands the runner a task as the puller does.
 func give(r *runner, claimed chan<- *domain.Task, task *domain.Task) {
 	r.slots.tryAcquireAll()
+	r.slots.occupy(task.Queue())
 	r.leases.endClaim(nil, []*domain.Task{task})
 	r.starting.Add(1)
 	claimed <- task

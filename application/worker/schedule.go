@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -61,6 +62,19 @@ func (s *schedule) next(free int, now time.Time) plan {
 	return plan{PullRequest: p}
 }
 
+// open are those of the queues whose gates are open, in the order in which to pull.
+func (s *schedule) open(queues []domain.QueueName, now time.Time) []domain.QueueName {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var open []domain.QueueName
+	for _, q := range s.fair.order(func(name domain.QueueName) bool {
+		return slices.Contains(queues, name) && s.gates.open(name, now)
+	}) {
+		open = append(open, q.Name)
+	}
+	return open
+}
+
 // pulled says what a pull from the queues has brought. Those before the one that
 // gave have no entries, and need no gate.
 func (s *schedule) pulled(from []domain.QueueName, entries []application.Entry) {
@@ -97,8 +111,5 @@ func (s *schedule) attemptEnded(name domain.QueueName, now time.Time) {
 	if !s.gates.attemptEnded(name, now) {
 		return
 	}
-	select {
-	case s.unblocked <- struct{}{}:
-	default:
-	}
+	notify(s.unblocked)
 }

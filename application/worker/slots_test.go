@@ -3,12 +3,16 @@ package worker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/millrace/millrace/domain"
 )
 
 func TestSlots_AcquireAllTakesAllThatAreFree(t *testing.T) {
@@ -72,7 +76,8 @@ func TestSlots_ResumeAtHalfTheirNumberOnceAllRoomInFlightWasTaken(t *testing.T) 
 				t.Fatalf("got %d and %v, want %d", n, err, capacity)
 			}
 			for range capacity {
-				s.returned()
+				s.occupy("a")
+				s.returned("a")
 			}
 		}
 		for _, room := range []int{0, 1} {
@@ -103,9 +108,10 @@ func TestSlots_AreNeverTakenTwiceOrLost(t *testing.T) {
 		mostHeld.Store(max(mostHeld.Load(), held.Add(int64(n))))
 		given += n
 		for range n {
+			s.occupy("a")
 			users.Go(func() {
 				taken.Add(-1)
-				s.returned()
+				s.returned("a")
 				runtime.Gosched()
 				held.Add(-1)
 				s.stored()
@@ -119,5 +125,65 @@ func TestSlots_AreNeverTakenTwiceOrLost(t *testing.T) {
 	}
 	if n, _ := s.acquireAll(t.Context()); n != capacity {
 		t.Errorf("%d slots are free at the end, want %d", n, capacity)
+	}
+}
+
+func TestSlots_ReserveForEachQueueWithNothingRunningUpToHalf(t *testing.T) {
+	for _, c := range []struct{ capacity, queues, running, want int }{
+		{10, 1, 0, 10},
+		{10, 2, 0, 9}, // one queue may take all but the slot of the other
+		{10, 2, 1, 9},
+		{10, 2, 2, 10},
+		{10, 4, 1, 7},
+		{10, 4, 3, 9},
+		{10, 50, 1, 5},
+		{3, 50, 0, 2},
+		{2, 2, 1, 1},
+		{1, 5, 0, 1}, // nothing to reserve
+	} {
+		queues := []domain.QueueName{"a", "b", "c", "d"}
+		for len(queues) < c.queues {
+			queues = append(queues, domain.QueueName(fmt.Sprint("q", len(queues))))
+		}
+		s := newSlots(c.capacity, 0, queues[:c.queues]...)
+		for _, q := range queues[:c.running] {
+			s.acquired++
+			s.occupy(q)
+		}
+		if got := s.available() + c.running; got != c.want {
+			t.Errorf("%d slots, %d of %d queues run a task: any may have %d slots, want %d", c.capacity, c.running, c.queues, got, c.want)
+		}
+	}
+}
+
+func TestSlots_AReservedSlotIsForAQueueWithNothingRunning(t *testing.T) {
+	s := newSlots(4, 0, "a", "b", "c")
+	if got := s.tryAcquireReserved(); got != nil {
+		t.Fatalf("a slot for %v while any queue may be pulled from", got)
+	}
+	n := s.tryAcquireAll()
+	if got := s.tryAcquireReserved(); n != 2 || got != nil {
+		t.Fatalf("acquired %d slots, and one for %v while those wait for their tasks", n, got)
+	}
+	s.occupy("a")
+	s.occupy("a")
+	if got := s.tryAcquireReserved(); !slices.Equal(got, []domain.QueueName{"b", "c"}) {
+		t.Fatalf("a slot for %v, want b and c", got)
+	}
+	if got := s.tryAcquireReserved(); got != nil {
+		t.Fatalf("a second one at once, for %v", got)
+	}
+	s.occupyReserved("c")
+	if got, n := s.tryAcquireReserved(), s.tryAcquireAll(); !slices.Equal(got, []domain.QueueName{"b"}) || n != 0 {
+		t.Fatalf("then for %v, and %d for any; want b, and none", got, n)
+	}
+	s.releaseReserved()
+	s.returned("c")
+	if n := s.tryAcquireAll(); n != 0 {
+		t.Errorf("a took %d slots of the two that are reserved", n)
+	}
+	s.returned("a")
+	if n := s.tryAcquireAll(); n != 1 {
+		t.Errorf("%d slots are free for any, want 1", n)
 	}
 }

@@ -80,7 +80,7 @@ func New(deps Deps, info application.WorkerInfo, cfg Config) *Worker {
 		info.Queues = append(info.Queues, q.Name)
 	}
 	var (
-		slots    = newSlots(cfg.Capacity, cfg.MaxAbandoned)
+		slots    = newSlots(cfg.Capacity, cfg.MaxAbandoned, info.Queues...)
 		schedule = newSchedule(cfg.Queues)
 		leases   = newLeases()
 		shortage = newShortage()

@@ -15,6 +15,7 @@ var refusalChecks = map[string]check{
 	"ClaimLeavesOutWhatTheStoreRefuses": refusedClaim,
 	"SaveOfARefusedTaskFailsAlone":      refusedSave,
 	"SweepsPassOverWhatTheStoreRefuses": refusedSweep,
+	"BeatPassesOverWhatTheStoreRefuses": refusedBeat,
 }
 
 // refusedClaim: with and without a queue that has a limit, as that may be another way to
@@ -74,4 +75,27 @@ func refusedSweep(t *testing.T, s Store) {
 		wantStored(t, s, task.State())
 	}
 	wantStored(t, s, tasks[4].State())
+}
+
+// refusedBeat: a task that the store does not let a worker give back costs it neither its
+// heartbeat nor the answer about its other tasks.
+func refusedBeat(t *testing.T, s Store) {
+	worker := enlist(t, s)
+	refused, givenUp := addMade(t, s, heldBy(worker, 1)), addMade(t, s, heldBy(worker, 1))
+	orphan, stopped := addMade(t, s, heldBy(worker, 1)), addMade(t, s, heldBy(worker, 1), askedToStop)
+	s.Refuse(t, refused.ID())
+	b := beatOf(t, worker, 2, longInterval)
+	b.Held = append(running(stopped),
+		application.HeldAttempt{AttemptRef: refOf(refused), GivenUp: true}, application.HeldAttempt{AttemptRef: refOf(givenUp), GivenUp: true})
+	at := now().Add(time.Second)
+	b.Release = released(at)
+	b.GiveUp = func(task *domain.Task) error {
+		return task.GiveUp(task.Attempt(), domain.RetryPolicy{MaxRescues: 3}, at)
+	}
+	wantAnswer(t, beat(t, s, b), application.BeatAnswer{
+		Lost: []application.AttemptRef{refOf(givenUp)}, Stop: []application.AttemptRef{refOf(stopped)},
+	})
+	wantDecided(t, s, givenUp, b.GiveUp)
+	wantDecided(t, s, orphan, b.Release)
+	wantStored(t, s, refused.State())
 }
