@@ -115,6 +115,7 @@ func withHandler[T any](cfg WorkConfig, log *slog.Logger, assemble func(applicat
 	if err != nil {
 		return none, nil, err
 	}
+	cfg.warnOfLimits(log, limitsOfMachine())
 	all, closeAll, err := assemble(handler)
 	if err != nil {
 		closeHandler()

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/millrace/millrace/adapters/internal/shortage"
 )
 
 // drainWait is how long the pipes may stay open after the whole group was killed: a
@@ -45,7 +47,7 @@ func start(cmd *exec.Cmd, stdout, stderr io.Writer) (*process, error) {
 		}
 	}
 	for range 2 {
-		r, w, err := os.Pipe()
+		r, w, err := pipe()
 		if err != nil {
 			closeTheirs()
 			p.closePipes()
@@ -68,6 +70,23 @@ func start(cmd *exec.Cmd, stdout, stderr io.Writer) (*process, error) {
 	go func() { readers.Wait(); close(p.read) }()
 	go func() { p.waitForExit(); close(p.exited) }()
 	return p, nil
+}
+
+// pipe makes a pipe, unless that would take the last descriptors.
+func pipe() (r, w *os.File, err error) {
+	if r, w, err = os.Pipe(); err != nil {
+		return nil, nil, err
+	}
+	raw, err := w.SyscallConn()
+	if err == nil {
+		var last error
+		err = raw.Control(func(fd uintptr) { last = shortage.Descriptor(fd) })
+		err = errors.Join(err, last)
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, r.Close(), w.Close())
+	}
+	return r, w, nil
 }
 
 // readAll reads the pipe until its other end is closed everywhere. At the deadline it

@@ -1,0 +1,5 @@
+//go:build !linux
+
+package bootstrap
+
+func limitsOfMachine() machineLimits { return machineLimits{unlimited, unlimited} }
