@@ -47,12 +47,16 @@ func (uc *BulkTasks) Run(ctx context.Context, in BulkTasksInput) (domain.Bulk, e
 }
 
 // Count tells how many tasks the action would look at: those that match among the
-// latest CountWindow. all reports whether that is all there are.
+// latest CountWindow, or TextWindow if it has to read their messages. all reports whether that is all there are.
 func (uc *BulkTasks) Count(ctx context.Context, in BulkTasksInput) (n int, all bool, err error) {
 	if err := in.check(); err != nil {
 		return 0, false, err
 	}
-	n, all, err = uc.search.Count(ctx, application.TaskQuery{TaskFilter: in.Filter, Limit: 1, Window: application.CountWindow})
+	window := application.CountWindow
+	if in.Filter.Text != "" {
+		window = application.TextWindow
+	}
+	n, all, err = uc.search.Count(ctx, application.TaskQuery{TaskFilter: in.Filter, Limit: 1, Window: window})
 	if err != nil {
 		return 0, false, fmt.Errorf("count tasks: %w", err)
 	}

@@ -33,6 +33,7 @@ const (
 	codeNoDatabase     = "3D000"
 	codeNoStatement    = "26000"
 	codeUndefinedTable = "42P01"
+	codeCanceled       = "57014"
 	codeSerialization  = "40001"
 	codeDeadlock       = "40P01"
 )
@@ -100,6 +101,10 @@ func AboutData(err error) bool {
 	state := SQLState(err)
 	return state != "" && slices.Contains([]string{classData, classIntegrity, classLimits, classRaised}, state[:2])
 }
+
+// Canceled reports whether the server has given a statement up: at its own limit, as
+// nobody else may cancel one here.
+func Canceled(err error) bool { return SQLState(err) == codeCanceled }
 
 // UndefinedTable reports whether the server does not know a table of a statement.
 func UndefinedTable(err error) bool { return SQLState(err) == codeUndefinedTable }
