@@ -14,12 +14,22 @@ type BulkRepository interface {
 	Add(ctx context.Context, b domain.Bulk) error
 	// Get returns it, or domain.ErrBulkNotFound.
 	Get(ctx context.Context, id domain.BulkID) (domain.Bulk, error)
+	// List returns the latest actions, at most limit, newest first. One that cannot be
+	// read is left out.
+	List(ctx context.Context, limit int) ([]domain.Bulk, error)
+	// Change lets decide change how the action goes on, or ends, and stores that. It
+	// waits for a step that is under way. An error of decide is returned, and changes
+	// nothing; domain.ErrBulkNotFound if there is no such action.
+	Change(ctx context.Context, id domain.BulkID, decide func(b domain.Bulk) (domain.Bulk, error)) (domain.Bulk, error)
 	// Step takes the oldest action that is not done and that nobody else is at, lists
 	// what matches next, lets decide change each task, and stores what changed
 	// together with domain.Bulk.Advance in one transaction. Decide gets the action as
 	// it was stored before the step. What decide refuses, or leaves as it is, counts as
-	// skipped, and so does a task that cannot be read. Step waits for whoever is
-	// changing one of the tasks, and leaves out what does not match any more. An action
+	// skipped, and so does a task that cannot be read or that the store refuses. A task
+	// that somebody else has locked is not waited for: it stays in b.Locked, and each step
+	// tries it again. What does not match any more is left out. A step looks at no more
+	// tasks than domain.Bulk.Window says; one that takes too long does nothing but
+	// domain.Bulk.Shrink, and the store stops working on it. An action
 	// whose filter cannot be read is named and passed over: it does not stop the rest.
 	Step(ctx context.Context, s BulkStep) (BulkStepResult, error)
 }

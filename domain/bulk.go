@@ -1,6 +1,7 @@
 package domain
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -56,6 +57,71 @@ type Bulk struct {
 	CreatedAt time.Time
 	UpdatedAt time.Time
 	DoneAt    time.Time // zero: not yet
+
+	Locked []TaskID    // above the cursor, and left out so far, as somebody has them locked
+	Window int         // how many tasks the next step may look at; 0: as many as any step
+	Tries  int         // steps in a row that took too long
+	Ended  BulkOutcome // how, if it is done
+	Reason string      // why it has failed
+}
+
+// BulkOutcome is how an action has ended.
+type BulkOutcome string
+
+// The outcomes. The spellings are part of the API.
+const (
+	BulkCompleted BulkOutcome = ""         // all that matched is done
+	BulkCanceled  BulkOutcome = "canceled" // somebody has called it off
+	BulkFailed    BulkOutcome = "failed"   // it could not go on
+)
+
+const (
+	bulkTextWindow = 200                    // the first step's, if it has to read messages
+	bulkSlow       = time.Second            // a step that searches for longer is followed by a smaller one
+	bulkQuick      = 250 * time.Millisecond // one that searches for less, by a larger one
+	bulkMaxWindow  = 20_000                 // from here on the window of any step is the bound
+	// maxBulkTries is enough for the window to shrink to one task, and some more tries.
+	maxBulkTries = 20
+)
+
+// Cancel ends the action where it is: what is done stays done. One that was canceled
+// before stays as it is; one that has ended otherwise is CodeConflict.
+func (b Bulk) Cancel(now time.Time) (Bulk, error) {
+	switch {
+	case b.DoneAt.IsZero():
+		return b.end(BulkCanceled, "", now), nil
+	case b.Ended == BulkCanceled:
+		return b, nil
+	}
+	return b, Errorf(CodeConflict, "the bulk action has ended")
+}
+
+// Fail ends the action where it is, and says why.
+func (b Bulk) Fail(reason string, now time.Time) Bulk { return b.end(BulkFailed, reason, now) }
+
+// Shrink is the action after a step that took too long and did nothing: the next one
+// looks at half as many tasks as this one did. After too many of them it has failed.
+func (b Bulk) Shrink(looked int, now time.Time) Bulk {
+	b = b.touched(now)
+	b.Window, b.Tries = max(1, looked/2), b.Tries+1
+	if b.Tries >= maxBulkTries {
+		return b.Fail(fmt.Sprintf("the store could not look at %d tasks in time, %d times in a row; narrow the filter", b.Window, b.Tries), now)
+	}
+	return b
+}
+
+func (b Bulk) end(outcome BulkOutcome, reason string, now time.Time) Bulk {
+	b = b.touched(now)
+	b.Ended, b.Reason, b.DoneAt, b.Locked = outcome, reason, b.UpdatedAt, nil
+	return b
+}
+
+// touched has moved on to now: a clock may step back, an action never does.
+func (b Bulk) touched(now time.Time) Bulk {
+	if now = Moment(now); now.After(b.UpdatedAt) {
+		b.UpdatedAt = now
+	}
+	return b
 }
 
 // NewBulk begins an action on the tasks that there are by now. CodeInvalid names
@@ -66,7 +132,11 @@ func NewBulk(action BulkAction, f TaskFilter, now time.Time) (Bulk, error) {
 	}
 	now = Moment(now)
 	id := NewTaskID(now) // above all tasks that there are, below all that come
-	return Bulk{ID: BulkID(id), Action: action, Filter: f, Cursor: id, CreatedAt: now, UpdatedAt: now}, nil
+	b := Bulk{ID: BulkID(id), Action: action, Filter: f, Cursor: id, CreatedAt: now, UpdatedAt: now}
+	if f.Text != "" {
+		b.Window = bulkTextWindow
+	}
+	return b, nil
 }
 
 // CheckBulk returns the error that NewBulk would.
@@ -93,20 +163,37 @@ type BulkPart struct {
 	End     TaskID   // where the search stopped before it was full; zero: it has seen all there are
 	Changed int
 	Skipped int
+	Locked  []TaskID      // of these and of those before, what somebody has locked
+	Took    time.Duration // the search
 }
 
-// Advance is the action after a part of it: its cursor has moved on, or it is done.
+// allSeen is a cursor that no task is below.
+var allSeen = TaskID{15: 1}
+
+// Advance is the action after a part of it: its cursor has moved on, or it is done. What
+// is locked keeps it from being done.
 func (b Bulk) Advance(p BulkPart, now time.Time) Bulk {
-	if now = Moment(now); now.After(b.UpdatedAt) { // a clock may step back, an action never does
-		b.UpdatedAt = now
-	}
+	b = b.touched(now)
 	b.Changed += p.Changed
 	b.Skipped += p.Skipped
+	b.Locked, b.Tries = p.Locked, 0
+	switch {
+	case b.Window == 0:
+	case p.Took > bulkSlow:
+		b.Window = max(1, b.Window/2)
+	case p.Took < bulkQuick:
+		b.Window *= 2
+	}
+	if b.Window >= bulkMaxWindow {
+		b.Window = 0
+	}
 	switch {
 	case p.Full && len(p.Found) > 0:
 		b.Cursor = p.Found[len(p.Found)-1]
 	case p.End != TaskID{}:
 		b.Cursor = p.End
+	case len(b.Locked) > 0:
+		b.Cursor = allSeen
 	default:
 		b.DoneAt = b.UpdatedAt
 	}

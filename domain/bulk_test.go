@@ -2,6 +2,7 @@ package domain_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -14,7 +15,7 @@ func TestNewBulk_BeginsAboveAllTasksThatThereAre(t *testing.T) {
 	must(t, err)
 	want := domain.Bulk{
 		ID: b.ID, Action: domain.BulkStop, Filter: domain.TaskFilter{Text: "x"}, Cursor: domain.TaskID(b.ID),
-		CreatedAt: at(0.000001), UpdatedAt: at(0.000001),
+		CreatedAt: at(0.000001), UpdatedAt: at(0.000001), Window: 200, // it has to read messages
 	}
 	if diff := cmp.Diff(want, b); diff != "" {
 		t.Errorf("bulk action (-want +got):\n%s", diff)
@@ -87,5 +88,39 @@ func TestBulk_AdvanceMovesOnOrIsDone(t *testing.T) {
 	}
 	if got := b.Advance(domain.BulkPart{}, at(-1)); !got.UpdatedAt.Equal(start) || !got.DoneAt.Equal(start) {
 		t.Errorf("a clock that stepped back: updated at %s, done at %s", got.UpdatedAt, got.DoneAt)
+	}
+}
+
+func TestBulk_FailsAfterTooManyStepsThatTookTooLong(t *testing.T) {
+	now := time.Now()
+	b, err := domain.NewBulk(domain.BulkCancel, domain.TaskFilter{Text: "x"}, now)
+	if err != nil || b.Window == 0 {
+		t.Fatalf("%+v, %v; want a window of its own for what has to read messages", b, err)
+	}
+	steps := 0
+	for b.DoneAt.IsZero() && steps < 100 {
+		b = b.Shrink(b.Window, now)
+		steps++
+	}
+	if b.Ended != domain.BulkFailed || b.Reason == "" || b.Window != 1 {
+		t.Errorf("after %d steps: %+v", steps, b)
+	}
+}
+
+func TestBulk_WindowFollowsTheTimeThatASearchTakes(t *testing.T) {
+	b := domain.Bulk{Window: 100}
+	more := domain.BulkPart{End: domain.TaskID{1}}
+	for took, want := range map[time.Duration]int{time.Millisecond: 200, 500 * time.Millisecond: 100, 2 * time.Second: 50} {
+		more.Took = took
+		if got := b.Advance(more, time.Now()).Window; got != want {
+			t.Errorf("after %s: %d, want %d", took, got, want)
+		}
+	}
+	for range 20 {
+		more.Took = time.Millisecond
+		b = b.Advance(more, time.Now())
+	}
+	if b.Window != 0 {
+		t.Errorf("a window that grows without end: %d", b.Window)
 	}
 }

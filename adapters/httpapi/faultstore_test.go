@@ -123,3 +123,17 @@ func (s faultBulks) Get(ctx context.Context, id domain.BulkID) (domain.Bulk, err
 func (s faultBulks) Step(ctx context.Context, step application.BulkStep) (application.BulkStepResult, error) {
 	return s.bulks.Step(ctx, step)
 }
+
+func (s faultBulks) List(ctx context.Context, limit int) ([]domain.Bulk, error) {
+	if err := s.intercept(ctx); err != nil {
+		return nil, err
+	}
+	return s.bulks.List(ctx, limit)
+}
+
+func (s faultBulks) Change(ctx context.Context, id domain.BulkID, decide func(domain.Bulk) (domain.Bulk, error)) (domain.Bulk, error) {
+	if err := s.intercept(ctx); err != nil {
+		return domain.Bulk{}, err
+	}
+	return s.bulks.Change(ctx, id, decide)
+}

@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
 
 	"github.com/millrace/millrace/adapters/postgres/internal/pgconn"
 	"github.com/millrace/millrace/adapters/postgres/internal/pgenc"
@@ -29,15 +31,20 @@ func NewBulkRepository(db *DB) *BulkRepository { return &BulkRepository{db: db} 
 
 // bulkRow is an action as PostgreSQL has it.
 type bulkRow struct {
-	ID        uuid.UUID `db:"id"`
-	Action    string    `db:"action"`
-	Filter    []byte    `db:"filter"`
-	Cursor    uuid.UUID `db:"cursor"`
-	Changed   int       `db:"changed"`
-	Skipped   int       `db:"skipped"`
-	CreatedAt instant   `db:"created_at"`
-	UpdatedAt instant   `db:"updated_at"`
-	DoneAt    instant   `db:"done_at"`
+	ID        uuid.UUID      `db:"id"`
+	Action    string         `db:"action"`
+	Filter    []byte         `db:"filter"`
+	Cursor    uuid.UUID      `db:"cursor"`
+	Changed   int            `db:"changed"`
+	Skipped   int            `db:"skipped"`
+	CreatedAt instant        `db:"created_at"`
+	UpdatedAt instant        `db:"updated_at"`
+	DoneAt    instant        `db:"done_at"`
+	Locked    pq.StringArray `db:"locked"`
+	Window    int            `db:"search_window"`
+	Tries     int            `db:"tries"`
+	Outcome   string         `db:"outcome"`
+	Reason    string         `db:"reason"`
 }
 
 func (r bulkRow) bulk() (domain.Bulk, error) {
@@ -48,14 +55,25 @@ func (r bulkRow) bulk() (domain.Bulk, error) {
 	if err != nil {
 		return domain.Bulk{}, fmt.Errorf("read bulk action %s: %w", r.ID, err)
 	}
+	var locked []domain.TaskID
+	for _, text := range r.Locked {
+		id, err := uuid.Parse(text)
+		if err != nil {
+			return domain.Bulk{}, fmt.Errorf("read bulk action %s: %w", r.ID, err)
+		}
+		locked = append(locked, domain.TaskID(id))
+	}
 	return domain.Bulk{
+		Locked: locked, Window: r.Window, Tries: r.Tries,
+		Ended: domain.BulkOutcome(r.Outcome), Reason: r.Reason,
 		ID: domain.BulkID(r.ID), Action: domain.BulkAction(r.Action), Filter: f, Cursor: domain.TaskID(r.Cursor),
 		Changed: r.Changed, Skipped: r.Skipped,
 		CreatedAt: r.CreatedAt.Time, UpdatedAt: r.UpdatedAt.Time, DoneAt: r.DoneAt.Time,
 	}, nil
 }
 
-const bulkColumns = "id, action, filter, cursor, changed, skipped, created_at, updated_at, done_at"
+const bulkColumns = "id, action, filter, cursor, changed, skipped, created_at, updated_at, done_at, " +
+	"locked, search_window, tries, outcome, reason"
 
 // Add stores a new bulk action. A filter with a text that no task can have is
 // domain.CodeInvalid.
@@ -65,9 +83,10 @@ func (r *BulkRepository) Add(ctx context.Context, b domain.Bulk) error {
 		return err
 	}
 	return r.db.calls.Write(ctx, func(ctx context.Context, c *sqlx.Conn) error {
-		_, err := c.ExecContext(ctx, "INSERT INTO bulks ("+bulkColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+		_, err := c.ExecContext(ctx, "INSERT INTO bulks ("+bulkColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
 			b.ID.String(), string(b.Action), filter, b.Cursor.String(), b.Changed, b.Skipped,
-			domain.Moment(b.CreatedAt), domain.Moment(b.UpdatedAt), orNull(b.DoneAt))
+			domain.Moment(b.CreatedAt), domain.Moment(b.UpdatedAt), orNull(b.DoneAt),
+			pgenc.UUIDs(b.Locked), b.Window, b.Tries, string(b.Ended), b.Reason)
 		return err
 	})
 }
@@ -94,7 +113,8 @@ const (
 	anyBulkSQL  = "SELECT EXISTS (SELECT" + bulkToDo + ")"
 	nextBulkSQL = "SELECT " + bulkColumns + bulkToDo + " ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED"
 
-	bulkProgressSQL = `UPDATE bulks SET cursor = $2, changed = $3, skipped = $4, updated_at = $5, done_at = $6 WHERE id = $1`
+	bulkProgressSQL = `UPDATE bulks SET cursor = $2, changed = $3, skipped = $4, updated_at = $5, done_at = $6,
+		locked = $7, search_window = $8, tries = $9, outcome = $10, reason = $11 WHERE id = $1`
 )
 
 // Step does the next tasks of an action.
@@ -106,6 +126,11 @@ func (r *BulkRepository) Step(ctx context.Context, s application.BulkStep) (appl
 		return application.BulkStepResult{}, err
 	}
 	result, err := r.stepOnce(ctx, s, storeLocked)
+	if errors.Is(err, errSearchTooLong) {
+		looked := windowOf(result.Bulk, s)
+		b, err := r.Change(ctx, result.Bulk.ID, func(b domain.Bulk) (domain.Bulk, error) { return b.Shrink(looked, s.Now), nil })
+		return application.BulkStepResult{Found: true, Bulk: b, Passed: result.Passed}, err
+	}
 	if pgconn.AboutData(err) { // one of the tasks is to blame
 		result, err = r.stepOnce(ctx, s, storeApart)
 	}
@@ -143,15 +168,12 @@ func step(ctx context.Context, tx *sqlx.Tx, s application.BulkStep, store storin
 		return result, err
 	}
 	b := result.Bulk
-	q := application.TaskQuery{TaskFilter: b.Filter, Before: b.Cursor, Limit: s.Limit, Window: s.Window}
-	hits, err := list(ctx, tx, q, "")
+	part, q, err := searchPart(ctx, tx, b, s)
 	if err != nil {
 		return result, err
 	}
-	part := domain.BulkPart{Found: hits.ids(), End: hits.end(q)}
-	part.Full = len(part.Found) == s.Limit
-	if len(part.Found) > 0 {
-		rows, err := lockMatches(ctx, tx, q, part.Found)
+	if ids := slices.Concat(b.Locked, part.Found); len(ids) > 0 {
+		rows, locked, err := lockMatches(ctx, tx, q, ids)
 		if err != nil {
 			return result, err
 		}
@@ -159,13 +181,96 @@ func step(ctx context.Context, tx *sqlx.Tx, s application.BulkStep, store storin
 		if err := store(ctx, tx, &swept); err != nil {
 			return result, err
 		}
-		result.Changed = swept.Changed
+		result.Changed, part.Locked = swept.Changed, locked
 		part.Changed, part.Skipped = len(swept.Changed), swept.Found-len(swept.Changed)
 	}
-	b = b.Advance(part, s.Now)
-	result.Bulk = b
-	_, err = tx.ExecContext(ctx, bulkProgressSQL, b.ID.String(), b.Cursor.String(), b.Changed, b.Skipped, b.UpdatedAt, orNull(b.DoneAt))
-	return result, err
+	result.Bulk = b.Advance(part, s.Now)
+	return result, storeBulk(ctx, tx, result.Bulk)
+}
+
+func storeBulk(ctx context.Context, tx *sqlx.Tx, b domain.Bulk) error {
+	_, err := tx.ExecContext(ctx, bulkProgressSQL, b.ID.String(), b.Cursor.String(), b.Changed, b.Skipped, b.UpdatedAt, orNull(b.DoneAt),
+		pgenc.UUIDs(b.Locked), b.Window, b.Tries, string(b.Ended), b.Reason)
+	return err
+}
+
+// errSearchTooLong says that the server has given up the search of a step.
+var errSearchTooLong = errors.New("the search took too long")
+
+func windowOf(b domain.Bulk, s application.BulkStep) int {
+	if b.Window > 0 {
+		return min(b.Window, s.Window)
+	}
+	return s.Window
+}
+
+// searchPart finds what matches next. The server gives the search up before the
+// connection does, and so does not go on with it. Only the search has such a limit:
+// it would cut off the wait for a synchronous standby, too.
+func searchPart(ctx context.Context, tx *sqlx.Tx, b domain.Bulk, s application.BulkStep) (domain.BulkPart, application.TaskQuery, error) {
+	q := application.TaskQuery{TaskFilter: b.Filter, Before: b.Cursor, Limit: s.Limit - len(b.Locked), Window: windowOf(b, s)}
+	if q.Limit < 1 { // those that are locked are enough to remember
+		return domain.BulkPart{End: b.Cursor}, q, nil
+	}
+	if _, err := tx.ExecContext(ctx, "SET LOCAL statement_timeout = "+searchLimit); err != nil {
+		return domain.BulkPart{}, q, err
+	}
+	begun := time.Now()
+	hits, err := list(ctx, tx, q, "")
+	if pgconn.Canceled(err) {
+		return domain.BulkPart{}, q, errSearchTooLong
+	} else if err != nil {
+		return domain.BulkPart{}, q, err
+	}
+	part := domain.BulkPart{Found: hits.ids(), End: hits.end(q), Took: time.Since(begun)}
+	part.Full = len(part.Found) == q.Limit
+	_, err = tx.ExecContext(ctx, "SET LOCAL statement_timeout = 0")
+	return part, q, err
+}
+
+// searchLimit bounds the search of a step, in milliseconds: less than any call timeout
+// that is not too short to work with.
+const searchLimit = "2500"
+
+// List returns the latest actions, newest first.
+func (r *BulkRepository) List(ctx context.Context, limit int) ([]domain.Bulk, error) {
+	var rows []bulkRow
+	if err := r.db.calls.Read(ctx, func(ctx context.Context, q sqlx.QueryerContext) error {
+		return sqlx.SelectContext(ctx, q, &rows, "SELECT "+bulkColumns+" FROM bulks ORDER BY id DESC LIMIT $1", limit)
+	}); err != nil {
+		return nil, err
+	}
+	bulks := make([]domain.Bulk, 0, len(rows))
+	for _, row := range rows {
+		if b, err := row.bulk(); err == nil {
+			bulks = append(bulks, b)
+		}
+	}
+	return bulks, nil
+}
+
+// Change lets decide change how the action goes on, or ends, and stores that.
+func (r *BulkRepository) Change(ctx context.Context, id domain.BulkID, decide func(b domain.Bulk) (domain.Bulk, error)) (b domain.Bulk, err error) {
+	err = r.db.calls.Write(ctx, func(ctx context.Context, c *sqlx.Conn) error {
+		return pgconn.Transact(ctx, c, func(tx *sqlx.Tx) error {
+			var found bulkRow
+			err := tx.GetContext(ctx, &found, "SELECT "+bulkColumns+" FROM bulks WHERE id = $1 FOR UPDATE", id.String())
+			if errors.Is(err, sql.ErrNoRows) {
+				return domain.ErrBulkNotFound
+			}
+			if err != nil {
+				return err
+			}
+			if b, err = found.bulk(); err != nil {
+				return err
+			}
+			if b, err = decide(b); err != nil {
+				return err
+			}
+			return storeBulk(ctx, tx, b)
+		})
+	})
+	return b, err
 }
 
 // nextBulk locks the oldest action that can be read; none, if others are at all that
@@ -190,18 +295,42 @@ func nextBulk(ctx context.Context, tx *sqlx.Tx, s application.BulkStep) (applica
 	}
 }
 
-// lockMatches locks those of the tasks that still match when whoever is changing
-// them is done, in the order of their ids, as everybody does.
-func lockMatches(ctx context.Context, tx *sqlx.Tx, q application.TaskQuery, ids []domain.TaskID) ([]row, error) {
+// lockMatches locks those of the tasks that match and that nobody else has locked, and
+// returns the ids of those that match and are locked.
+func lockMatches(ctx context.Context, tx *sqlx.Tx, q application.TaskQuery, ids []domain.TaskID) ([]row, []domain.TaskID, error) {
 	query, args := lockMatchesSQL(q, ids)
 	var rows []row
-	err := tx.SelectContext(ctx, &rows, query, args...)
-	return rows, err
+	if err := tx.SelectContext(ctx, &rows, query, args...); err != nil {
+		return nil, nil, err
+	}
+	missing := notIn(rows, ids)
+	if len(missing) == 0 {
+		return rows, nil, nil
+	}
+	query, args = matchesOfSQL("t.id", q, missing)
+	var found []uuid.UUID
+	if err := tx.SelectContext(ctx, &found, query, args...); err != nil {
+		return nil, nil, err
+	}
+	locked := make([]domain.TaskID, len(found))
+	for i, id := range found {
+		locked[i] = domain.TaskID(id)
+	}
+	return rows, locked, nil
 }
 
 func lockMatchesSQL(q application.TaskQuery, ids []domain.TaskID) (query string, args []any) {
-	s, _ := searchOf(q) // which has found ids
+	query, args = matchesOfSQL(selectColumns, q, ids)
+	return query + " FOR UPDATE OF t SKIP LOCKED", args
+}
+
+func matchesOfSQL(columns string, q application.TaskQuery, ids []domain.TaskID) (query string, args []any) {
+	q.Before = domain.TaskID{}
+	s, ok := searchOf(q)
+	if !ok { // nothing can match any more
+		s = &search{TaskQuery: q}
+	}
 	var p pgenc.Params
-	return "SELECT " + selectColumns + " FROM tasks AS t WHERE t.id = ANY(" + p.Add(pgenc.UUIDs(ids), "uuid[]") + ") AND " +
-		matchesSQL(s.TaskFilter, &p) + " ORDER BY t.id FOR UPDATE OF t", p
+	return "SELECT " + columns + " FROM tasks AS t WHERE t.id = ANY(" + p.Add(pgenc.UUIDs(ids), "uuid[]") + ") AND " +
+		matchesSQL(s.TaskFilter, &p) + " ORDER BY t.id", p
 }

@@ -174,3 +174,26 @@ func TestBulkAdd_RefusesAFilterThatWouldComeBackAsAnother(t *testing.T) {
 		}
 	}
 }
+
+// A search that takes too long is given up by the server, and the next one is smaller.
+func TestBulkStep_ShrinksWhenTheSearchTakesTooLong(t *testing.T) {
+	db := migrated(t, Config{})
+	bulks := NewBulkRepository(db)
+	b, err := domain.NewBulk(domain.BulkCancel, domain.TaskFilter{Text: "x"}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := bulks.Add(t.Context(), b); err != nil {
+		t.Fatal(err)
+	}
+	_, release := lockTable(t, db, "tasks") // stands for messages that take long to read
+	defer release()
+	got, err := bulks.Step(t.Context(), cancelStep())
+	if err != nil || !got.Found || got.Bulk.Window >= b.Window || got.Bulk.Tries != 1 || got.Bulk.Cursor != b.Cursor {
+		t.Errorf("step = %+v, %v; want a smaller window and the same cursor", got.Bulk, err)
+	}
+	var waiting int
+	if err := db.beats.SQL.Get(&waiting, "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'tasks'::regclass"); err != nil || waiting != 0 {
+		t.Errorf("%d backends still wait, %v", waiting, err)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/domain"
@@ -19,25 +20,31 @@ func NewBulkRepository(db *DB) *BulkRepository { return &BulkRepository{db: db} 
 
 // bulkRow is a row of bulks.
 type bulkRow struct {
-	ID      taskID            `db:"id"`
-	Action  domain.BulkAction `db:"action"`
-	Filter  string            `db:"filter"`
-	Cursor  taskID            `db:"cursor"`
-	Changed int               `db:"changed"`
-	Skipped int               `db:"skipped"`
-	Created instant           `db:"created_at"`
-	Updated instant           `db:"updated_at"`
-	Done    instant           `db:"done_at"`
+	ID      taskID             `db:"id"`
+	Action  domain.BulkAction  `db:"action"`
+	Filter  string             `db:"filter"`
+	Cursor  taskID             `db:"cursor"`
+	Changed int                `db:"changed"`
+	Skipped int                `db:"skipped"`
+	Created instant            `db:"created_at"`
+	Updated instant            `db:"updated_at"`
+	Done    instant            `db:"done_at"`
+	Window  int                `db:"search_window"`
+	Tries   int                `db:"tries"`
+	Outcome domain.BulkOutcome `db:"outcome"`
+	Reason  string             `db:"reason"`
 }
 
 // bulkColumns are the columns of a bulkRow.
-const bulkColumns = `id, action, filter, cursor, changed, skipped, created_at, updated_at, done_at`
+const bulkColumns = `id, action, filter, cursor, changed, skipped, created_at, updated_at, done_at,
+	search_window, tries, outcome, reason`
 
 func bulkRowOf(b domain.Bulk) (bulkRow, error) {
 	filter, err := application.EncodeFilter(b.Filter)
 	return bulkRow{
 		ID: taskID(b.ID), Action: b.Action, Filter: filter, Cursor: taskID(b.Cursor), Changed: b.Changed, Skipped: b.Skipped,
 		Created: instant{b.CreatedAt}, Updated: instant{b.UpdatedAt}, Done: instant{b.DoneAt},
+		Window: b.Window, Tries: b.Tries, Outcome: b.Ended, Reason: b.Reason,
 	}, err
 }
 
@@ -53,6 +60,7 @@ func (row bulkRow) bulk() (domain.Bulk, error) {
 	return domain.Bulk{
 		ID: domain.BulkID(row.ID), Action: row.Action, Filter: filter, Cursor: domain.TaskID(row.Cursor),
 		Changed: row.Changed, Skipped: row.Skipped, CreatedAt: row.Created.Time, UpdatedAt: row.Updated.Time, DoneAt: row.Done.Time,
+		Window: row.Window, Tries: row.Tries, Ended: row.Outcome, Reason: row.Reason,
 	}, nil
 }
 
@@ -78,6 +86,47 @@ func (r *BulkRepository) Get(ctx context.Context, id domain.BulkID) (domain.Bulk
 		return domain.Bulk{}, domain.ErrBulkNotFound
 	}
 	return rows[0].bulk()
+}
+
+// List returns the latest actions, newest first.
+func (r *BulkRepository) List(ctx context.Context, limit int) ([]domain.Bulk, error) {
+	var rows []bulkRow
+	if err := r.db.read(ctx, &rows, selectBulks, limit); err != nil {
+		return nil, err
+	}
+	bulks := make([]domain.Bulk, 0, len(rows))
+	for _, row := range rows {
+		if b, err := row.bulk(); err == nil {
+			bulks = append(bulks, b)
+		}
+	}
+	return bulks, nil
+}
+
+// Change lets decide change how the action goes on, or ends, and stores that.
+func (r *BulkRepository) Change(ctx context.Context, id domain.BulkID, decide func(b domain.Bulk) (domain.Bulk, error)) (b domain.Bulk, err error) {
+	err = r.db.write(ctx, func(tx *tx) error {
+		var row bulkRow
+		found, err := tx.get(&row, selectBulk, taskID(id))
+		if err != nil {
+			return err
+		}
+		if !found {
+			return domain.ErrBulkNotFound
+		}
+		if b, err = row.bulk(); err != nil {
+			return err
+		}
+		if b, err = decide(b); err != nil {
+			return err
+		}
+		if row, err = bulkRowOf(b); err != nil {
+			return err
+		}
+		_, err = tx.execRow(updateBulk, row)
+		return err
+	})
+	return b, err
 }
 
 // Step goes on with the oldest action that is not done.
@@ -134,14 +183,18 @@ func (tx *tx) nextBulk(s application.BulkStep) (application.BulkStepResult, erro
 
 // advance does to the next tasks what the action says.
 func (tx *tx) advance(result *application.BulkStepResult, s application.BulkStep) (domain.BulkPart, error) {
-	b := result.Bulk
+	b, begun := result.Bulk, time.Now()
+	window := s.Window
+	if b.Window > 0 {
+		window = min(window, b.Window)
+	}
 	rows, end, _, err := find(tx.ctx, tx.sql, application.TaskQuery{
-		TaskFilter: b.Filter, Before: b.Cursor, Limit: s.Limit, Window: s.Window,
+		TaskFilter: b.Filter, Before: b.Cursor, Limit: s.Limit, Window: window,
 	})
 	if err != nil {
 		return domain.BulkPart{}, err
 	}
-	part := domain.BulkPart{Full: len(rows) == s.Limit, End: end}
+	part := domain.BulkPart{Full: len(rows) == s.Limit, End: end, Took: time.Since(begun)}
 	for _, row := range rows {
 		part.Found = append(part.Found, domain.TaskID(row.ID))
 		t, err := row.task()

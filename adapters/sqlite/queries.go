@@ -56,8 +56,10 @@ var (
 	countRunning = `SELECT count(*) FROM tasks WHERE ` + held + ` AND queue = ?`
 
 	insertBulk = `INSERT INTO bulks (` + bulkColumns + `)
-		VALUES (:id, :action, :filter, :cursor, :changed, :skipped, :created_at, :updated_at, :done_at)`
-	updateBulk = `UPDATE bulks SET cursor = :cursor, changed = :changed, skipped = :skipped, updated_at = :updated_at, done_at = :done_at
+		VALUES (:id, :action, :filter, :cursor, :changed, :skipped, :created_at, :updated_at, :done_at,
+			:search_window, :tries, :outcome, :reason)`
+	updateBulk = `UPDATE bulks SET cursor = :cursor, changed = :changed, skipped = :skipped, updated_at = :updated_at, done_at = :done_at,
+			search_window = :search_window, tries = :tries, outcome = :outcome, reason = :reason
 		WHERE id = :id`
 	selectNextBulk = `SELECT ` + bulkColumns + ` FROM bulks
 		WHERE done_at IS NULL AND id NOT IN (SELECT unhex(value) FROM json_each(?)) ORDER BY id LIMIT 1`
@@ -97,7 +99,7 @@ var (
 var (
 	plainQueries = []string{
 		savepoint, rollbackTo, release, insertTask, insertMetadata, updateTask, selectTask, selectVersion, selectQueued, selectSizes, selectKnown, selectHeartbeat, deleteWorker, deleteSilent, deleteWorkers, selectHeld,
-		selectDue, selectStranded, selectAbandoned, selectKey, deleteKeys, selectQueue, countRunning, selectNextBulk,
+		selectDue, selectStranded, selectAbandoned, selectKey, deleteKeys, selectQueue, countRunning, selectNextBulk, selectBulk,
 	}
 	namedQueries = []string{insertRecord, upsertWorker, upsertKey, upsertQueue, insertBulk, updateBulk}
 )
@@ -108,6 +110,7 @@ var (
 	selectVersions = `SELECT id, version FROM tasks WHERE id IN (SELECT unhex(value) FROM json_each(?))`
 	selectMany     = `SELECT ` + taskColumns + ` FROM tasks WHERE id IN (SELECT unhex(value) FROM json_each(?))`
 	selectAttempts = `SELECT ` + recordColumns + ` FROM attempts WHERE task_id = ? ORDER BY number DESC LIMIT ?`
+	selectBulks    = `SELECT ` + bulkColumns + ` FROM bulks ORDER BY id DESC LIMIT ?`
 	selectBulk     = `SELECT ` + bulkColumns + ` FROM bulks WHERE id = ?`
 	selectNextDue  = `SELECT run_at FROM tasks WHERE ` + unqueued + ` ORDER BY run_at LIMIT 1`
 	// From one list to the next, however many entries each has; the first of a list is

@@ -48,6 +48,9 @@ func (s *Bulk) Sweep(ctx context.Context) error {
 		if !result.Found {
 			return nil
 		}
+		if len(result.Bulk.Locked) > 0 && len(result.Changed) == 0 {
+			step.Except = append(step.Except, result.Bulk.ID) // until the next sweep: somebody has locked what is left
+		}
 		if len(result.Changed) > 0 {
 			s.report(ctx, result.Bulk, result.Changed)
 		}

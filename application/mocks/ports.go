@@ -1193,6 +1193,45 @@ func (c *MockBulkRepositoryAddCall) DoAndReturn(f func(context.Context, domain.B
 	return c
 }
 
+// Change mocks base method.
+func (m *MockBulkRepository) Change(ctx context.Context, id domain.BulkID, decide func(domain.Bulk) (domain.Bulk, error)) (domain.Bulk, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Change", ctx, id, decide)
+	ret0, _ := ret[0].(domain.Bulk)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// Change indicates an expected call of Change.
+func (mr *MockBulkRepositoryMockRecorder) Change(ctx, id, decide any) *MockBulkRepositoryChangeCall {
+	mr.mock.ctrl.T.Helper()
+	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Change", reflect.TypeOf((*MockBulkRepository)(nil).Change), ctx, id, decide)
+	return &MockBulkRepositoryChangeCall{Call: call}
+}
+
+// MockBulkRepositoryChangeCall wrap *gomock.Call
+type MockBulkRepositoryChangeCall struct {
+	*gomock.Call
+}
+
+// Return rewrite *gomock.Call.Return
+func (c *MockBulkRepositoryChangeCall) Return(arg0 domain.Bulk, arg1 error) *MockBulkRepositoryChangeCall {
+	c.Call = c.Call.Return(arg0, arg1)
+	return c
+}
+
+// Do rewrite *gomock.Call.Do
+func (c *MockBulkRepositoryChangeCall) Do(f func(context.Context, domain.BulkID, func(domain.Bulk) (domain.Bulk, error)) (domain.Bulk, error)) *MockBulkRepositoryChangeCall {
+	c.Call = c.Call.Do(f)
+	return c
+}
+
+// DoAndReturn rewrite *gomock.Call.DoAndReturn
+func (c *MockBulkRepositoryChangeCall) DoAndReturn(f func(context.Context, domain.BulkID, func(domain.Bulk) (domain.Bulk, error)) (domain.Bulk, error)) *MockBulkRepositoryChangeCall {
+	c.Call = c.Call.DoAndReturn(f)
+	return c
+}
+
 // Get mocks base method.
 func (m *MockBulkRepository) Get(ctx context.Context, id domain.BulkID) (domain.Bulk, error) {
 	m.ctrl.T.Helper()
@@ -1228,6 +1267,45 @@ func (c *MockBulkRepositoryGetCall) Do(f func(context.Context, domain.BulkID) (d
 
 // DoAndReturn rewrite *gomock.Call.DoAndReturn
 func (c *MockBulkRepositoryGetCall) DoAndReturn(f func(context.Context, domain.BulkID) (domain.Bulk, error)) *MockBulkRepositoryGetCall {
+	c.Call = c.Call.DoAndReturn(f)
+	return c
+}
+
+// List mocks base method.
+func (m *MockBulkRepository) List(ctx context.Context, limit int) ([]domain.Bulk, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "List", ctx, limit)
+	ret0, _ := ret[0].([]domain.Bulk)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// List indicates an expected call of List.
+func (mr *MockBulkRepositoryMockRecorder) List(ctx, limit any) *MockBulkRepositoryListCall {
+	mr.mock.ctrl.T.Helper()
+	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "List", reflect.TypeOf((*MockBulkRepository)(nil).List), ctx, limit)
+	return &MockBulkRepositoryListCall{Call: call}
+}
+
+// MockBulkRepositoryListCall wrap *gomock.Call
+type MockBulkRepositoryListCall struct {
+	*gomock.Call
+}
+
+// Return rewrite *gomock.Call.Return
+func (c *MockBulkRepositoryListCall) Return(arg0 []domain.Bulk, arg1 error) *MockBulkRepositoryListCall {
+	c.Call = c.Call.Return(arg0, arg1)
+	return c
+}
+
+// Do rewrite *gomock.Call.Do
+func (c *MockBulkRepositoryListCall) Do(f func(context.Context, int) ([]domain.Bulk, error)) *MockBulkRepositoryListCall {
+	c.Call = c.Call.Do(f)
+	return c
+}
+
+// DoAndReturn rewrite *gomock.Call.DoAndReturn
+func (c *MockBulkRepositoryListCall) DoAndReturn(f func(context.Context, int) ([]domain.Bulk, error)) *MockBulkRepositoryListCall {
 	c.Call = c.Call.DoAndReturn(f)
 	return c
 }

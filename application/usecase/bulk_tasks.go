@@ -48,13 +48,17 @@ func (uc *BulkTasks) Run(ctx context.Context, in BulkTasksInput) (domain.Bulk, e
 }
 
 // Count tells how many tasks the action would look at: those that match among the
-// latest CountWindow. all reports whether that is all there are. A count that takes too
-// long while the store answers is domain.CodeTooMuch.
+// latest CountWindow, or TextWindow if it has to read their messages. all reports
+// whether that is all there are. A count that takes too long while the store answers
+// is domain.CodeTooMuch.
 func (uc *BulkTasks) Count(ctx context.Context, in BulkTasksInput) (n int, all bool, err error) {
 	if err := in.check(); err != nil {
 		return 0, false, err
 	}
 	q := application.TaskQuery{TaskFilter: in.Filter, Limit: 1, Window: application.CountWindow}
+	if in.Filter.Text != "" {
+		q.Window = application.TextWindow
+	}
 	n, all, err = uc.search.Count(ctx, q)
 	if tookTooLong(err) {
 		err = tooMuch(ctx, uc.search, q, err)

@@ -31,6 +31,10 @@ var bulkChecks = map[string]check{
 	"BulkPassesOverWhatCannotBeRead": bulkUnreadable,
 	"BulkRefusesAFilterOutOfBounds":  bulkRefusesFilter,
 	"BulkAndOthersHaveOneWinner":     bulkRace,
+	"BulkEndsWhenItIsCanceled":       bulkCanceled,
+	"BulkKeepsToItsOwnWindow":        bulkOwnWindow,
+	"BulksAreListedNewestFirst":      bulkList,
+	"BulkChangeOfNoneIsNotFound":     bulkChangeUnknown,
 }
 
 // newBulk is an action on all tasks of the filter that there are.

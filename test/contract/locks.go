@@ -35,6 +35,7 @@ var lockChecks = map[string]func(t *testing.T, s Store, l Locks){
 	"AddOnceReadsALockedKey":              lockedKeyRead,
 	"SweepsPassOverLockedRows":            lockedSweeps,
 	"BeatGivesBackWhatIsNotLocked":        lockedBeat,
+	"BulkStepLeavesALockedTaskForLater":   lockedBulk,
 	"ForgetAndLeavePassOverALockedWorker": lockedWorker,
 }
 
@@ -264,5 +265,25 @@ func lockedWorker(t *testing.T, s Store, l Locks) {
 	release()
 	if n, err := s.Workers.Forget(t.Context(), 0); err != nil || n != 1 {
 		t.Errorf("forgot %d workers, %v; want the one that was locked", n, err)
+	}
+}
+
+func lockedBulk(t *testing.T, s Store, l Locks) {
+	tasks := addMany(t, s, 5)
+	addBulk(t, s, domain.BulkCancel, domain.TaskFilter{})
+	release := l.Task(t, tasks[2].ID())
+	soon(t, "steps", func() {
+		for range 2 {
+			b, _ := stepBulk(t, s, bulkStep(10, 1000))
+			if b.Changed != 4 || !slices.Equal(b.Locked, idsOf(tasks[2:3])) || !b.DoneAt.IsZero() {
+				t.Errorf("%+v; want four changed, and one left for later", b)
+			}
+		}
+	})
+	release()
+	b, changed := stepBulk(t, s, bulkStep(10, 1000))
+	wantIDs(t, changed, tasks[2:3])
+	if b.Changed != 5 || len(b.Locked) > 0 || b.DoneAt.IsZero() {
+		t.Errorf("%+v; want all five changed", b)
 	}
 }

@@ -153,6 +153,10 @@ func AboutData(err error) bool {
 		state != "" && slices.Contains([]string{classData, classIntegrity, classCheckOption, classTrigger}, state[:2])
 }
 
+// Canceled reports whether the server has given a statement up: at its own limit, as
+// nobody else may cancel one here.
+func Canceled(err error) bool { return SQLState(err) == codeCanceled }
+
 // UndefinedTable reports whether the server does not know a table of a statement.
 func UndefinedTable(err error) bool { return SQLState(err) == codeUndefinedTable }
 
