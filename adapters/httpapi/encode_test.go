@@ -55,7 +55,7 @@ func drawText(t *rapid.T, label string) string {
 
 // drawTime makes a time that a task can have, in any zone.
 func drawTime(t *rapid.T, label string) time.Time {
-	first, last := time.Date(1, 1, 1, 0, 0, 1, 0, time.UTC), time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
+	first, last := domain.EarliestTime, domain.LatestTime.Add(-time.Hour)
 	zone := time.FixedZone("", rapid.IntRange(-12, 12).Draw(t, "zone")*3600)
 	return time.Unix(rapid.Int64Range(first.Unix(), last.Unix()).Draw(t, label), rapid.Int64Range(0, 999_999).Draw(t, "micros")*1000).In(zone)
 }

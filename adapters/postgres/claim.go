@@ -194,7 +194,11 @@ func (r *TaskRepository) claimUnlimited(ctx context.Context, c application.Claim
 			got.rest = slices.Concat(append([][]domain.TaskID{part}, parts...)...)
 			return got, nil
 		default:
-			got.rows = append(got.rows, rows...)
+			if got.rows == nil {
+				got.rows = rows // most often these are all: no copy
+			} else {
+				got.rows = append(got.rows, rows...)
+			}
 			if bytesOf(got.rows) >= application.PortionBytes {
 				got.rest = slices.Concat(append([][]domain.TaskID{notIn(rows, part)}, parts...)...)
 				return got, nil

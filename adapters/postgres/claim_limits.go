@@ -245,39 +245,49 @@ func planClaim(ctx context.Context, tx *sqlx.Tx, c application.ClaimRequest, l l
 		}
 	}
 	ours := slices.Sorted(maps.Keys(queues))
-	var found []struct {
-		ID      uuid.UUID
-		Queue   string
-		Size    int
-		Running int
-	}
+	var found []candidate
 	if err := tx.SelectContext(ctx, &found, lockClaimableSQL, pgenc.UUIDs(l.known),
 		pgenc.Texts(domain.Before(domain.StatusProcessing)), pgenc.Texts(ours)); err != nil {
 		return plan, err
 	}
-	wanted, running := map[string][]domain.TaskID{}, map[string]int{}
-	at := make(map[domain.TaskID]int, len(found))
-	for i, f := range found {
-		at[domain.TaskID(f.ID)], running[f.Queue] = i, f.Running
-	}
-	size := 0
-	for _, id := range l.known {
-		i, ok := at[id]
-		switch {
-		case !ok:
-		case size >= application.PortionBytes:
-			plan.rest = append(plan.rest, id)
-		default:
-			size += found[i].Size
-			wanted[found[i].Queue] = append(wanted[found[i].Queue], id)
-		}
-	}
+	wanted, running := plan.portion(l.known, found)
 	for _, name := range ours {
 		if len(wanted[name]) > 0 {
 			plan.admit(queues[name], wanted[name], running[name], c.Now)
 		}
 	}
 	return plan, nil
+}
+
+// candidate is a task that a claim has locked.
+type candidate struct {
+	ID      uuid.UUID
+	Queue   string
+	Size    int // of its message
+	Running int // tasks of the queue
+}
+
+// portion sorts by queue what was found of the ids, up to the bytes of a portion, and
+// keeps what is beyond them for the next claim.
+func (p *claimPlan) portion(ids []domain.TaskID, found []candidate) (wanted map[string][]domain.TaskID, running map[string]int) {
+	wanted, running = map[string][]domain.TaskID{}, map[string]int{}
+	at := make(map[domain.TaskID]int, len(found))
+	for i, f := range found {
+		at[domain.TaskID(f.ID)], running[f.Queue] = i, f.Running
+	}
+	size := 0
+	for _, id := range ids {
+		i, ok := at[id]
+		switch {
+		case !ok:
+		case size >= application.PortionBytes:
+			p.rest = append(p.rest, id)
+		default:
+			size += found[i].Size
+			wanted[found[i].Queue] = append(wanted[found[i].Queue], id)
+		}
+	}
+	return wanted, running
 }
 
 // admit adds as many of the queue's tasks as the domain says.

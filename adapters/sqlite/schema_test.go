@@ -89,20 +89,20 @@ func TestSchema_RefusesWhatCannotBeReadAgain(t *testing.T) {
 	db, _ := open(t, fresh(t))
 	writer, _ := sqlite.Pools(db)
 	for row, fine := range map[string]bool{
-		"idempotency_keys VALUES ('', 'k', zeroblob(32), zeroblob(32), 1)":         true,
-		"idempotency_keys VALUES ('', 'l', zeroblob(31), zeroblob(16), 1)":         false,
-		"idempotency_keys VALUES ('', 'l', zeroblob(32), zeroblob(15), 1)":         false,
-		"bulks VALUES (zeroblob(16), 'stop', '{}', zeroblob(16), 0, 0, 1, 1, 1)":   true,
-		"bulks VALUES (x'01', 'stop', '{}', zeroblob(16), 0, 0, 1, 1, 1)":          false,
-		"bulks VALUES (randomblob(16), 'stop', '{}', x'', 0, 0, 1, 1, 1)":          false,
-		"bulks VALUES (randomblob(16), 'run', '{}', zeroblob(16), 0, 0, 1, 1, 1)":  false,
-		"bulks VALUES (randomblob(16), 'stop', '[]', zeroblob(16), 0, 0, 1, 1, 1)": false,
-		"bulks VALUES (randomblob(16), 'stop', '{', zeroblob(16), 0, 0, 1, 1, 1)":  false,
-		"workers VALUES ('w', 'h', 1, 'v', 1, 1, 1, 1, 1, '[]', 1, 1, 0, 0)":       true,
-		"workers VALUES ('x', 'h', 1, 'v', 1, 1, 1, 1, 1, 'a,b', 1, 1, 0, 0)":      false,
-		"workers VALUES ('x', 'h', 1, 'v', 1, 1, 1, 1, 1, '{}', 1, 1, 0, 0)":       false,
-		"workers VALUES ('x', 'h', 1, 'v', 1, 1, 1, 1, 1, '[]', 1, 1, -1, 0)":      false,
-		"workers VALUES ('x', 'h', 1, 'v', 1, 1, 1, 1, 1, '[]', 1, 1, 0, 2)":       false,
+		"idempotency_keys VALUES ('', 'k', zeroblob(32), zeroblob(32), 1)":                       true,
+		"idempotency_keys VALUES ('', 'l', zeroblob(31), zeroblob(16), 1)":                       false,
+		"idempotency_keys VALUES ('', 'l', zeroblob(32), zeroblob(15), 1)":                       false,
+		"bulks VALUES (zeroblob(16), 'stop', '{}', zeroblob(16), 0, 0, 1, 1, 1, 0, 0, '', '')":   true,
+		"bulks VALUES (x'01', 'stop', '{}', zeroblob(16), 0, 0, 1, 1, 1, 0, 0, '', '')":          false,
+		"bulks VALUES (randomblob(16), 'stop', '{}', x'', 0, 0, 1, 1, 1, 0, 0, '', '')":          false,
+		"bulks VALUES (randomblob(16), 'run', '{}', zeroblob(16), 0, 0, 1, 1, 1, 0, 0, '', '')":  false,
+		"bulks VALUES (randomblob(16), 'stop', '[]', zeroblob(16), 0, 0, 1, 1, 1, 0, 0, '', '')": false,
+		"bulks VALUES (randomblob(16), 'stop', '{', zeroblob(16), 0, 0, 1, 1, 1, 0, 0, '', '')":  false,
+		"workers VALUES ('w', 'h', 1, 'v', 1, 1, 1, 1, 1, '[]', 1, 1, 0, 0)":                     true,
+		"workers VALUES ('x', 'h', 1, 'v', 1, 1, 1, 1, 1, 'a,b', 1, 1, 0, 0)":                    false,
+		"workers VALUES ('x', 'h', 1, 'v', 1, 1, 1, 1, 1, '{}', 1, 1, 0, 0)":                     false,
+		"workers VALUES ('x', 'h', 1, 'v', 1, 1, 1, 1, 1, '[]', 1, 1, -1, 0)":                    false,
+		"workers VALUES ('x', 'h', 1, 'v', 1, 1, 1, 1, 1, '[]', 1, 1, 0, 2)":                     false,
 	} {
 		if _, err := writer.Exec("INSERT INTO " + row); (err == nil) != fine {
 			t.Errorf("row of %s: %v, want it taken: %v", row, err, fine)

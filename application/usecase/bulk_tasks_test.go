@@ -73,7 +73,7 @@ func TestBulkTasks_RefusesWhatIsNoActionAndABadFilter(t *testing.T) {
 
 func TestBulkTasks_CountsInAWindowAndStoresNothing(t *testing.T) {
 	p, filter := apptest.NewPorts(t), domain.TaskFilter{Text: "hello"}
-	p.Search.EXPECT().Count(apptest.Any, application.TaskQuery{TaskFilter: filter, Limit: 1, Window: application.CountWindow}).Return(17, false, nil)
+	p.Search.EXPECT().Count(apptest.Any, application.TaskQuery{TaskFilter: filter, Limit: 1, Window: application.TextWindow}).Return(17, false, nil)
 
 	n, all, err := bulkTasks(p).Count(t.Context(), usecase.BulkTasksInput{Action: domain.BulkRetry, Filter: filter})
 
