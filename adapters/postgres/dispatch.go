@@ -63,12 +63,13 @@ var (
 
 	// queuedBeforeSQL goes from the head of one list to the head of the next, and
 	// passes over what waits behind it: its cost is that of the lists, however long
-	// they are. (A loose index scan, which PostgreSQL does not do by itself.)
+	// they are. (A loose index scan, which PostgreSQL does not do by itself.) A mark that no
+	// program could read, such as -infinity, is an old one.
 	queuedBeforeSQL = "WITH RECURSIVE heads AS ((" + headSQL + " ORDER BY t.queue, t.priority, t.queued_at LIMIT 1)" + `
 		UNION ALL
 		SELECT next.* FROM heads AS h, LATERAL (` + headSQL + ` AND (t.queue, t.priority) > (h.queue, h.priority)
 			ORDER BY t.queue, t.priority, t.queued_at LIMIT 1) AS next)
-		SELECT queue, priority, queued_at FROM heads WHERE queued_at < $1::timestamptz`
+		SELECT queue, priority, greatest(queued_at, to_timestamp(0)) AS queued_at FROM heads WHERE queued_at < $1::timestamptz`
 	headSQL = "SELECT t.queue, t.priority, t.queued_at FROM tasks AS t WHERE " + queued
 
 	// MATERIALIZED: as part of a join it could be asked again, and go past its limit.

@@ -43,3 +43,32 @@ func TestTakeTurn_IsEverybodysWhenTheRowSaysNothing(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A mark that cannot be read is no reason to find nothing.
+func TestQueuedBefore_ReadsWhatAnOperatorHasWritten(t *testing.T) {
+	db := migrated(t, Config{})
+	tasks, ids := newTasks(t, 2)
+	if err := NewTaskRepository(db).Add(t.Context(), tasks...); err != nil {
+		t.Fatal(err)
+	}
+	db.calls.SQL.MustExec("ALTER TABLE tasks DISABLE TRIGGER ALL")
+	for _, constraint := range constraintsOn(t, db, "queued_at") {
+		db.calls.SQL.MustExec("ALTER TABLE tasks DROP CONSTRAINT " + constraint)
+	}
+	db.calls.SQL.MustExec("UPDATE tasks SET queued_at = '-infinity' WHERE id = $1", ids[0].String())
+	before := time.Now().Add(time.Second)
+	oldest, err := NewDispatchRepository(db).QueuedBefore(t.Context(), before)
+	if mark, found := oldest[defaultList]; err != nil || !found || !mark.Before(before) {
+		t.Errorf("queued before: %v, %v", oldest, err)
+	}
+}
+
+// constraintsOn are the CHECKs that speak of a column.
+func constraintsOn(t *testing.T, db *DB, column string) (names []string) {
+	t.Helper()
+	if err := db.calls.SQL.Select(&names, `SELECT conname FROM pg_constraint WHERE conrelid = 'tasks'::regclass AND contype = 'c'
+		AND pg_get_constraintdef(oid) LIKE '%' || $1 || '%'`, column); err != nil {
+		t.Fatal(err)
+	}
+	return names
+}

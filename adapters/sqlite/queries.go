@@ -126,5 +126,5 @@ var (
 					AND (n.queue, n.priority) > (heads.queue, +heads.priority)
 				ORDER BY n.queue, n.priority, n.queued_at LIMIT 1)
 		)
-		SELECT queue, priority, queued_at FROM heads WHERE queued_at < ?`
+		SELECT queue, priority, max(queued_at, 0) AS queued_at FROM heads WHERE queued_at < ?`
 )
