@@ -59,6 +59,10 @@ func prepare(ctx context.Context, log *slog.Logger, db *postgres.DB, clock *post
 	if err := retryUntilAvailable(ctx, log, "schema", schema); err != nil {
 		return err
 	}
+	rights := func(ctx context.Context) error { return postgres.CheckRights(ctx, db) }
+	if err := retryUntilAvailable(ctx, log, "PostgreSQL", rights); err != nil {
+		return err
+	}
 	if err := retryUntilAvailable(ctx, log, "PostgreSQL clock", clock.Sync); err != nil {
 		return err
 	}

@@ -60,6 +60,29 @@ func TestPrograms_RefuseADatabaseThatIsUnfitWithALineThatSaysWhy(t *testing.T) {
 	}
 }
 
+func TestPrograms_EndWhenTheirRoleMayOnlyRead(t *testing.T) {
+	t.Parallel()
+	database := migratedDatabase(t)
+	db := open(t, database)
+	role := "reader_" + strings.ToLower(rand.Text())
+	if _, err := db.ExecContext(t.Context(), "CREATE ROLE "+role+" LOGIN; GRANT SELECT ON ALL TABLES IN SCHEMA public TO "+role); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _, _ = db.Exec("DROP OWNED BY " + role + "; DROP ROLE " + role) }()
+	u, err := url.Parse(database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.User = url.User(role)
+	env := []string{"DATABASE_URL=" + u.String(), "QUEUE_URL=" + services.Redis(t), "LISTEN_ADDR=" + programs.FreeAddr(t), "HANDLER=noop:"}
+	for _, name := range []string{"api", "worker"} {
+		p := programs.Start(t, t.TempDir(), env, name)
+		if code := p.Wait(programs.Patience); code != 1 || !strings.Contains(p.Output(), "lacks rights") {
+			t.Errorf("%s: exit %d: %s", name, code, p.Output())
+		}
+	}
+}
+
 func TestService_BehindAPool(t *testing.T) {
 	t.Parallel()
 	d := deploy(t, services.PgBouncer(t, services.PostgreSQL(t), "pool_mode = session", "default_pool_size = 50", ignored), services.Redis(t))

@@ -31,7 +31,7 @@ const (
 	classTrigger      = "P0" // what a trigger raises, of a row that it refuses
 
 	codeReadOnly         = "25006" // this server has become a standby
-	codeNotSupported     = "0A000" // a standby's answer to BEGIN READ WRITE, which is how lib/pq begins
+	codeNotSupported     = "0A000" // also a standby's answer to what it cannot do
 	codeIdleInTx         = "25P03"
 	codeTxTimeout        = "25P04"
 	codeNoStatement      = "26000"

@@ -62,6 +62,9 @@ func (p *Pool) Read(caller context.Context, query func(ctx context.Context, q sq
 	if err != nil && errors.Is(caller.Err(), context.Canceled) {
 		return fmt.Errorf("postgres: %w", caller.Err())
 	}
+	if lost(err) { // the others are as old, and each would cost its caller as much time
+		p.dropIdle()
+	}
 	return Translate(err)
 }
 

@@ -88,6 +88,15 @@ type preparingConn struct {
 	closed sync.Once
 }
 
+// BeginTx begins a transaction that may write if the server lets others write: lib/pq
+// would say READ WRITE, which overrides default_transaction_read_only.
+func (c *preparingConn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
+	if opts == (driver.TxOptions{}) {
+		return c.Begin() //nolint:staticcheck // deprecated, and the only way to say neither
+	}
+	return c.pqConn.BeginTx(ctx, opts)
+}
+
 func (c *preparingConn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
 	if !toPrepare(ctx, query) {
 		return c.pqConn.ExecContext(ctx, query, args)
