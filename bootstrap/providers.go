@@ -61,7 +61,7 @@ func provideHTTPConfig(cfg HTTPConfig, access AccessConfig, stop StopConfig) (ht
 	credentials, err := access.credentials()
 	return httpapi.Config{
 		ListenAddr: cfg.ListenAddr, AllowedHosts: access.AllowedHosts, Credentials: credentials, MessageBytes: cfg.MaxMessageSize, BatchBytes: cfg.MaxBatchSize,
-		BodyBytes: cfg.bodyBytes(debug.SetMemoryLimit(-1)),
+		BodyBytes:   cfg.bodyBytes(debug.SetMemoryLimit(-1)),
 		Connections: cfg.MaxConnections, Requests: cfg.MaxRequests, Waiting: cfg.MaxWaiting,
 		ShutdownTimeout: stop.ShutdownTimeout, Version: Version(),
 	}, err
