@@ -60,7 +60,7 @@ func checkMove(t *rapid.T, method string, before, after domain.TaskState) {
 
 // outcomes is how an attempt ends by each call that gives a task back.
 var outcomes = map[string]domain.AttemptOutcome{
-	"Fail": domain.OutcomeFailed, "Release": domain.OutcomeReleased, "Rescue": domain.OutcomeLost, "GiveUp": domain.OutcomeLost,
+	"Fail": domain.OutcomeFailed, "Release": domain.OutcomeReleased, "Defer": domain.OutcomeReleased, "Rescue": domain.OutcomeLost, "GiveUp": domain.OutcomeLost,
 }
 
 // checkAttempts checks that a call which gives a task back makes one record, any
@@ -223,8 +223,11 @@ func (l *life) actions() map[string]func(*rapid.T) {
 			}
 			return l.task.Fail(l.attempt(t), f, policies.Draw(t, "policy"), rapid.Float64Range(0, 0.999).Draw(t, "part"), now(t))
 		},
-		"Release":     func(t *rapid.T) error { return l.task.Release(l.attempt(t), now(t)) },
-		"Rescue":      func(t *rapid.T) error { return l.task.Rescue(policies.Draw(t, "policy"), now(t)) },
+		"Release": func(t *rapid.T) error { return l.task.Release(l.attempt(t), now(t)) },
+		"Rescue":  func(t *rapid.T) error { return l.task.Rescue(policies.Draw(t, "policy"), now(t)) },
+		"Defer": func(t *rapid.T) error {
+			return l.task.Defer(l.attempt(t), policies.Draw(t, "policy"), rapid.Float64Range(0, 0.999).Draw(t, "part"), now(t))
+		},
 		"GiveUp":      func(t *rapid.T) error { return l.task.GiveUp(l.attempt(t), policies.Draw(t, "policy"), now(t)) },
 		"Cancel":      func(t *rapid.T) error { return l.task.Cancel(now(t)) },
 		"RequestStop": func(t *rapid.T) error { return l.task.RequestStop(now(t)) },

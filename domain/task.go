@@ -222,6 +222,24 @@ func (t *Task) Release(attempt int, now time.Time) error {
 	return t.giveBack(attempt, false, OutcomeReleased, "", now)
 }
 
+// Suspect reports whether the loss of one more worker fails the task. It may be what
+// kills them, or have been beside it: so a worker holds one suspect at a time, that its
+// death condemns no more than one.
+func (t *Task) Suspect(p RetryPolicy) bool {
+	return t.s.Rescues > 0 && t.s.Rescues+1 >= p.MaxRescues
+}
+
+// Defer gives back a suspect that has not begun, as its worker holds another. It is
+// claimed again after a backoff that grows with each attempt.
+func (t *Task) Defer(attempt int, p RetryPolicy, part float64, now time.Time) error {
+	const reason = "another task that has lost its workers was processed; such tasks take turns"
+	if err := t.giveBack(attempt, false, OutcomeReleased, reason, now); err != nil || t.s.Status == StatusCanceled {
+		return err
+	}
+	t.s.RunAt = Moment(t.s.UpdatedAt.Add(p.Backoff(attempt, part)))
+	return nil
+}
+
 // Rescue takes the task from a worker that was lost. A message that keeps
 // killing its workers must not do so for ever: after p.MaxRescues it has failed.
 func (t *Task) Rescue(p RetryPolicy, now time.Time) error {

@@ -109,6 +109,7 @@ func TestTask_EveryMethodOnEveryStatus(t *testing.T) {
 		"Fail for good":   {func(t *domain.Task) error { return t.Fail(1, domain.Failure{Permanent: true}, policy, 0, at(1)) }, row{"", "failed", "", "", ""}},
 		"Release":         {func(t *domain.Task) error { return t.Release(1, at(1)) }, row{"", "pending", "", "", ""}},
 		"Rescue":          {func(t *domain.Task) error { return t.Rescue(policy, at(1)) }, row{"", "pending", "", "", ""}},
+		"Defer":           {func(t *domain.Task) error { return t.Defer(1, policy, 0.5, at(1)) }, row{"", "pending", "", "", ""}},
 		"GiveUp":          {func(t *domain.Task) error { return t.GiveUp(1, policy, at(1)) }, row{"", "pending", "", "", ""}},
 		"the last GiveUp": {func(t *domain.Task) error { return t.GiveUp(1, domain.RetryPolicy{MaxRescues: 1}, at(1)) }, row{"", "failed", "", "", ""}},
 		"the last Rescue": {func(t *domain.Task) error { return t.Rescue(domain.RetryPolicy{MaxRescues: 1}, at(1)) }, row{"", "failed", "", "", ""}},
@@ -249,6 +250,7 @@ func TestTask_WhateverGivesBackAStoppedTaskCancelsIt(t *testing.T) {
 		"release":           func(t *domain.Task) error { return t.Release(1, at(2)) },
 		"failure":           func(t *domain.Task) error { return t.Fail(1, broken, policy, 0, at(2)) },
 		"permanent failure": func(t *domain.Task) error { return t.Fail(1, domain.Failure{Permanent: true}, policy, 0, at(2)) },
+		"deferral":          func(t *domain.Task) error { return t.Defer(1, policy, 0.5, at(2)) },
 		"give up":           func(t *domain.Task) error { return t.GiveUp(1, domain.RetryPolicy{MaxRescues: 1}, at(2)) },
 		"rescue":            func(t *domain.Task) error { return t.Rescue(domain.RetryPolicy{MaxRescues: 1}, at(2)) },
 	} {
@@ -336,5 +338,30 @@ func TestTask_StoredIsTheTaskAsTheStoreHasIt(t *testing.T) {
 	task, err = domain.NewTask(domain.TaskSpec{Message: "m", MaxAttempts: new(1)}, at(0))
 	if must(t, err); !reflect.DeepEqual(task.Stored(), domain.TaskState{}) {
 		t.Errorf("a new task is stored as %+v", task.Stored())
+	}
+}
+
+func TestTask_IsASuspectWhenOneMoreLossFailsIt(t *testing.T) {
+	for _, c := range []struct{ rescues, of int }{{0, 1}, {0, 2}, {0, 3}, {1, 3}, {1, 2}, {2, 3}} {
+		task, p := newTask(t, 3), domain.RetryPolicy{MaxRescues: c.of}
+		for range c.rescues {
+			must(t, task.Claim(claim, at(1)), task.Rescue(p, at(1)), task.MarkQueued(at(1)))
+		}
+		// One that has lost no worker is none, though the first loss may fail it.
+		want := c.rescues > 0 && c.rescues == c.of-1
+		if got := task.Suspect(p); got != want {
+			t.Errorf("after %d rescues of %d: %t", c.rescues, c.of, got)
+		}
+	}
+}
+
+func TestTask_DeferWaitsForLongerWithEachAttempt(t *testing.T) {
+	task := newTask(t, 3)
+	for attempt, want := range []time.Duration{500 * time.Millisecond, time.Second, 2 * time.Second} {
+		must(t, task.Claim(claim, at(1)), task.Defer(attempt+1, policy, 0.5, at(1)))
+		if s := task.State(); s.RunAt.Sub(s.UpdatedAt) != want || s.Rescues+s.Failures != 0 || s.LastError != "" {
+			t.Errorf("attempt %d: %+v, want a wait of %s", attempt+1, s, want)
+		}
+		must(t, task.MarkQueued(at(100)))
 	}
 }

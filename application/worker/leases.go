@@ -21,6 +21,7 @@ type leases struct {
 
 // lease is one attempt that the worker holds.
 type lease struct {
+	suspect  bool // see domain.Task.Suspect
 	returned bool // the handler has: only the outcome is to be saved
 	givenUp  bool // the outcome cannot be stored: a beat has to give the task back, and charge it
 	// cancel ends the handler's context with its cause; nil until the handler starts.
@@ -55,6 +56,21 @@ func (l *leases) endClaim(ids []domain.TaskID, claimed []*domain.Task) {
 	for _, t := range claimed {
 		l.held[application.RefOf(t)] = &lease{}
 	}
+}
+
+// admitSuspect notes that the attempt is that of a suspect; false if another is held.
+func (l *leases) admitSuspect(ref application.AttemptRef) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for other, held := range l.held {
+		if held.suspect && other != ref {
+			return false
+		}
+	}
+	if held, ok := l.held[ref]; ok {
+		held.suspect = true
+	}
+	return true
 }
 
 // compose numbers the next beat and fills its lists.

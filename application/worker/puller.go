@@ -21,6 +21,7 @@ const maxClaimTries = 3
 type puller struct {
 	Deps
 	claimAs  domain.Claim // but for the number of the beat
+	retry    domain.RetryPolicy
 	slots    *slots
 	schedule *schedule
 	leases   *leases
@@ -64,6 +65,7 @@ func (p *puller) Run(ctx context.Context) {
 		}
 		wait.Reset()
 		tasks, err := p.claim(ctx, entries, claimWait)
+		tasks = p.admit(ctx, tasks)
 		p.slots.release(len(entries) - len(tasks))
 		for _, t := range tasks {
 			p.slots.occupy(t.Queue())

@@ -59,6 +59,7 @@ func (p *puller) pullOne(ctx context.Context, idle []domain.QueueName, wait *bac
 	}
 	p.schedule.pulled(queues, entries)
 	tasks, err := p.claim(ctx, entries, wait)
+	tasks = p.admit(ctx, tasks)
 	if len(tasks) == 0 {
 		return nil, err
 	}

@@ -90,7 +90,7 @@ func New(deps Deps, info application.WorkerInfo, cfg Config) *Worker {
 	)
 	return &Worker{
 		puller: &puller{
-			Deps: deps, claimAs: domain.Claim{Worker: info.ID, Timeout: cfg.TaskTimeout, Grace: cfg.claimGrace()},
+			Deps: deps, claimAs: domain.Claim{Worker: info.ID, Timeout: cfg.TaskTimeout, Grace: cfg.claimGrace()}, retry: cfg.Retry,
 			slots: slots, schedule: schedule, leases: leases, shortage: shortage, watchdog: watchdog, claimed: claimed, starting: starting,
 		},
 		runner: &runner{

@@ -53,7 +53,7 @@ type Attempt struct {
 	// EndedAt Absent while it is running.
 	EndedAt *time.Time `json:"ended_at,omitempty"`
 
-	// Outcome `failed`: the handler returned an error or timed out. `released`: the worker stopped and gave the task back.
+	// Outcome `failed`: the handler returned an error or timed out. `released`: the worker stopped, or did not start the task, and gave it back.
 	// `lost`: the worker was lost, or could not store the outcome. `stopped`: a client asked for it.
 	Outcome string `json:"outcome"`
 
