@@ -6,6 +6,7 @@ import (
 	"net/http"
 
 	"github.com/millrace/millrace/adapters/httpapi/internal/api"
+	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/application/usecase"
 	"github.com/millrace/millrace/domain"
 )
@@ -17,7 +18,7 @@ func (e *endpoints) ListAttempts(w http.ResponseWriter, r *http.Request, id stri
 		if err != nil {
 			return err
 		}
-		attempts, err := withStoreSlot(r.Context(), e, func(ctx context.Context) ([]domain.Attempt, error) { return e.uc.Attempts.Run(ctx, taskID) })
+		attempts, err := withStoreSlot(r.Context(), e, application.CallRead, func(ctx context.Context) ([]domain.Attempt, error) { return e.uc.Attempts.Run(ctx, taskID) })
 		if err != nil {
 			return err
 		}
@@ -44,7 +45,7 @@ func (e *endpoints) ExplainTask(w http.ResponseWriter, r *http.Request, id strin
 		if err != nil {
 			return err
 		}
-		found, err := withStoreSlot(r.Context(), e, func(ctx context.Context) (usecase.ExplainResult, error) { return e.uc.Explain.Run(ctx, taskID) })
+		found, err := withStoreSlot(r.Context(), e, application.CallRead, func(ctx context.Context) (usecase.ExplainResult, error) { return e.uc.Explain.Run(ctx, taskID) })
 		if err != nil {
 			return err
 		}

@@ -102,7 +102,7 @@ func newServiceOn(t *testing.T, on stores, change ...func(*httpapi.Config)) *ser
 		Queues:    usecase.NewManageQueues(faultQueues{s.store}),
 		Explain:   usecase.NewExplainTask(s.store, faultQueues{s.store}, on.queue, on.clock),
 		Readiness: s.readiness,
-	}, telemetry.NewStore(log), log)
+	}, telemetry.NewStore(log, usecase.NewExperience()), log)
 	s.Server = httptest.NewUnstartedServer(s.server.Handler())
 	s.Config.ReadTimeout = cfg.ReadTimeout
 	s.Start()
