@@ -66,7 +66,7 @@ func newAPI(cfg APIConfig, log *slog.Logger, local postgres.LocalTime) (*API, fu
 	bulkTasks := usecase.NewBulkTasks(taskSearch, bulkRepository, clock)
 	queueRepository := postgres.NewQueueRepository(db)
 	manageQueues := usecase.NewManageQueues(queueRepository)
-	explainTask := usecase.NewExplainTask(taskRepository, queueRepository, applicationQueue, clock)
+	explainTask := usecase.NewExplainTask(taskRepository, queueRepository, applicationQueue, pool, clock)
 	checkReadiness := provideAPIReadiness(db, pool, experience)
 	useCases := httpapi.UseCases{
 		Submit:    submitTasks,
@@ -200,7 +200,8 @@ func newEmbedded(cfg EmbeddedConfig, handler application.Handler, log *slog.Logg
 	bulkTasks := usecase.NewBulkTasks(taskSearch, bulkRepository, bootstrapSystemClock)
 	queueRepository := sqlite.NewQueueRepository(db)
 	manageQueues := usecase.NewManageQueues(queueRepository)
-	explainTask := usecase.NewExplainTask(taskRepository, queueRepository, queue, bootstrapSystemClock)
+	bootstrapInsideQueue := _wireInsideQueueValue
+	explainTask := usecase.NewExplainTask(taskRepository, queueRepository, queue, bootstrapInsideQueue, bootstrapSystemClock)
 	workerRepository := sqlite.NewWorkerRepository(db)
 	deps := worker.Deps{
 		Tasks:   taskRepository,
@@ -265,4 +266,5 @@ func newEmbedded(cfg EmbeddedConfig, handler application.Handler, log *slog.Logg
 
 var (
 	_wireSystemClockValue = systemClock{}
+	_wireInsideQueueValue = insideQueue{}
 )

@@ -58,14 +58,15 @@ func TestQueue_TellsOnceThatItIsAwayHoweverItIsPushed(t *testing.T) {
 		putBack(away)
 		putBack(nil) // maybe by chance
 		time.Sleep(3 * time.Second)
-		putBack(nil)
+		synctest.Wait()
 		lines("level=INFO msg=\"push working again")
 		push(nil)
 		push(away)
 		putBack(away)
 		lines("level=WARN")
-		time.Sleep(3 * time.Second)
 		push(nil)
+		time.Sleep(3 * time.Second)
+		synctest.Wait()
 		lines("level=INFO")
 	})
 }

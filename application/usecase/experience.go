@@ -72,7 +72,9 @@ func stale(loop application.Loop, f failing, now time.Time) bool {
 }
 
 // Needed fails while work fails without which the program is not ready.
-func (x *Experience) Needed() application.Probe { return experienceOf{x, slices.Concat(needed, sweeps)} }
+func (x *Experience) Needed() application.Probe {
+	return experienceOf{x, slices.Concat(needed, sweeps)}
+}
 
 // Helpful fails while other work fails.
 func (x *Experience) Helpful() application.Probe { return experienceOf{x, helpful} }
