@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -52,7 +53,7 @@ func TestStore_LogsOnceThatItIsUnavailableAndOnceThatItIsBack(t *testing.T) {
 // What fails and succeeds by turns fails, for each kind of call apart.
 func TestStore_LogsAFlappingStoreOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var log bytes.Buffer
+		var log lockedBuffer
 		store := telemetry.NewStore(slog.New(slog.NewTextHandler(&log, nil)), usecase.NewExperience())
 		for range 166 {
 			store.StoreCalled(t.Context(), application.CallSubmit, domain.ErrUnavailable)
@@ -70,4 +71,22 @@ func TestStore_LogsAFlappingStoreOnce(t *testing.T) {
 			t.Errorf("the end is logged %d times: %s", n, log.String())
 		}
 	})
+}
+
+// lockedBuffer may be read while it is written.
+type lockedBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
 }
