@@ -40,8 +40,22 @@ type Events interface {
 	Turn(ctx context.Context, loop Loop, err error)
 }
 
-// Loop names a loop, in events, logs and readiness.
+// Experience notes what work has experienced, for readiness.
+type Experience interface {
+	// Note notes a result of a loop or of a kind of call: an error means that it could
+	// not do its work, and nil that it has done some.
+	Note(loop Loop, err error)
+}
+
+// Loop names a loop or a kind of call, in events, logs and readiness.
 type Loop string
+
+// The kinds of calls of clients.
+const (
+	CallSubmit Loop = "submit"
+	CallChange Loop = "change"
+	CallRead   Loop = "read"
+)
 
 // The loops. A sweep of the dispatcher is a loop, too.
 const (

@@ -39,4 +39,6 @@ type QueueInfo struct {
 	Workers    int       // that live and take it
 	Abandoned  int       // handlers of these workers that ignore the end of their context
 	Stuck      int       // those of the workers that take no tasks because they have too many of them
+	Slots      int       // of these workers together
+	Running    int       // tasks that these workers run, of whatever queue, by their last beats
 }

@@ -19,11 +19,16 @@ type API struct {
 	server         *apiServer
 	ready          *usecase.CheckReadiness
 	log            *slog.Logger
+	startLine      []any
 }
 
 // NewAPI assembles the API; the returned function closes what it holds.
 func NewAPI(cfg APIConfig, log *slog.Logger) (*API, func(), error) {
-	return newAPI(cfg, log, time.Now)
+	a, closeAll, err := newAPI(cfg, log, time.Now)
+	if err == nil {
+		a.startLine = cfg.startLine()
+	}
+	return a, closeAll, err
 }
 
 func provideAPI(cfg MigrateConfig, db *postgres.DB, clock *postgres.Clock, queue *redis.Pool, server *apiServer,
@@ -43,12 +48,21 @@ func (a *API) Migrate(ctx context.Context) error {
 // Run waits for PostgreSQL, migrates the schema if MIGRATE_ON_START is set, and serves
 // until ctx ends. Health and readiness are served from the start.
 func (a *API) Run(ctx context.Context) error {
-	return onceReady(ctx, a.ready, a.server.run, func(ctx context.Context) error {
+	started := false
+	err := onceReady(ctx, a.ready, a.server.run, func(ctx context.Context) error {
 		return prepare(ctx, a.log, a.db, a.clock, a.queue, func(ctx context.Context) error {
 			if a.migrateOnStart {
 				return postgres.Migrate(ctx, a.db, a.log)
 			}
 			return postgres.CheckSchema(ctx, a.db)
 		})
-	}, a.clock.Run)
+	}, func(ctx context.Context) {
+		a.log.Info("API started", a.startLine...)
+		started = true
+		a.clock.Run(ctx)
+	})
+	if started {
+		a.log.Info("API stopped")
+	}
+	return err
 }

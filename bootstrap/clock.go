@@ -1,6 +1,7 @@
 package bootstrap
 
 import (
+	"context"
 	"time"
 
 	"github.com/millrace/millrace/domain"
@@ -11,3 +12,10 @@ type systemClock struct{}
 
 // Now tells the system's time.
 func (systemClock) Now() time.Time { return domain.Moment(time.Now()) }
+
+// insideQueue is the probe of a queue inside the process, which does its work as long as
+// the process lives.
+type insideQueue struct{}
+
+// Probe does not fail.
+func (insideQueue) Probe(context.Context) error { return nil }

@@ -22,13 +22,21 @@ type Embedded struct {
 // that the settings name; the returned function closes what they hold.
 func NewEmbedded(cfg EmbeddedConfig, log *slog.Logger) (*Embedded, func(), error) {
 	return withHandler(cfg.WorkConfig, log, func(h application.Handler) (*Embedded, func(), error) {
-		return newEmbedded(cfg, h, log)
+		return newEmbeddedOf(cfg, h, log)
 	})
 }
 
 // NewEmbeddedWith assembles them with a handler of the caller's.
 func NewEmbeddedWith(cfg EmbeddedConfig, handler application.Handler, log *slog.Logger) (*Embedded, func(), error) {
-	return newEmbedded(cfg, handler, log)
+	return newEmbeddedOf(cfg, handler, log)
+}
+
+func newEmbeddedOf(cfg EmbeddedConfig, handler application.Handler, log *slog.Logger) (*Embedded, func(), error) {
+	e, closeAll, err := newEmbedded(cfg, handler, log)
+	if err == nil {
+		e.group.startLine = cfg.startLine()
+	}
+	return e, closeAll, err
 }
 
 func provideEmbedded(db *sqlite.DB, server *apiServer, group *workerGroup, log *slog.Logger) *Embedded {

@@ -79,18 +79,26 @@ func provideWaitLimit(cfg HTTPConfig) usecase.WaitLimit {
 	return usecase.WaitLimit(cfg.MaxWaiters)
 }
 
+func provideEvents(log *telemetry.Events, x *usecase.Experience) application.Events {
+	return usecase.NewExperiencedEvents(log, x)
+}
+
 // The probes of each program's readiness. Accepting tasks needs the store alone;
 // processing them needs loops that make progress, and a queue that does not fail for long.
 
-func provideAPIReadiness(db *postgres.DB, pool *redis.Pool) *usecase.CheckReadiness {
+func provideAPIReadiness(db *postgres.DB, pool *redis.Pool, x *usecase.Experience) *usecase.CheckReadiness {
 	return usecase.NewCheckReadiness(
+		usecase.NamedProbe{Name: "work", Probe: x.Needed(), Needs: true},
+		usecase.NamedProbe{Name: "side_work", Probe: x.Helpful()},
 		usecase.NamedProbe{Name: "database", Probe: db, Needs: true},
 		usecase.NamedProbe{Name: "queue", Probe: pool},
 	)
 }
 
-func provideWorkerReadiness(db *postgres.DB, pool *redis.Pool, worker *worker.Worker) *usecase.CheckReadiness {
+func provideWorkerReadiness(db *postgres.DB, pool *redis.Pool, worker *worker.Worker, x *usecase.Experience) *usecase.CheckReadiness {
 	return usecase.NewCheckReadiness(
+		usecase.NamedProbe{Name: "work", Probe: x.Needed(), Needs: true},
+		usecase.NamedProbe{Name: "side_work", Probe: x.Helpful()},
 		usecase.NamedProbe{Name: "database", Probe: db, Needs: true},
 		usecase.NamedProbe{Name: "queue", Probe: pool},
 		usecase.NamedProbe{Name: "queue_lasting", Probe: pool.Lasting(), Needs: true},
@@ -98,8 +106,10 @@ func provideWorkerReadiness(db *postgres.DB, pool *redis.Pool, worker *worker.Wo
 	)
 }
 
-func provideEmbeddedReadiness(db *sqlite.DB, worker *worker.Worker) *usecase.CheckReadiness {
+func provideEmbeddedReadiness(db *sqlite.DB, worker *worker.Worker, x *usecase.Experience) *usecase.CheckReadiness {
 	return usecase.NewCheckReadiness(
+		usecase.NamedProbe{Name: "work", Probe: x.Needed(), Needs: true},
+		usecase.NamedProbe{Name: "side_work", Probe: x.Helpful()},
 		usecase.NamedProbe{Name: "database", Probe: db, Needs: true},
 		usecase.NamedProbe{Name: "worker", Probe: worker, Needs: true},
 	)

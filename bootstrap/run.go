@@ -142,10 +142,11 @@ type workerGroup struct {
 	Dispatcher *dispatch.Dispatcher
 	Log        *slog.Logger
 	Info       application.WorkerInfo
+	startLine  []any `wire:"-"`
 }
 
 func (g *workerGroup) run(ctx context.Context) {
-	g.Log.Info("worker started", "worker", string(g.Info.ID), "capacity", g.Info.Capacity)
+	g.Log.Info("worker started", append([]any{"worker", string(g.Info.ID), "capacity", g.Info.Capacity}, g.startLine...)...)
 	var wait sync.WaitGroup
 	wait.Go(func() { g.Dispatcher.Run(ctx) })
 	g.Worker.Run(ctx)

@@ -57,15 +57,17 @@ func newAPI(cfg APIConfig, log *slog.Logger, local postgres.LocalTime) (*API, fu
 	cancelTask := usecase.NewCancelTask(taskRepository, signals, clock)
 	reopenTask := usecase.NewReopenTask(taskRepository, applicationQueue, signals, clock)
 	events := telemetry.NewEvents(log)
+	experience := usecase.NewExperience()
+	applicationEvents := provideEvents(events, experience)
 	waitLimit := provideWaitLimit(httpConfig)
-	waitTask := usecase.NewWaitTask(taskRepository, signals, events, waitLimit)
+	waitTask := usecase.NewWaitTask(taskRepository, signals, applicationEvents, waitLimit)
 	listAttempts := usecase.NewListAttempts(taskRepository)
 	bulkRepository := postgres.NewBulkRepository(db)
 	bulkTasks := usecase.NewBulkTasks(taskSearch, bulkRepository, clock)
 	queueRepository := postgres.NewQueueRepository(db)
 	manageQueues := usecase.NewManageQueues(queueRepository)
-	explainTask := usecase.NewExplainTask(taskRepository, queueRepository, applicationQueue, clock)
-	checkReadiness := provideAPIReadiness(db, pool)
+	explainTask := usecase.NewExplainTask(taskRepository, queueRepository, applicationQueue, pool, clock)
+	checkReadiness := provideAPIReadiness(db, pool, experience)
 	useCases := httpapi.UseCases{
 		Submit:    submitTasks,
 		Get:       getTask,
@@ -79,7 +81,7 @@ func newAPI(cfg APIConfig, log *slog.Logger, local postgres.LocalTime) (*API, fu
 		Explain:   explainTask,
 		Readiness: checkReadiness,
 	}
-	store := telemetry.NewStore(log)
+	store := telemetry.NewStore(log, experience)
 	server := httpapi.NewServer(config, useCases, store, log)
 	bootstrapApiServer := &apiServer{
 		Server: server,
@@ -112,6 +114,8 @@ func newWorker(cfg WorkerConfig, handler application.Handler, log *slog.Logger, 
 	applicationQueue := provideServerQueue(queue, log)
 	signals, cleanup3 := redis.NewSignals(pool, log)
 	events := telemetry.NewEvents(log)
+	experience := usecase.NewExperience()
+	applicationEvents := provideEvents(events, experience)
 	deps := worker.Deps{
 		Tasks:   taskRepository,
 		Workers: workerRepository,
@@ -119,7 +123,7 @@ func newWorker(cfg WorkerConfig, handler application.Handler, log *slog.Logger, 
 		Signals: signals,
 		Handler: handler,
 		Clock:   clock,
-		Events:  events,
+		Events:  applicationEvents,
 	}
 	workConfig := cfg.WorkConfig
 	workerInfo := provideWorkerInfo(workConfig)
@@ -141,7 +145,7 @@ func newWorker(cfg WorkerConfig, handler application.Handler, log *slog.Logger, 
 		Queue:   applicationQueue,
 		Signals: signals,
 		Clock:   clock,
-		Events:  events,
+		Events:  applicationEvents,
 	}
 	dispatchConfig := provideDispatchConfig(config, workerInfo)
 	dispatcher := dispatch.New(dispatchDeps, dispatchConfig)
@@ -151,7 +155,7 @@ func newWorker(cfg WorkerConfig, handler application.Handler, log *slog.Logger, 
 		Log:        log,
 		Info:       workerInfo,
 	}
-	checkReadiness := provideWorkerReadiness(db, pool, workerWorker)
+	checkReadiness := provideWorkerReadiness(db, pool, workerWorker, experience)
 	bootstrapWorker := provideWorker(adminConfig, db, clock, pool, bootstrapWorkerGroup, checkReadiness, log)
 	return bootstrapWorker, func() {
 		cleanup3()
@@ -187,14 +191,17 @@ func newEmbedded(cfg EmbeddedConfig, handler application.Handler, log *slog.Logg
 	cancelTask := usecase.NewCancelTask(taskRepository, signals, bootstrapSystemClock)
 	reopenTask := usecase.NewReopenTask(taskRepository, queue, signals, bootstrapSystemClock)
 	events := telemetry.NewEvents(log)
+	experience := usecase.NewExperience()
+	applicationEvents := provideEvents(events, experience)
 	waitLimit := provideWaitLimit(httpConfig)
-	waitTask := usecase.NewWaitTask(taskRepository, signals, events, waitLimit)
+	waitTask := usecase.NewWaitTask(taskRepository, signals, applicationEvents, waitLimit)
 	listAttempts := usecase.NewListAttempts(taskRepository)
 	bulkRepository := sqlite.NewBulkRepository(db)
 	bulkTasks := usecase.NewBulkTasks(taskSearch, bulkRepository, bootstrapSystemClock)
 	queueRepository := sqlite.NewQueueRepository(db)
 	manageQueues := usecase.NewManageQueues(queueRepository)
-	explainTask := usecase.NewExplainTask(taskRepository, queueRepository, queue, bootstrapSystemClock)
+	bootstrapInsideQueue := _wireInsideQueueValue
+	explainTask := usecase.NewExplainTask(taskRepository, queueRepository, queue, bootstrapInsideQueue, bootstrapSystemClock)
 	workerRepository := sqlite.NewWorkerRepository(db)
 	deps := worker.Deps{
 		Tasks:   taskRepository,
@@ -203,7 +210,7 @@ func newEmbedded(cfg EmbeddedConfig, handler application.Handler, log *slog.Logg
 		Signals: signals,
 		Handler: handler,
 		Clock:   bootstrapSystemClock,
-		Events:  events,
+		Events:  applicationEvents,
 	}
 	workConfig := cfg.WorkConfig
 	workerInfo := provideWorkerInfo(workConfig)
@@ -213,7 +220,7 @@ func newEmbedded(cfg EmbeddedConfig, handler application.Handler, log *slog.Logg
 		return nil, nil, err
 	}
 	workerWorker := worker.New(deps, workerInfo, workerConfig)
-	checkReadiness := provideEmbeddedReadiness(db, workerWorker)
+	checkReadiness := provideEmbeddedReadiness(db, workerWorker, experience)
 	useCases := httpapi.UseCases{
 		Submit:    submitTasks,
 		Get:       getTask,
@@ -227,7 +234,7 @@ func newEmbedded(cfg EmbeddedConfig, handler application.Handler, log *slog.Logg
 		Explain:   explainTask,
 		Readiness: checkReadiness,
 	}
-	store := telemetry.NewStore(log)
+	store := telemetry.NewStore(log, experience)
 	server := httpapi.NewServer(config, useCases, store, log)
 	bootstrapApiServer := &apiServer{
 		Server: server,
@@ -241,7 +248,7 @@ func newEmbedded(cfg EmbeddedConfig, handler application.Handler, log *slog.Logg
 		Queue:   queue,
 		Signals: signals,
 		Clock:   bootstrapSystemClock,
-		Events:  events,
+		Events:  applicationEvents,
 	}
 	dispatchConfig := provideDispatchConfig(workerConfig, workerInfo)
 	dispatcher := dispatch.New(dispatchDeps, dispatchConfig)
@@ -259,4 +266,5 @@ func newEmbedded(cfg EmbeddedConfig, handler application.Handler, log *slog.Logg
 
 var (
 	_wireSystemClockValue = systemClock{}
+	_wireInsideQueueValue = insideQueue{}
 )

@@ -35,13 +35,21 @@ func NewWorker(cfg WorkerConfig, log *slog.Logger) (*Worker, func(), error) {
 // workers that disagree about the time.
 func NewWorkerOn(cfg WorkerConfig, log *slog.Logger, local postgres.LocalTime) (*Worker, func(), error) {
 	return withHandler(cfg.WorkConfig, log, func(h application.Handler) (*Worker, func(), error) {
-		return newWorker(cfg, h, log, local)
+		return newWorkerOf(cfg, h, log, local)
 	})
 }
 
 // NewWorkerWith assembles the worker with the caller's handler.
 func NewWorkerWith(cfg WorkerConfig, handler application.Handler, log *slog.Logger) (*Worker, func(), error) {
-	return newWorker(cfg, handler, log, time.Now)
+	return newWorkerOf(cfg, handler, log, time.Now)
+}
+
+func newWorkerOf(cfg WorkerConfig, handler application.Handler, log *slog.Logger, local postgres.LocalTime) (*Worker, func(), error) {
+	w, closeAll, err := newWorker(cfg, handler, log, local)
+	if err == nil {
+		w.group.startLine = cfg.startLine()
+	}
+	return w, closeAll, err
 }
 
 func provideWorker(cfg AdminConfig, db *postgres.DB, clock *postgres.Clock, queue *redis.Pool, group *workerGroup,

@@ -6,6 +6,7 @@ import (
 	"net/http"
 
 	"github.com/millrace/millrace/adapters/httpapi/internal/api"
+	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/application/usecase"
 	"github.com/millrace/millrace/domain"
 )
@@ -17,7 +18,7 @@ func (e *endpoints) ListAttempts(w http.ResponseWriter, r *http.Request, id stri
 		if err != nil {
 			return err
 		}
-		attempts, err := withStoreSlot(r.Context(), e, func(ctx context.Context) ([]domain.Attempt, error) { return e.uc.Attempts.Run(ctx, taskID) })
+		attempts, err := withStoreSlot(r.Context(), e, application.CallRead, func(ctx context.Context) ([]domain.Attempt, error) { return e.uc.Attempts.Run(ctx, taskID) })
 		if err != nil {
 			return err
 		}
@@ -44,7 +45,7 @@ func (e *endpoints) ExplainTask(w http.ResponseWriter, r *http.Request, id strin
 		if err != nil {
 			return err
 		}
-		found, err := withStoreSlot(r.Context(), e, func(ctx context.Context) (usecase.ExplainResult, error) { return e.uc.Explain.Run(ctx, taskID) })
+		found, err := withStoreSlot(r.Context(), e, application.CallRead, func(ctx context.Context) (usecase.ExplainResult, error) { return e.uc.Explain.Run(ctx, taskID) })
 		if err != nil {
 			return err
 		}
@@ -81,6 +82,8 @@ func sentence(task api.Explanation, e usecase.Explanation) string {
 		return fmt.Sprintf("No live worker serves the queue %s.", task.Queue)
 	case usecase.ReasonStuck:
 		return fmt.Sprintf("The workers of queue %s take no tasks: %d handlers have not returned after their context ended.", task.Queue, e.Stuck)
+	case usecase.ReasonBusy:
+		return busy(e.Slots, e.Workers)
 	case usecase.ReasonPaused:
 		return fmt.Sprintf("The queue %s is paused.", task.Queue)
 	case usecase.ReasonLimit:
@@ -88,6 +91,9 @@ func sentence(task api.Explanation, e usecase.Explanation) string {
 	case usecase.ReasonRate:
 		return fmt.Sprintf("The queue %s is at its rate of %s; the next task may start at %s.", task.Queue, e.Limit, at)
 	case usecase.ReasonQueueAway:
+		if e.Detail != "" {
+			return fmt.Sprintf("The queue server does not do its work: %s.", e.Detail)
+		}
 		return "The queue server is not responding; tasks will run once it is back."
 	case usecase.ReasonBehind:
 		return ahead(e.Ahead, task.Queue)
@@ -97,6 +103,14 @@ func sentence(task api.Explanation, e usecase.Explanation) string {
 		return "The task is next: a worker will take it as soon as it has a free slot."
 	}
 	return fmt.Sprintf("The reason is %s.", e.Reason)
+}
+
+func busy(slots, workers int) string {
+	those := "the 1 worker that takes"
+	if workers != 1 {
+		those = fmt.Sprintf("the %d workers that take", workers)
+	}
+	return fmt.Sprintf("All %d slots of %s this queue are in use.", slots, those)
 }
 
 func ahead(n int, queue string) string {

@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"github.com/millrace/millrace/adapters/httpapi/internal/api"
+	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/application/usecase"
 )
 
@@ -37,7 +38,7 @@ func (e *endpoints) SubmitBatch(w http.ResponseWriter, r *http.Request, _ api.Su
 
 // submit stores the tasks, and says if they had been stored before.
 func (e *endpoints) submit(w http.ResponseWriter, r *http.Request, in usecase.SubmitTasksInput) (usecase.SubmitResult, error) {
-	done, err := withStoreSlot(r.Context(), e, func(ctx context.Context) (usecase.SubmitResult, error) { return e.uc.Submit.Run(ctx, in) })
+	done, err := withStoreSlot(r.Context(), e, application.CallSubmit, func(ctx context.Context) (usecase.SubmitResult, error) { return e.uc.Submit.Run(ctx, in) })
 	if done.Replayed {
 		w.Header().Set(headerReplayed, "true")
 	}

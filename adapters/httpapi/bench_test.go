@@ -51,7 +51,7 @@ func (benchClock) Now() time.Time { return domain.Moment(time.Now()) }
 
 type ignoreStore struct{}
 
-func (ignoreStore) StoreCalled(context.Context, error) {}
+func (ignoreStore) StoreCalled(context.Context, application.Loop, error) {}
 
 // completedTask has all the parts that most tasks come to have.
 func completedTask(b *testing.B) *domain.Task {

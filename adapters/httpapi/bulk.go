@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"github.com/millrace/millrace/adapters/httpapi/internal/api"
+	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/application/usecase"
 	"github.com/millrace/millrace/domain"
 )
@@ -24,7 +25,7 @@ func (e *endpoints) StartBulk(w http.ResponseWriter, r *http.Request) {
 		if body.DryRun.Value {
 			return e.countBulk(w, r, in)
 		}
-		b, err := withStoreSlot(r.Context(), e, func(ctx context.Context) (domain.Bulk, error) { return e.uc.Bulk.Run(ctx, in) })
+		b, err := withStoreSlot(r.Context(), e, application.CallChange, func(ctx context.Context) (domain.Bulk, error) { return e.uc.Bulk.Run(ctx, in) })
 		if err != nil {
 			return err
 		}
@@ -35,7 +36,7 @@ func (e *endpoints) StartBulk(w http.ResponseWriter, r *http.Request) {
 }
 
 func (e *endpoints) countBulk(w http.ResponseWriter, r *http.Request, in usecase.BulkTasksInput) error {
-	out, err := withStoreSlot(r.Context(), e, func(ctx context.Context) (out api.BulkCount, err error) {
+	out, err := withStoreSlot(r.Context(), e, application.CallRead, func(ctx context.Context) (out api.BulkCount, err error) {
 		out.Matched, out.Exact, err = e.uc.Bulk.Count(ctx, in)
 		return out, err
 	})
@@ -53,7 +54,7 @@ func (e *endpoints) GetBulk(w http.ResponseWriter, r *http.Request, id string) {
 		if err != nil {
 			return err
 		}
-		b, err := withStoreSlot(r.Context(), e, func(ctx context.Context) (domain.Bulk, error) {
+		b, err := withStoreSlot(r.Context(), e, application.CallRead, func(ctx context.Context) (domain.Bulk, error) {
 			return e.uc.Bulk.Get(ctx, domain.BulkID(bulkID))
 		})
 		if err != nil {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/millrace/millrace/adapters/httpapi/internal/admission"
 	"github.com/millrace/millrace/adapters/httpapi/internal/api"
+	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/application/usecase"
 	"github.com/millrace/millrace/domain"
 )
@@ -27,7 +28,7 @@ type UseCases struct {
 // StoreObserver hears the result of every call of the store, so that an outage can
 // be reported whatever the route.
 type StoreObserver interface {
-	StoreCalled(ctx context.Context, err error)
+	StoreCalled(ctx context.Context, call application.Loop, err error)
 }
 
 // endpoints implements the generated interface, a file for each resource.
@@ -46,14 +47,14 @@ var _ api.ServerInterface = (*endpoints)(nil)
 
 // withStoreSlot makes a call of the store, unless too many are in progress already:
 // a store that has become slow must not collect requests, and their bodies, in memory.
-func withStoreSlot[T any](ctx context.Context, e *endpoints, call func(ctx context.Context) (T, error)) (T, error) {
+func withStoreSlot[T any](ctx context.Context, e *endpoints, kind application.Loop, call func(ctx context.Context) (T, error)) (T, error) {
 	if !e.storeCalls.Acquire() {
 		var none T
 		return none, overloaded.errorf("too many requests are waiting for the store; nothing was done")
 	}
 	defer e.storeCalls.Release()
 	got, err := call(ctx)
-	e.store.StoreCalled(ctx, err)
+	e.store.StoreCalled(ctx, kind, err)
 	return got, err
 }
 

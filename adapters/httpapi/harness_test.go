@@ -100,9 +100,9 @@ func newServiceOn(t *testing.T, on stores, change ...func(*httpapi.Config)) *ser
 		Attempts:  usecase.NewListAttempts(s.store),
 		Bulk:      usecase.NewBulkTasks(faultSearch{s.store}, faultBulks{s.store}, on.clock),
 		Queues:    usecase.NewManageQueues(faultQueues{s.store}),
-		Explain:   usecase.NewExplainTask(s.store, faultQueues{s.store}, on.queue, on.clock),
+		Explain:   usecase.NewExplainTask(s.store, faultQueues{s.store}, on.queue, working{}, on.clock),
 		Readiness: s.readiness,
-	}, telemetry.NewStore(log), log)
+	}, telemetry.NewStore(log, usecase.NewExperience()), log)
 	s.Server = httptest.NewUnstartedServer(s.server.Handler())
 	s.Config.ReadTimeout = cfg.ReadTimeout
 	s.Start()
@@ -297,3 +297,8 @@ func documented(req *http.Request, body string, a answer) error {
 		Options: &openapi3filter.Options{IncludeResponseStatus: true},
 	})
 }
+
+// working is a queue that does its work.
+type working struct{}
+
+func (working) Probe(context.Context) error { return nil }

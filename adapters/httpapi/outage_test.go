@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/millrace/millrace/domain"
 )
@@ -25,6 +26,7 @@ func TestOutage_OfTheStoreIsLoggedOnceWhateverTheRoute(t *testing.T) {
 		{http.MethodPatch, "/queues/mail", `{"paused":true}`},
 	} {
 		t.Run(c.method+strings.ReplaceAll(c.path, "/", "_"), func(t *testing.T) {
+			t.Parallel()
 			s := newService(t)
 			s.store.set(func(context.Context) error { return fmt.Errorf("connect: %w", domain.ErrUnavailable) })
 			for range 3 {
@@ -35,6 +37,7 @@ func TestOutage_OfTheStoreIsLoggedOnceWhateverTheRoute(t *testing.T) {
 			}
 			s.store.set(nil)
 			s.call(c.method, c.path, c.body)
+			time.Sleep(3200 * time.Millisecond) // until then the success may be by chance
 			if n := strings.Count(s.log.String(), "store working again"); n != 1 {
 				t.Errorf("the end of the outage was logged %d times:\n%s", n, s.log)
 			}

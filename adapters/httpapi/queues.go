@@ -13,7 +13,7 @@ import (
 // ListQueues is GET /queues.
 func (e *endpoints) ListQueues(w http.ResponseWriter, r *http.Request) {
 	e.handle(w, r, func() error {
-		infos, err := withStoreSlot(r.Context(), e, func(ctx context.Context) ([]application.QueueInfo, error) { return e.uc.Queues.List(ctx) })
+		infos, err := withStoreSlot(r.Context(), e, application.CallRead, func(ctx context.Context) ([]application.QueueInfo, error) { return e.uc.Queues.List(ctx) })
 		if err != nil {
 			return err
 		}
@@ -33,7 +33,7 @@ func (e *endpoints) GetQueue(w http.ResponseWriter, r *http.Request, name string
 		if err != nil {
 			return err
 		}
-		info, err := withStoreSlot(r.Context(), e, func(ctx context.Context) (application.QueueInfo, error) { return e.uc.Queues.Get(ctx, queue) })
+		info, err := withStoreSlot(r.Context(), e, application.CallRead, func(ctx context.Context) (application.QueueInfo, error) { return e.uc.Queues.Get(ctx, queue) })
 		if err != nil {
 			return err
 		}
@@ -57,7 +57,7 @@ func (e *endpoints) ChangeQueue(w http.ResponseWriter, r *http.Request, name str
 		if in.Change, err = queueChange(body); err != nil {
 			return err
 		}
-		info, err := withStoreSlot(r.Context(), e, func(ctx context.Context) (application.QueueInfo, error) { return e.uc.Queues.Change(ctx, in) })
+		info, err := withStoreSlot(r.Context(), e, application.CallChange, func(ctx context.Context) (application.QueueInfo, error) { return e.uc.Queues.Change(ctx, in) })
 		if err != nil {
 			return err
 		}

@@ -267,7 +267,7 @@ func TestRun_CutsOffWhatTakesTooLong(t *testing.T) {
 	})
 	log := slog.New(slog.NewJSONHandler(s.log, nil))
 	server := httpapi.NewServer(httpapi.Config{ListenAddr: "127.0.0.1:0", DrainTime: 1, ShutdownTimeout: 50 * time.Millisecond},
-		httpapi.UseCases{List: usecase.NewListTasks(faultSearch{s.store}), Readiness: s.readiness}, telemetry.NewStore(log), log)
+		httpapi.UseCases{List: usecase.NewListTasks(faultSearch{s.store}), Readiness: s.readiness}, telemetry.NewStore(log, usecase.NewExperience()), log)
 	base, stop, ended := run(t, server)
 	go status(t, base+"/tasks")
 	<-arrived

@@ -75,11 +75,11 @@ func (e *endpoints) GetTask(w http.ResponseWriter, r *http.Request, id string, p
 // getTask reads the task, after waiting for it if the client wants to.
 func (e *endpoints) getTask(w http.ResponseWriter, r *http.Request, in usecase.WaitTaskInput) (*domain.Task, error) {
 	if in.For == 0 {
-		return withStoreSlot(r.Context(), e, func(ctx context.Context) (*domain.Task, error) { return e.uc.Get.Run(ctx, in.ID) })
+		return withStoreSlot(r.Context(), e, application.CallRead, func(ctx context.Context) (*domain.Task, error) { return e.uc.Get.Run(ctx, in.ID) })
 	}
 	releaseSlot(w) // a request that waits costs nothing
 	t, err := e.uc.Wait.Run(r.Context(), in)
-	e.store.StoreCalled(r.Context(), err)
+	e.store.StoreCalled(r.Context(), application.CallRead, err)
 	return t, err
 }
 
@@ -90,7 +90,7 @@ func (e *endpoints) ListTasks(w http.ResponseWriter, r *http.Request, params api
 		if err != nil {
 			return err
 		}
-		page, err := withStoreSlot(r.Context(), e, func(ctx context.Context) (usecase.TaskPage, error) { return e.uc.List.Run(ctx, q) })
+		page, err := withStoreSlot(r.Context(), e, application.CallRead, func(ctx context.Context) (usecase.TaskPage, error) { return e.uc.List.Run(ctx, q) })
 		if err != nil {
 			if len(problemOf(err).errors) > 0 {
 				return invalid.parametersOf(err)
@@ -156,7 +156,7 @@ func (e *endpoints) ChangeTask(w http.ResponseWriter, r *http.Request, id string
 		if err != nil {
 			return err
 		}
-		t, err := withStoreSlot(r.Context(), e, func(ctx context.Context) (*domain.Task, error) { return change(ctx) })
+		t, err := withStoreSlot(r.Context(), e, application.CallChange, func(ctx context.Context) (*domain.Task, error) { return change(ctx) })
 		if err != nil {
 			return err
 		}

@@ -22,6 +22,7 @@ const (
 	ReasonDue       Reason = "due"            // it is due, and the dispatcher is about to queue it
 	ReasonNoWorker  Reason = "no_worker"      // no live worker takes its queue
 	ReasonStuck     Reason = "handlers_stuck" // all workers that take its queue have too many handlers that do not return
+	ReasonBusy      Reason = "slots_in_use"   // all slots of the workers that take its queue are
 	ReasonPaused    Reason = "paused"         // its queue is paused
 	ReasonLimit     Reason = "max_running"    // as many tasks of its queue are running as may
 	ReasonRate      Reason = "rate"           // its queue has started as many tasks as its rate allows
@@ -39,11 +40,14 @@ const MaxAhead = 10_000
 
 // Explanation is one reason, and the figures that go with it.
 type Explanation struct {
-	Reason Reason
-	At     time.Time // when that is expected to change; zero: not known
-	Ahead  int       // ReasonBehind: the number of tasks; MaxAhead stands for that many or more
-	Limit  string    // ReasonLimit, ReasonRate: the setting
-	Stuck  int       // ReasonStuck: the number of handlers that do not return
+	Reason  Reason
+	At      time.Time // when that is expected to change; zero: not known
+	Ahead   int       // ReasonBehind: the number of tasks; MaxAhead stands for that many or more
+	Limit   string    // ReasonLimit, ReasonRate: the setting
+	Slots   int       // ReasonBusy: of so many Workers
+	Workers int
+	Detail  string // ReasonQueueAway: why, where that is known
+	Stuck   int    // ReasonStuck: the number of handlers that do not return
 }
 
 // ExplainResult is a task and why it does not run, the strongest reason first.
@@ -57,12 +61,16 @@ type ExplainTask struct {
 	tasks  application.TaskRepository
 	queues application.QueueRepository
 	queue  application.Queue
+	probe  QueueProbe
 	clock  application.Clock
 }
 
+// QueueProbe tells whether the queue does its work.
+type QueueProbe interface{ application.Probe }
+
 // NewExplainTask makes the use case.
-func NewExplainTask(tasks application.TaskRepository, queues application.QueueRepository, queue application.Queue, clock application.Clock) *ExplainTask {
-	return &ExplainTask{tasks: tasks, queues: queues, queue: queue, clock: clock}
+func NewExplainTask(tasks application.TaskRepository, queues application.QueueRepository, queue application.Queue, probe QueueProbe, clock application.Clock) *ExplainTask {
+	return &ExplainTask{tasks: tasks, queues: queues, queue: queue, probe: probe, clock: clock}
 }
 
 // Run explains the task, or returns domain.ErrTaskNotFound. There is always at
@@ -108,6 +116,8 @@ func (uc *ExplainTask) reasons(ctx context.Context, t *domain.Task) ([]Explanati
 		reasons = append(reasons, Explanation{Reason: ReasonNoWorker})
 	case info.Stuck == info.Workers:
 		reasons = append(reasons, Explanation{Reason: ReasonStuck, Stuck: info.Abandoned})
+	case info.Slots > 0 && info.Running >= info.Slots:
+		reasons = append(reasons, Explanation{Reason: ReasonBusy, Slots: info.Slots, Workers: info.Workers})
 	}
 	if e, ok := refused(info, now); ok {
 		reasons = append(reasons, e)
@@ -117,7 +127,7 @@ func (uc *ExplainTask) reasons(ctx context.Context, t *domain.Task) ([]Explanati
 	}
 	switch lost, err := uc.stranded(ctx, t, now); {
 	case err != nil:
-		reasons = append(reasons, Explanation{Reason: ReasonQueueAway})
+		reasons = append(reasons, away(err))
 	case lost:
 		return append(reasons, Explanation{Reason: ReasonStranded, At: now.Add(2 * application.StrandedInterval)}), nil
 	}
@@ -132,6 +142,15 @@ func (uc *ExplainTask) reasons(ctx context.Context, t *domain.Task) ([]Explanati
 		reasons = append(reasons, Explanation{Reason: ReasonNext})
 	}
 	return reasons, nil
+}
+
+// away is why the queue brings no task to a worker.
+func away(err error) Explanation {
+	e := Explanation{Reason: ReasonQueueAway}
+	if public := domain.Public(err); public.Code != domain.CodeInternal && public.Message != domain.ErrUnavailable.Message {
+		e.Detail = public.Message
+	}
+	return e
 }
 
 // waiting is why a task is not queued.
@@ -167,6 +186,9 @@ func (uc *ExplainTask) stranded(ctx context.Context, t *domain.Task, now time.Ti
 	ctx, cancel := context.WithTimeout(ctx, explainWait)
 	defer cancel()
 	e := application.EntryOf(t)
+	if err := uc.probe.Probe(ctx); err != nil { // it may answer, and refuse the work
+		return false, err
+	}
 	oldest, err := uc.queue.Oldest(ctx, e.Lane)
 	if err != nil {
 		return false, err

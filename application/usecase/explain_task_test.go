@@ -16,12 +16,13 @@ import (
 
 // situation is what an explanation is about.
 type situation struct {
-	task  func(t *testing.T) *domain.Task
-	after time.Duration // since the task was made
-	queue application.QueueInfo
-	head  time.Duration // age of the entry at the head of the task's list; 0: there is none
-	away  bool          // the queue does not answer
-	ahead int
+	task    func(t *testing.T) *domain.Task
+	after   time.Duration // since the task was made
+	queue   application.QueueInfo
+	head    time.Duration // age of the entry at the head of the task's list; 0: there is none
+	refuses error         // the queue answers, and does not do its work
+	away    bool          // the queue does not answer
+	ahead   int
 }
 
 // explained returns the reasons, the time of each as one from now.
@@ -44,7 +45,7 @@ func explained(t *testing.T, s situation) []usecase.Explanation {
 		}
 		p.Queue.EXPECT().Oldest(apptest.Any, apptest.DefaultLane).Return(oldest, err).AnyTimes()
 
-		e, err := usecase.NewExplainTask(p.Tasks, p.Queues, p.Queue, p.Clock).Run(t.Context(), task.ID())
+		e, err := usecase.NewExplainTask(p.Tasks, p.Queues, p.Queue, probing{s.refuses}, p.Clock).Run(t.Context(), task.ID())
 
 		apptest.Must(t, err)
 		apptest.Same(t, "task", e.Task, task)
@@ -116,8 +117,16 @@ func TestExplainTask_TellsEveryReason(t *testing.T) {
 			situation{task: apptest.NewTask, queue: application.QueueInfo{Workers: 2, Stuck: 2, Abandoned: 7}},
 			[]usecase.Explanation{{Reason: usecase.ReasonStuck, Stuck: 7}},
 		},
+		"AllSlotsInUse": {
+			situation{task: apptest.NewTask, queue: application.QueueInfo{Workers: 1, Slots: 10, Running: 10}},
+			[]usecase.Explanation{{Reason: usecase.ReasonBusy, Slots: 10, Workers: 1}},
+		},
+		"TheQueueRefuses": {
+			situation{task: apptest.NewTask, queue: served, refuses: domain.Errorf(domain.CodeUnavailable, "Redis is full")},
+			[]usecase.Explanation{{Reason: usecase.ReasonQueueAway, Detail: "Redis is full"}},
+		},
 		"OneOfTheWorkersStuck": {
-			situation{task: apptest.NewTask, queue: application.QueueInfo{Workers: 2, Stuck: 1, Abandoned: 7}},
+			situation{task: apptest.NewTask, queue: application.QueueInfo{Workers: 2, Stuck: 1, Abandoned: 7, Slots: 20, Running: 19}},
 			[]usecase.Explanation{{Reason: usecase.ReasonNext}},
 		},
 		"Paused": {
@@ -195,7 +204,7 @@ func TestExplainTask_WaitsASecondForAQueueThatHangs(t *testing.T) {
 		p.Queues.EXPECT().Ahead(apptest.Any, apptest.Any, apptest.Any).Return(0, nil)
 		begun := apptest.Now()
 
-		got, err := usecase.NewExplainTask(p.Tasks, p.Queues, p.Queue, p.Clock).Run(t.Context(), task.ID())
+		got, err := usecase.NewExplainTask(p.Tasks, p.Queues, p.Queue, probing{}, p.Clock).Run(t.Context(), task.ID())
 
 		apptest.Must(t, err)
 		apptest.Same(t, "waited", apptest.Now().Sub(begun), time.Second)
@@ -207,7 +216,7 @@ func TestExplainTask_SaysThatThereIsNoTask(t *testing.T) {
 	p := apptest.NewPorts(t)
 	p.Tasks.EXPECT().Get(apptest.Any, apptest.Any).Return(nil, domain.ErrTaskNotFound)
 
-	_, err := usecase.NewExplainTask(p.Tasks, p.Queues, p.Queue, p.Clock).Run(t.Context(), apptest.NewTask(t).ID())
+	_, err := usecase.NewExplainTask(p.Tasks, p.Queues, p.Queue, probing{}, p.Clock).Run(t.Context(), apptest.NewTask(t).ID())
 
 	apptest.WantError(t, err, domain.ErrTaskNotFound)
 }
@@ -223,7 +232,7 @@ func TestExplainTask_LooksAgainWhenTheQueueIsGone(t *testing.T) {
 		p.Tasks.EXPECT().Get(apptest.Any, task.ID()).Return(done, nil),
 	)
 
-	got, err := usecase.NewExplainTask(p.Tasks, p.Queues, p.Queue, p.Clock).Run(t.Context(), task.ID())
+	got, err := usecase.NewExplainTask(p.Tasks, p.Queues, p.Queue, probing{}, p.Clock).Run(t.Context(), task.ID())
 
 	apptest.Must(t, err)
 	apptest.Same(t, "reason", got.Reasons[0].Reason, usecase.ReasonEnded)
@@ -245,9 +254,14 @@ func TestExplainTask_SaysThatTheStoreIsAway(t *testing.T) {
 			p.Tasks.EXPECT().Get(apptest.Any, apptest.Any).Return(task, nil)
 			expect(p)
 
-			_, err := usecase.NewExplainTask(p.Tasks, p.Queues, p.Queue, p.Clock).Run(t.Context(), task.ID())
+			_, err := usecase.NewExplainTask(p.Tasks, p.Queues, p.Queue, probing{}, p.Clock).Run(t.Context(), task.ID())
 
 			apptest.WantError(t, err, domain.ErrUnavailable)
 		})
 	}
 }
+
+// probing is a queue that does its work, or says why not.
+type probing struct{ err error }
+
+func (p probing) Probe(context.Context) error { return p.err }

@@ -52,9 +52,9 @@ func (p *puller) Run(ctx context.Context) {
 		p.slots.release(free - limited)
 		free = limited
 		p.watchdog.begin(application.LoopPull, p.Clock.Now().Add(pullTimeout))
-		entries, err := p.pull(ctx, free)
+		asked, entries, err := p.pull(ctx, free)
 		p.slots.release(free - len(entries))
-		if ctx.Err() == nil {
+		if asked && ctx.Err() == nil {
 			p.Events.Turn(ctx, application.LoopPull, err)
 		}
 		if err != nil {
@@ -90,18 +90,19 @@ func (p *puller) start(tasks []*domain.Task) {
 	p.starting.Wait()
 }
 
-// pull pulls from the queues that the schedule names.
-func (p *puller) pull(ctx context.Context, free int) ([]application.Entry, error) {
+// pull pulls from the queues that the schedule names; it has not asked the queue if that
+// names none.
+func (p *puller) pull(ctx context.Context, free int) (asked bool, entries []application.Entry, err error) {
 	next := p.schedule.next(free, p.Clock.Now())
 	if len(next.Queues) == 0 { // every gate is closed
 		p.awaitGate(ctx, next.until)
-		return nil, ctx.Err()
+		return false, nil, ctx.Err()
 	}
-	entries, err := p.Queue.Pull(ctx, next.PullRequest)
+	entries, err = p.Queue.Pull(ctx, next.PullRequest)
 	if err == nil {
 		p.schedule.pulled(next.Queues, entries)
 	}
-	return entries, err
+	return true, entries, err
 }
 
 // awaitGate waits until a gate opens: at the given time, or because an attempt has

@@ -103,8 +103,8 @@ func infoNames(t *testing.T, s Store) {
 		return application.QueueInfo{QueueSettings: domain.QueueSettings{Name: name}, Pending: 1, Oldest: at}
 	}
 	wantInfos(t, s, one("0"), one("b"), // in the order of their bytes
-		application.QueueInfo{QueueSettings: set, Workers: 1}, one("b.task"),
-		application.QueueInfo{QueueSettings: domain.QueueSettings{Name: "b_worker"}, Workers: 1})
+		application.QueueInfo{QueueSettings: set, Workers: 1, Slots: 100, Running: 7}, one("b.task"),
+		application.QueueInfo{QueueSettings: domain.QueueSettings{Name: "b_worker"}, Workers: 1, Slots: 100, Running: 7})
 }
 
 func infoWorkers(t *testing.T, s Store) {
@@ -136,6 +136,7 @@ func infoWorkers(t *testing.T, s Store) {
 // which names it twice, as their latest beats tell.
 func infoAbandoned(t *testing.T, s Store) {
 	some, full, lost := beatOf(t, domain.NewWorkerID(), 1, longInterval), beatOf(t, domain.NewWorkerID(), 1, longInterval), beatOf(t, domain.NewWorkerID(), 1, time.Millisecond)
+	some.Worker.Capacity, some.Worker.Running, full.Worker.Capacity, full.Worker.Running = 10, 3, 20, 20
 	some.Worker.Queues, some.Worker.Abandoned = []domain.QueueName{"q", "other", "q"}, 2
 	full.Worker.Queues, full.Worker.Abandoned, full.Worker.Stuck = []domain.QueueName{"q"}, 5, true
 	lost.Worker.Queues, lost.Worker.Abandoned, lost.Worker.Stuck = []domain.QueueName{"q"}, 100, true
@@ -151,6 +152,9 @@ func infoAbandoned(t *testing.T, s Store) {
 		}
 	}
 	want("q", 2, 7, 1)
+	if got := info(t, s, "q"); got.Slots != 30 || got.Running != 23 {
+		t.Errorf("%d of %d slots run, want 23 of 30", got.Running, got.Slots)
+	}
 	want("other", 1, 2, 0)
 	full.Number, full.Worker.Abandoned, full.Worker.Stuck = 2, 1, false
 	beat(t, s, full)

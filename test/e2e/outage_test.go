@@ -28,13 +28,13 @@ func readiness(t *testing.T, addr string) int {
 func complaints(p *programs.Process, levels ...string) map[string]int {
 	n := map[string]int{}
 	for line := range strings.Lines(p.Output()) {
-		var entry struct{ Level, Msg, Loop string }
+		var entry struct{ Level, Msg, Loop, Call string }
 		if json.Unmarshal([]byte(line), &entry) != nil {
 			continue
 		}
 		for _, level := range levels {
 			if entry.Level == level {
-				n[strings.TrimSpace(entry.Loop+" "+entry.Msg)]++
+				n[strings.TrimSpace(entry.Loop+entry.Call+" "+entry.Msg)]++
 			}
 		}
 	}
@@ -79,6 +79,7 @@ func TestWorker_IsUnreadyWhileRedisIsAwayForLong(t *testing.T) {
 	redis.Start()
 	programs.WaitReady(t, admin)
 	d.becomes(d.submit("after").ID, "completed")
+	programs.Eventually(t, programs.Patience, "it has told that all works", func() bool { return toldOfAll(w) })
 	wantOneLineEach(t, w, "pull loop failing, retrying")
 }
 
@@ -114,21 +115,27 @@ func TestService_SaysThatPostgreSQLIsAwayAndRecovers(t *testing.T) {
 	programs.WaitReady(t, admin)
 	d.becomes(d.submit("after").ID, "completed")
 	programs.Eventually(t, programs.Patience, "both have told that all works", func() bool {
-		failing, again := 0, 0
-		for _, p := range []*programs.Process{w, d.api} {
-			for message, n := range complaints(p, "WARN", "INFO") {
-				if strings.Contains(message, " failing, ") {
-					failing += n
-				}
-				if strings.HasSuffix(message, " working again") {
-					again += n
-				}
-			}
-		}
-		return failing == again
+		d.call(http.MethodPost, "/tasks", `{"message":"again"}`, http.StatusCreated, nil)
+		d.call(http.MethodGet, "/tasks", "", http.StatusOK, nil)
+		_, _ = call(t, "http://"+d.addr, http.MethodPatch, "/tasks/"+before, `{"status":"canceled"}`)
+		return toldOfAll(w) && toldOfAll(d.api)
 	})
 	wantOneLineEach(t, w, "heartbeat loop failing, retrying")
-	wantOneLineEach(t, d.api, "store failing, answering 503")
+	wantOneLineEach(t, d.api, "submit store failing, answering 503")
+}
+
+// toldOfAll reports whether the program has logged of each failure that it is over.
+func toldOfAll(p *programs.Process) bool {
+	failing, again := 0, 0
+	for message, n := range complaints(p, "WARN", "INFO") {
+		if strings.Contains(message, " failing, ") {
+			failing += n
+		}
+		if strings.HasSuffix(message, " working again") {
+			again += n
+		}
+	}
+	return failing == again
 }
 
 // wantTurnedAway makes a request and expects 503 with Retry-After.
