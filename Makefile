@@ -36,8 +36,9 @@ test: ## run all tests; installs PostgreSQL and Redis if they are missing and it
 	go test -timeout 40m $(TESTFLAGS) ./...
 
 # Another schedule each time, or the one that a run has named: make chaos SEED=7.
+# Some of the faults: make chaos CHAOSFLAGS='-chaos.only=locked'.
 SEED     ?= 0
-DURATION ?= 2m
+DURATION ?= 5m
 
 chaos: ## kill, freeze and cut everything under load; SEED=7 again, DURATION=10m longer
 	scripts/install-test-services.sh

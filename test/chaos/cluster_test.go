@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"strconv"
+	"syscall"
 	"testing"
 	"time"
 
@@ -19,7 +20,17 @@ const (
 	workers = 3
 	// lease is what LEASE_TIMEOUT is set to: recovery is measured against it.
 	lease = 3 * time.Second
+	// The role of the programs, which owns the database and is no superuser.
+	role     = "millrace"
+	password = "first"
+	// maxConns is what the documents promise of all programs together, with the default
+	// of DATABASE_MAX_CONNS.
+	maxConns = apis*10 + workers*12
 )
+
+// twoHosts is which of the APIs and which of the workers have two hosts in their
+// DATABASE_URL: two links to the one server.
+const twoHosts = 1
 
 // work is how long a task takes each of the workers: those of the last are there
 // to be interrupted.
@@ -31,7 +42,7 @@ type cluster struct {
 	t        *testing.T
 	postgres *services.PostgresServer
 	redis    *services.RedisServer
-	direct   *sql.DB // past all links
+	direct   *sql.DB // past all links, as a superuser
 	apis     []*member
 	workers  []*member
 }
@@ -41,9 +52,9 @@ type member struct {
 	t         *testing.T
 	program   string
 	env       []string
-	postgres  *link
+	postgres  []*link
 	redis     *link
-	addr      addr
+	addr      addr // where it answers /readyz, and an API everything else
 	processes []*programs.Process
 }
 
@@ -51,8 +62,11 @@ type member struct {
 func startCluster(t *testing.T) *cluster {
 	t.Helper()
 	c := &cluster{t: t, redis: services.StartRedis(t), postgres: services.StartPostgreSQL(t,
-		services.PostgresConf("track_commit_timestamp = on"))} // see cluster.audit
+		services.PostgresConf("track_commit_timestamp = on"), // see cluster.audit
+		services.PostgresHBA("host all "+role+" 127.0.0.1/32 scram-sha-256"))}
 	c.direct = open(t, c.postgres.URL("postgres"))
+	c.exec(fmt.Sprintf("CREATE ROLE %s LOGIN PASSWORD '%s'", role, password))
+	c.exec("ALTER DATABASE postgres OWNER TO " + role)
 	for i := range apis {
 		c.apis = append(c.apis, c.member("api", i))
 	}
@@ -71,9 +85,15 @@ func startCluster(t *testing.T) *cluster {
 
 func (c *cluster) member(program string, i int, env ...string) *member {
 	name := program + " " + strconv.Itoa(i+1)
-	m := &member{t: c.t, program: program, postgres: newLink(c.t, name+" to PostgreSQL", c.postgres.Port), redis: newLink(c.t, name+" to Redis", c.redis.Port)}
+	m := &member{t: c.t, program: program, redis: newLink(c.t, name+" to Redis", c.redis.Port)}
+	m.postgres = append(m.postgres, newLink(c.t, name+" to PostgreSQL", c.postgres.Port))
+	hosts := m.postgres[0].addr()
+	if i == twoHosts {
+		m.postgres = append(m.postgres, newLink(c.t, name+" to PostgreSQL, the second host", c.postgres.Port))
+		hosts += "," + m.postgres[1].addr()
+	}
 	m.env = append([]string{
-		fmt.Sprintf("DATABASE_URL=postgres://postgres@%s/postgres?sslmode=disable", m.postgres.addr()),
+		fmt.Sprintf("DATABASE_URL=postgres://%s:%s@%s/postgres?sslmode=disable", role, password, hosts),
 		"QUEUE_URL=redis://" + m.redis.addr(),
 	}, env...)
 	return m
@@ -82,17 +102,41 @@ func (c *cluster) member(program string, i int, env ...string) *member {
 // start starts the next process.
 func (m *member) start() {
 	m.t.Helper()
-	env := m.env
+	at, setting := programs.FreeAddr(m.t), "ADMIN_ADDR"
 	if m.program == "api" {
-		at := programs.FreeAddr(m.t)
-		m.addr.set(at)
-		env = append([]string{"LISTEN_ADDR=" + at}, env...)
+		setting = "LISTEN_ADDR"
 	}
-	m.processes = append(m.processes, programs.Start(m.t, m.t.TempDir(), env, m.program))
+	m.addr.set(at)
+	m.processes = append(m.processes, programs.Start(m.t, m.t.TempDir(), append([]string{setting + "=" + at}, m.env...), m.program))
+}
+
+// stop tells the program to stop, as a deployment does; it has to end well whatever
+// else is broken.
+func (m *member) stop() {
+	m.t.Helper()
+	m.process().Signal(syscall.SIGTERM)
+	if code := m.process().Wait(settleLimit); code != 0 { // a second signal would end it at once
+		m.t.Errorf("a program that was told to stop ended with code %d: %s", code, m.program)
+	}
 }
 
 // process is the one that runs, or ran last.
 func (m *member) process() *programs.Process { return m.processes[len(m.processes)-1] }
+
+// exec makes a superuser's statement.
+func (c *cluster) exec(statement string, args ...any) {
+	c.t.Helper()
+	if err := execute(c.t, c.direct, statement, args...); err != nil {
+		c.t.Fatalf("%s: %v", statement, err)
+	}
+}
+
+func execute(t *testing.T, db *sql.DB, statement string, args ...any) error {
+	ctx, cancel := context.WithTimeout(t.Context(), settleLimit)
+	defer cancel()
+	_, err := db.ExecContext(ctx, statement, args...)
+	return err
+}
 
 // open opens a database for the test's own questions.
 func open(t *testing.T, url string) *sql.DB {
@@ -103,45 +147,6 @@ func open(t *testing.T, url string) *sql.DB {
 	}
 	t.Cleanup(func() { _ = db.Close() })
 	return db
-}
-
-// audit has PostgreSQL itself note every change of a task, whoever makes it:
-// what is checked at the end does not depend on what Millrace says of itself.
-func (c *cluster) audit() {
-	c.t.Helper()
-	for _, statement := range []string{
-		`CREATE TABLE audit (n bigserial, task uuid, old_status text, new_status text, old_attempt bigint, new_attempt bigint, rescued boolean, at timestamptz,
-			queue text, run_at timestamptz, started_at timestamptz)`,
-		`CREATE FUNCTION note_change() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-			INSERT INTO audit (task, old_status, new_status, old_attempt, new_attempt, rescued, at, queue, run_at, started_at)
-			VALUES (NEW.id, OLD.status, NEW.status, OLD.attempt, NEW.attempt, NEW.rescues > OLD.rescues, clock_timestamp(),
-				NEW.queue, OLD.run_at, NEW.started_at);
-			RETURN NULL;
-		END $$`,
-		`CREATE TRIGGER noted AFTER UPDATE ON tasks FOR EACH ROW
-			WHEN (OLD.version IS DISTINCT FROM NEW.version OR OLD.status IS DISTINCT FROM NEW.status) EXECUTE FUNCTION note_change()`,
-		// A row that vanishes would be the worst of all.
-		`CREATE RULE kept AS ON DELETE TO tasks DO INSTEAD INSERT INTO audit (task, old_status, new_status, at)
-			VALUES (OLD.id, OLD.status, 'deleted', clock_timestamp())`,
-		// What was set of each queue; what is spent of a rate is none of that. When it was
-		// committed is known as well: that may be long after it was noted.
-		`CREATE TABLE settings_audit (n bigserial, queue text, paused boolean, max_running bigint, rate_count bigint, rate_per bigint, at timestamptz)`,
-		`CREATE FUNCTION note_setting() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-			INSERT INTO settings_audit (queue, paused, max_running, rate_count, rate_per, at)
-			VALUES (NEW.name, NEW.paused, NEW.max_running, NEW.rate_count, NEW.rate_per, clock_timestamp());
-			RETURN NULL;
-		END $$`,
-		`CREATE TRIGGER noted AFTER UPDATE ON queues FOR EACH ROW
-			WHEN ((OLD.paused, OLD.max_running, OLD.rate_count, OLD.rate_per) IS DISTINCT FROM (NEW.paused, NEW.max_running, NEW.rate_count, NEW.rate_per))
-			EXECUTE FUNCTION note_setting()`,
-	} {
-		ctx, cancel := context.WithTimeout(c.t.Context(), settleLimit)
-		_, err := c.direct.ExecContext(ctx, statement)
-		cancel()
-		if err != nil {
-			c.t.Fatalf("set up the audit: %v", err)
-		}
-	}
 }
 
 // rows asks PostgreSQL, again and again while it is away, and scans each row.

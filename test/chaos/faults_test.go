@@ -2,12 +2,10 @@ package chaos
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"syscall"
 	"time"
 
-	"github.com/gomodule/redigo/redis"
 	"github.com/lib/pq"
 
 	"github.com/millrace/millrace/test/services"
@@ -23,9 +21,19 @@ type kind struct {
 	begin func(r *run, f fault) (end func())
 	// first: a run of any length begins with these.
 	first bool
-	// limit: what the fault stranded goes on within this time. Such a fault comes alone.
+	// limit: what the fault stranded goes on within this time.
 	limit time.Duration
+	// goesOn waits, while the fault lasts, for what it must not prevent, which has to
+	// happen within that time.
+	goesOn func(r *run, f fault)
+	within time.Duration
+	// stops: no program can run any task, or accept any, until it is over.
+	stops bool
 }
+
+// alone reports whether the fault comes alone, as something is measured during it or
+// after it.
+func (k *kind) alone() bool { return k.limit > 0 || k.within > 0 || k.stops }
 
 // fault is one fault, drawn from a seed.
 type fault struct {
@@ -34,12 +42,19 @@ type fault struct {
 	all    bool          // all the links at once, where it is about links
 	after  time.Duration // from the beginning of the step
 	lasts  time.Duration
+
+	began, ended time.Time     // ended: just before its end is begun
+	took         time.Duration // what it must not prevent, for this long
 }
 
 // The limits on what a lost worker held and on what a Redis without memory forgot.
 const (
 	rescueLimit = lease + 5*time.Second
 	refillLimit = 15 * time.Second
+	// besideLimit: what has nothing to do with a locked or a bad row ends within this.
+	besideLimit = 10 * time.Second
+	// hostLimit: a program whose first host does not answer is ready over the second.
+	hostLimit = 12 * time.Second
 )
 
 var kinds = []*kind{
@@ -59,64 +74,19 @@ var kinds = []*kind{
 	{name: "links to Redis cut", part: "links to Redis", most: 4 * time.Second, begin: cut(toRedis)},
 	{name: "links to Redis slow", part: "links to Redis", least: time.Second, most: 5 * time.Second, begin: slow(toRedis)},
 	{name: "links to Redis stalled", part: "links to Redis", least: time.Second, most: 8 * time.Second, begin: stall(toRedis)},
-}
-
-// schedule draws steps of one fault or two: all kinds come up before any comes again.
-type schedule struct {
-	r    *rand.Rand
-	left []*kind
-}
-
-func newSchedule(seed uint64) *schedule {
-	s := &schedule{r: rand.New(rand.NewPCG(seed, 0))}
-	s.shuffle()
-	// Stable, so that the order within each half is still the seed's.
-	var first, rest []*kind
-	for _, k := range s.left {
-		if k.first {
-			first = append(first, k)
-		} else {
-			rest = append(rest, k)
-		}
-	}
-	s.left = slices.Concat(first, rest)
-	return s
-}
-
-func (s *schedule) shuffle() {
-	s.left = slices.Clone(kinds)
-	s.r.Shuffle(len(s.left), func(i, j int) { s.left[i], s.left[j] = s.left[j], s.left[i] })
-}
-
-// next draws a step. Every draw is made whatever the kind, so that a seed means
-// the same schedule after a change of one of them.
-func (s *schedule) next() []fault {
-	if len(s.left) == 0 {
-		s.shuffle()
-	}
-	one := s.draw(s.left[0])
-	s.left = s.left[1:]
-	alone, after := s.r.IntN(2) == 0, s.r.Int64N(int64(time.Second))
-	if alone || one.limit > 0 {
-		return []fault{one}
-	}
-	for i, k := range s.left {
-		if k.part == one.part || k.limit > 0 || k.first {
-			continue
-		}
-		s.left = slices.Concat(s.left[:i], s.left[i+1:])
-		two := s.draw(k)
-		two.after = time.Duration(after)
-		return []fault{one, two}
-	}
-	return []fault{one}
-}
-
-func (s *schedule) draw(k *kind) fault {
-	return fault{
-		kind: k, target: s.r.IntN(apis + workers), all: s.r.IntN(2) == 0,
-		lasts: k.least + time.Duration(s.r.Int64N(int64(k.most-k.least)+1)),
-	}
+	{name: "first host swallows packets", part: "hosts", least: time.Second, most: 3 * time.Second, begin: stallFirstHost, goesOn: secondHost, within: hostLimit},
+	{name: "pending row locked", part: "PostgreSQL", least: 2 * time.Second, most: 6 * time.Second, limit: refillLimit, begin: lockPending, goesOn: beside, within: besideLimit},
+	{name: "processing row locked", part: "PostgreSQL", least: 2 * time.Second, most: 6 * time.Second, limit: rescueLimit, begin: lockProcessing, goesOn: beside, within: besideLimit},
+	{name: "row of a queue locked", part: "PostgreSQL", least: 2 * time.Second, most: 6 * time.Second, begin: lockQueue, goesOn: beside, within: besideLimit},
+	{name: "table of tasks locked", part: "PostgreSQL", least: 12 * time.Second, most: 16 * time.Second, begin: lockTable, stops: true},
+	{name: "PostgreSQL read-only", part: "PostgreSQL", least: 12 * time.Second, most: 16 * time.Second, begin: makeReadOnly, stops: true},
+	{name: "password changed", part: "PostgreSQL", least: 12 * time.Second, most: 16 * time.Second, begin: changePassword, stops: true},
+	{name: "Redis full", part: "Redis", least: 18 * time.Second, most: 22 * time.Second, begin: fillRedis, stops: true},
+	{name: "Redis read-only", part: "Redis", least: 18 * time.Second, most: 22 * time.Second, begin: demoteRedis, stops: true},
+	{name: "bad row: infinite time", part: "rows", least: time.Second, most: 6 * time.Second, begin: badTime.begin, goesOn: besideBadRow, within: besideLimit},
+	{name: "bad row: counter at its end", part: "rows", least: time.Second, most: 6 * time.Second, begin: badCounter.begin, goesOn: besideBadRow, within: besideLimit},
+	{name: "bad row: name of a queue", part: "rows", least: time.Second, most: 6 * time.Second, begin: badQueue.begin, goesOn: besideBadRow, within: besideLimit},
+	{name: "bad row: metadata", part: "rows", least: time.Second, most: 6 * time.Second, begin: badMetadata.begin, goesOn: besideBadRow, within: besideLimit},
 }
 
 func (f fault) String() string {
@@ -163,9 +133,7 @@ func stopWorker(r *run, f fault) func() {
 	w := r.worker(f)
 	w.process().Signal(syscall.SIGTERM)
 	return func() {
-		if code := w.process().Wait(settleLimit); code != 0 { // a second signal would end it at once
-			r.t.Errorf("a worker that was told to stop ended with code %d", code)
-		}
+		w.stop()
 		w.start()
 	}
 }
@@ -196,16 +164,7 @@ func backlog(r *run, f fault, forget func()) {
 }
 
 func flushRedis(r *run, f fault) func() {
-	backlog(r, f, func() {
-		conn, err := redis.DialURL(r.redis.URL())
-		if err != nil {
-			r.t.Fatal(err)
-		}
-		defer conn.Close()
-		if _, err := conn.Do("FLUSHALL"); err != nil {
-			r.t.Fatal(err)
-		}
-	})
+	backlog(r, f, func() { r.tellRedis("FLUSHALL") })
 	return func() {}
 }
 
@@ -224,27 +183,29 @@ func killPostgres(r *run, _ fault) func() {
 	return r.postgres.Start
 }
 
-func toPostgres(m *member) *link { return m.postgres }
+func toPostgres(m *member) []*link { return m.postgres }
 
-func toRedis(m *member) *link { return m.redis }
+func toRedis(m *member) []*link { return []*link{m.redis} }
+
+func (r *run) members() []*member { return slices.Concat(r.apis, r.workers) }
 
 // links are the ones that a fault is about: all of a sort, or that of one program.
-func (r *run) links(f fault, of func(*member) *link) []*link {
+func (r *run) links(f fault, of func(*member) []*link) []*link {
 	var all []*link
-	for i, m := range slices.Concat(r.apis, r.workers) {
+	for i, m := range r.members() {
 		if f.all || i == f.target {
-			all = append(all, of(m))
+			all = append(all, of(m)...)
 		}
 	}
 	return all
 }
 
-func cut(of func(*member) *link) func(*run, fault) func() {
+func cut(of func(*member) []*link) func(*run, fault) func() {
 	return onLinks(of, (*link).cut, (*link).restore)
 }
 
 // slow makes a link one of a long distance, and a narrow one.
-func slow(of func(*member) *link) func(*run, fault) func() {
+func slow(of func(*member) []*link) func(*run, fault) func() {
 	return onLinks(of, func(l *link) {
 		l.addToxic("latency", `{"latency":150,"jitter":100}`)
 		l.addToxic("bandwidth", `{"rate":30}`)
@@ -252,11 +213,11 @@ func slow(of func(*member) *link) func(*run, fault) func() {
 }
 
 // stall swallows what is sent, and tells nobody.
-func stall(of func(*member) *link) func(*run, fault) func() {
+func stall(of func(*member) []*link) func(*run, fault) func() {
 	return onLinks(of, func(l *link) { l.addToxic("timeout", `{"timeout":0}`) }, (*link).removeToxics)
 }
 
-func onLinks(of func(*member) *link, begin, end func(*link)) func(*run, fault) func() {
+func onLinks(of func(*member) []*link, begin, end func(*link)) func(*run, fault) func() {
 	return func(r *run, f fault) func() {
 		links := r.links(f, of)
 		for _, l := range links {

@@ -90,16 +90,7 @@ var serviceModel = (&porcupine.NondeterministicModel{
 func advance(from state, op operation) []state {
 	switch {
 	case op.kind == opSubmit:
-		born := state{observation: observation{status: pending, version: 1}}
-		switch {
-		case op.unknown && from.status == absent:
-			return []state{from, born}
-		case op.unknown: // its key is remembered
-			return []state{from}
-		case from.status == absent && op.saw == born.observation:
-			return []state{born}
-		}
-		return nil
+		return submitted(from, op)
 	case op.kind == opReopen:
 		// No effect; or on the task at any time while it had failed.
 		next := []state{from}
@@ -136,6 +127,20 @@ func advance(from state, op operation) []state {
 		return []state{{observation{op.saw.status, from.version + 1, from.attempt}, true}}
 	}
 	return []state{{observation: op.saw}}
+}
+
+// submitted is what becomes of a task by its submission.
+func submitted(from state, op operation) []state {
+	born := state{observation: observation{status: pending, version: 1}}
+	switch {
+	case op.unknown && from.status == absent:
+		return []state{from, born}
+	case op.unknown: // its key is remembered
+		return []state{from}
+	case from.status == absent && op.saw == born.observation:
+		return []state{born}
+	}
+	return nil
 }
 
 // reaches reports whether the workers, and nobody else, can bring a task from

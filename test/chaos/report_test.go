@@ -58,6 +58,9 @@ type report struct {
 	BulksMiscounted int `json:"bulk_actions_miscounted"`
 	BulkMissed      int `json:"tasks_missed_by_bulk_actions"`
 
+	ReadinessSamples int `json:"readiness_samples"`
+	UntrueReady      int `json:"ready_while_nothing_went_through"`
+
 	Runs             int `json:"handler_runs"`
 	ExtraRuns        int `json:"extra_runs_of_an_attempt"`
 	RepeatedRuns     int `json:"runs_beyond_the_first_of_a_task"`
@@ -80,6 +83,10 @@ type faultReport struct {
 	WaitMS     int `json:"longest_wait_ms"`
 	LeftMS     int `json:"longest_left_ms,omitempty"`
 	Stranded   int `json:"stranded,omitempty"`
+	// Beside is the longest time that what the fault must not prevent took, and Ready how
+	// long a program said that it was ready while nothing went through.
+	BesideMS int `json:"longest_beside_ms,omitempty"`
+	ReadyMS  int `json:"longest_untrue_ready_ms,omitempty"`
 }
 
 func ms(d time.Duration) int { return int(d.Milliseconds()) }
@@ -97,6 +104,10 @@ func (r *run) byKind(stored []storedTask) []faultReport {
 			k.Times++
 			k.RecoveryMS = max(k.RecoveryMS, ms(s.settled.Sub(s.ended)))
 			k.WaitMS = max(k.WaitMS, ms(longestWait(stored, s)))
+			k.BesideMS = max(k.BesideMS, ms(f.took))
+			if limit := r.pace.stretch(f.within); f.within > 0 && f.took > limit {
+				r.t.Errorf("%s: what it has nothing to do with took %s, not %s", f.name, f.took, limit)
+			}
 		}
 	}
 	for _, w := range r.stranded {
@@ -137,9 +148,9 @@ func longestWait(stored []storedTask, s *step) time.Duration {
 func (r *run) publish(p report) {
 	var b strings.Builder
 	fmt.Fprintf(&b, "seed %d, %s of faults, LEASE_TIMEOUT %s\n", p.Seed, p.Duration, p.Lease)
-	fmt.Fprintf(&b, "%-30s %6s %12s %12s %10s %10s\n", "fault", "times", "recovery ms", "longest wait", "stranded", "left ms")
+	fmt.Fprintf(&b, "%-30s %6s %12s %12s %10s %10s %10s %10s\n", "fault", "times", "recovery ms", "longest wait", "stranded", "left ms", "beside ms", "ready ms")
 	for _, f := range p.Faults {
-		fmt.Fprintf(&b, "%-30s %6d %12d %12d %10d %10d\n", f.Kind, f.Times, f.RecoveryMS, f.WaitMS, f.Stranded, f.LeftMS)
+		fmt.Fprintf(&b, "%-30s %6d %12d %12d %10d %10d %10d %10d\n", f.Kind, f.Times, f.RecoveryMS, f.WaitMS, f.Stranded, f.LeftMS, f.BesideMS, f.ReadyMS)
 	}
 	fmt.Fprintf(&b, "%d requests; the history is %s; answers:", p.Requests, p.History)
 	for _, name := range slices.Sorted(maps.Keys(p.Answers)) {
@@ -155,6 +166,7 @@ func (r *run) publish(p report) {
 		p.LimitsSet, p.LimitsExceeded, few, p.MostRunningOfFew, fewRunning, p.SamplesOfFew, rated, p.MostSpentOfRated, ratedStart, p.MostAtOnce)
 	fmt.Fprintf(&b, "actions on many tasks %d, with %d changes, %d of them reopened; lost %d, miscounted %d, tasks missed %d\n",
 		p.Bulks, p.BulkChanges, p.Reopened, p.BulksLost, p.BulksMiscounted, p.BulkMissed)
+	fmt.Fprintf(&b, "samples of readiness %d: ready for too long while nothing went through %d\n", p.ReadinessSamples, p.UntrueReady)
 	fmt.Fprintf(&b, "handler runs %d: %d beyond one per attempt, %d beyond one per task, at most %d of one task\n",
 		p.Runs, p.ExtraRuns, p.RepeatedRuns, p.MostRunsOfATask)
 	r.t.Log("\n" + b.String())

@@ -30,6 +30,8 @@ type run struct {
 	steps    []*step
 	stranded []*strandedTasks
 	running  *runningSampler
+	ready    *readinessSampler
+	locked   string // the task that an operator has locked
 }
 
 // step is a fault, or two at once, and what came after.
@@ -65,13 +67,13 @@ func TestChaos(t *testing.T) {
 	for _, w := range r.workers {
 		w.start()
 	}
-	r.running = r.sampleRunning(few)
+	r.running, r.ready = r.sampleRunning(few), r.sampleReadiness()
 	r.exhaust()
 	r.load.start(clients, rate, seed)
 	r.load.toggle(seed)
 	r.measurePace("before")
 
-	schedule := newSchedule(seed)
+	schedule := newSchedule(seed, chosen(t, *onlyFlag))
 	for end := time.Now().Add(*durationFlag); time.Now().Before(end); {
 		time.Sleep(time.Duration(schedule.r.Int64N(int64(time.Second))))
 		r.step(schedule.next())
@@ -93,17 +95,11 @@ func (r *run) step(faults []fault) {
 	r.awaitQuiet()
 	s := &step{faults: faults, began: time.Now()}
 	var names []string
-	var actions []action
 	for _, f := range faults {
 		names = append(names, f.String())
-		var end func()
-		actions = append(actions,
-			action{f.after, func() { end = f.begin(r, f) }},
-			action{f.after + f.lasts, func() { end() }})
 	}
 	r.t.Log(strings.Join(names, " and "))
-	slices.SortStableFunc(actions, func(a, b action) int { return cmp.Compare(a.at, b.at) })
-	for _, a := range actions {
+	for _, a := range r.actions(s) {
 		time.Sleep(time.Until(s.began.Add(a.at)))
 		a.do()
 	}
@@ -117,6 +113,28 @@ func (r *run) step(faults []fault) {
 	if len(faults) == 1 && faults[0].part == "PostgreSQL" {
 		r.checkNobodyLost(s)
 	}
+}
+
+// actions are the beginnings and ends of the step's faults, in their order.
+func (r *run) actions(s *step) (all []action) {
+	for i := range s.faults {
+		f := &s.faults[i]
+		var end func()
+		begin := func() {
+			f.began = time.Now()
+			end = f.begin(r, *f)
+			if f.goesOn != nil {
+				f.goesOn(r, *f)
+				f.took = time.Since(f.began)
+			}
+		}
+		all = append(all, action{f.after, begin}, action{f.after + f.lasts, func() {
+			f.ended = time.Now()
+			end()
+		}})
+	}
+	slices.SortStableFunc(all, func(a, b action) int { return cmp.Compare(a.at, b.at) })
+	return all
 }
 
 // awaitQuiet waits until nobody that is not there holds a task, so that what a
@@ -163,10 +181,6 @@ func (r *run) probe(n int) {
 // is nil if PostgreSQL is down as well, and nobody can tell.
 func (r *run) noteStranded(f fault, from status, query string, args ...any) *strandedTasks {
 	w := &strandedTasks{fault: f, began: time.Now(), from: from}
-	type held struct {
-		id      string
-		attempt int64
-	}
 	found, err := tryRows(r.t, r.direct, func(row *sql.Rows, h *held) error { return row.Scan(&h.id, &h.attempt) }, query, args...)
 	if err != nil {
 		return nil

@@ -57,6 +57,7 @@ func (r *run) verify() {
 	r.load.client.CloseIdleConnections()
 	r.checkAnswers(&p)
 	p.Faults = r.byKind(stored)
+	r.checkReadiness(&p)
 	for _, f := range p.Faults {
 		p.LongestWaitMS, p.LongestRecovery = max(p.LongestWaitMS, f.WaitMS), max(p.LongestRecovery, f.RecoveryMS)
 		switch f.Kind {

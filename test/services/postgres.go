@@ -88,6 +88,11 @@ func PostgresConf(lines ...string) PostgresOption {
 	return func(s *PostgresServer) { s.conf = append(s.conf, lines...) }
 }
 
+// PostgresHBA puts lines before those of pg_hba.conf, which trust everybody.
+func PostgresHBA(lines ...string) PostgresOption {
+	return func(s *PostgresServer) { s.hba = append(s.hba, lines...) }
+}
+
 // PostgresServer is a server of one test's own, to stop and to kill; it flushes
 // to disk. Its methods are for the goroutine of the test, and fail the test.
 type PostgresServer struct {
@@ -99,6 +104,7 @@ type PostgresServer struct {
 	bin  string
 	dir  string
 	conf []string
+	hba  []string
 	off  time.Duration // of its time of day from the machine's
 	proc *process
 }
@@ -211,7 +217,20 @@ func (s *PostgresServer) initialize() error {
 		return initdb.failure()
 	}
 	_, err = file.WriteString(strings.Join(s.conf, "\n") + "\n")
-	return errors.Join(err, file.Close())
+	return errors.Join(err, file.Close(), s.prependHBA())
+}
+
+// prependHBA writes the lines of pg_hba.conf that come first.
+func (s *PostgresServer) prependHBA() error {
+	if len(s.hba) == 0 {
+		return nil
+	}
+	path := filepath.Join(s.data(), "pg_hba.conf")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, append([]byte(strings.Join(s.hba, "\n")+"\n"), text...), 0o600) // its owner stays
 }
 
 // launch starts the server and waits until its postmaster.pid says that it accepts

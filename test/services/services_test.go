@@ -242,6 +242,35 @@ func TestStartStandby_HasWhatThePrimaryHasConfirmed(t *testing.T) {
 	}
 }
 
+func TestPostgreSQL_IsAStandbyForAWhile(t *testing.T) {
+	s := services.StartPostgreSQL(t)
+	query(t, s.URL("postgres"), "CREATE TABLE t AS SELECT 1 AS i")
+	s.Demote()
+	if got := query(t, s.URL("postgres"), "SELECT pg_is_in_recovery()"); got != "true" {
+		t.Fatalf("it takes writes: %s", got)
+	}
+	s.Promote()
+	if got := query(t, s.URL("postgres"), "INSERT INTO t VALUES (2) RETURNING (SELECT count(*) FROM t)"); got != "1" {
+		t.Errorf("it had %s rows, not 1", got)
+	}
+}
+
+func TestPostgreSQL_AsksARoleForItsPassword(t *testing.T) {
+	s := services.StartPostgreSQL(t, services.PostgresHBA("host all guest 127.0.0.1/32 scram-sha-256"))
+	query(t, s.URL("postgres"), "CREATE ROLE guest LOGIN PASSWORD 'right'")
+	for password, welcome := range map[string]bool{"right": true, "wrong": false} {
+		url := strings.Replace(s.URL("postgres"), "postgres@", "guest:"+password+"@", 1)
+		db, err := sql.Open("postgres", url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := db.Ping(); (err == nil) != welcome {
+			t.Errorf("with the %s password: %v", password, err)
+		}
+		db.Close()
+	}
+}
+
 func TestRedis_StopsDiesAndStartsAgainEmpty(t *testing.T) {
 	s := services.StartRedis(t)
 	if s.Port == 6379 {

@@ -83,6 +83,23 @@ func (s *PostgresServer) Crash() {
 	s.Kill()
 }
 
+// Demote starts the server again as a standby that has no primary: it answers, and takes
+// no writes until Promote.
+func (s *PostgresServer) Demote() {
+	s.t.Helper()
+	s.Stop(StopFast)
+	signal := filepath.Join(s.data(), "standby.signal")
+	if err := os.WriteFile(signal, nil, 0o600); err != nil {
+		s.t.Fatalf("demote: %v", err)
+	}
+	if s.w.owner != nil {
+		if err := os.Chown(signal, int(s.w.owner.Uid), int(s.w.owner.Gid)); err != nil {
+			s.t.Fatalf("demote: %v", err)
+		}
+	}
+	s.Start()
+}
+
 // Promote makes a standby a primary that waits for no standby of its own, and
 // returns when it accepts writes.
 func (s *PostgresServer) Promote() {
