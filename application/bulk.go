@@ -12,11 +12,15 @@ type BulkRepository interface {
 	// Add stores a new bulk action. A filter that is out of bounds is
 	// domain.CodeInvalid.
 	Add(ctx context.Context, b domain.Bulk) error
+	// AddOnce does that unless the key is remembered, as TaskRepository.AddOnce does: for
+	// a key that is remembered it stores nothing and returns the action that was stored
+	// with it, as it is now. Tasks and actions share the keys.
+	AddOnce(ctx context.Context, k IdempotencyKey, b domain.Bulk) (first *domain.Bulk, err error)
 	// Get returns it, or domain.ErrBulkNotFound.
 	Get(ctx context.Context, id domain.BulkID) (domain.Bulk, error)
-	// List returns the latest actions, at most limit, newest first. One that cannot be
-	// read is left out.
-	List(ctx context.Context, limit int) ([]domain.Bulk, error)
+	// List returns actions, the latest first. One that cannot be read does not hide the
+	// others.
+	List(ctx context.Context, q BulkQuery) (BulkList, error)
 	// Change lets decide change how the action goes on, or ends, and stores that. It
 	// waits for a step that is under way. An error of decide is returned, and changes
 	// nothing; domain.ErrBulkNotFound if there is no such action.
@@ -32,6 +36,18 @@ type BulkRepository interface {
 	// domain.Bulk.Shrink, and the store stops working on it. An action
 	// whose filter cannot be read is named and passed over: it does not stop the rest.
 	Step(ctx context.Context, s BulkStep) (BulkStepResult, error)
+}
+
+// BulkQuery says which actions to list.
+type BulkQuery struct {
+	Before domain.BulkID // only ids below this one; zero: from the latest
+	Limit  int           // at most so many; at least 1
+}
+
+// BulkList is a part of the list of actions.
+type BulkList struct {
+	Bulks   []domain.Bulk
+	Omitted []domain.BulkID // cannot be read; they count against the limit
 }
 
 // BulkStep bounds one step of a bulk action.

@@ -11,10 +11,11 @@ import (
 // tasks wait.
 type QueueRepository interface {
 	// List returns the queues, by name, that were ever set up, that have a task
-	// which waits or runs, or that a live worker takes: at most MaxQueues of them.
+	// which waits or runs, or that a live worker takes: those after the name of q, at
+	// most q.Limit of them.
 	// A worker lives on for domain.BeatsPerLease of its own intervals after its last beat.
 	// The cost does not grow with the tasks that have ended.
-	List(ctx context.Context) ([]QueueInfo, error)
+	List(ctx context.Context, q QueueQuery) ([]QueueInfo, error)
 	// Get does so for one queue, or returns domain.ErrQueueNotFound.
 	Get(ctx context.Context, name domain.QueueName) (QueueInfo, error)
 	// Change lets decide change what is set of a queue, of which nothing need be
@@ -26,8 +27,11 @@ type QueueRepository interface {
 	Ahead(ctx context.Context, t *domain.Task, limit int) (int, error)
 }
 
-// MaxQueues bounds a list of queues.
-const MaxQueues = 1000
+// QueueQuery says which queues to list.
+type QueueQuery struct {
+	After domain.QueueName // only names above this one; empty: from the first
+	Limit int              // at most so many; at least 1
+}
 
 // QueueInfo is a queue as an operator sees it.
 type QueueInfo struct {

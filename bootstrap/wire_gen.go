@@ -63,7 +63,7 @@ func newAPI(cfg APIConfig, log *slog.Logger, local postgres.LocalTime) (*API, fu
 	waitTask := usecase.NewWaitTask(taskRepository, signals, applicationEvents, waitLimit)
 	listAttempts := usecase.NewListAttempts(taskRepository)
 	bulkRepository := postgres.NewBulkRepository(db)
-	bulkTasks := usecase.NewBulkTasks(taskSearch, bulkRepository, clock)
+	bulkTasks := usecase.NewBulkTasks(taskSearch, bulkRepository, clock, submitLimits)
 	queueRepository := postgres.NewQueueRepository(db)
 	manageQueues := usecase.NewManageQueues(queueRepository)
 	explainTask := usecase.NewExplainTask(taskRepository, queueRepository, applicationQueue, pool, clock)
@@ -197,7 +197,7 @@ func newEmbedded(cfg EmbeddedConfig, handler application.Handler, log *slog.Logg
 	waitTask := usecase.NewWaitTask(taskRepository, signals, applicationEvents, waitLimit)
 	listAttempts := usecase.NewListAttempts(taskRepository)
 	bulkRepository := sqlite.NewBulkRepository(db)
-	bulkTasks := usecase.NewBulkTasks(taskSearch, bulkRepository, bootstrapSystemClock)
+	bulkTasks := usecase.NewBulkTasks(taskSearch, bulkRepository, bootstrapSystemClock, submitLimits)
 	queueRepository := sqlite.NewQueueRepository(db)
 	manageQueues := usecase.NewManageQueues(queueRepository)
 	bootstrapInsideQueue := _wireInsideQueueValue

@@ -89,8 +89,16 @@ type Bulk struct {
 	// UpdatedAt When it last made progress.
 	UpdatedAt time.Time `json:"updated_at"`
 
-	// DoneAt When it was done. Absent while it is running.
+	// DoneAt When it ended. Absent while it is running.
 	DoneAt *time.Time `json:"done_at,omitempty"`
+
+	// Error Why it has failed. Absent otherwise.
+	Error string `json:"error,omitempty"`
+}
+
+// BulkChange defines model for BulkChange.
+type BulkChange struct {
+	Status string `json:"status"`
 }
 
 // BulkCount defines model for BulkCount.
@@ -100,6 +108,17 @@ type BulkCount struct {
 
 	// Exact Whether there are no older tasks.
 	Exact bool `json:"exact"`
+}
+
+// BulkPage defines model for BulkPage.
+type BulkPage struct {
+	Bulks []Bulk `json:"bulks"`
+
+	// Omitted The ids of actions on this page that cannot be read. Absent if there are none.
+	Omitted []string `json:"omitted,omitempty"`
+
+	// NextCursor The cursor of the next page. Absent on the last one.
+	NextCursor string `json:"next_cursor,omitempty"`
 }
 
 // Explanation defines model for Explanation.
@@ -236,6 +255,9 @@ type QueueChange struct {
 // QueueList defines model for QueueList.
 type QueueList struct {
 	Queues []Queue `json:"queues"`
+
+	// NextCursor The cursor of the next page. Absent on the last one.
+	NextCursor string `json:"next_cursor,omitempty"`
 }
 
 // Readiness defines model for Readiness.
@@ -442,6 +464,24 @@ type UnsupportedMediaType = Problem
 // UnsupportedPatchType A problem document (RFC 9457).
 type UnsupportedPatchType = Problem
 
+// ListBulksParams defines parameters for ListBulks.
+type ListBulksParams struct {
+	// Limit The maximum number of actions to return.
+	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor `next_cursor` of the previous page. It is opaque: its format may change.
+	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// ListQueuesParams defines parameters for ListQueues.
+type ListQueuesParams struct {
+	// Limit The maximum number of queues to return.
+	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor `next_cursor` of the previous page. It is opaque: its format may change.
+	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
 // ListTasksParams defines parameters for ListTasks.
 type ListTasksParams struct {
 	// Status Only tasks with these statuses. Repeat the parameter, or separate values by commas.
@@ -491,6 +531,14 @@ type SubmitBatchParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// StartBulkParams defines parameters for StartBulk.
+type StartBulkParams struct {
+	// IdempotencyKey Makes the request safe to send again: see *Sending a request again*. 1 to 255 visible ASCII characters, as an
+	// RFC 8941 string: in double quotes, with each quote or backslash escaped by a backslash; parameters are ignored.
+	// The same characters without quotes are the same key.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // GetTaskParams defines parameters for GetTask.
 type GetTaskParams struct {
 	// Wait The maximum number of seconds to wait for the task to end.
@@ -510,6 +558,12 @@ type ChangeTaskParams struct {
 	// status. `*` matches any version.
 	IfMatch *string `json:"If-Match,omitempty"`
 }
+
+// ChangeBulkJSONRequestBody defines body for ChangeBulk for application/json ContentType.
+type ChangeBulkJSONRequestBody = BulkChange
+
+// ChangeBulkApplicationMergePatchPlusJSONRequestBody defines body for ChangeBulk for application/merge-patch+json ContentType.
+type ChangeBulkApplicationMergePatchPlusJSONRequestBody = BulkChange
 
 // ChangeQueueJSONRequestBody defines body for ChangeQueue for application/json ContentType.
 type ChangeQueueJSONRequestBody = QueueChange
@@ -606,10 +660,47 @@ func WithRequestEditorFn(fn RequestEditorFn) ClientOption {
 // The interface specification for the client above.
 type ClientInterface interface {
 
+	// ListBulks List bulk actions, latest first
+	//
+	// Follow `next_cursor`, or the `Link` header with `rel="next"`, until there is none.
+	//
+	// Corresponds with GET /bulk (the `ListBulks` operationId).
+	ListBulks(ctx context.Context, params *ListBulksParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// GetBulk Read the progress of a bulk action
 	//
 	// Corresponds with GET /bulk/{id} (the `GetBulk` operationId).
 	GetBulk(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ChangeBulkWithBody Cancel a bulk action
+	//
+	// `{"status": "canceled"}` ends an action that is running. What it has changed stays changed. For a canceled
+	// action it answers 200 and changes nothing; for one that is done or has failed it is a conflict.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PATCH /bulk/{id} (the `ChangeBulk` operationId).
+	ChangeBulkWithBody(ctx context.Context, id string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ChangeBulk Cancel a bulk action
+	//
+	// `{"status": "canceled"}` ends an action that is running. What it has changed stays changed. For a canceled
+	// action it answers 200 and changes nothing; for one that is done or has failed it is a conflict.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PATCH /bulk/{id} (the `ChangeBulk` operationId).
+	ChangeBulk(ctx context.Context, id string, body ChangeBulkJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ChangeBulkWithApplicationMergePatchPlusJSONBody Cancel a bulk action
+	//
+	// `{"status": "canceled"}` ends an action that is running. What it has changed stays changed. For a canceled
+	// action it answers 200 and changes nothing; for one that is done or has failed it is a conflict.
+	//
+	// Takes a body of the `application/merge-patch+json` content type.
+	//
+	// Corresponds with PATCH /bulk/{id} (the `ChangeBulk` operationId).
+	ChangeBulkWithApplicationMergePatchPlusJSONBody(ctx context.Context, id string, body ChangeBulkApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetHealth Is the process alive?
 	//
@@ -620,11 +711,12 @@ type ClientInterface interface {
 
 	// ListQueues List queues
 	//
-	// The queues that have settings, tasks that wait or run, or a live worker, in the order of their names; at most
-	// 1,000 of them. The cost does not grow with the number of tasks that have ended.
+	// The queues that have settings, tasks that wait or run, or a live worker, in the order of their names. Follow
+	// `next_cursor`, or the `Link` header with `rel="next"`, until there is none. The cost does not grow with the
+	// number of tasks that have ended.
 	//
 	// Corresponds with GET /queues (the `ListQueues` operationId).
-	ListQueues(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+	ListQueues(ctx context.Context, params *ListQueuesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetQueue Read a queue
 	//
@@ -747,12 +839,13 @@ type ClientInterface interface {
 	// a full set of attempts. Tasks whose status does not allow the action are skipped. The action runs in the
 	// background, newest task first, and survives a crash; it leaves out tasks that arrive after the request.
 	//
-	// With `dry_run` nothing changes: the response says how many tasks match, whatever their status.
+	// With `dry_run` nothing changes: the response says how many tasks match, whatever their status. It takes no
+	// `Idempotency-Key`.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /tasks/bulk (the `StartBulk` operationId).
-	StartBulkWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+	StartBulkWithBody(ctx context.Context, params *StartBulkParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// StartBulk Cancel, stop or retry all matching tasks
 	//
@@ -760,12 +853,13 @@ type ClientInterface interface {
 	// a full set of attempts. Tasks whose status does not allow the action are skipped. The action runs in the
 	// background, newest task first, and survives a crash; it leaves out tasks that arrive after the request.
 	//
-	// With `dry_run` nothing changes: the response says how many tasks match, whatever their status.
+	// With `dry_run` nothing changes: the response says how many tasks match, whatever their status. It takes no
+	// `Idempotency-Key`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /tasks/bulk (the `StartBulk` operationId).
-	StartBulk(ctx context.Context, body StartBulkJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	StartBulk(ctx context.Context, params *StartBulkParams, body StartBulkJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetTask Read a task, or wait for it
 	//
@@ -852,11 +946,88 @@ type ClientInterface interface {
 	ExplainTask(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error)
 }
 
+// ListBulks List bulk actions, latest first
+//
+// Follow `next_cursor`, or the `Link` header with `rel="next"`, until there is none.
+//
+// Corresponds with GET /bulk (the `ListBulks` operationId).
+func (c *Client) ListBulks(ctx context.Context, params *ListBulksParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListBulksRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // GetBulk Read the progress of a bulk action
 //
 // Corresponds with GET /bulk/{id} (the `GetBulk` operationId).
 func (c *Client) GetBulk(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetBulkRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ChangeBulkWithBody Cancel a bulk action
+//
+// `{"status": "canceled"}` ends an action that is running. What it has changed stays changed. For a canceled
+// action it answers 200 and changes nothing; for one that is done or has failed it is a conflict.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PATCH /bulk/{id} (the `ChangeBulk` operationId).
+func (c *Client) ChangeBulkWithBody(ctx context.Context, id string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewChangeBulkRequestWithBody(c.Server, id, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ChangeBulk Cancel a bulk action
+//
+// `{"status": "canceled"}` ends an action that is running. What it has changed stays changed. For a canceled
+// action it answers 200 and changes nothing; for one that is done or has failed it is a conflict.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PATCH /bulk/{id} (the `ChangeBulk` operationId).
+func (c *Client) ChangeBulk(ctx context.Context, id string, body ChangeBulkJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewChangeBulkRequest(c.Server, id, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ChangeBulkWithApplicationMergePatchPlusJSONBody Cancel a bulk action
+//
+// `{"status": "canceled"}` ends an action that is running. What it has changed stays changed. For a canceled
+// action it answers 200 and changes nothing; for one that is done or has failed it is a conflict.
+//
+// Takes a body of the `application/merge-patch+json` content type.
+//
+// Corresponds with PATCH /bulk/{id} (the `ChangeBulk` operationId).
+func (c *Client) ChangeBulkWithApplicationMergePatchPlusJSONBody(ctx context.Context, id string, body ChangeBulkApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewChangeBulkRequestWithApplicationMergePatchPlusJSONBody(c.Server, id, body)
 	if err != nil {
 		return nil, err
 	}
@@ -886,12 +1057,13 @@ func (c *Client) GetHealth(ctx context.Context, reqEditors ...RequestEditorFn) (
 
 // ListQueues List queues
 //
-// The queues that have settings, tasks that wait or run, or a live worker, in the order of their names; at most
-// 1,000 of them. The cost does not grow with the number of tasks that have ended.
+// The queues that have settings, tasks that wait or run, or a live worker, in the order of their names. Follow
+// `next_cursor`, or the `Link` header with `rel="next"`, until there is none. The cost does not grow with the
+// number of tasks that have ended.
 //
 // Corresponds with GET /queues (the `ListQueues` operationId).
-func (c *Client) ListQueues(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewListQueuesRequest(c.Server)
+func (c *Client) ListQueues(ctx context.Context, params *ListQueuesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListQueuesRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -1123,13 +1295,14 @@ func (c *Client) SubmitBatch(ctx context.Context, params *SubmitBatchParams, bod
 // a full set of attempts. Tasks whose status does not allow the action are skipped. The action runs in the
 // background, newest task first, and survives a crash; it leaves out tasks that arrive after the request.
 //
-// With `dry_run` nothing changes: the response says how many tasks match, whatever their status.
+// With `dry_run` nothing changes: the response says how many tasks match, whatever their status. It takes no
+// `Idempotency-Key`.
 //
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /tasks/bulk (the `StartBulk` operationId).
-func (c *Client) StartBulkWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewStartBulkRequestWithBody(c.Server, contentType, body)
+func (c *Client) StartBulkWithBody(ctx context.Context, params *StartBulkParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewStartBulkRequestWithBody(c.Server, params, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -1146,13 +1319,14 @@ func (c *Client) StartBulkWithBody(ctx context.Context, contentType string, body
 // a full set of attempts. Tasks whose status does not allow the action are skipped. The action runs in the
 // background, newest task first, and survives a crash; it leaves out tasks that arrive after the request.
 //
-// With `dry_run` nothing changes: the response says how many tasks match, whatever their status.
+// With `dry_run` nothing changes: the response says how many tasks match, whatever their status. It takes no
+// `Idempotency-Key`.
 //
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /tasks/bulk (the `StartBulk` operationId).
-func (c *Client) StartBulk(ctx context.Context, body StartBulkJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewStartBulkRequest(c.Server, body)
+func (c *Client) StartBulk(ctx context.Context, params *StartBulkParams, body StartBulkJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewStartBulkRequest(c.Server, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -1307,6 +1481,72 @@ func (c *Client) ExplainTask(ctx context.Context, id string, reqEditors ...Reque
 	return c.Client.Do(req)
 }
 
+// NewListBulksRequest constructs an http.Request for the ListBulks method
+func NewListBulksRequest(server string, params *ListBulksParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/bulk")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Cursor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewGetBulkRequest constructs an http.Request for the GetBulk method
 func NewGetBulkRequest(server string, id string) (*http.Request, error) {
 	var err error
@@ -1341,6 +1581,64 @@ func NewGetBulkRequest(server string, id string) (*http.Request, error) {
 	return req, nil
 }
 
+// NewChangeBulkRequest calls the generic ChangeBulk builder with application/json body
+func NewChangeBulkRequest(server string, id string, body ChangeBulkJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewChangeBulkRequestWithBody(server, id, "application/json", bodyReader)
+}
+
+// NewChangeBulkRequestWithApplicationMergePatchPlusJSONBody calls the generic ChangeBulk builder with application/merge-patch+json body
+func NewChangeBulkRequestWithApplicationMergePatchPlusJSONBody(server string, id string, body ChangeBulkApplicationMergePatchPlusJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewChangeBulkRequestWithBody(server, id, "application/merge-patch+json", bodyReader)
+}
+
+// NewChangeBulkRequestWithBody constructs an http.Request for the ChangeBulk method, with any body, and a specified content type
+func NewChangeBulkRequestWithBody(server string, id string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/bulk/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPatch, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
 // NewGetHealthRequest constructs an http.Request for the GetHealth method
 func NewGetHealthRequest(server string) (*http.Request, error) {
 	var err error
@@ -1369,7 +1667,7 @@ func NewGetHealthRequest(server string) (*http.Request, error) {
 }
 
 // NewListQueuesRequest constructs an http.Request for the ListQueues method
-func NewListQueuesRequest(server string) (*http.Request, error) {
+func NewListQueuesRequest(server string, params *ListQueuesParams) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -1385,6 +1683,45 @@ func NewListQueuesRequest(server string) (*http.Request, error) {
 	queryURL, err := serverURL.Parse(operationPath)
 	if err != nil {
 		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Cursor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
 	}
 
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
@@ -1787,18 +2124,18 @@ func NewSubmitBatchRequestWithBody(server string, params *SubmitBatchParams, con
 }
 
 // NewStartBulkRequest calls the generic StartBulk builder with application/json body
-func NewStartBulkRequest(server string, body StartBulkJSONRequestBody) (*http.Request, error) {
+func NewStartBulkRequest(server string, params *StartBulkParams, body StartBulkJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewStartBulkRequestWithBody(server, "application/json", bodyReader)
+	return NewStartBulkRequestWithBody(server, params, "application/json", bodyReader)
 }
 
 // NewStartBulkRequestWithBody constructs an http.Request for the StartBulk method, with any body, and a specified content type
-func NewStartBulkRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+func NewStartBulkRequestWithBody(server string, params *StartBulkParams, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -1822,6 +2159,21 @@ func NewStartBulkRequestWithBody(server string, contentType string, body io.Read
 	}
 
 	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
 
 	return req, nil
 }
@@ -2098,12 +2450,51 @@ func WithBaseURL(baseURL string) ClientOption {
 // ClientWithResponsesInterface is the interface specification for the client with responses above.
 type ClientWithResponsesInterface interface {
 
+	// ListBulksWithResponse List bulk actions, latest first
+	//
+	// Follow `next_cursor`, or the `Link` header with `rel="next"`, until there is none.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /bulk (the `ListBulks` operationId).
+	ListBulksWithResponse(ctx context.Context, params *ListBulksParams, reqEditors ...RequestEditorFn) (*ListBulksResponse, error)
+
 	// GetBulkWithResponse Read the progress of a bulk action
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /bulk/{id} (the `GetBulk` operationId).
 	GetBulkWithResponse(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*GetBulkResponse, error)
+
+	// ChangeBulkWithBodyWithResponse Cancel a bulk action
+	//
+	// `{"status": "canceled"}` ends an action that is running. What it has changed stays changed. For a canceled
+	// action it answers 200 and changes nothing; for one that is done or has failed it is a conflict.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PATCH /bulk/{id} (the `ChangeBulk` operationId).
+	ChangeBulkWithBodyWithResponse(ctx context.Context, id string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ChangeBulkResponse, error)
+
+	// ChangeBulkWithResponse Cancel a bulk action
+	//
+	// `{"status": "canceled"}` ends an action that is running. What it has changed stays changed. For a canceled
+	// action it answers 200 and changes nothing; for one that is done or has failed it is a conflict.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PATCH /bulk/{id} (the `ChangeBulk` operationId).
+	ChangeBulkWithResponse(ctx context.Context, id string, body ChangeBulkJSONRequestBody, reqEditors ...RequestEditorFn) (*ChangeBulkResponse, error)
+
+	// ChangeBulkWithApplicationMergePatchPlusJSONBodyWithResponse Cancel a bulk action
+	//
+	// `{"status": "canceled"}` ends an action that is running. What it has changed stays changed. For a canceled
+	// action it answers 200 and changes nothing; for one that is done or has failed it is a conflict.
+	//
+	// Takes a body of the `application/merge-patch+json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PATCH /bulk/{id} (the `ChangeBulk` operationId).
+	ChangeBulkWithApplicationMergePatchPlusJSONBodyWithResponse(ctx context.Context, id string, body ChangeBulkApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*ChangeBulkResponse, error)
 
 	// GetHealthWithResponse Is the process alive?
 	//
@@ -2116,13 +2507,14 @@ type ClientWithResponsesInterface interface {
 
 	// ListQueuesWithResponse List queues
 	//
-	// The queues that have settings, tasks that wait or run, or a live worker, in the order of their names; at most
-	// 1,000 of them. The cost does not grow with the number of tasks that have ended.
+	// The queues that have settings, tasks that wait or run, or a live worker, in the order of their names. Follow
+	// `next_cursor`, or the `Link` header with `rel="next"`, until there is none. The cost does not grow with the
+	// number of tasks that have ended.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /queues (the `ListQueues` operationId).
-	ListQueuesWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListQueuesResponse, error)
+	ListQueuesWithResponse(ctx context.Context, params *ListQueuesParams, reqEditors ...RequestEditorFn) (*ListQueuesResponse, error)
 
 	// GetQueueWithResponse Read a queue
 	//
@@ -2251,12 +2643,13 @@ type ClientWithResponsesInterface interface {
 	// a full set of attempts. Tasks whose status does not allow the action are skipped. The action runs in the
 	// background, newest task first, and survives a crash; it leaves out tasks that arrive after the request.
 	//
-	// With `dry_run` nothing changes: the response says how many tasks match, whatever their status.
+	// With `dry_run` nothing changes: the response says how many tasks match, whatever their status. It takes no
+	// `Idempotency-Key`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /tasks/bulk (the `StartBulk` operationId).
-	StartBulkWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*StartBulkResponse, error)
+	StartBulkWithBodyWithResponse(ctx context.Context, params *StartBulkParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*StartBulkResponse, error)
 
 	// StartBulkWithResponse Cancel, stop or retry all matching tasks
 	//
@@ -2264,12 +2657,13 @@ type ClientWithResponsesInterface interface {
 	// a full set of attempts. Tasks whose status does not allow the action are skipped. The action runs in the
 	// background, newest task first, and survives a crash; it leaves out tasks that arrive after the request.
 	//
-	// With `dry_run` nothing changes: the response says how many tasks match, whatever their status.
+	// With `dry_run` nothing changes: the response says how many tasks match, whatever their status. It takes no
+	// `Idempotency-Key`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /tasks/bulk (the `StartBulk` operationId).
-	StartBulkWithResponse(ctx context.Context, body StartBulkJSONRequestBody, reqEditors ...RequestEditorFn) (*StartBulkResponse, error)
+	StartBulkWithResponse(ctx context.Context, params *StartBulkParams, body StartBulkJSONRequestBody, reqEditors ...RequestEditorFn) (*StartBulkResponse, error)
 
 	// GetTaskWithResponse Read a task, or wait for it
 	//
@@ -2360,6 +2754,117 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /tasks/{id}/explain (the `ExplainTask` operationId).
 	ExplainTaskWithResponse(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*ExplainTaskResponse, error)
+}
+
+// ListBulksResponse200Headers the declared response headers of an HTTP 200 response for ListBulks
+type ListBulksResponse200Headers struct {
+	Link *string
+}
+
+// ListBulksResponse401Headers the declared response headers of an HTTP 401 response for ListBulks
+type ListBulksResponse401Headers struct {
+	WWWAuthenticate string
+}
+
+// ListBulksResponse503Headers the declared response headers of an HTTP 503 response for ListBulks
+type ListBulksResponse503Headers struct {
+	RetryAfter int
+}
+
+type ListBulksResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *BulkPage
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *MalformedQuery
+	// ApplicationproblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationproblemJSON401 *Unauthorized
+	// ApplicationproblemJSON406 the response for an HTTP 406 `application/problem+json` response
+	ApplicationproblemJSON406 *NotAcceptable
+	// ApplicationproblemJSON421 the response for an HTTP 421 `application/problem+json` response
+	ApplicationproblemJSON421 *Misdirected
+	// ApplicationproblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationproblemJSON422 *InvalidParameter
+	// ApplicationproblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationproblemJSON500 *Internal
+	// ApplicationproblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationproblemJSON503 *Unavailable
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *ListBulksResponse200Headers
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *ListBulksResponse401Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *ListBulksResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListBulksResponse) GetJSON200() *BulkPage {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r ListBulksResponse) GetApplicationproblemJSON400() *MalformedQuery {
+	return r.ApplicationproblemJSON400
+}
+
+// GetApplicationproblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r ListBulksResponse) GetApplicationproblemJSON401() *Unauthorized {
+	return r.ApplicationproblemJSON401
+}
+
+// GetApplicationproblemJSON406 returns the response for an HTTP 406 `application/problem+json` response
+func (r ListBulksResponse) GetApplicationproblemJSON406() *NotAcceptable {
+	return r.ApplicationproblemJSON406
+}
+
+// GetApplicationproblemJSON421 returns the response for an HTTP 421 `application/problem+json` response
+func (r ListBulksResponse) GetApplicationproblemJSON421() *Misdirected {
+	return r.ApplicationproblemJSON421
+}
+
+// GetApplicationproblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
+func (r ListBulksResponse) GetApplicationproblemJSON422() *InvalidParameter {
+	return r.ApplicationproblemJSON422
+}
+
+// GetApplicationproblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r ListBulksResponse) GetApplicationproblemJSON500() *Internal {
+	return r.ApplicationproblemJSON500
+}
+
+// GetApplicationproblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r ListBulksResponse) GetApplicationproblemJSON503() *Unavailable {
+	return r.ApplicationproblemJSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r ListBulksResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListBulksResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListBulksResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListBulksResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
 }
 
 // GetBulkResponse401Headers the declared response headers of an HTTP 401 response for GetBulk
@@ -2473,6 +2978,152 @@ func (r GetBulkResponse) ContentType() string {
 	return ""
 }
 
+// ChangeBulkResponse401Headers the declared response headers of an HTTP 401 response for ChangeBulk
+type ChangeBulkResponse401Headers struct {
+	WWWAuthenticate string
+}
+
+// ChangeBulkResponse503Headers the declared response headers of an HTTP 503 response for ChangeBulk
+type ChangeBulkResponse503Headers struct {
+	RetryAfter int
+}
+
+type ChangeBulkResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Bulk
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *Problem
+	// ApplicationproblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationproblemJSON401 *Unauthorized
+	// ApplicationproblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationproblemJSON403 *CrossOrigin
+	// ApplicationproblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationproblemJSON404 *Problem
+	// ApplicationproblemJSON406 the response for an HTTP 406 `application/problem+json` response
+	ApplicationproblemJSON406 *NotAcceptable
+	// ApplicationproblemJSON408 the response for an HTTP 408 `application/problem+json` response
+	ApplicationproblemJSON408 *RequestTimeout
+	// ApplicationproblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationproblemJSON409 *Problem
+	// ApplicationproblemJSON413 the response for an HTTP 413 `application/problem+json` response
+	ApplicationproblemJSON413 *Problem
+	// ApplicationproblemJSON415 the response for an HTTP 415 `application/problem+json` response
+	ApplicationproblemJSON415 *UnsupportedPatchType
+	// ApplicationproblemJSON421 the response for an HTTP 421 `application/problem+json` response
+	ApplicationproblemJSON421 *Misdirected
+	// ApplicationproblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationproblemJSON422 *Problem
+	// ApplicationproblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationproblemJSON500 *Internal
+	// ApplicationproblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationproblemJSON503 *Unavailable
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *ChangeBulkResponse401Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *ChangeBulkResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ChangeBulkResponse) GetJSON200() *Bulk {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r ChangeBulkResponse) GetApplicationproblemJSON400() *Problem {
+	return r.ApplicationproblemJSON400
+}
+
+// GetApplicationproblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r ChangeBulkResponse) GetApplicationproblemJSON401() *Unauthorized {
+	return r.ApplicationproblemJSON401
+}
+
+// GetApplicationproblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r ChangeBulkResponse) GetApplicationproblemJSON403() *CrossOrigin {
+	return r.ApplicationproblemJSON403
+}
+
+// GetApplicationproblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r ChangeBulkResponse) GetApplicationproblemJSON404() *Problem {
+	return r.ApplicationproblemJSON404
+}
+
+// GetApplicationproblemJSON406 returns the response for an HTTP 406 `application/problem+json` response
+func (r ChangeBulkResponse) GetApplicationproblemJSON406() *NotAcceptable {
+	return r.ApplicationproblemJSON406
+}
+
+// GetApplicationproblemJSON408 returns the response for an HTTP 408 `application/problem+json` response
+func (r ChangeBulkResponse) GetApplicationproblemJSON408() *RequestTimeout {
+	return r.ApplicationproblemJSON408
+}
+
+// GetApplicationproblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
+func (r ChangeBulkResponse) GetApplicationproblemJSON409() *Problem {
+	return r.ApplicationproblemJSON409
+}
+
+// GetApplicationproblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
+func (r ChangeBulkResponse) GetApplicationproblemJSON413() *Problem {
+	return r.ApplicationproblemJSON413
+}
+
+// GetApplicationproblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
+func (r ChangeBulkResponse) GetApplicationproblemJSON415() *UnsupportedPatchType {
+	return r.ApplicationproblemJSON415
+}
+
+// GetApplicationproblemJSON421 returns the response for an HTTP 421 `application/problem+json` response
+func (r ChangeBulkResponse) GetApplicationproblemJSON421() *Misdirected {
+	return r.ApplicationproblemJSON421
+}
+
+// GetApplicationproblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
+func (r ChangeBulkResponse) GetApplicationproblemJSON422() *Problem {
+	return r.ApplicationproblemJSON422
+}
+
+// GetApplicationproblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r ChangeBulkResponse) GetApplicationproblemJSON500() *Internal {
+	return r.ApplicationproblemJSON500
+}
+
+// GetApplicationproblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r ChangeBulkResponse) GetApplicationproblemJSON503() *Unavailable {
+	return r.ApplicationproblemJSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r ChangeBulkResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ChangeBulkResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ChangeBulkResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ChangeBulkResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type GetHealthResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -2528,6 +3179,11 @@ func (r GetHealthResponse) ContentType() string {
 	return ""
 }
 
+// ListQueuesResponse200Headers the declared response headers of an HTTP 200 response for ListQueues
+type ListQueuesResponse200Headers struct {
+	Link *string
+}
+
 // ListQueuesResponse401Headers the declared response headers of an HTTP 401 response for ListQueues
 type ListQueuesResponse401Headers struct {
 	WWWAuthenticate string
@@ -2557,6 +3213,8 @@ type ListQueuesResponse struct {
 	ApplicationproblemJSON500 *Internal
 	// ApplicationproblemJSON503 the response for an HTTP 503 `application/problem+json` response
 	ApplicationproblemJSON503 *Unavailable
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *ListQueuesResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *ListQueuesResponse401Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
@@ -3344,7 +4002,8 @@ func (r SubmitBatchResponse) ContentType() string {
 
 // StartBulkResponse202Headers the declared response headers of an HTTP 202 response for StartBulk
 type StartBulkResponse202Headers struct {
-	Location string
+	IdempotencyReplayed *string
+	Location            string
 }
 
 // StartBulkResponse401Headers the declared response headers of an HTTP 401 response for StartBulk
@@ -3374,6 +4033,8 @@ type StartBulkResponse struct {
 	ApplicationproblemJSON406 *NotAcceptable
 	// ApplicationproblemJSON408 the response for an HTTP 408 `application/problem+json` response
 	ApplicationproblemJSON408 *RequestTimeout
+	// ApplicationproblemJSON410 the response for an HTTP 410 `application/problem+json` response
+	ApplicationproblemJSON410 *Gone
 	// ApplicationproblemJSON413 the response for an HTTP 413 `application/problem+json` response
 	ApplicationproblemJSON413 *Problem
 	// ApplicationproblemJSON415 the response for an HTTP 415 `application/problem+json` response
@@ -3427,6 +4088,11 @@ func (r StartBulkResponse) GetApplicationproblemJSON406() *NotAcceptable {
 // GetApplicationproblemJSON408 returns the response for an HTTP 408 `application/problem+json` response
 func (r StartBulkResponse) GetApplicationproblemJSON408() *RequestTimeout {
 	return r.ApplicationproblemJSON408
+}
+
+// GetApplicationproblemJSON410 returns the response for an HTTP 410 `application/problem+json` response
+func (r StartBulkResponse) GetApplicationproblemJSON410() *Gone {
+	return r.ApplicationproblemJSON410
 }
 
 // GetApplicationproblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
@@ -4010,6 +4676,21 @@ func (r ExplainTaskResponse) ContentType() string {
 	return ""
 }
 
+// ListBulksWithResponse List bulk actions, latest first
+//
+// Follow `next_cursor`, or the `Link` header with `rel="next"`, until there is none.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /bulk (the `ListBulks` operationId).
+func (c *ClientWithResponses) ListBulksWithResponse(ctx context.Context, params *ListBulksParams, reqEditors ...RequestEditorFn) (*ListBulksResponse, error) {
+	rsp, err := c.ListBulks(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListBulksResponse(rsp)
+}
+
 // GetBulkWithResponse Read the progress of a bulk action
 //
 // Returns a wrapper object for the known response body format(s).
@@ -4021,6 +4702,54 @@ func (c *ClientWithResponses) GetBulkWithResponse(ctx context.Context, id string
 		return nil, err
 	}
 	return ParseGetBulkResponse(rsp)
+}
+
+// ChangeBulkWithBodyWithResponse Cancel a bulk action
+//
+// `{"status": "canceled"}` ends an action that is running. What it has changed stays changed. For a canceled
+// action it answers 200 and changes nothing; for one that is done or has failed it is a conflict.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PATCH /bulk/{id} (the `ChangeBulk` operationId).
+func (c *ClientWithResponses) ChangeBulkWithBodyWithResponse(ctx context.Context, id string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ChangeBulkResponse, error) {
+	rsp, err := c.ChangeBulkWithBody(ctx, id, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseChangeBulkResponse(rsp)
+}
+
+// ChangeBulkWithResponse Cancel a bulk action
+//
+// `{"status": "canceled"}` ends an action that is running. What it has changed stays changed. For a canceled
+// action it answers 200 and changes nothing; for one that is done or has failed it is a conflict.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PATCH /bulk/{id} (the `ChangeBulk` operationId).
+func (c *ClientWithResponses) ChangeBulkWithResponse(ctx context.Context, id string, body ChangeBulkJSONRequestBody, reqEditors ...RequestEditorFn) (*ChangeBulkResponse, error) {
+	rsp, err := c.ChangeBulk(ctx, id, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseChangeBulkResponse(rsp)
+}
+
+// ChangeBulkWithApplicationMergePatchPlusJSONBodyWithResponse Cancel a bulk action
+//
+// `{"status": "canceled"}` ends an action that is running. What it has changed stays changed. For a canceled
+// action it answers 200 and changes nothing; for one that is done or has failed it is a conflict.
+//
+// Takes a body of the `application/merge-patch+json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PATCH /bulk/{id} (the `ChangeBulk` operationId).
+func (c *ClientWithResponses) ChangeBulkWithApplicationMergePatchPlusJSONBodyWithResponse(ctx context.Context, id string, body ChangeBulkApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*ChangeBulkResponse, error) {
+	rsp, err := c.ChangeBulkWithApplicationMergePatchPlusJSONBody(ctx, id, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseChangeBulkResponse(rsp)
 }
 
 // GetHealthWithResponse Is the process alive?
@@ -4040,14 +4769,15 @@ func (c *ClientWithResponses) GetHealthWithResponse(ctx context.Context, reqEdit
 
 // ListQueuesWithResponse List queues
 //
-// The queues that have settings, tasks that wait or run, or a live worker, in the order of their names; at most
-// 1,000 of them. The cost does not grow with the number of tasks that have ended.
+// The queues that have settings, tasks that wait or run, or a live worker, in the order of their names. Follow
+// `next_cursor`, or the `Link` header with `rel="next"`, until there is none. The cost does not grow with the
+// number of tasks that have ended.
 //
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /queues (the `ListQueues` operationId).
-func (c *ClientWithResponses) ListQueuesWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListQueuesResponse, error) {
-	rsp, err := c.ListQueues(ctx, reqEditors...)
+func (c *ClientWithResponses) ListQueuesWithResponse(ctx context.Context, params *ListQueuesParams, reqEditors ...RequestEditorFn) (*ListQueuesResponse, error) {
+	rsp, err := c.ListQueues(ctx, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -4241,13 +4971,14 @@ func (c *ClientWithResponses) SubmitBatchWithResponse(ctx context.Context, param
 // a full set of attempts. Tasks whose status does not allow the action are skipped. The action runs in the
 // background, newest task first, and survives a crash; it leaves out tasks that arrive after the request.
 //
-// With `dry_run` nothing changes: the response says how many tasks match, whatever their status.
+// With `dry_run` nothing changes: the response says how many tasks match, whatever their status. It takes no
+// `Idempotency-Key`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /tasks/bulk (the `StartBulk` operationId).
-func (c *ClientWithResponses) StartBulkWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*StartBulkResponse, error) {
-	rsp, err := c.StartBulkWithBody(ctx, contentType, body, reqEditors...)
+func (c *ClientWithResponses) StartBulkWithBodyWithResponse(ctx context.Context, params *StartBulkParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*StartBulkResponse, error) {
+	rsp, err := c.StartBulkWithBody(ctx, params, contentType, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -4260,13 +4991,14 @@ func (c *ClientWithResponses) StartBulkWithBodyWithResponse(ctx context.Context,
 // a full set of attempts. Tasks whose status does not allow the action are skipped. The action runs in the
 // background, newest task first, and survives a crash; it leaves out tasks that arrive after the request.
 //
-// With `dry_run` nothing changes: the response says how many tasks match, whatever their status.
+// With `dry_run` nothing changes: the response says how many tasks match, whatever their status. It takes no
+// `Idempotency-Key`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /tasks/bulk (the `StartBulk` operationId).
-func (c *ClientWithResponses) StartBulkWithResponse(ctx context.Context, body StartBulkJSONRequestBody, reqEditors ...RequestEditorFn) (*StartBulkResponse, error) {
-	rsp, err := c.StartBulk(ctx, body, reqEditors...)
+func (c *ClientWithResponses) StartBulkWithResponse(ctx context.Context, params *StartBulkParams, body StartBulkJSONRequestBody, reqEditors ...RequestEditorFn) (*StartBulkResponse, error) {
+	rsp, err := c.StartBulk(ctx, params, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -4399,6 +5131,114 @@ func (c *ClientWithResponses) ExplainTaskWithResponse(ctx context.Context, id st
 	return ParseExplainTaskResponse(rsp)
 }
 
+// ParseListBulksResponse parses an HTTP response from a ListBulksWithResponse call
+func ParseListBulksResponse(rsp *http.Response) (*ListBulksResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListBulksResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest BulkPage
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest MalformedQuery
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 406:
+		var dest NotAcceptable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON406 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 421:
+		var dest Misdirected
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON421 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest InvalidParameter
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest Internal
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers ListBulksResponse200Headers
+		if values := rsp.Header.Values("Link"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Link", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Link = &value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 401:
+		var headers ListBulksResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 503:
+		var headers ListBulksResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
 // ParseGetBulkResponse parses an HTTP response from a GetBulkWithResponse call
 func ParseGetBulkResponse(rsp *http.Response) (*GetBulkResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -4491,6 +5331,146 @@ func ParseGetBulkResponse(rsp *http.Response) (*GetBulkResponse, error) {
 		response.Headers401 = &headers
 	case rsp.StatusCode == 503:
 		var headers GetBulkResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseChangeBulkResponse parses an HTTP response from a ChangeBulkWithResponse call
+func ParseChangeBulkResponse(rsp *http.Response) (*ChangeBulkResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ChangeBulkResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Bulk
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest CrossOrigin
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 406:
+		var dest NotAcceptable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON406 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 408:
+		var dest RequestTimeout
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON408 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON409 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON413 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
+		var dest UnsupportedPatchType
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON415 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 421:
+		var dest Misdirected
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON421 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest Internal
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers ChangeBulkResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 503:
+		var headers ChangeBulkResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: ""}); err != nil {
@@ -4617,6 +5597,16 @@ func ParseListQueuesResponse(rsp *http.Response) (*ListQueuesResponse, error) {
 	}
 
 	switch {
+	case rsp.StatusCode == 200:
+		var headers ListQueuesResponse200Headers
+		if values := rsp.Header.Values("Link"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Link", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Link = &value
+		}
+		response.Headers200 = &headers
 	case rsp.StatusCode == 401:
 		var headers ListQueuesResponse401Headers
 		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
@@ -5391,6 +6381,13 @@ func ParseStartBulkResponse(rsp *http.Response) (*StartBulkResponse, error) {
 		}
 		response.ApplicationproblemJSON408 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 410:
+		var dest Gone
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON410 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
 		var dest Problem
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -5438,6 +6435,13 @@ func ParseStartBulkResponse(rsp *http.Response) (*StartBulkResponse, error) {
 	switch {
 	case rsp.StatusCode == 202:
 		var headers StartBulkResponse202Headers
+		if values := rsp.Header.Values("Idempotency-Replayed"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotency-Replayed", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.IdempotencyReplayed = &value
+		}
 		if values := rsp.Header.Values("Location"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {

@@ -1,6 +1,7 @@
 package domain
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -93,7 +94,7 @@ func (b Bulk) Cancel(now time.Time) (Bulk, error) {
 	case b.Ended == BulkCanceled:
 		return b, nil
 	}
-	return b, Errorf(CodeConflict, "the bulk action has ended")
+	return b, Errorf(CodeConflict, "a bulk action that is %s cannot become canceled", cmp.Or(string(b.Ended), "done"))
 }
 
 // Fail ends the action where it is, and says why.

@@ -68,6 +68,11 @@ func TaskGone(id TaskID) *Error {
 	return Errorf(CodeGone, "the request has been made before with this Idempotency-Key; its task %s has been deleted", id)
 }
 
+// BulkGone says so of a bulk action.
+func BulkGone(id BulkID) *Error {
+	return Errorf(CodeGone, "the request has been made before with this Idempotency-Key; its bulk action %s has been deleted", id)
+}
+
 // Error returns the message.
 func (e *Error) Error() string { return e.Message }
 

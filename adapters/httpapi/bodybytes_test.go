@@ -84,7 +84,7 @@ func TestBodies_SlowUploadsMakeRoom(t *testing.T) {
 	for range 4 {
 		conn := dial(t, base)
 		go func() {
-			said <- sendSlowly(conn, "POST /tasks HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 50000\r\n\r\n", " ")
+			said <- sendSlowly(conn, "POST /tasks HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 50000\r\n\r\n", " ")
 		}()
 	}
 	time.Sleep(1200 * time.Millisecond) // all have their room, and have had their time

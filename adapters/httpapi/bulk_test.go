@@ -113,3 +113,59 @@ func TestBulk_NamesWhatIsWrong(t *testing.T) {
 	wantProblem(t, s.call(http.MethodGet, "/bulk/"+domain.NewTaskID(time.Now()).String(), ""), http.StatusNotFound, "not_found", "bulk action not found")
 	wantProblem(t, s.call(http.MethodGet, "/bulk/42", ""), http.StatusBadRequest, "malformed", "is not a UUID")
 }
+
+func TestBulk_IsListedCanceledAndStartedOnce(t *testing.T) {
+	for name, open := range map[string]func(*testing.T) stores{"SQLite": openStores, "PostgreSQL": openServers} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newServiceOn(t, open(t))
+			waiting := s.add(pending)
+			const body = `{"action":"cancel","filter":{"queue":["default"]}}`
+			first := s.call(http.MethodPost, "/tasks/bulk", body, "Idempotency-Key: k")
+			again := s.call(http.MethodPost, "/tasks/bulk", body, "Idempotency-Key: k")
+			if first.status != http.StatusAccepted || again.status != http.StatusAccepted || again.body != first.body ||
+				again.header.Get("Location") != first.header.Get("Location") || again.header.Get("Idempotency-Replayed") != "true" || first.header.Get("Idempotency-Replayed") != "" {
+				t.Errorf("first %d %s, again %d %s", first.status, first.body, again.status, again.body)
+			}
+			for path, other := range map[string]string{"/tasks/bulk": `{"action":"stop","filter":{"queue":["default"]}}`, "/tasks": `{"message":"x"}`} {
+				wantProblem(t, s.call(http.MethodPost, path, other, "Idempotency-Key: k"), http.StatusUnprocessableEntity, "idempotency_key_reused", "")
+			}
+			wantProblem(t, s.call(http.MethodPost, "/tasks/bulk", `{"action":"cancel","filter":{"text":"x"},"dry_run":true}`, "Idempotency-Key: n"),
+				http.StatusUnprocessableEntity, "invalid", "Idempotency-Key: cannot be combined with dry_run")
+			wantProblem(t, s.call(http.MethodPost, "/tasks/bulk", body, "Idempotency-Key: a b"), http.StatusUnprocessableEntity, "invalid", "Idempotency-Key")
+
+			second := s.bulk(`{"action":"retry","filter":{"text":"x"}}`)
+			var ids []string
+			for next := "/bulk?limit=1"; next != ""; {
+				a := s.call(http.MethodGet, next, "")
+				for _, b := range a.fields(t)["bulks"].([]any) {
+					ids = append(ids, b.(map[string]any)["id"].(string))
+				}
+				next, _, _ = strings.Cut(strings.TrimPrefix(a.header.Get("Link"), "<"), ">")
+			}
+			firstID, _ := first.fields(t)["id"].(string)
+			if diff := cmp.Diff([]string{second, firstID}, ids); diff != "" {
+				t.Error(diff)
+			}
+
+			for range 2 {
+				a := s.call(http.MethodPatch, "/bulk/"+firstID, `{"status":"canceled"}`)
+				if a.status != http.StatusOK || a.fields(t)["status"] != "canceled" || a.fields(t)["done_at"] == nil {
+					t.Errorf("cancel: %d %s", a.status, a.body)
+				}
+			}
+			s.doBulks()
+			if got := s.call(http.MethodGet, "/tasks/"+waiting, "").fields(t)["status"]; got != "pending" {
+				t.Errorf("a task is %s after the action was canceled", got)
+			}
+			wantProblem(t, s.call(http.MethodPatch, "/bulk/"+second, `{"status":"canceled"}`), http.StatusConflict, "conflict", "is done cannot become canceled")
+			for body, detail := range map[string]string{`{}`: "status: is required", `{"status":"done"}`: `status: can be set to canceled, not to "done"`, `{"status":1}`: "status: must be a string", `{"x":1}`: "x: unknown field"} {
+				wantProblem(t, s.call(http.MethodPatch, "/bulk/"+second, body), http.StatusUnprocessableEntity, "invalid", detail)
+			}
+			wantProblem(t, s.call(http.MethodPatch, "/bulk/"+domain.NewTaskID(time.Now()).String(), `{"status":"canceled"}`), http.StatusNotFound, "not_found", "bulk action not found")
+			for query, detail := range map[string]string{"limit=0": "limit: must be at least 1", "limit=101": "limit: must be from 1 to 100", "cursor=x": "cursor: is not a cursor", "limit=x": "limit: must be a whole number"} {
+				wantProblem(t, s.call(http.MethodGet, "/bulk?"+query, ""), http.StatusUnprocessableEntity, "invalid", detail)
+			}
+		})
+	}
+}

@@ -62,3 +62,23 @@ func digest(filters url.Values) []byte {
 	sum := sha256.Sum256([]byte(text))
 	return sum[:digestBytes]
 }
+
+// The cursor of a list of queues is the last name, after one byte of version.
+const queueCursorVersion = 2
+
+func encodeQueueCursor(last domain.QueueName) string {
+	return cursorEncoding.EncodeToString(append([]byte{queueCursorVersion}, last...))
+}
+
+// decodeQueueCursor returns the name in s, or why s cannot be used.
+func decodeQueueCursor(s string) (domain.QueueName, error) {
+	b, err := cursorEncoding.DecodeString(s)
+	if err != nil || len(b) == 0 || b[0] != queueCursorVersion {
+		return "", errBrokenCursor
+	}
+	last, err := domain.ParseQueueName(string(b[1:]))
+	if err != nil {
+		return "", errBrokenCursor
+	}
+	return last, nil
+}

@@ -216,7 +216,7 @@ func newRequest(o operation) *request {
 		r.header.Set("Content-Type", "application/json")
 		r.body = map[string]string{
 			"submitTask": `{"message": "Hello World"}`, "submitBatch": `{"tasks": [{"message": "Hello"}, {"message": "World", "queue": "mail"}]}`,
-			"changeTask": `{"status": "canceled"}`, "startBulk": begunBulk, "changeQueue": `{"paused": false}`,
+			"changeTask": `{"status": "canceled"}`, "startBulk": begunBulk, "changeBulk": `{"status": "canceled"}`, "changeQueue": `{"paused": false}`,
 		}[o.OperationID]
 	}
 	return r

@@ -33,40 +33,46 @@ type requestSetup struct {
 
 // requestSetups has an entry for each example of a request; * stands for any operation.
 var requestSetups = map[string]requestSetup{
-	"submitTask body hello":           {want: http.StatusCreated},
-	"submitTask body delayed":         {want: http.StatusCreated},
-	"submitTask body at":              {want: http.StatusCreated},
-	"* header Idempotency-Key":        {exampleSetup{alone: true}, http.StatusCreated},
-	"submitBatch body two":            {want: http.StatusCreated},
-	"startBulk body cancel":           {want: http.StatusAccepted},
-	"startBulk body retry":            {want: http.StatusAccepted},
-	"startBulk body dry":              {want: http.StatusOK},
-	"startBulk body all":              {want: http.StatusAccepted},
-	"* path name":                     {exampleSetup{prepare: withTask(pending)}, http.StatusOK},
-	"changeQueue body pause":          {want: http.StatusOK},
-	"changeQueue body resume":         {want: http.StatusOK},
-	"changeQueue body limit":          {want: http.StatusOK},
-	"changeQueue body unlimit":        {want: http.StatusOK},
-	"listTasks query queue":           {want: http.StatusOK},
-	"listTasks query created_from":    {want: http.StatusOK},
-	"listTasks query created_before":  {want: http.StatusOK},
-	"listTasks query finished_from":   {want: http.StatusOK},
-	"listTasks query finished_before": {want: http.StatusOK},
-	"listTasks query metadata":        {want: http.StatusOK},
-	"listTasks query text":            {want: http.StatusOK},
-	"listTasks query status one":      {want: http.StatusOK},
-	"listTasks query status several":  {want: http.StatusOK},
-	"listTasks query limit":           {want: http.StatusOK},
-	"listTasks query cursor":          {want: http.StatusOK},
-	"* path id":                       {want: http.StatusOK},
-	"getTask query wait":              {want: http.StatusOK},
-	"getTask header Prefer":           {want: http.StatusOK},
-	"getTask header If-None-Match":    {want: http.StatusNotModified},
-	"changeTask header If-Match":      {want: http.StatusOK},
-	"changeTask body cancel":          {want: http.StatusOK},
-	"changeTask body stop":            {exampleSetup{prepare: withTask(running)}, http.StatusAccepted},
-	"changeTask body retry":           {exampleSetup{prepare: withTask(failed)}, http.StatusOK},
-	"getProblem path code":            {want: http.StatusOK},
+	"submitTask body hello":            {want: http.StatusCreated},
+	"submitTask body delayed":          {want: http.StatusCreated},
+	"submitTask body at":               {want: http.StatusCreated},
+	"* header Idempotency-Key":         {exampleSetup{alone: true}, http.StatusCreated},
+	"submitBatch body two":             {want: http.StatusCreated},
+	"startBulk body cancel":            {want: http.StatusAccepted},
+	"startBulk body retry":             {want: http.StatusAccepted},
+	"startBulk body dry":               {want: http.StatusOK},
+	"startBulk body all":               {want: http.StatusAccepted},
+	"startBulk header Idempotency-Key": {exampleSetup{alone: true}, http.StatusAccepted},
+	"changeBulk body cancel":           {want: http.StatusOK},
+	"listBulks query limit":            {want: http.StatusOK},
+	"listBulks query cursor":           {want: http.StatusOK},
+	"listQueues query limit":           {want: http.StatusOK},
+	"listQueues query cursor":          {want: http.StatusOK},
+	"* path name":                      {exampleSetup{prepare: withTask(pending)}, http.StatusOK},
+	"changeQueue body pause":           {want: http.StatusOK},
+	"changeQueue body resume":          {want: http.StatusOK},
+	"changeQueue body limit":           {want: http.StatusOK},
+	"changeQueue body unlimit":         {want: http.StatusOK},
+	"listTasks query queue":            {want: http.StatusOK},
+	"listTasks query created_from":     {want: http.StatusOK},
+	"listTasks query created_before":   {want: http.StatusOK},
+	"listTasks query finished_from":    {want: http.StatusOK},
+	"listTasks query finished_before":  {want: http.StatusOK},
+	"listTasks query metadata":         {want: http.StatusOK},
+	"listTasks query text":             {want: http.StatusOK},
+	"listTasks query status one":       {want: http.StatusOK},
+	"listTasks query status several":   {want: http.StatusOK},
+	"listTasks query limit":            {want: http.StatusOK},
+	"listTasks query cursor":           {want: http.StatusOK},
+	"* path id":                        {want: http.StatusOK},
+	"getTask query wait":               {want: http.StatusOK},
+	"getTask header Prefer":            {want: http.StatusOK},
+	"getTask header If-None-Match":     {want: http.StatusNotModified},
+	"changeTask header If-Match":       {want: http.StatusOK},
+	"changeTask body cancel":           {want: http.StatusOK},
+	"changeTask body stop":             {exampleSetup{prepare: withTask(running)}, http.StatusAccepted},
+	"changeTask body retry":            {exampleSetup{prepare: withTask(failed)}, http.StatusOK},
+	"getProblem path code":             {want: http.StatusOK},
 }
 
 // responseSetups has an entry for each example of an answer, and for each status
@@ -86,8 +92,21 @@ var responseSetups = map[string]exampleSetup{
 		s.add(pending)
 		r.body = `{"action": "retry", "filter": {"text": "Hello"}, "dry_run": true}`
 	}},
-	"startBulk 202 begun": {prepare: body(begunBulk)},
-	"getBulk 200 running": {prepare: func(s *service, r *request) { r.values["id"] = s.bulk(begunBulk) }},
+	"startBulk 202 begun":    {prepare: body(begunBulk)},
+	"startBulk 202 replayed": {prepare: sentBefore(begunBulk)},
+	"listBulks 200 first": {alone: true, prepare: func(s *service, r *request) {
+		s.bulk(begunBulk)
+		s.bulk(begunBulk)
+		r.query = "limit=1"
+	}},
+	"listBulks 200 empty":     {alone: true},
+	"changeBulk 200 canceled": {prepare: func(s *service, r *request) { r.values["id"] = s.bulk(begunBulk) }},
+	"changeBulk 409": {alone: true, prepare: func(s *service, r *request) {
+		r.values["id"] = s.bulk(begunBulk)
+		s.doBulks()
+	}},
+	"startBulk 422 reused": {prepare: sentBefore(`{"action": "stop", "filter": {}, "all": true}`)},
+	"getBulk 200 running":  {prepare: func(s *service, r *request) { r.values["id"] = s.bulk(begunBulk) }},
 	"getBulk 200 done": {alone: true, prepare: func(s *service, r *request) {
 		s.add(pending)
 		s.add(completed(""))
@@ -96,6 +115,11 @@ var responseSetups = map[string]exampleSetup{
 	}},
 	"listQueues 200 one":   {alone: true, prepare: func(s *service, _ *request) { s.add(pending) }},
 	"listQueues 200 empty": {alone: true},
+	"listQueues 200 first": {alone: true, prepare: func(s *service, r *request) {
+		s.add(pending)
+		s.call(http.MethodPatch, "/queues/mail", limitedQueue)
+		r.query = "limit=1"
+	}},
 	"getQueue 200 limited": {alone: true, prepare: func(s *service, r *request) {
 		s.call(http.MethodPatch, "/queues/mail", limitedQueue)
 		r.values["name"] = "mail"
@@ -219,7 +243,7 @@ func sentBefore(body string) func(*service, *request) {
 	return func(s *service, r *request) {
 		key := `"` + rand.Text() + `"`
 		r.header.Set("Idempotency-Key", key)
-		if a := s.call(r.method, r.path, body, "Idempotency-Key: "+key); a.status != http.StatusCreated {
+		if a := s.call(r.method, r.path, body, "Idempotency-Key: "+key); a.status >= 300 {
 			s.t.Fatalf("%d %s", a.status, a.body)
 		}
 	}

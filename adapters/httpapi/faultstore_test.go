@@ -81,11 +81,11 @@ func (s faultSearch) Count(ctx context.Context, q application.TaskQuery) (int, b
 	return s.search.Count(ctx, q)
 }
 
-func (s faultQueues) List(ctx context.Context) ([]application.QueueInfo, error) {
+func (s faultQueues) List(ctx context.Context, q application.QueueQuery) ([]application.QueueInfo, error) {
 	if err := s.intercept(ctx); err != nil {
 		return nil, err
 	}
-	return s.queues.List(ctx)
+	return s.queues.List(ctx, q)
 }
 
 func (s faultQueues) Get(ctx context.Context, name domain.QueueName) (application.QueueInfo, error) {
@@ -124,11 +124,18 @@ func (s faultBulks) Step(ctx context.Context, step application.BulkStep) (applic
 	return s.bulks.Step(ctx, step)
 }
 
-func (s faultBulks) List(ctx context.Context, limit int) ([]domain.Bulk, error) {
+func (s faultBulks) AddOnce(ctx context.Context, k application.IdempotencyKey, b domain.Bulk) (*domain.Bulk, error) {
 	if err := s.intercept(ctx); err != nil {
 		return nil, err
 	}
-	return s.bulks.List(ctx, limit)
+	return s.bulks.AddOnce(ctx, k, b)
+}
+
+func (s faultBulks) List(ctx context.Context, q application.BulkQuery) (application.BulkList, error) {
+	if err := s.intercept(ctx); err != nil {
+		return application.BulkList{}, err
+	}
+	return s.bulks.List(ctx, q)
 }
 
 func (s faultBulks) Change(ctx context.Context, id domain.BulkID, decide func(domain.Bulk) (domain.Bulk, error)) (domain.Bulk, error) {

@@ -98,7 +98,7 @@ func newServiceOn(t *testing.T, on stores, change ...func(*httpapi.Config)) *ser
 		Reopen:    usecase.NewReopenTask(s.store, on.queue, on.signals, on.clock),
 		Wait:      wait,
 		Attempts:  usecase.NewListAttempts(s.store),
-		Bulk:      usecase.NewBulkTasks(faultSearch{s.store}, faultBulks{s.store}, on.clock),
+		Bulk:      usecase.NewBulkTasks(faultSearch{s.store}, faultBulks{s.store}, on.clock, limits),
 		Queues:    usecase.NewManageQueues(faultQueues{s.store}),
 		Explain:   usecase.NewExplainTask(s.store, faultQueues{s.store}, on.queue, working{}, on.clock),
 		Readiness: s.readiness,

@@ -15,10 +15,12 @@ func TestStrictQueries_AreThoseOfTheDocument(t *testing.T) {
 			"created_from": false, "created_before": false, "finished_from": false, "finished_before": false,
 		},
 		"GET /tasks/{id}": {"wait": false},
+		"GET /bulk":       {"limit": false, "cursor": false},
+		"GET /queues":     {"limit": false, "cursor": false},
 	}
 	for _, without := range []string{
 		"POST /tasks", "POST /tasks/batch", "POST /tasks/bulk", "PATCH /tasks/{id}", "GET /tasks/{id}/attempts",
-		"GET /tasks/{id}/explain", "GET /bulk/{id}", "GET /queues", "GET /queues/{name}", "PATCH /queues/{name}",
+		"GET /tasks/{id}/explain", "GET /bulk/{id}", "PATCH /bulk/{id}", "GET /queues/{name}", "PATCH /queues/{name}",
 	} {
 		want[without] = queryParameters{}
 	}

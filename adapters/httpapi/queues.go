@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"net/http"
+	"net/url"
 
 	"github.com/millrace/millrace/adapters/httpapi/internal/api"
 	"github.com/millrace/millrace/application"
@@ -11,15 +12,29 @@ import (
 )
 
 // ListQueues is GET /queues.
-func (e *endpoints) ListQueues(w http.ResponseWriter, r *http.Request) {
+func (e *endpoints) ListQueues(w http.ResponseWriter, r *http.Request, params api.ListQueuesParams) {
 	e.handle(w, r, func() error {
-		infos, err := withStoreSlot(r.Context(), e, application.CallRead, func(ctx context.Context) ([]application.QueueInfo, error) { return e.uc.Queues.List(ctx) })
-		if err != nil {
+		var q application.QueueQuery
+		if err := limitOf(params.Limit, &q.Limit); err != nil {
 			return err
 		}
-		out := api.QueueList{Queues: make([]api.Queue, len(infos))}
-		for i, info := range infos {
+		if params.Cursor != nil {
+			var err error
+			if q.After, err = decodeQueueCursor(*params.Cursor); err != nil {
+				return invalid.withErrors(wrongParameter("cursor", err.Error()))
+			}
+		}
+		page, err := withStoreSlot(r.Context(), e, application.CallRead, func(ctx context.Context) (usecase.QueuePage, error) { return e.uc.Queues.List(ctx, q) })
+		if err != nil {
+			return aboutParameters(err)
+		}
+		out := api.QueueList{Queues: make([]api.Queue, len(page.Queues))}
+		for i, info := range page.Queues {
 			out.Queues[i] = queueToJSON(info)
+		}
+		if page.Next != "" {
+			out.NextCursor = encodeQueueCursor(page.Next)
+			linkNext(w, "/queues", url.Values{}, out.NextCursor, q.Limit)
 		}
 		writeJSON(w, http.StatusOK, typeJSON, out)
 		return nil

@@ -1,7 +1,9 @@
 package httpapi_test
 
 import (
+	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -120,5 +122,34 @@ func TestClient_TakesALimitAway(t *testing.T) {
 	free, err := c.ChangeQueueWithResponse(t.Context(), "mail", client.QueueChange{MaxRunning: nullable.NewNullNullable[int]()})
 	if err != nil || free.JSON200 == nil || !free.JSON200.MaxRunning.IsNull() || free.JSON200.Rate.MustGet() != "1/s" {
 		t.Fatalf("%v %s", err, free.Body)
+	}
+}
+
+func TestQueues_ArePages(t *testing.T) {
+	s := newService(t)
+	var want, got []string
+	for i := range 1001 {
+		want = append(want, fmt.Sprintf("q%04d", i))
+		s.call(http.MethodPatch, "/queues/"+want[i], `{"paused":true}`)
+	}
+	for next := "/queues"; next != ""; {
+		a := s.call(http.MethodGet, next, "")
+		page := a.fields(t)["queues"].([]any)
+		if len(page) > 1000 {
+			t.Errorf("a page of %d", len(page))
+		}
+		for _, q := range page {
+			got = append(got, q.(map[string]any)["name"].(string))
+		}
+		next, _, _ = strings.Cut(strings.TrimPrefix(a.header.Get("Link"), "<"), ">")
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	for query, detail := range map[string]string{
+		"limit=0": "limit: must be at least 1", "limit=1001": "limit: must be from 1 to 1000", "cursor=x": "cursor: is not a cursor",
+		"cursor=AmA": "cursor: is not a cursor", "cursor=AQGbHF-O4Xs7gAAAAb9zGdNJbrXt3E6D5g": "cursor: is not a cursor",
+	} {
+		wantProblem(t, s.call(http.MethodGet, "/queues?"+query, ""), http.StatusUnprocessableEntity, "invalid", detail)
 	}
 }

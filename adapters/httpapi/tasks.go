@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"net/url"
-	"strconv"
 
 	"github.com/millrace/millrace/adapters/httpapi/internal/api"
 	"github.com/millrace/millrace/application"
@@ -92,15 +91,12 @@ func (e *endpoints) ListTasks(w http.ResponseWriter, r *http.Request, params api
 		}
 		page, err := withStoreSlot(r.Context(), e, application.CallRead, func(ctx context.Context) (usecase.TaskPage, error) { return e.uc.List.Run(ctx, q) })
 		if err != nil {
-			if len(problemOf(err).errors) > 0 {
-				return invalid.parametersOf(err)
-			}
-			return err
+			return aboutParameters(err)
 		}
 		var next string
 		if page.Next != (domain.TaskID{}) {
 			next = encodeCursor(page.Next, filters)
-			w.Header().Set("Link", "<"+nextPage(filters, next, q.Limit)+`>; rel="next"`)
+			linkNext(w, "/tasks", filters, next, q.Limit)
 		}
 		writeTasks(w, http.StatusOK, page.Tasks, next, page.Window)
 		return nil
@@ -115,11 +111,8 @@ func taskQuery(params api.ListTasksParams) (application.TaskQuery, url.Values, e
 		return application.TaskQuery{}, nil, err
 	}
 	q, filters := application.TaskQuery{TaskFilter: f}, filterQuery(f)
-	if params.Limit != nil {
-		q.Limit = *params.Limit
-		if q.Limit == 0 { // to the use case, that is the default
-			return q, nil, invalid.withErrors(wrongParameter("limit", "must be at least 1"))
-		}
+	if err := limitOf(params.Limit, &q.Limit); err != nil {
+		return q, nil, err
 	}
 	if params.Cursor != nil {
 		if q.Before, err = decodeCursor(*params.Cursor, filters); err != nil {
@@ -127,15 +120,6 @@ func taskQuery(params api.ListTasksParams) (application.TaskQuery, url.Values, e
 		}
 	}
 	return q, filters, nil
-}
-
-// nextPage is the URL of the page after cursor: same filters, same limit.
-func nextPage(filters url.Values, cursor string, limit int) string {
-	filters.Set("cursor", cursor)
-	if limit > 0 {
-		filters.Set("limit", strconv.Itoa(limit))
-	}
-	return "/tasks?" + filters.Encode()
 }
 
 // ChangeTask is PATCH /tasks/{id}.

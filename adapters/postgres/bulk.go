@@ -78,17 +78,19 @@ const bulkColumns = "id, action, filter, cursor, changed, skipped, created_at, u
 // Add stores a new bulk action. A filter with a text that no task can have is
 // domain.CodeInvalid.
 func (r *BulkRepository) Add(ctx context.Context, b domain.Bulk) error {
+	return r.db.calls.Write(ctx, func(ctx context.Context, c *sqlx.Conn) error { return insertBulk(ctx, c, b) })
+}
+
+func insertBulk(ctx context.Context, x sqlx.ExecerContext, b domain.Bulk) error {
 	filter, err := application.EncodeFilter(b.Filter)
 	if err != nil {
 		return err
 	}
-	return r.db.calls.Write(ctx, func(ctx context.Context, c *sqlx.Conn) error {
-		_, err := c.ExecContext(ctx, "INSERT INTO bulks ("+bulkColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
-			b.ID.String(), string(b.Action), filter, b.Cursor.String(), b.Changed, b.Skipped,
-			domain.Moment(b.CreatedAt), domain.Moment(b.UpdatedAt), orNull(b.DoneAt),
-			pgenc.UUIDs(b.Locked), b.Window, b.Tries, string(b.Ended), b.Reason)
-		return err
-	})
+	_, err = x.ExecContext(ctx, "INSERT INTO bulks ("+bulkColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+		b.ID.String(), string(b.Action), filter, b.Cursor.String(), b.Changed, b.Skipped,
+		domain.Moment(b.CreatedAt), domain.Moment(b.UpdatedAt), orNull(b.DoneAt),
+		pgenc.UUIDs(b.Locked), b.Window, b.Tries, string(b.Ended), b.Reason)
+	return err
 }
 
 // Get returns the action, or domain.ErrBulkNotFound.
@@ -231,47 +233,6 @@ func searchPart(ctx context.Context, tx *sqlx.Tx, b domain.Bulk, s application.B
 // searchLimit bounds the search of a step, in milliseconds: less than any call timeout
 // that is not too short to work with.
 const searchLimit = "2500"
-
-// List returns the latest actions, newest first.
-func (r *BulkRepository) List(ctx context.Context, limit int) ([]domain.Bulk, error) {
-	var rows []bulkRow
-	if err := r.db.calls.Read(ctx, func(ctx context.Context, q sqlx.QueryerContext) error {
-		return sqlx.SelectContext(ctx, q, &rows, "SELECT "+bulkColumns+" FROM bulks ORDER BY id DESC LIMIT $1", limit)
-	}); err != nil {
-		return nil, err
-	}
-	bulks := make([]domain.Bulk, 0, len(rows))
-	for _, row := range rows {
-		if b, err := row.bulk(); err == nil {
-			bulks = append(bulks, b)
-		}
-	}
-	return bulks, nil
-}
-
-// Change lets decide change how the action goes on, or ends, and stores that.
-func (r *BulkRepository) Change(ctx context.Context, id domain.BulkID, decide func(b domain.Bulk) (domain.Bulk, error)) (b domain.Bulk, err error) {
-	err = r.db.calls.Write(ctx, func(ctx context.Context, c *sqlx.Conn) error {
-		return pgconn.Transact(ctx, c, func(tx *sqlx.Tx) error {
-			var found bulkRow
-			err := tx.GetContext(ctx, &found, "SELECT "+bulkColumns+" FROM bulks WHERE id = $1 FOR UPDATE", id.String())
-			if errors.Is(err, sql.ErrNoRows) {
-				return domain.ErrBulkNotFound
-			}
-			if err != nil {
-				return err
-			}
-			if b, err = found.bulk(); err != nil {
-				return err
-			}
-			if b, err = decide(b); err != nil {
-				return err
-			}
-			return storeBulk(ctx, tx, b)
-		})
-	})
-	return b, err
-}
 
 // nextBulk locks the oldest action that can be read; none, if others are at all that
 // there is to do.

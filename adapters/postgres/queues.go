@@ -24,9 +24,9 @@ type QueueRepository struct {
 // NewQueueRepository makes a repository on db, whose schema Migrate has made.
 func NewQueueRepository(db *DB) *QueueRepository { return &QueueRepository{db: db} }
 
-// infosSQL looks at as many queues as $1 says, infoSQL at the one that is called $1.
+// infosSQL looks at as many queues after $1 as $2 says, infoSQL at the one that is called $1.
 var (
-	infosSQL = infosWhere("", "", "") + "$1"
+	infosSQL = infosWhere(` AND t.queue > $1 COLLATE "C"`, `AND name > $1 COLLATE "C"`, `WHERE name > $1 COLLATE "C"`) + "$2"
 	infoSQL  = infosWhere(" AND t.queue = $1", "AND name = $1", "WHERE name = $1") + "1"
 
 	// livesSQL is true of a worker whose lease has not lapsed.
@@ -66,8 +66,8 @@ ORDER BY name COLLATE "C" LIMIT `
 }
 
 // List returns the queues by name.
-func (r *QueueRepository) List(ctx context.Context) ([]application.QueueInfo, error) {
-	return r.infos(ctx, infosSQL, application.MaxQueues)
+func (r *QueueRepository) List(ctx context.Context, q application.QueueQuery) ([]application.QueueInfo, error) {
+	return r.infos(ctx, infosSQL, string(q.After), q.Limit)
 }
 
 // Get returns a queue, or domain.ErrQueueNotFound.

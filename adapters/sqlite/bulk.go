@@ -88,47 +88,6 @@ func (r *BulkRepository) Get(ctx context.Context, id domain.BulkID) (domain.Bulk
 	return rows[0].bulk()
 }
 
-// List returns the latest actions, newest first.
-func (r *BulkRepository) List(ctx context.Context, limit int) ([]domain.Bulk, error) {
-	var rows []bulkRow
-	if err := r.db.read(ctx, &rows, selectBulks, limit); err != nil {
-		return nil, err
-	}
-	bulks := make([]domain.Bulk, 0, len(rows))
-	for _, row := range rows {
-		if b, err := row.bulk(); err == nil {
-			bulks = append(bulks, b)
-		}
-	}
-	return bulks, nil
-}
-
-// Change lets decide change how the action goes on, or ends, and stores that.
-func (r *BulkRepository) Change(ctx context.Context, id domain.BulkID, decide func(b domain.Bulk) (domain.Bulk, error)) (b domain.Bulk, err error) {
-	err = r.db.write(ctx, func(tx *tx) error {
-		var row bulkRow
-		found, err := tx.get(&row, selectBulk, taskID(id))
-		if err != nil {
-			return err
-		}
-		if !found {
-			return domain.ErrBulkNotFound
-		}
-		if b, err = row.bulk(); err != nil {
-			return err
-		}
-		if b, err = decide(b); err != nil {
-			return err
-		}
-		if row, err = bulkRowOf(b); err != nil {
-			return err
-		}
-		_, err = tx.execRow(updateBulk, row)
-		return err
-	})
-	return b, err
-}
-
 // Step goes on with the oldest action that is not done.
 func (r *BulkRepository) Step(ctx context.Context, s application.BulkStep) (application.BulkStepResult, error) {
 	var result application.BulkStepResult

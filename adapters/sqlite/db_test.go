@@ -161,7 +161,7 @@ func TestClose_MakesEveryCallUnavailable(t *testing.T) {
 	_, keysErr := store.Dispatch.ForgetKeys(t.Context(), time.Now(), 1)
 	_, searchErr := store.Search.List(t.Context(), application.TaskQuery{Limit: 1, Window: 1})
 	_, _, countErr := store.Search.Count(t.Context(), application.TaskQuery{Limit: 1, Window: 1})
-	_, queuesErr := store.Queues.List(t.Context())
+	_, queuesErr := store.Queues.List(t.Context(), application.QueueQuery{Limit: 10})
 	_, queueErr := store.Queues.Get(t.Context(), domain.DefaultQueue)
 	_, aheadErr := store.Queues.Ahead(t.Context(), task, 1)
 	_, bulkErr := store.Bulks.Get(t.Context(), domain.BulkID{})

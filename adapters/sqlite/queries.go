@@ -110,7 +110,7 @@ var (
 	selectVersions = `SELECT id, version FROM tasks WHERE id IN (SELECT unhex(value) FROM json_each(?))`
 	selectMany     = `SELECT ` + taskColumns + ` FROM tasks WHERE id IN (SELECT unhex(value) FROM json_each(?))`
 	selectAttempts = `SELECT ` + recordColumns + ` FROM attempts WHERE task_id = ? ORDER BY number DESC LIMIT ?`
-	selectBulks    = `SELECT ` + bulkColumns + ` FROM bulks ORDER BY id DESC LIMIT ?`
+	selectBulks    = `SELECT ` + bulkColumns + ` FROM bulks WHERE id < ? ORDER BY id DESC LIMIT ?`
 	selectBulk     = `SELECT ` + bulkColumns + ` FROM bulks WHERE id = ?`
 	selectNextDue  = `SELECT run_at FROM tasks WHERE ` + unqueued + ` ORDER BY run_at LIMIT 1`
 	// From one list to the next, however many entries each has; the first of a list is

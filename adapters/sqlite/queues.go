@@ -82,9 +82,9 @@ func (row queueInfoRow) info() application.QueueInfo {
 }
 
 // List returns the queues that there are, by name.
-func (r *QueueRepository) List(ctx context.Context) ([]application.QueueInfo, error) {
+func (r *QueueRepository) List(ctx context.Context, q application.QueueQuery) ([]application.QueueInfo, error) {
 	var rows []queueInfoRow
-	if err := r.db.read(ctx, &rows, selectQueueInfos, instant{time.Now()}, application.MaxQueues); err != nil {
+	if err := r.db.read(ctx, &rows, selectQueueInfos, instant{time.Now()}, q.After, q.Limit); err != nil {
 		return nil, err
 	}
 	infos := make([]application.QueueInfo, len(rows))
@@ -135,7 +135,7 @@ func (r *QueueRepository) Ahead(ctx context.Context, t *domain.Task, limit int) 
 // Queues are counted in one statement, and so at one moment, along the indexes of
 // what waits and what runs.
 var (
-	selectQueueInfos = queueInfos("true", "true", "true") + ` ORDER BY c.name LIMIT ?2`
+	selectQueueInfos = queueInfos("name > ?2", "queue > ?2", "q.value > ?2") + ` ORDER BY c.name LIMIT ?3`
 	selectQueueInfo  = queueInfos("name = ?2", "queue = ?2", "q.value = ?2")
 )
 

@@ -1093,18 +1093,18 @@ func (c *MockQueueRepositoryGetCall) DoAndReturn(f func(context.Context, domain.
 }
 
 // List mocks base method.
-func (m *MockQueueRepository) List(ctx context.Context) ([]application.QueueInfo, error) {
+func (m *MockQueueRepository) List(ctx context.Context, q application.QueueQuery) ([]application.QueueInfo, error) {
 	m.ctrl.T.Helper()
-	ret := m.ctrl.Call(m, "List", ctx)
+	ret := m.ctrl.Call(m, "List", ctx, q)
 	ret0, _ := ret[0].([]application.QueueInfo)
 	ret1, _ := ret[1].(error)
 	return ret0, ret1
 }
 
 // List indicates an expected call of List.
-func (mr *MockQueueRepositoryMockRecorder) List(ctx any) *MockQueueRepositoryListCall {
+func (mr *MockQueueRepositoryMockRecorder) List(ctx, q any) *MockQueueRepositoryListCall {
 	mr.mock.ctrl.T.Helper()
-	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "List", reflect.TypeOf((*MockQueueRepository)(nil).List), ctx)
+	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "List", reflect.TypeOf((*MockQueueRepository)(nil).List), ctx, q)
 	return &MockQueueRepositoryListCall{Call: call}
 }
 
@@ -1120,13 +1120,13 @@ func (c *MockQueueRepositoryListCall) Return(arg0 []application.QueueInfo, arg1 
 }
 
 // Do rewrite *gomock.Call.Do
-func (c *MockQueueRepositoryListCall) Do(f func(context.Context) ([]application.QueueInfo, error)) *MockQueueRepositoryListCall {
+func (c *MockQueueRepositoryListCall) Do(f func(context.Context, application.QueueQuery) ([]application.QueueInfo, error)) *MockQueueRepositoryListCall {
 	c.Call = c.Call.Do(f)
 	return c
 }
 
 // DoAndReturn rewrite *gomock.Call.DoAndReturn
-func (c *MockQueueRepositoryListCall) DoAndReturn(f func(context.Context) ([]application.QueueInfo, error)) *MockQueueRepositoryListCall {
+func (c *MockQueueRepositoryListCall) DoAndReturn(f func(context.Context, application.QueueQuery) ([]application.QueueInfo, error)) *MockQueueRepositoryListCall {
 	c.Call = c.Call.DoAndReturn(f)
 	return c
 }
@@ -1189,6 +1189,45 @@ func (c *MockBulkRepositoryAddCall) Do(f func(context.Context, domain.Bulk) erro
 
 // DoAndReturn rewrite *gomock.Call.DoAndReturn
 func (c *MockBulkRepositoryAddCall) DoAndReturn(f func(context.Context, domain.Bulk) error) *MockBulkRepositoryAddCall {
+	c.Call = c.Call.DoAndReturn(f)
+	return c
+}
+
+// AddOnce mocks base method.
+func (m *MockBulkRepository) AddOnce(ctx context.Context, k application.IdempotencyKey, b domain.Bulk) (*domain.Bulk, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "AddOnce", ctx, k, b)
+	ret0, _ := ret[0].(*domain.Bulk)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// AddOnce indicates an expected call of AddOnce.
+func (mr *MockBulkRepositoryMockRecorder) AddOnce(ctx, k, b any) *MockBulkRepositoryAddOnceCall {
+	mr.mock.ctrl.T.Helper()
+	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "AddOnce", reflect.TypeOf((*MockBulkRepository)(nil).AddOnce), ctx, k, b)
+	return &MockBulkRepositoryAddOnceCall{Call: call}
+}
+
+// MockBulkRepositoryAddOnceCall wrap *gomock.Call
+type MockBulkRepositoryAddOnceCall struct {
+	*gomock.Call
+}
+
+// Return rewrite *gomock.Call.Return
+func (c *MockBulkRepositoryAddOnceCall) Return(first *domain.Bulk, err error) *MockBulkRepositoryAddOnceCall {
+	c.Call = c.Call.Return(first, err)
+	return c
+}
+
+// Do rewrite *gomock.Call.Do
+func (c *MockBulkRepositoryAddOnceCall) Do(f func(context.Context, application.IdempotencyKey, domain.Bulk) (*domain.Bulk, error)) *MockBulkRepositoryAddOnceCall {
+	c.Call = c.Call.Do(f)
+	return c
+}
+
+// DoAndReturn rewrite *gomock.Call.DoAndReturn
+func (c *MockBulkRepositoryAddOnceCall) DoAndReturn(f func(context.Context, application.IdempotencyKey, domain.Bulk) (*domain.Bulk, error)) *MockBulkRepositoryAddOnceCall {
 	c.Call = c.Call.DoAndReturn(f)
 	return c
 }
@@ -1272,18 +1311,18 @@ func (c *MockBulkRepositoryGetCall) DoAndReturn(f func(context.Context, domain.B
 }
 
 // List mocks base method.
-func (m *MockBulkRepository) List(ctx context.Context, limit int) ([]domain.Bulk, error) {
+func (m *MockBulkRepository) List(ctx context.Context, q application.BulkQuery) (application.BulkList, error) {
 	m.ctrl.T.Helper()
-	ret := m.ctrl.Call(m, "List", ctx, limit)
-	ret0, _ := ret[0].([]domain.Bulk)
+	ret := m.ctrl.Call(m, "List", ctx, q)
+	ret0, _ := ret[0].(application.BulkList)
 	ret1, _ := ret[1].(error)
 	return ret0, ret1
 }
 
 // List indicates an expected call of List.
-func (mr *MockBulkRepositoryMockRecorder) List(ctx, limit any) *MockBulkRepositoryListCall {
+func (mr *MockBulkRepositoryMockRecorder) List(ctx, q any) *MockBulkRepositoryListCall {
 	mr.mock.ctrl.T.Helper()
-	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "List", reflect.TypeOf((*MockBulkRepository)(nil).List), ctx, limit)
+	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "List", reflect.TypeOf((*MockBulkRepository)(nil).List), ctx, q)
 	return &MockBulkRepositoryListCall{Call: call}
 }
 
@@ -1293,19 +1332,19 @@ type MockBulkRepositoryListCall struct {
 }
 
 // Return rewrite *gomock.Call.Return
-func (c *MockBulkRepositoryListCall) Return(arg0 []domain.Bulk, arg1 error) *MockBulkRepositoryListCall {
+func (c *MockBulkRepositoryListCall) Return(arg0 application.BulkList, arg1 error) *MockBulkRepositoryListCall {
 	c.Call = c.Call.Return(arg0, arg1)
 	return c
 }
 
 // Do rewrite *gomock.Call.Do
-func (c *MockBulkRepositoryListCall) Do(f func(context.Context, int) ([]domain.Bulk, error)) *MockBulkRepositoryListCall {
+func (c *MockBulkRepositoryListCall) Do(f func(context.Context, application.BulkQuery) (application.BulkList, error)) *MockBulkRepositoryListCall {
 	c.Call = c.Call.Do(f)
 	return c
 }
 
 // DoAndReturn rewrite *gomock.Call.DoAndReturn
-func (c *MockBulkRepositoryListCall) DoAndReturn(f func(context.Context, int) ([]domain.Bulk, error)) *MockBulkRepositoryListCall {
+func (c *MockBulkRepositoryListCall) DoAndReturn(f func(context.Context, application.BulkQuery) (application.BulkList, error)) *MockBulkRepositoryListCall {
 	c.Call = c.Call.DoAndReturn(f)
 	return c
 }

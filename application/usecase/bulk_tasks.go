@@ -1,9 +1,12 @@
 package usecase
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/domain"
@@ -14,11 +17,13 @@ type BulkTasks struct {
 	search application.TaskSearch
 	bulks  application.BulkRepository
 	clock  application.Clock
+
+	keyLife time.Duration
 }
 
 // NewBulkTasks makes the use case.
-func NewBulkTasks(search application.TaskSearch, bulks application.BulkRepository, clock application.Clock) *BulkTasks {
-	return &BulkTasks{search: search, bulks: bulks, clock: clock}
+func NewBulkTasks(search application.TaskSearch, bulks application.BulkRepository, clock application.Clock, limits SubmitLimits) *BulkTasks {
+	return &BulkTasks{search: search, bulks: bulks, clock: clock, keyLife: limits.KeyLife}
 }
 
 // BulkTasksInput says what to do, and to which tasks.
@@ -29,20 +34,110 @@ type BulkTasksInput struct {
 	// Invalid is what the caller has found wrong with the filter already. It is refused
 	// together with all else that is wrong.
 	Invalid []domain.FieldError
+	Owner   string // of the key: the name of the credential, empty if none is needed
+	Key     string // idempotency key; empty: none
+}
+
+// BulkResult is the action of a request.
+type BulkResult struct {
+	Bulk     domain.Bulk
+	Replayed bool // the request came before: this is its action as it is now
 }
 
 // Run begins the action: the dispatcher of any worker does it. An action that is
-// none, or a filter that is out of bounds, or empty without All, is CodeInvalid.
-func (uc *BulkTasks) Run(ctx context.Context, in BulkTasksInput) (domain.Bulk, error) {
+// none, or a filter that is out of bounds, or empty without All, is CodeInvalid. A key
+// that came before with the same request answers with the action of that one; with
+// another request it is domain.ErrKeyReused.
+func (uc *BulkTasks) Run(ctx context.Context, in BulkTasksInput) (BulkResult, error) {
 	if err := in.check(); err != nil {
-		return domain.Bulk{}, err
+		return BulkResult{}, err
 	}
-	b, err := domain.NewBulk(in.Action, in.Filter, uc.clock.Now())
+	now := uc.clock.Now()
+	b, err := domain.NewBulk(in.Action, in.Filter, now)
 	if err != nil {
-		return domain.Bulk{}, err
+		return BulkResult{}, err
 	}
-	if err := uc.bulks.Add(ctx, b); err != nil {
-		return domain.Bulk{}, fmt.Errorf("store bulk action %s: %w", b.ID, err)
+	if in.Key == "" {
+		if err := uc.bulks.Add(ctx, b); err != nil {
+			return BulkResult{}, fmt.Errorf("store bulk action %s: %w", b.ID, err)
+		}
+		return BulkResult{Bulk: b}, nil
+	}
+	sum, err := in.fingerprint()
+	if err != nil {
+		return BulkResult{}, err
+	}
+	key := application.IdempotencyKey{Owner: in.Owner, Key: in.Key, Fingerprint: sum, Now: now, Expires: now.Add(uc.keyLife)}
+	first, err := uc.bulks.AddOnce(ctx, key, b)
+	switch {
+	case err != nil:
+		return BulkResult{}, fmt.Errorf("store bulk action %s once: %w", b.ID, err)
+	case first != nil:
+		return BulkResult{Bulk: *first, Replayed: true}, nil
+	}
+	return BulkResult{Bulk: b}, nil
+}
+
+// fingerprint tells requests apart by what they ask for. No request for new tasks has
+// the same.
+func (in BulkTasksInput) fingerprint() ([sha256.Size]byte, error) {
+	filter, err := application.EncodeFilter(in.Filter)
+	if err != nil {
+		return [sha256.Size]byte{}, err
+	}
+	return sha256.Sum256(fmt.Appendf(nil, "bulk %s %s", in.Action, filter)), nil
+}
+
+// MaxBulkPage bounds a page of bulk actions.
+const MaxBulkPage = 100
+
+// BulkPage is a part of the list of bulk actions, the latest first.
+type BulkPage struct {
+	application.BulkList
+	Next domain.BulkID // the next page has what is below it; zero: this one is the last
+}
+
+// List returns a page. A Limit of 0 means DefaultPageSize; one that is out of bounds is
+// domain.CodeInvalid.
+func (uc *BulkTasks) List(ctx context.Context, q application.BulkQuery) (BulkPage, error) {
+	if q.Limit == 0 {
+		q.Limit = DefaultPageSize
+	}
+	if q.Limit < 1 || q.Limit > MaxBulkPage {
+		return BulkPage{}, domain.Invalid("limit", "must be from 1 to %d, not %d", MaxBulkPage, q.Limit)
+	}
+	want := q.Limit
+	q.Limit++ // one more tells whether there is a next page
+	list, err := uc.bulks.List(ctx, q)
+	if err != nil {
+		return BulkPage{}, fmt.Errorf("list bulk actions: %w", err)
+	}
+	page := BulkPage{BulkList: list}
+	if ids := idsOf(list); len(ids) > want {
+		last := ids[want]
+		page.Next = ids[want-1]
+		page.Bulks = slices.DeleteFunc(page.Bulks, func(b domain.Bulk) bool { return b.ID == last })
+		page.Omitted = slices.DeleteFunc(page.Omitted, func(id domain.BulkID) bool { return id == last })
+	}
+	return page, nil
+}
+
+// idsOf are the actions of the list, the latest first.
+func idsOf(list application.BulkList) []domain.BulkID {
+	ids := slices.Clone(list.Omitted)
+	for _, b := range list.Bulks {
+		ids = append(ids, b.ID)
+	}
+	slices.SortFunc(ids, func(a, b domain.BulkID) int { return bytes.Compare(b[:], a[:]) })
+	return ids
+}
+
+// Cancel ends an action that is running; what it has changed stays changed. One that is
+// canceled stays as it is; one that has ended in another way is domain.CodeConflict.
+func (uc *BulkTasks) Cancel(ctx context.Context, id domain.BulkID) (domain.Bulk, error) {
+	b, err := uc.bulks.Change(ctx, id, func(b domain.Bulk) (domain.Bulk, error) { return b.Cancel(uc.clock.Now()) })
+	if err != nil {
+		return domain.Bulk{}, fmt.Errorf("cancel bulk action %s: %w", id, err)
 	}
 	return b, nil
 }

@@ -3,6 +3,7 @@ package usecase_test
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/application/usecase"
@@ -11,7 +12,7 @@ import (
 )
 
 func bulkTasks(p *apptest.Ports) *usecase.BulkTasks {
-	return usecase.NewBulkTasks(p.Search, p.Bulks, p.Clock)
+	return usecase.NewBulkTasks(p.Search, p.Bulks, p.Clock, usecase.SubmitLimits{KeyLife: time.Hour})
 }
 
 func TestBulkTasks_StoresTheActionForAllThatThereAreAndNoneThatComes(t *testing.T) {
@@ -24,9 +25,10 @@ func TestBulkTasks_StoresTheActionForAllThatThereAreAndNoneThatComes(t *testing.
 			return nil
 		})
 
-		b, err := bulkTasks(p).Run(t.Context(), usecase.BulkTasksInput{Action: action, Filter: filter})
+		done, err := bulkTasks(p).Run(t.Context(), usecase.BulkTasksInput{Action: action, Filter: filter})
 
 		apptest.Must(t, err)
+		b := done.Bulk
 		apptest.Equal(t, "the stored action", stored, b)
 		apptest.Same(t, "action", b.Action, action)
 		apptest.Equal(t, "filter", b.Filter, filter)
@@ -98,4 +100,33 @@ func TestBulkTasks_SaysWhatTheStoreSays(t *testing.T) {
 	b, err := bulkTasks(p).Get(t.Context(), domain.BulkID{2})
 	apptest.Must(t, err)
 	apptest.Same(t, "changed", b.Changed, 5)
+}
+
+func TestBulkTasks_RepeatsAKeyWithTheActionOfTheFirst(t *testing.T) {
+	p, first := apptest.NewPorts(t), domain.Bulk{Changed: 7}
+	in := usecase.BulkTasksInput{Action: domain.BulkCancel, Filter: domain.TaskFilter{Text: "x"}, Owner: "ann", Key: "k"}
+	var keys []application.IdempotencyKey
+	p.Bulks.EXPECT().AddOnce(apptest.Any, apptest.Any, apptest.Any).Times(3).DoAndReturn(
+		func(_ context.Context, k application.IdempotencyKey, _ domain.Bulk) (*domain.Bulk, error) {
+			if keys = append(keys, k); len(keys) == 2 {
+				return &first, nil
+			}
+			return nil, nil
+		})
+
+	fresh, err := bulkTasks(p).Run(t.Context(), in)
+	apptest.Must(t, err)
+	again, err := bulkTasks(p).Run(t.Context(), in)
+	apptest.Must(t, err)
+	in.Action = domain.BulkStop
+	_, err = bulkTasks(p).Run(t.Context(), in)
+	apptest.Must(t, err)
+
+	apptest.Same(t, "the first is new", fresh.Replayed, false)
+	apptest.Same(t, "the second is not", again.Replayed, true)
+	apptest.Same(t, "the action of the first", again.Bulk.Changed, 7)
+	apptest.Same(t, "owner and key", keys[0].Owner+keys[0].Key, "annk")
+	apptest.Same(t, "life", keys[0].Expires.Sub(keys[0].Now), time.Hour)
+	apptest.Same(t, "the same request", keys[0].Fingerprint == keys[1].Fingerprint, true)
+	apptest.Same(t, "another request", keys[0].Fingerprint == keys[2].Fingerprint, false)
 }

@@ -16,13 +16,31 @@ func NewManageQueues(queues application.QueueRepository) *ManageQueues {
 	return &ManageQueues{queues: queues}
 }
 
-// List returns the queues by name, at most MaxQueues of them.
-func (uc *ManageQueues) List(ctx context.Context) ([]application.QueueInfo, error) {
-	infos, err := uc.queues.List(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("list queues: %w", err)
+// QueuePage is a part of the list of queues.
+type QueuePage struct {
+	Queues []application.QueueInfo
+	Next   domain.QueueName // the next page has what is above it; empty: this one is the last
+}
+
+// List returns a page of the queues, by name. A Limit of 0 means MaxPageSize; one that is
+// out of bounds is domain.CodeInvalid.
+func (uc *ManageQueues) List(ctx context.Context, q application.QueueQuery) (QueuePage, error) {
+	if q.Limit == 0 {
+		q.Limit = MaxPageSize
 	}
-	return infos, nil
+	if q.Limit < 1 || q.Limit > MaxPageSize {
+		return QueuePage{}, domain.Invalid("limit", "must be from 1 to %d, not %d", MaxPageSize, q.Limit)
+	}
+	want := q.Limit
+	q.Limit++ // one more tells whether there is a next page
+	infos, err := uc.queues.List(ctx, q)
+	if err != nil {
+		return QueuePage{}, fmt.Errorf("list queues: %w", err)
+	}
+	if len(infos) > want {
+		return QueuePage{Queues: infos[:want], Next: infos[want-1].Name}, nil
+	}
+	return QueuePage{Queues: infos}, nil
 }
 
 // Get returns a queue, or domain.ErrQueueNotFound.

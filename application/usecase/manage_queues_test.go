@@ -20,12 +20,12 @@ func manageQueues(p *apptest.Ports) *usecase.ManageQueues {
 func TestManageQueues_ShowsTheQueues(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, mail := apptest.NewPorts(t), application.QueueInfo{QueueSettings: domain.QueueSettings{Name: "mail"}, Pending: 7}
-		p.Queues.EXPECT().List(apptest.Any).Return([]application.QueueInfo{mail}, nil)
+		p.Queues.EXPECT().List(apptest.Any, application.QueueQuery{After: "a", Limit: 2}).Return([]application.QueueInfo{mail, {}}, nil)
 		p.Queues.EXPECT().Get(apptest.Any, domain.QueueName("mail")).Return(mail, nil)
 
-		all, err := manageQueues(p).List(t.Context())
+		page, err := manageQueues(p).List(t.Context(), application.QueueQuery{After: "a", Limit: 1})
 		apptest.Must(t, err)
-		apptest.Equal(t, "queues", all, []application.QueueInfo{mail})
+		apptest.Equal(t, "page", page, usecase.QueuePage{Queues: []application.QueueInfo{mail}, Next: "mail"})
 		one, err := manageQueues(p).Get(t.Context(), "mail")
 		apptest.Must(t, err)
 		apptest.Equal(t, "queue", one, mail)
@@ -66,11 +66,11 @@ func TestManageQueues_RefusesALimitOutOfRange(t *testing.T) {
 
 func TestManageQueues_SaysWhatTheStoreSays(t *testing.T) {
 	p := apptest.NewPorts(t)
-	p.Queues.EXPECT().List(apptest.Any).Return(nil, domain.ErrUnavailable)
+	p.Queues.EXPECT().List(apptest.Any, apptest.Any).Return(nil, domain.ErrUnavailable)
 	p.Queues.EXPECT().Get(apptest.Any, apptest.Any).Return(application.QueueInfo{}, domain.ErrQueueNotFound)
 	p.Queues.EXPECT().Change(apptest.Any, apptest.Any, apptest.Any).Return(domain.ErrUnavailable)
 
-	_, err := manageQueues(p).List(t.Context())
+	_, err := manageQueues(p).List(t.Context(), application.QueueQuery{})
 	apptest.WantError(t, err, domain.ErrUnavailable)
 	_, err = manageQueues(p).Get(t.Context(), "mail")
 	apptest.WantError(t, err, domain.ErrQueueNotFound)

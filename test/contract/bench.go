@@ -64,7 +64,10 @@ var benchmarks = map[string]func(ctx context.Context, x *filled) error{
 		_, err := x.Dispatch.ForgetKeys(ctx, now(), 1000)
 		return err
 	},
-	"QueuesList": func(ctx context.Context, x *filled) error { _, err := x.Queues.List(ctx); return err },
+	"QueuesList": func(ctx context.Context, x *filled) error {
+		_, err := x.Queues.List(ctx, application.QueueQuery{Limit: 1000})
+		return err
+	},
 	"QueuesGet": func(ctx context.Context, x *filled) error {
 		_, err := x.Queues.Get(ctx, domain.DefaultQueue)
 		return err

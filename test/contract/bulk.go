@@ -14,6 +14,7 @@ import (
 var bulkChecks = map[string]check{
 	"BulkAddKeepsEveryField":         bulkKeepsEveryField,
 	"BulkOfAnUnknownIDIsNotFound":    bulkUnknown,
+	"BulkAddOnceOfAKeyIsOne":         bulkOnce,
 	"BulkStepWithoutActionsIsNone":   bulkNone,
 	"BulkCancels":                    bulkCancels,
 	"BulkStops":                      bulkStops,
@@ -170,6 +171,7 @@ func bulkKeepsEveryField(t *testing.T, s Store) {
 		b = newBulk(domain.BulkStop, f)
 		b.Cursor = domain.NewTaskID(at.Add(-time.Hour))
 		b.Changed, b.Skipped, b.UpdatedAt, b.DoneAt = 1<<40, 7, at.Add(time.Minute), at.Add(time.Minute)
+		b.Ended, b.Reason = domain.BulkFailed, "too slow"
 		wantSame()
 		if err := s.Bulks.Add(t.Context(), b); err == nil {
 			t.Error("an action with an id that is taken was stored")

@@ -3,7 +3,6 @@ package contract
 import (
 	"errors"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -60,21 +59,6 @@ func bulkOwnWindow(t *testing.T, s Store) {
 	got, _ := stepBulk(t, s, bulkStep(100, wide))
 	if want := newestFirst(tasks)[4].ID(); got.Cursor != want || got.Tries != 0 {
 		t.Errorf("after a step that may look at 5: %+v, want the cursor at %s", got, want)
-	}
-}
-
-func bulkList(t *testing.T, s Store) {
-	var all []domain.Bulk
-	for range 3 {
-		all = append([]domain.Bulk{addBulk(t, s, domain.BulkStop, domain.TaskFilter{})}, all...)
-		time.Sleep(2 * time.Millisecond)
-	}
-	got, err := s.Bulks.List(t.Context(), 2)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(all[:2], got); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 

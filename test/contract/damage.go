@@ -97,7 +97,7 @@ func damagedQueues(t *testing.T, s Store) {
 	task := addMade(t, s)
 	for _, latest := range []bool{false, true} {
 		damage(t, s, task, "run_at", latest)
-		infos, err := s.Queues.List(t.Context())
+		infos, err := s.Queues.List(t.Context(), application.QueueQuery{Limit: 10})
 		if err != nil || len(infos) != 1 || infos[0].Pending != 1 || !domain.TimesInRange(infos[0].Oldest) {
 			t.Errorf("queues: %+v, %v", infos, err)
 		}

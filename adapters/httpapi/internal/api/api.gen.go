@@ -85,8 +85,16 @@ type Bulk struct {
 	// UpdatedAt When it last made progress.
 	UpdatedAt time.Time `json:"updated_at"`
 
-	// DoneAt When it was done. Absent while it is running.
+	// DoneAt When it ended. Absent while it is running.
 	DoneAt *time.Time `json:"done_at,omitempty"`
+
+	// Error Why it has failed. Absent otherwise.
+	Error string `json:"error,omitempty"`
+}
+
+// BulkChange defines model for BulkChange.
+type BulkChange struct {
+	Status Field[string] `json:"status"`
 }
 
 // BulkCount defines model for BulkCount.
@@ -96,6 +104,17 @@ type BulkCount struct {
 
 	// Exact Whether there are no older tasks.
 	Exact bool `json:"exact"`
+}
+
+// BulkPage defines model for BulkPage.
+type BulkPage struct {
+	Bulks []Bulk `json:"bulks"`
+
+	// Omitted The ids of actions on this page that cannot be read. Absent if there are none.
+	Omitted []string `json:"omitted,omitempty"`
+
+	// NextCursor The cursor of the next page. Absent on the last one.
+	NextCursor string `json:"next_cursor,omitempty"`
 }
 
 // Explanation defines model for Explanation.
@@ -250,6 +269,9 @@ type QueueChange struct {
 // QueueList defines model for QueueList.
 type QueueList struct {
 	Queues []Queue `json:"queues"`
+
+	// NextCursor The cursor of the next page. Absent on the last one.
+	NextCursor string `json:"next_cursor,omitempty"`
 }
 
 // Readiness defines model for Readiness.
@@ -459,6 +481,24 @@ type UnsupportedMediaType = Problem
 // UnsupportedPatchType A problem document (RFC 9457).
 type UnsupportedPatchType = Problem
 
+// ListBulksParams defines parameters for ListBulks.
+type ListBulksParams struct {
+	// Limit The maximum number of actions to return.
+	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor `next_cursor` of the previous page. It is opaque: its format may change.
+	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// ListQueuesParams defines parameters for ListQueues.
+type ListQueuesParams struct {
+	// Limit The maximum number of queues to return.
+	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor `next_cursor` of the previous page. It is opaque: its format may change.
+	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
 // ListTasksParams defines parameters for ListTasks.
 type ListTasksParams struct {
 	// Status Only tasks with these statuses. Repeat the parameter, or separate values by commas.
@@ -508,6 +548,14 @@ type SubmitBatchParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// StartBulkParams defines parameters for StartBulk.
+type StartBulkParams struct {
+	// IdempotencyKey Makes the request safe to send again: see *Sending a request again*. 1 to 255 visible ASCII characters, as an
+	// RFC 8941 string: in double quotes, with each quote or backslash escaped by a backslash; parameters are ignored.
+	// The same characters without quotes are the same key.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // GetTaskParams defines parameters for GetTask.
 type GetTaskParams struct {
 	// Wait The maximum number of seconds to wait for the task to end.
@@ -527,6 +575,12 @@ type ChangeTaskParams struct {
 	// status. `*` matches any version.
 	IfMatch *string `json:"If-Match,omitempty"`
 }
+
+// ChangeBulkJSONRequestBody defines body for ChangeBulk for application/json ContentType.
+type ChangeBulkJSONRequestBody = BulkChange
+
+// ChangeBulkApplicationMergePatchPlusJSONRequestBody defines body for ChangeBulk for application/merge-patch+json ContentType.
+type ChangeBulkApplicationMergePatchPlusJSONRequestBody = BulkChange
 
 // ChangeQueueJSONRequestBody defines body for ChangeQueue for application/json ContentType.
 type ChangeQueueJSONRequestBody = QueueChange
@@ -554,9 +608,15 @@ type ServerInterface interface {
 	// GetIndex Where to go from here
 	// (GET /)
 	GetIndex(w http.ResponseWriter, r *http.Request)
+	// ListBulks List bulk actions, latest first
+	// (GET /bulk)
+	ListBulks(w http.ResponseWriter, r *http.Request, params ListBulksParams)
 	// GetBulk Read the progress of a bulk action
 	// (GET /bulk/{id})
 	GetBulk(w http.ResponseWriter, r *http.Request, id string)
+	// ChangeBulk Cancel a bulk action
+	// (PATCH /bulk/{id})
+	ChangeBulk(w http.ResponseWriter, r *http.Request, id string)
 	// GetDocs This document as an interactive page (Swagger UI)
 	// (GET /docs)
 	GetDocs(w http.ResponseWriter, r *http.Request)
@@ -577,7 +637,7 @@ type ServerInterface interface {
 	GetProblem(w http.ResponseWriter, r *http.Request, code string)
 	// ListQueues List queues
 	// (GET /queues)
-	ListQueues(w http.ResponseWriter, r *http.Request)
+	ListQueues(w http.ResponseWriter, r *http.Request, params ListQueuesParams)
 	// GetQueue Read a queue
 	// (GET /queues/{name})
 	GetQueue(w http.ResponseWriter, r *http.Request, name string)
@@ -598,7 +658,7 @@ type ServerInterface interface {
 	SubmitBatch(w http.ResponseWriter, r *http.Request, params SubmitBatchParams)
 	// StartBulk Cancel, stop or retry all matching tasks
 	// (POST /tasks/bulk)
-	StartBulk(w http.ResponseWriter, r *http.Request)
+	StartBulk(w http.ResponseWriter, r *http.Request, params StartBulkParams)
 	// GetTask Read a task, or wait for it
 	// (GET /tasks/{id})
 	GetTask(w http.ResponseWriter, r *http.Request, id string, params GetTaskParams)
@@ -636,6 +696,52 @@ func (siw *ServerInterfaceWrapper) GetIndex(w http.ResponseWriter, r *http.Reque
 	handler.ServeHTTP(w, r)
 }
 
+// ListBulks operation middleware
+func (siw *ServerInterfaceWrapper) ListBulks(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListBulksParams
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", r.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "cursor"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "cursor", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListBulks(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // GetBulk operation middleware
 func (siw *ServerInterfaceWrapper) GetBulk(w http.ResponseWriter, r *http.Request) {
 
@@ -653,6 +759,32 @@ func (siw *ServerInterfaceWrapper) GetBulk(w http.ResponseWriter, r *http.Reques
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.GetBulk(w, r, id)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ChangeBulk operation middleware
+func (siw *ServerInterfaceWrapper) ChangeBulk(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", mux.Vars(r)["id"], &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ChangeBulk(w, r, id)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -761,8 +893,40 @@ func (siw *ServerInterfaceWrapper) GetProblem(w http.ResponseWriter, r *http.Req
 // ListQueues operation middleware
 func (siw *ServerInterfaceWrapper) ListQueues(w http.ResponseWriter, r *http.Request) {
 
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListQueuesParams
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", r.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "cursor"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "cursor", Err: err})
+		}
+		return
+	}
+
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.ListQueues(w, r)
+		siw.Handler.ListQueues(w, r, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -1073,8 +1237,35 @@ func (siw *ServerInterfaceWrapper) SubmitBatch(w http.ResponseWriter, r *http.Re
 // StartBulk operation middleware
 func (siw *ServerInterfaceWrapper) StartBulk(w http.ResponseWriter, r *http.Request) {
 
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params StartBulkParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.StartBulk(w, r)
+		siw.Handler.StartBulk(w, r, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -1383,7 +1574,11 @@ func HandlerWithOptions(si ServerInterface, options GorillaServerOptions) http.H
 
 	r.HandleFunc(options.BaseURL+"/", wrapper.GetIndex).Methods(http.MethodGet)
 
+	r.HandleFunc(options.BaseURL+"/bulk", wrapper.ListBulks).Methods(http.MethodGet)
+
 	r.HandleFunc(options.BaseURL+"/bulk/{id}", wrapper.GetBulk).Methods(http.MethodGet)
+
+	r.HandleFunc(options.BaseURL+"/bulk/{id}", wrapper.ChangeBulk).Methods(http.MethodPatch)
 
 	r.HandleFunc(options.BaseURL+"/docs", wrapper.GetDocs).Methods(http.MethodGet)
 
