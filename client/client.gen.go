@@ -394,6 +394,9 @@ type TaskFilter struct {
 type TaskPage struct {
 	Tasks []Task `json:"tasks"`
 
+	// Omitted The ids of tasks on this page that match and cannot be read. Absent if there are none.
+	Omitted []string `json:"omitted,omitempty"`
+
 	// NextCursor The cursor of the next page. Absent on the last one.
 	NextCursor string `json:"next_cursor,omitempty"`
 

@@ -182,7 +182,7 @@ func BenchmarkEncode(b *testing.B) {
 		w := &sink{header: http.Header{}}
 		b.ReportAllocs()
 		for b.Loop() {
-			writeTasks(w, http.StatusCreated, tasks, "", 0)
+			writeTasks(w, http.StatusCreated, tasks, pageEnd{})
 		}
 	})
 }

@@ -60,9 +60,16 @@ func writeTask(w http.ResponseWriter, status int, t *domain.Task) {
 	writeAppended(w, status, func(b []byte) []byte { return appendTask(b, t) })
 }
 
-// writeTasks sends the tasks in an object, with the cursor and the window unless they
-// are zero. What is long is sent while it is written, without its length.
-func writeTasks(w http.ResponseWriter, status int, tasks []*domain.Task, nextCursor string, window int) {
+// pageEnd is what stands after the tasks of a page, as far as it is not zero.
+type pageEnd struct {
+	omitted    []domain.TaskID
+	nextCursor string
+	window     int
+}
+
+// writeTasks sends the tasks in an object, and the end of a page. What is long is sent
+// while it is written, without its length.
+func writeTasks(w http.ResponseWriter, status int, tasks []*domain.Task, end pageEnd) {
 	buffer, _ := buffers.Get().(*[]byte)
 	b, sent := append((*buffer)[:0], `{"tasks":[`...), false
 	for i, t := range tasks {
@@ -79,14 +86,7 @@ func writeTasks(w http.ResponseWriter, status int, tasks []*domain.Task, nextCur
 		_, _ = w.Write(b)
 		b, sent = b[:0], true
 	}
-	b = append(b, ']')
-	if nextCursor != "" {
-		b = appendText(append(b, `,"next_cursor":`...), nextCursor)
-	}
-	if window != 0 {
-		b = strconv.AppendInt(append(b, `,"window":`...), int64(window), 10)
-	}
-	if b = append(b, '}'); sent {
+	if b = end.append(append(b, ']')); sent {
 		_, _ = w.Write(b)
 	} else {
 		writeBytes(w, status, typeJSON, b)
@@ -94,6 +94,26 @@ func writeTasks(w http.ResponseWriter, status int, tasks []*domain.Task, nextCur
 	if *buffer = b; cap(b) <= maxKeptBuffer {
 		buffers.Put(buffer)
 	}
+}
+
+// append appends the end of the object too.
+func (end pageEnd) append(b []byte) []byte {
+	if len(end.omitted) > 0 {
+		b = append(b, `,"omitted":`...)
+		open := byte('[')
+		for _, id := range end.omitted {
+			b = appendText(append(b, open), id.String())
+			open = ','
+		}
+		b = append(b, ']')
+	}
+	if end.nextCursor != "" {
+		b = appendText(append(b, `,"next_cursor":`...), end.nextCursor)
+	}
+	if end.window != 0 {
+		b = strconv.AppendInt(append(b, `,"window":`...), int64(end.window), 10)
+	}
+	return append(b, '}')
 }
 
 // appendTask appends what json.Marshal would make of an api.Task, which a test

@@ -104,6 +104,11 @@ func TestWriteTasks_WritesWhatTheGeneratedTypesDo(t *testing.T) {
 		tasks := rapid.SliceOfN(rapid.Custom(drawTask), 0, 3).Draw(t, "tasks")
 		cursor, window := rapid.SampledFrom([]string{"", "AbC-_="}).Draw(t, "cursor"), rapid.IntRange(0, 20_000).Draw(t, "window")
 		page := api.TaskPage{Tasks: []api.Task{}, NextCursor: cursor, Window: nonZero(window)}
+		omitted := make([]domain.TaskID, rapid.IntRange(0, 2).Draw(t, "omitted"))
+		for i := range omitted {
+			omitted[i] = domain.NewTaskID(time.Now())
+			page.Omitted = append(page.Omitted, omitted[i].String())
+		}
 		for _, task := range tasks {
 			page.Tasks = append(page.Tasks, toJSON(task))
 			want, err := json.Marshal(toJSON(task), writeTimes, json.Deterministic(true))
@@ -113,7 +118,7 @@ func TestWriteTasks_WritesWhatTheGeneratedTypesDo(t *testing.T) {
 		}
 		want, err := json.Marshal(page, writeTimes, json.Deterministic(true))
 		w := httptest.NewRecorder()
-		if writeTasks(w, 200, tasks, cursor, window); err != nil || w.Body.String() != string(want) {
+		if writeTasks(w, 200, tasks, pageEnd{omitted, cursor, window}); err != nil || w.Body.String() != string(want) {
 			t.Fatalf("a page is written as\n%s, not\n%s (%v)", w.Body, want, err)
 		}
 	})

@@ -1,12 +1,14 @@
 package httpapi_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -211,5 +213,28 @@ func TestList_APageEndsByBytes(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+// omitting is a search that cannot read a task.
+type omitting struct {
+	application.TaskSearch
+	id domain.TaskID
+}
+
+func (s omitting) List(ctx context.Context, q application.TaskQuery) (application.SearchResult, error) {
+	found, err := s.TaskSearch.List(ctx, q)
+	found.Omitted = append(found.Omitted, s.id)
+	return found, err
+}
+
+func TestList_NamesWhatCannotBeRead(t *testing.T) {
+	on, id := openStores(t), domain.NewTaskID(time.Now())
+	on.search = omitting{on.search, id}
+	s := newServiceOn(t, on)
+	task := s.submit("x")
+	a := s.call(http.MethodGet, "/tasks", "")
+	if !strings.Contains(a.body, `"id":"`+task) || !strings.Contains(a.body, `],"omitted":["`+id.String()+`"]`) {
+		t.Errorf("%d %s", a.status, a.body)
 	}
 }

@@ -98,7 +98,7 @@ func (e *endpoints) ListTasks(w http.ResponseWriter, r *http.Request, params api
 			next = encodeCursor(page.Next, filters)
 			linkNext(w, "/tasks", filters, next, q.Limit)
 		}
-		writeTasks(w, http.StatusOK, page.Tasks, next, page.Window)
+		writeTasks(w, http.StatusOK, page.Tasks, pageEnd{page.Omitted, next, page.Window})
 		return nil
 	})
 }
