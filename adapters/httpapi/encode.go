@@ -64,7 +64,8 @@ func writeTask(w http.ResponseWriter, status int, t *domain.Task) {
 // are zero. What is long is sent while it is written, without its length.
 func writeTasks(w http.ResponseWriter, status int, tasks []*domain.Task, nextCursor string, window int) {
 	buffer, _ := buffers.Get().(*[]byte)
-	b, sent := append((*buffer)[:0], `{"tasks":[`...), false
+	b, sent := (*buffer)[:0], false
+	b = append(b, `{"tasks":[`...)
 	for i, t := range tasks {
 		if i > 0 {
 			b = append(b, ',')
