@@ -252,13 +252,13 @@ func (c WorkConfig) checkHandlers(environ []string) error {
 // withoutHandler says that the queue has no handler. A name in the environment that is
 // nearly that of a setting is the likely reason.
 func withoutHandler(queue domain.QueueName, environ []string) error {
-	why := ": queue " + string(queue) + " has no handler, neither here nor in HANDLERS"
+	why := []string{": queue " + string(queue) + " has no handler, neither here nor in HANDLERS"}
 	for _, m := range misspelled(environ) {
 		if m.means == "HANDLER" || m.means == "HANDLERS" {
-			why += "; " + m.name + ", which is set, is not a setting: is it " + m.means + "?"
+			why = append(why, m.name+", which is set, is not a setting: is it "+m.means+"?")
 		}
 	}
-	return &SettingError{"HANDLER", "", handlerAllowed + why}
+	return &SettingError{"HANDLER", "", handlerAllowed + strings.Join(why, "; ")}
 }
 
 // hasScheme checks the scheme alone. The adapter reports what else is wrong with a URL,

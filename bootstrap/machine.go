@@ -85,7 +85,7 @@ func cgroupProcesses() uint64 {
 
 // readLimit reads a number from a file; there is no limit if it holds none, but max.
 func readLimit(file string) uint64 {
-	text, err := os.ReadFile(file) //nolint:gosec // a file of the kernel
+	text, err := os.ReadFile(file)
 	if err != nil {
 		return unlimited
 	}

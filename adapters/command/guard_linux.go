@@ -81,12 +81,12 @@ func (g *guard) start() error {
 	if err != nil {
 		return err
 	}
-	defer r.Close()
+	defer func() { _ = r.Close() }() // the guard has its own
 	none, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
 		return errors.Join(err, w.Close())
 	}
-	defer none.Close()
+	defer func() { _ = none.Close() }()
 	process, err := os.StartProcess("/proc/self/exe", []string{guardName}, &os.ProcAttr{
 		Dir:   "/",
 		Env:   []string{"GOMAXPROCS=1"},
@@ -109,7 +109,7 @@ func (g *guard) write(id int) {
 		return
 	}
 	_ = g.to.SetWriteDeadline(time.Now().Add(guardPatience))
-	if binary.Write(g.to, binary.NativeEndian, int32(id)) == nil { //nolint:gosec // ids of processes fit
+	if binary.Write(g.to, binary.NativeEndian, int32(id)) == nil { // ids of processes fit
 		return
 	}
 	_ = g.to.Close()

@@ -122,7 +122,7 @@ func (p *process) waitForExit() {
 		return
 	}
 	file := os.NewFile(uintptr(fd), "pidfd")
-	defer file.Close()
+	defer func() { _ = file.Close() }() // nothing was written
 	raw, err := file.SyscallConn()
 	if err == nil {
 		err = raw.Read(func(uintptr) bool {

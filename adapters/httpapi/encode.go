@@ -71,7 +71,8 @@ type pageEnd struct {
 // while it is written, without its length.
 func writeTasks(w http.ResponseWriter, status int, tasks []*domain.Task, end pageEnd) {
 	buffer, _ := buffers.Get().(*[]byte)
-	b, sent := append((*buffer)[:0], `{"tasks":[`...), false
+	b, sent := (*buffer)[:0], false
+	b = append(b, `{"tasks":[`...)
 	for i, t := range tasks {
 		if i > 0 {
 			b = append(b, ',')

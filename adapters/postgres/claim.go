@@ -125,7 +125,8 @@ func (r *TaskRepository) Claim(ctx context.Context, c application.ClaimRequest) 
 		result.Limited = more.limited
 		got.add(more.claimed)
 	}
-	result.Rest = append(got.rest, beyond...)
+	got.rest = append(got.rest, beyond...)
+	result.Rest = got.rest
 	result.Tasks, result.Skipped = inOrder(&got, c), left.known
 	result.Refused = got.refused
 	return result, nil
@@ -192,7 +193,7 @@ func (r *TaskRepository) claimUnlimited(ctx context.Context, c application.Claim
 			return claimed{}, err
 		case err != nil:
 			got.rest = slices.Concat(append([][]domain.TaskID{part}, parts...)...)
-			return got, nil
+			return got, nil //nolint:nilerr // see Claim: the next claim meets it again
 		default:
 			if got.rows == nil {
 				got.rows = rows // most often these are all: no copy

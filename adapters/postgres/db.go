@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
 	"github.com/jmoiron/sqlx"
 
 	"github.com/millrace/millrace/adapters/postgres/internal/pgconn"
@@ -62,20 +63,25 @@ const (
 // done as long as somebody else has the row locked. A lock that lasts for longer than
 // the call timeout is an outage of this row.
 func (db *DB) untilFree(ctx context.Context, what string, try func() (done bool, err error)) error {
-	begun, wait := time.Now(), firstLockPause
-	for {
-		done, err := try()
-		if done || err != nil {
-			return err
+	locked := pgconn.Outage(fmt.Errorf("another transaction has locked %s for %s", what, db.cfg.CallTimeout))
+	waits := backoff.NewExponentialBackOff()
+	waits.InitialInterval, waits.MaxInterval = firstLockPause, lastLockPause
+	waits.Multiplier, waits.RandomizationFactor = 2, 0
+	var failed error
+	_, err := backoff.Retry(ctx, func() (struct{}, error) {
+		var done bool
+		switch done, failed = try(); {
+		case failed != nil:
+			return struct{}{}, backoff.Permanent(failed)
+		case !done:
+			return struct{}{}, locked
 		}
-		if time.Since(begun)+wait > db.cfg.CallTimeout {
-			return pgconn.Outage(fmt.Errorf("another transaction has locked %s for %s", what, db.cfg.CallTimeout))
-		}
-		if !pause(ctx, wait) {
-			return pgconn.Translate(ctx.Err())
-		}
-		wait = min(2*wait, lastLockPause)
+		return struct{}{}, nil
+	}, backoff.WithBackOff(waits), backoff.WithMaxElapsedTime(db.cfg.CallTimeout))
+	if failed != nil {
+		return failed
 	}
+	return pgconn.Translate(err) // nil, locked, or that of ctx
 }
 
 // Ping reports whether the server answers, within Limits.Probe.

@@ -78,11 +78,11 @@ func (h *health) failing() error {
 	return nil
 }
 
-// state returns why the work fails, and since when.
-func (h *health) state() (error, time.Time) { //nolint:revive // the error is what is asked for
+// state returns since when the work fails, and why.
+func (h *health) state() (since time.Time, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.failing(), h.since
+	return h.since, h.failing()
 }
 
 // probed reports whether the last look answers a probe that began at the given time.
@@ -98,7 +98,7 @@ func (h *health) probed(began time.Time) bool {
 // Its error is a domain.ErrUnavailable with the reason.
 func (p *Pool) Probe(ctx context.Context) error {
 	p.look(ctx)
-	err, _ := p.health.state()
+	_, err := p.health.state()
 	return reason(err)
 }
 
@@ -111,7 +111,7 @@ type lastingProbe struct{ pool *Pool }
 // Probe tells whether the queue has failed for long.
 func (l lastingProbe) Probe(ctx context.Context) error {
 	l.pool.look(ctx)
-	err, since := l.pool.health.state()
+	since, err := l.pool.health.state()
 	if err == nil || time.Since(since) < lasting {
 		return nil
 	}

@@ -93,11 +93,11 @@ func (tx *tx) claimOne(t *domain.Task, c application.ClaimRequest) (refused, err
 	if err := t.Claim(c.Claim, c.Now); err != nil {
 		return nil, fmt.Errorf("claim task %s: %w", t.ID(), err)
 	}
-	if err := tx.update(t); aboutData(err) {
+	err = tx.update(t)
+	if aboutData(err) {
 		return err, nil
-	} else {
-		return nil, err
 	}
+	return nil, err
 }
 
 // claimable are the rows of those of the tasks that a claim may move, up to the bounds

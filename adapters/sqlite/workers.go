@@ -138,7 +138,7 @@ func (tx *tx) giveBack(id taskID, decide application.Decide) (bool, error) {
 	}
 	_, _, err = tx.decide(t, decide)
 	if aboutData(err) {
-		return false, nil //nolint:nilerr // as above
+		return false, nil // as above
 	}
 	return err == nil && t.Status() != domain.StatusProcessing, err
 }

@@ -82,7 +82,7 @@ func (e *exchange) trace(req *http.Request) *http.Request {
 // not pay for that. It is sent no third time, as the receiver may have begun.
 func (h *Handler) do(req *http.Request) (*http.Response, error) {
 	var first exchange
-	res, err := h.client.Do(first.trace(req)) //nolint:bodyclose // Handle closes it
+	res, err := h.client.Do(first.trace(req)) // Handle closes the body
 	switch {
 	case err == nil || req.Context().Err() != nil:
 		return res, err

@@ -170,8 +170,8 @@ func TestListTasks_RefusesAFilterThatNoStoreCanLookFor(t *testing.T) {
 	}
 }
 
-// slow is what a store says of a call that took too long.
-var slow = fmt.Errorf("%w: %w", domain.ErrUnavailable, os.ErrDeadlineExceeded)
+// errSlow is what a store says of a call that took too long.
+var errSlow = fmt.Errorf("%w: %w", domain.ErrUnavailable, os.ErrDeadlineExceeded)
 
 func TestListTasks_EndsByBytesWithoutAWindow(t *testing.T) {
 	p, stored := apptest.NewPorts(t), apptest.NewTasks(t, 2)
@@ -195,9 +195,9 @@ func TestListTasks_RepeatsWhatTakesTooLongInASmallerWindow(t *testing.T) {
 		window  int     // of the page
 		want    error
 	}{
-		"ThenItIsInTime":     {[]error{slow, nil}, application.TextWindow / 50, nil},
-		"ThatIsTooMuchToo":   {[]error{slow, slow, nil}, 0, domain.ErrTooMuch},
-		"TheStoreIsAway":     {[]error{slow, slow, slow}, 0, domain.ErrUnavailable},
+		"ThenItIsInTime":     {[]error{errSlow, nil}, application.TextWindow / 50, nil},
+		"ThatIsTooMuchToo":   {[]error{errSlow, errSlow, nil}, 0, domain.ErrTooMuch},
+		"TheStoreIsAway":     {[]error{errSlow, errSlow, errSlow}, 0, domain.ErrUnavailable},
 		"AnOutageIsNoExcuse": {[]error{refused}, 0, domain.ErrUnavailable},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -219,9 +219,9 @@ func TestListTasks_RepeatsWhatTakesTooLongInASmallerWindow(t *testing.T) {
 }
 
 func TestBulkTasks_SaysWhenACountIsTooMuch(t *testing.T) {
-	for _, probe := range []error{nil, slow} {
+	for _, probe := range []error{nil, errSlow} {
 		p := apptest.NewPorts(t)
-		p.Search.EXPECT().Count(apptest.Any, apptest.Any).Return(0, false, slow)
+		p.Search.EXPECT().Count(apptest.Any, apptest.Any).Return(0, false, errSlow)
 		p.Search.EXPECT().List(apptest.Any, apptest.Any).Return(application.SearchResult{}, probe)
 
 		_, _, err := bulkTasks(p).Count(t.Context(), usecase.BulkTasksInput{Action: domain.BulkCancel, Filter: domain.TaskFilter{Text: "x"}})

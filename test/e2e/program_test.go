@@ -38,7 +38,7 @@ func TestMillrace_TakesItsProgramsWithIt(t *testing.T) {
 		})
 		d.api.Signal(death)
 		d.api.Wait(programs.Patience)
-		for _, field := range strings.Fields(string(text)) {
+		for field := range strings.FieldsSeq(string(text)) {
 			pid, err := strconv.Atoi(field)
 			if err != nil {
 				t.Fatalf("%q: %v", text, err)

@@ -13,8 +13,8 @@ const reserve = 64
 // there are. Whoever handles tasks asks it, because no task runs without the store.
 func Descriptor(fd uintptr) error {
 	var limit syscall.Rlimit
-	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) != nil {
-		return nil
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return nil //nolint:nilerr // a limit that cannot be read keeps nobody from going on
 	}
 	all := uint64(limit.Cur) //nolint:unconvert // it is signed on FreeBSD
 	if uint64(fd) >= all-min(reserve, all/4) {

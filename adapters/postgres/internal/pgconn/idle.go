@@ -35,7 +35,7 @@ func (c *preparingConn) ResetSession(ctx context.Context) error {
 	began := time.Now()
 	c.link.boundUntil(began.Add(c.pool.limits.Ping))
 	defer c.link.boundUntil(time.Time{})
-	if err := c.pqConn.Ping(context.Background()); err != nil { // which a caller who leaves does not cut short
+	if err := c.pqConn.Ping(context.WithoutCancel(ctx)); err != nil { // a caller who leaves does not cut it short
 		c.pool.suspect.Store(&began)
 		return driver.ErrBadConn
 	}

@@ -92,7 +92,7 @@ type preparingConn struct {
 // would say READ WRITE, which overrides default_transaction_read_only.
 func (c *preparingConn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
 	if opts == (driver.TxOptions{}) {
-		return c.Begin() //nolint:staticcheck // deprecated, and the only way to say neither
+		return c.Begin() // deprecated, and the only way to say neither
 	}
 	return c.pqConn.BeginTx(ctx, opts)
 }

@@ -27,7 +27,7 @@ func (p *Pool) ProvePrepared(ctx context.Context) (pooled bool, err error) {
 		defer c.Close()
 		clients[i] = prover{conn: c, number: i, pids: map[int]bool{}}
 	}
-	err = prove(&clients[0], &clients[1])
+	err = prove(context.WithoutCancel(ctx), &clients[0], &clients[1])
 	if outlived(err) || errors.Is(err, errAnothers) {
 		return true, &UnfitError{Want: "the URL of a pool that keeps prepared statements from one transaction to the next (it says: " + err.Error() +
 			"): set max_prepared_statements of PgBouncer 1.21 or later to 100 or more, or pool_mode to session"}
@@ -44,10 +44,10 @@ type prover struct {
 	pids   map[int]bool // of the connections to the server
 }
 
-func (c *prover) run(q sqlx.QueryerContext) error {
+func (c *prover) run(ctx context.Context, q sqlx.QueryerContext) error {
 	var got struct{ Number, PID int }
 	query := Prepared(fmt.Sprintf("SELECT %d AS number, pg_backend_pid() AS pid", c.number))
-	if err := query.Get(context.Background(), q, &got); err != nil {
+	if err := query.Get(ctx, q, &got); err != nil {
 		return err
 	}
 	if got.Number != c.number {
@@ -59,26 +59,26 @@ func (c *prover) run(q sqlx.QueryerContext) error {
 
 // prove runs statements of two clients in turn: first by themselves, then one client's
 // while the other holds a connection to the server, and then by themselves again.
-func prove(a, b *prover) error {
+func prove(ctx context.Context, a, b *prover) error {
 	for range 2 {
-		if err := errors.Join(a.run(a.conn), b.run(b.conn)); err != nil {
+		if err := errors.Join(a.run(ctx, a.conn), b.run(ctx, b.conn)); err != nil {
 			return err
 		}
 	}
-	tx, err := b.conn.BeginTxx(context.Background(), nil)
+	tx, err := b.conn.BeginTxx(ctx, nil)
 	if err != nil {
 		return err
 	}
-	if err := b.run(tx); err != nil {
+	if err := b.run(ctx, tx); err != nil {
 		_ = tx.Rollback() // the first error is the one that counts
 		return err
 	}
 	done := make(chan error, 1)
-	go func() { done <- a.run(a.conn) }()
+	go func() { done <- a.run(ctx, a.conn) }()
 	select {
 	case err = <-done:
 		done <- err
 	case <-time.After(proofWait): // the pool has one connection to the server
 	}
-	return errors.Join(tx.Commit(), <-done, b.run(b.conn), a.run(a.conn))
+	return errors.Join(tx.Commit(), <-done, b.run(ctx, b.conn), a.run(ctx, a.conn))
 }
