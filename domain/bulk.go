@@ -177,7 +177,10 @@ func (b Bulk) Advance(p BulkPart, now time.Time) Bulk {
 	b = b.touched(now)
 	b.Changed += p.Changed
 	b.Skipped += p.Skipped
-	b.Locked, b.Tries = p.Locked, 0
+	b.Locked, b.Tries = nil, 0
+	if len(p.Locked) > 0 { // as it is stored: none is nil
+		b.Locked = p.Locked
+	}
 	switch {
 	case b.Window == 0:
 	case p.Took > bulkSlow:
