@@ -19,10 +19,10 @@ type DispatchRepository interface {
 	// marked is to run; false if there is none. A time that cannot be read comes as the
 	// nearest that can. It locks nothing.
 	NextDue(ctx context.Context) (time.Time, bool, error)
-	// Stranded: pending, of one of the lists, and marked before the time that is given
-	// for it; of a list the oldest mark first.
+	// Stranded: pending, of one of the lanes, and marked before the time that is given
+	// for it; of a lane the oldest mark first.
 	Stranded(ctx context.Context, before map[Lane]time.Time, b SweepBatch) (SweepResult, error)
-	// QueuedBefore returns the lists with tasks that were marked before the given time,
+	// QueuedBefore returns the lanes with tasks that were marked before the given time,
 	// and the oldest mark of each. It locks nothing.
 	QueuedBefore(ctx context.Context, before time.Time) (map[Lane]time.Time, error)
 	// TakeTurn reports whether it is the worker's turn with a sweep that one does for all,

@@ -58,19 +58,19 @@ var (
 	// of what is in it: to try the same again is of no use.
 	ErrRefused = &Error{Code: CodeInternal, Message: "the store refuses what was to be written"}
 	// ErrTooMuch says that a search takes too long while the store answers others.
-	ErrTooMuch = &Error{Code: CodeTooMuch, Message: "the search takes too long: narrow it, by created_from and created_before, by status, queue or metadata, or search without text"}
+	ErrTooMuch = &Error{Code: CodeTooMuch, Message: "the search takes too long: narrow it by creation time (created_from, created_before), status, queue or metadata, or leave out text"}
 	// ErrUnavailable says that a store is away, or that nobody knows what became of a write.
 	ErrUnavailable = &Error{Code: CodeUnavailable, Message: "the store is not responding; try again"}
 )
 
 // TaskGone says of a task that it was stored with an idempotency key and has been deleted.
 func TaskGone(id TaskID) *Error {
-	return Errorf(CodeGone, "the request has been made before with this Idempotency-Key; its task %s has been deleted", id)
+	return Errorf(CodeGone, "this request was already made with this Idempotency-Key, but its task %s has since been deleted", id)
 }
 
 // BulkGone says so of a bulk action.
 func BulkGone(id BulkID) *Error {
-	return Errorf(CodeGone, "the request has been made before with this Idempotency-Key; its bulk action %s has been deleted", id)
+	return Errorf(CodeGone, "this request was already made with this Idempotency-Key, but its bulk action %s has since been deleted", id)
 }
 
 // Error returns the message.

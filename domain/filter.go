@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// The bounds of a filter: what a search has to compare each task with.
+// The bounds of a filter: what a search has to compare each task with. Those of its
+// metadata are a task's own: MaxMetadata, MaxMetadataKey, MaxMetadataValue.
 const (
 	MaxFilterText   = 1000 // bytes
 	MaxFilterQueues = 100

@@ -319,7 +319,8 @@ func (t *Task) MarkQueued(now time.Time) error {
 }
 
 // giveBack takes the task from its attempt without success. Whatever gives back
-// a task that was asked to stop makes it canceled.
+// a task that was asked to stop makes it canceled: an error, also the last or a
+// permanent one, a release, a rescue. Only success comes before a stop; see Complete.
 func (t *Task) giveBack(attempt int, last bool, outcome AttemptOutcome, reason string, now time.Time) error {
 	held, next := t.s, StatusPending
 	switch {

@@ -40,18 +40,18 @@ var (
 		LIMIT $1`
 )
 
-// abandonedSQL has the judge as $3, its interval and the lease, both in
-// microseconds, as $4 and $5. Whether the judge may observe, as domain.Heartbeat
+// abandonedSQL has the observer as $3, its interval and the lease, both in
+// microseconds, as $4 and $5. Whether it may observe, as domain.Heartbeat
 // says, is asked in the same statement: after an outage of the server every
 // heartbeat is old and no one is dead.
 var abandonedSQL = fmt.Sprintf(`FROM tasks AS t LEFT JOIN workers AS w ON w.id = t.worker
 		WHERE `+processing+exceptSQL+`
 		AND (w.id IS NULL OR w.seen_at < clock_timestamp() - $5::bigint * interval '1 microsecond')
 		AND EXISTS (
-			SELECT FROM workers AS judge
-			WHERE judge.id = $3
-			AND judge.seen_at > clock_timestamp() - %d * $4::bigint * interval '1 microsecond'
-			AND judge.beating_since <= clock_timestamp() - %d * $4::bigint * interval '1 microsecond'
+			SELECT FROM workers AS observer
+			WHERE observer.id = $3
+			AND observer.seen_at > clock_timestamp() - %d * $4::bigint * interval '1 microsecond'
+			AND observer.beating_since <= clock_timestamp() - %d * $4::bigint * interval '1 microsecond'
 		)
 		ORDER BY t.worker, t.id LIMIT $1`, domain.FreshBeats, domain.ObserverBeats)
 

@@ -33,7 +33,7 @@ func (b *blockedLanes) block(ctx context.Context, l application.Lane, key string
 	b.seen[l] = time.Now()
 	b.mu.Unlock()
 	if !known {
-		b.log.ErrorContext(ctx, "key is not a list, its tasks wait until it is deleted", "key", key)
+		b.log.ErrorContext(ctx, "key is not a list: the tasks of this lane wait until it is deleted", "key", key)
 	}
 }
 
@@ -44,7 +44,7 @@ func (b *blockedLanes) unblock(ctx context.Context, l application.Lane, key stri
 	delete(b.seen, l)
 	b.mu.Unlock()
 	if known {
-		b.log.InfoContext(ctx, "key is a list again", "key", key)
+		b.log.InfoContext(ctx, "lane usable again", "key", key)
 	}
 }
 

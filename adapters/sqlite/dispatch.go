@@ -103,16 +103,16 @@ type turn struct {
 }
 
 // Abandoned sweeps the tasks of workers that are unknown or whose leases have
-// lapsed, in the name of a judge that has beaten without a gap.
+// lapsed, on the word of an observer that has beaten without a gap.
 func (r *DispatchRepository) Abandoned(ctx context.Context, j application.Observer, b application.SweepBatch) (application.SweepResult, error) {
 	return r.sweep(ctx, b, selectAbandoned, func(tx *tx) ([]any, bool, error) {
-		judge, err := tx.heartbeat(j.Worker)
+		observer, err := tx.heartbeat(j.Worker)
 		if err != nil {
 			return nil, false, err
 		}
-		judge.Interval = j.Interval
+		observer.Interval = j.Interval
 		now := time.Now()
-		return []any{instant{now.Add(-j.Lease)}}, judge.MayObserve(now), nil
+		return []any{instant{now.Add(-j.Lease)}}, observer.MayObserve(now), nil
 	})
 }
 

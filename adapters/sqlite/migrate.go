@@ -50,7 +50,7 @@ func Migrate(ctx context.Context, db *DB, log *slog.Logger) error {
 		return fmt.Errorf("migrate: %w", db.translate(err))
 	}
 	for _, r := range results {
-		log.InfoContext(ctx, "migrated", "file", r.Source.Path, "took", r.Duration.String())
+		log.InfoContext(ctx, "schema migrated", "file", r.Source.Path, "took", r.Duration.String())
 	}
 	return nil
 }

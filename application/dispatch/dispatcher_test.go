@@ -19,7 +19,7 @@ import (
 const (
 	dueEvery       = application.DueInterval
 	strandedEvery  = application.StrandedInterval
-	strandedGrace  = application.StrandedGrace
+	strandedGrace  = domain.StrandedGrace
 	abandonedEvery = dispatch.AbandonedInterval
 	sweepLimit     = dispatch.SweepLimit
 )

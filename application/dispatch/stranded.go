@@ -18,7 +18,7 @@ const turn = 2*application.StrandedInterval + time.Second
 const lanesPerStep = 500
 
 // Stranded pushes again the tasks whose entries the queue has lost: those that
-// were marked before the bound of their lane (application.StrandedBefore) in two
+// were marked before the bound of their lane (domain.StrandedBefore) in two
 // sweeps running. One sweep is not enough, as an entry may just have been pulled.
 // Entries that are put back go to the head, so an older mark stands behind a
 // younger one only where two workers put back across each other; one needless
@@ -92,7 +92,7 @@ func (s *Stranded) sweepLanes(ctx context.Context) error {
 // suspects are the lanes in which a task is stranded unless its entry was just pulled: the
 // oldest mark of each, and its bound.
 func (s *Stranded) suspects(ctx context.Context, now time.Time) (oldest, bounds map[application.Lane]time.Time, err error) {
-	oldest, err = s.Tasks.QueuedBefore(ctx, application.StrandedBefore(time.Time{}, now))
+	oldest, err = s.Tasks.QueuedBefore(ctx, domain.StrandedBefore(time.Time{}, now))
 	bounds = make(map[application.Lane]time.Time, len(oldest))
 	if err != nil || len(oldest) == 0 {
 		return oldest, bounds, err
@@ -102,7 +102,7 @@ func (s *Stranded) suspects(ctx context.Context, now time.Time) (oldest, bounds 
 		return nil, nil, err
 	}
 	for lane, mark := range oldest {
-		if bound := application.StrandedBefore(heads[lane], now); mark.Before(bound) {
+		if bound := domain.StrandedBefore(heads[lane], now); mark.Before(bound) {
 			bounds[lane] = bound
 		}
 	}

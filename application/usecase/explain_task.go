@@ -181,7 +181,7 @@ func refused(q application.QueueInfo, now time.Time) (Explanation, bool) {
 	}
 }
 
-// stranded judges as the dispatcher does, which looks twice.
+// stranded decides as the dispatcher does, which looks twice.
 func (uc *ExplainTask) stranded(ctx context.Context, t *domain.Task, now time.Time) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, explainWait)
 	defer cancel()
@@ -193,5 +193,5 @@ func (uc *ExplainTask) stranded(ctx context.Context, t *domain.Task, now time.Ti
 	if err != nil {
 		return false, err
 	}
-	return e.QueuedAt.Before(application.StrandedBefore(oldest[e.Lane], now)), nil
+	return e.QueuedAt.Before(domain.StrandedBefore(oldest[e.Lane], now)), nil
 }

@@ -158,7 +158,7 @@ func TestExplainTask_TellsEveryReason(t *testing.T) {
 			[]usecase.Explanation{{Reason: usecase.ReasonStranded, At: in(2 * application.StrandedInterval)}},
 		},
 		"NotStrandedInTheGrace": {
-			situation{task: apptest.NewTask, after: application.StrandedGrace, queue: served},
+			situation{task: apptest.NewTask, after: domain.StrandedGrace, queue: served},
 			[]usecase.Explanation{{Reason: usecase.ReasonNext}},
 		},
 		"NotStrandedAtTheHead": {

@@ -11,7 +11,8 @@ import (
 )
 
 // leases tracks claims in flight and held attempts under one lock, so that a
-// claim's beat number and a beat's lists are consistent.
+// claim's beat number and a beat's lists are consistent. When a lease has lapsed, and
+// who may take its tasks away, is in domain/lease.go.
 type leases struct {
 	mu       sync.Mutex
 	beat     int64                 // number of the last beat composed

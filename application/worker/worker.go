@@ -28,7 +28,7 @@ type Config struct {
 // interval is the time between two heartbeats.
 func (c Config) interval() time.Duration { return c.Lease / domain.BeatsPerLease }
 
-// Observer says on whose word the dispatcher beside the worker judges leases.
+// Observer says on whose word the dispatcher beside the worker takes tasks from others.
 func (c Config) Observer(id domain.WorkerID) application.Observer {
 	return application.Observer{Worker: id, Interval: c.interval(), Lease: c.Lease}
 }
