@@ -21,12 +21,12 @@ type BulkRepository interface {
 	// List returns actions, the latest first. One that cannot be read does not hide the
 	// others.
 	List(ctx context.Context, q BulkQuery) (BulkList, error)
-	// Change lets decide change how the action goes on, or ends, and stores that. It
+	// Change applies decide to the action, and stores what it returns. It
 	// waits for a step that is under way. An error of decide is returned, and changes
 	// nothing; domain.ErrBulkNotFound if there is no such action.
 	Change(ctx context.Context, id domain.BulkID, decide func(b domain.Bulk) (domain.Bulk, error)) (domain.Bulk, error)
 	// Step takes the oldest action that is not done and that nobody else is at, lists
-	// what matches next, lets decide change each task, and stores what changed
+	// what matches next, applies decide to each task, and stores what changed
 	// together with domain.Bulk.Advance in one transaction. Decide gets the action as
 	// it was stored before the step. What decide refuses, or leaves as it is, counts as
 	// skipped, and so does a task that cannot be read or that the store refuses. A task

@@ -8,7 +8,7 @@ import (
 )
 
 // DispatchRepository answers the dispatcher's questions. Each method locks a
-// batch, passing over what another transaction has locked, lets decide change
+// batch, passing over what another transaction has locked, applies decide to
 // each task, stores those that it changed, and returns them after the commit. A
 // task that decide or the store refuses, or that cannot be read, is left as it is and
 // named in Passed: it does not stop the rest.
@@ -25,12 +25,12 @@ type DispatchRepository interface {
 	// QueuedBefore returns the lanes with tasks that were marked before the given time,
 	// and the oldest mark of each. It locks nothing.
 	QueuedBefore(ctx context.Context, before time.Time) (map[Lane]time.Time, error)
-	// TakeTurn reports whether it is the worker's turn with a sweep that one does for all,
-	// for as long as d from now; who has the turn may take it again. It spares work and
-	// protects nothing: when in doubt, it is everybody's turn. It waits for no lock.
-	TakeTurn(ctx context.Context, sweep Loop, w domain.WorkerID, d time.Duration) (bool, error)
-	// EndTurn ends the worker's turn, if it has it.
-	EndTurn(ctx context.Context, sweep Loop, w domain.WorkerID) error
+	// AcquireSweep reports whether the worker has a sweep, which one does for all, for
+	// itself: for d from now; who has it may acquire it again. It saves work, and nothing
+	// depends on it: when in doubt, every worker has the sweep. It waits for no lock.
+	AcquireSweep(ctx context.Context, sweep Loop, w domain.WorkerID, d time.Duration) (bool, error)
+	// ReleaseSweep gives the sweep up, if the worker has it.
+	ReleaseSweep(ctx context.Context, sweep Loop, w domain.WorkerID) error
 	// Abandoned: processing, held by a worker that is unknown or whose heartbeat is
 	// older than the lease, all judged at once in the time of the store. Nothing is
 	// found unless the observer's own heartbeat says domain.Heartbeat.MayObserve: after

@@ -36,8 +36,8 @@ type Events interface {
 	TaskPassed(ctx context.Context, loop Loop, id domain.TaskID, err error)
 	// BulkUnreadable: a bulk action cannot be read, and is passed over.
 	BulkUnreadable(ctx context.Context, id domain.BulkID, err error)
-	// Turn: a loop has made a turn, with this result. Loops that fail try again.
-	Turn(ctx context.Context, loop Loop, err error)
+	// LoopRan: a loop has run once, with this result. Loops that fail try again.
+	LoopRan(ctx context.Context, loop Loop, err error)
 }
 
 // Experience notes what work has experienced, for readiness.

@@ -18,8 +18,8 @@ type QueueRepository interface {
 	List(ctx context.Context, q QueueQuery) ([]QueueInfo, error)
 	// Get does so for one queue, or returns domain.ErrQueueNotFound.
 	Get(ctx context.Context, name domain.QueueName) (QueueInfo, error)
-	// Change lets decide change what is set of a queue, of which nothing need be
-	// set yet, and stores it. It waits for a claim that holds the queue.
+	// Change applies decide to the queue's settings, creating them if absent, and stores
+	// them. It waits for a claim that holds the queue.
 	Change(ctx context.Context, name domain.QueueName, decide func(q *domain.QueueSettings) error) error
 	// Ahead counts the tasks that are pulled before t, a task that is marked as
 	// queued: those of its queue with a higher priority, or the same and an earlier

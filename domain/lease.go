@@ -7,7 +7,7 @@ import "time"
 // is taken from a worker that lives.
 const (
 	// FreshBeats: a heartbeat is fresh while it is younger than this. Only a worker
-	// whose heartbeat is fresh may claim, and a gap as long as this breaks a stretch of beats.
+	// whose heartbeat is fresh may claim, and a gap over this breaks a stretch of beats.
 	FreshBeats = 2
 	// ObserverBeats: whoever takes tasks from other workers has beaten without a gap
 	// for this long. Whatever kept all workers from beating is over for at least as

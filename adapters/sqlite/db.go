@@ -26,7 +26,7 @@ type DB struct {
 	reads      reads                 // of reader
 	statements statements            // of writer; both last as long as their connections do
 	together   *group.Group[*change] // what writeTogether was asked for
-	turns      turns
+	holders    sweepHolders
 }
 
 var _ application.Probe = (*DB)(nil)

@@ -66,38 +66,38 @@ func (r *DispatchRepository) QueuedBefore(ctx context.Context, before time.Time)
 	return oldest, err
 }
 
-// TakeTurn reports whether it is the worker's turn with the sweep. All workers of a file
+// AcquireSweep reports whether the worker has the sweep for itself. All workers of a file
 // are in this process, and nothing need be written for them.
-func (r *DispatchRepository) TakeTurn(_ context.Context, sweep application.Loop, w domain.WorkerID, d time.Duration) (bool, error) {
-	r.db.turns.Lock()
-	defer r.db.turns.Unlock()
-	if t := r.db.turns.of[sweep]; t.worker != w && time.Now().Before(t.until) {
+func (r *DispatchRepository) AcquireSweep(_ context.Context, sweep application.Loop, w domain.WorkerID, d time.Duration) (bool, error) {
+	r.db.holders.Lock()
+	defer r.db.holders.Unlock()
+	if t := r.db.holders.of[sweep]; t.worker != w && time.Now().Before(t.until) {
 		return false, nil
 	}
-	if r.db.turns.of == nil {
-		r.db.turns.of = map[application.Loop]turn{}
+	if r.db.holders.of == nil {
+		r.db.holders.of = map[application.Loop]sweepHolder{}
 	}
-	r.db.turns.of[sweep] = turn{w, time.Now().Add(d)}
+	r.db.holders.of[sweep] = sweepHolder{w, time.Now().Add(d)}
 	return true, nil
 }
 
-// EndTurn ends the worker's turn.
-func (r *DispatchRepository) EndTurn(_ context.Context, sweep application.Loop, w domain.WorkerID) error {
-	r.db.turns.Lock()
-	defer r.db.turns.Unlock()
-	if r.db.turns.of[sweep].worker == w {
-		delete(r.db.turns.of, sweep)
+// ReleaseSweep gives the sweep up, if the worker has it.
+func (r *DispatchRepository) ReleaseSweep(_ context.Context, sweep application.Loop, w domain.WorkerID) error {
+	r.db.holders.Lock()
+	defer r.db.holders.Unlock()
+	if r.db.holders.of[sweep].worker == w {
+		delete(r.db.holders.of, sweep)
 	}
 	return nil
 }
 
-// turns are whose turns the sweeps are.
-type turns struct {
+// sweepHolders are the workers that have a sweep for themselves.
+type sweepHolders struct {
 	sync.Mutex
-	of map[application.Loop]turn
+	of map[application.Loop]sweepHolder
 }
 
-type turn struct {
+type sweepHolder struct {
 	worker domain.WorkerID
 	until  time.Time
 }

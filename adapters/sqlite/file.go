@@ -85,7 +85,7 @@ func (f *file) check() error {
 	return nil
 }
 
-// close lets go of the locks. The lock file stays: to remove it would race with who opens
+// close releases the locks. The lock file stays: to remove it would race with who opens
 // it next.
 func (f *file) close() {
 	for _, lock := range f.locks {

@@ -10,13 +10,13 @@ import (
 
 const (
 	// sharedTasks and sharedBytes bound a transaction that many share, so that those
-	// who write alone, such as a claim, soon have their turn.
+	// who write alone, such as a claim, soon get to write.
 	sharedTasks = 500
 	sharedBytes = 4 << 20
 	// sharedMaxStall: a file that was locked for so long may stay so.
 	sharedMaxStall = time.Second
-	// sharedTurn bounds the wait of those who share for whoever writes alone.
-	sharedTurn = 5 * time.Second
+	// sharedSweep bounds the wait of those who share for whoever writes alone.
+	sharedSweep = 5 * time.Second
 )
 
 // change is a caller's part of a transaction that many share.
@@ -30,7 +30,7 @@ func (c *change) size() (tasks, bytes int) { return c.tasks, c.bytes }
 
 // writeTogether runs do in a transaction together with those of other callers, so
 // that one sync of the disk serves them all, and returns after its commit. ctx ends
-// the wait for one's turn, as in write. An error of do undoes what do has done and
+// the wait for the writer, as in write. An error of do undoes what do has done and
 // nothing else.
 func (db *DB) writeTogether(ctx context.Context, tasks []*domain.Task, do func(*tx) error) error {
 	c := &change{do: do, tasks: len(tasks)}
@@ -45,7 +45,7 @@ func (db *DB) writeTogether(ctx context.Context, tasks []*domain.Task, do func(*
 
 // commit makes the changes in one transaction.
 func (db *DB) commit(changes []*change) error {
-	ctx, cancel := context.WithTimeout(context.Background(), sharedTurn)
+	ctx, cancel := context.WithTimeout(context.Background(), sharedSweep)
 	defer cancel()
 	return db.transact(ctx, func(tx *tx) error {
 		for _, c := range changes {

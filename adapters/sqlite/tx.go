@@ -57,7 +57,7 @@ type tx struct {
 }
 
 // write runs change in a transaction and returns after its commit. ctx ends the
-// wait for one's turn; from then on nothing interrupts, so that a caller never
+// wait for the writer; from then on nothing interrupts, so that a caller never
 // has to wonder what became of its write. An error of change undoes all of it.
 func (db *DB) write(ctx context.Context, change func(*tx) error) error {
 	return db.translate(db.transact(ctx, change))

@@ -134,7 +134,7 @@ func (e *Events) BulkUnreadable(ctx context.Context, id domain.BulkID, err error
 	e.log.ErrorContext(ctx, "bulk action skipped: it cannot be read", "bulk", id.String(), "error", err)
 }
 
-// Turn logs that a loop begins to fail, and that it works again.
-func (e *Events) Turn(ctx context.Context, loop application.Loop, err error) {
+// LoopRan logs that a loop begins to fail, and that it works again.
+func (e *Events) LoopRan(ctx context.Context, loop application.Loop, err error) {
 	e.loops.report(ctx, string(loop), err, slog.String("loop", string(loop)))
 }

@@ -128,7 +128,7 @@ func TestDispatcher_LooksForBulkActionsEverySecondAndTellsOfAFailure(t *testing.
 	synctest.Test(t, func(t *testing.T) {
 		p := apptest.NewPorts(t)
 		p.Bulks.EXPECT().Step(apptest.Any, apptest.Any).Return(application.BulkStepResult{}, domain.ErrUnavailable).Times(3)
-		p.Events.EXPECT().Turn(apptest.Any, application.SweepBulk, domain.ErrUnavailable).Times(3)
+		p.Events.EXPECT().LoopRan(apptest.Any, application.SweepBulk, domain.ErrUnavailable).Times(3)
 
 		runFor(t, p, 3*time.Second)
 	})

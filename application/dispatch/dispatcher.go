@@ -75,7 +75,7 @@ func every(ctx context.Context, interval time.Duration, name application.Loop, e
 			return
 		}
 		if err := run(ctx); ctx.Err() == nil {
-			events.Turn(ctx, name, err)
+			events.LoopRan(ctx, name, err)
 		}
 	}
 }

@@ -52,12 +52,12 @@ func run(t *testing.T, p *apptest.Ports, dispatcher *dispatch.Dispatcher, d time
 	p.Dispatch.EXPECT().NextDue(apptest.Any).AnyTimes()
 	p.Dispatch.EXPECT().Abandoned(apptest.Any, apptest.Any, apptest.Any).AnyTimes()
 	p.Dispatch.EXPECT().QueuedBefore(apptest.Any, apptest.Any).AnyTimes()
-	p.Dispatch.EXPECT().TakeTurn(apptest.Any, application.SweepStranded, domain.WorkerID("w"), apptest.Any).Return(true, nil).AnyTimes()
-	p.Dispatch.EXPECT().EndTurn(apptest.Any, application.SweepStranded, domain.WorkerID("w")).AnyTimes()
+	p.Dispatch.EXPECT().AcquireSweep(apptest.Any, application.SweepStranded, domain.WorkerID("w"), apptest.Any).Return(true, nil).AnyTimes()
+	p.Dispatch.EXPECT().ReleaseSweep(apptest.Any, application.SweepStranded, domain.WorkerID("w")).AnyTimes()
 	p.Dispatch.EXPECT().ForgetKeys(apptest.Any, apptest.Any, apptest.Any).AnyTimes()
 	p.Bulks.EXPECT().Step(apptest.Any, apptest.Any).AnyTimes()
 	p.Workers.EXPECT().Forget(apptest.Any, apptest.Any).AnyTimes()
-	p.Events.EXPECT().Turn(apptest.Any, apptest.Any, nil).AnyTimes()
+	p.Events.EXPECT().LoopRan(apptest.Any, apptest.Any, nil).AnyTimes()
 	ctx, stop := context.WithTimeout(t.Context(), d+time.Microsecond)
 	defer stop()
 	dispatcher.Run(ctx)
@@ -125,8 +125,8 @@ func TestDispatcher_TellsWhatBecameOfEachTurn(t *testing.T) {
 		p := apptest.NewPorts(t)
 		p.Dispatch.EXPECT().NextDue(apptest.Any).Return(time.Time{}, false, domain.ErrUnavailable).Times(2)
 		gomock.InOrder(
-			p.Events.EXPECT().Turn(apptest.Any, application.SweepDue, domain.ErrUnavailable).Times(2),
-			p.Events.EXPECT().Turn(apptest.Any, application.SweepDue, nil),
+			p.Events.EXPECT().LoopRan(apptest.Any, application.SweepDue, domain.ErrUnavailable).Times(2),
+			p.Events.EXPECT().LoopRan(apptest.Any, application.SweepDue, nil),
 		)
 
 		runFor(t, p, 3*dueEvery)
@@ -226,7 +226,7 @@ func TestDispatcher_ForgetsWorkersThatDiedLongAgo(t *testing.T) {
 					p.Workers.EXPECT().Forget(apptest.Any, c.silentFor).Return(2, nil),
 					p.Workers.EXPECT().Forget(apptest.Any, c.silentFor).Return(0, domain.ErrUnavailable),
 				)
-				p.Events.EXPECT().Turn(apptest.Any, application.SweepWorkers, domain.ErrUnavailable)
+				p.Events.EXPECT().LoopRan(apptest.Any, application.SweepWorkers, domain.ErrUnavailable)
 
 				run(t, p, newDispatcherOf(p, c.lease), 2*time.Minute)
 			})

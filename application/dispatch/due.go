@@ -25,7 +25,7 @@ func (s *Due) Run(ctx context.Context) {
 	for loop.Sleep(ctx, wait) {
 		next, err := s.sweepIfDue(ctx)
 		if ctx.Err() == nil {
-			s.Events.Turn(ctx, application.SweepDue, err)
+			s.Events.LoopRan(ctx, application.SweepDue, err)
 		}
 		wait = application.DueInterval
 		if err == nil && !next.IsZero() {

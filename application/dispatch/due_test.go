@@ -101,7 +101,7 @@ func TestDispatcher_TellsThatADueTaskCouldNotBePushed(t *testing.T) {
 		p.Dispatch.EXPECT().Due(apptest.Any, apptest.Any, apptest.Any).Return(application.SweepResult{Found: 1, Changed: []*domain.Task{task}}, nil)
 		p.Events.EXPECT().Swept(apptest.Any, application.SweepDue, 1)
 		p.Queue.EXPECT().Push(apptest.Any, apptest.Any).Return(domain.ErrUnavailable)
-		p.Events.EXPECT().Turn(apptest.Any, application.SweepDue, domain.ErrUnavailable)
+		p.Events.EXPECT().LoopRan(apptest.Any, application.SweepDue, domain.ErrUnavailable)
 
 		runFor(t, p, dueEvery)
 	})
@@ -128,7 +128,7 @@ func TestDispatcher_TellsThatKeysCannotBeForgotten(t *testing.T) {
 		p := apptest.NewPorts(t)
 		p.Dispatch.EXPECT().ForgetKeys(apptest.Any, apptest.Any, apptest.Any).Return(1000, nil)
 		p.Dispatch.EXPECT().ForgetKeys(apptest.Any, apptest.Any, apptest.Any).Return(0, domain.ErrUnavailable)
-		p.Events.EXPECT().Turn(apptest.Any, application.SweepKeys, domain.ErrUnavailable)
+		p.Events.EXPECT().LoopRan(apptest.Any, application.SweepKeys, domain.ErrUnavailable)
 
 		runFor(t, p, time.Minute)
 	})

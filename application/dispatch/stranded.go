@@ -10,9 +10,9 @@ import (
 	"github.com/millrace/millrace/domain"
 )
 
-// turn is how long a worker that has swept keeps the others from it: it may be late with
+// holdSweep is how long a worker that has swept keeps the others from it: it may be late with
 // its next sweep, and is followed soon if it has died.
-const turn = 2*application.StrandedInterval + time.Second
+const holdSweep = 2*application.StrandedInterval + time.Second
 
 // lanesPerStep bounds the lanes that one statement looks at.
 const lanesPerStep = 500
@@ -40,13 +40,13 @@ func NewStranded(deps Deps, worker domain.WorkerID) *Stranded {
 // Run sweeps until ctx ends.
 func (s *Stranded) Run(ctx context.Context) {
 	every(ctx, application.StrandedInterval, application.SweepStranded, s.Events, s.Sweep)
-	s.endTurn(ctx)
+	s.releaseSweep(ctx)
 }
 
-// Sweep sweeps if it is the worker's turn. After an error another worker may have better
-// luck. It is not safe for concurrent use.
+// Sweep sweeps if no other worker has the sweep. After an error it gives the sweep up:
+// another worker may have better luck. It is not safe for concurrent use.
 func (s *Stranded) Sweep(ctx context.Context) error {
-	mine, err := s.Tasks.TakeTurn(ctx, application.SweepStranded, s.worker, turn)
+	mine, err := s.Tasks.AcquireSweep(ctx, application.SweepStranded, s.worker, holdSweep)
 	if err == nil && mine {
 		err = s.sweepLanes(ctx)
 	}
@@ -54,16 +54,16 @@ func (s *Stranded) Sweep(ctx context.Context) error {
 		clear(s.last)
 	}
 	if err != nil {
-		s.endTurn(ctx)
+		s.releaseSweep(ctx)
 	}
 	return err
 }
 
-// endTurn ends the worker's turn. If it fails, the turn ends by itself.
-func (s *Stranded) endTurn(ctx context.Context) {
+// releaseSweep gives the sweep up. If that fails, it becomes free by itself.
+func (s *Stranded) releaseSweep(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
-	_ = s.Tasks.EndTurn(ctx, application.SweepStranded, s.worker)
+	_ = s.Tasks.ReleaseSweep(ctx, application.SweepStranded, s.worker)
 }
 
 // sweepLanes marks and pushes what this sweep and the one before found stranded.

@@ -77,7 +77,7 @@ func listSweepsFor(t *testing.T, sights map[application.Lane][]sight) map[applic
 				}
 				return application.SweepResult{}, nil
 			}).AnyTimes()
-		p.Events.EXPECT().Turn(apptest.Any, application.SweepStranded, domain.ErrUnavailable).AnyTimes()
+		p.Events.EXPECT().LoopRan(apptest.Any, application.SweepStranded, domain.ErrUnavailable).AnyTimes()
 		runFor(t, p, time.Duration(sweeps)*strandedEvery)
 	})
 	return bounds
@@ -157,7 +157,7 @@ func TestDispatcher_TellsThatTheQueueCannotBeAsked(t *testing.T) {
 		p := apptest.NewPorts(t)
 		p.Dispatch.EXPECT().QueuedBefore(apptest.Any, apptest.Any).Return(map[application.Lane]time.Time{apptest.DefaultLane: {}}, nil)
 		p.Queue.EXPECT().Oldest(apptest.Any, apptest.DefaultLane).Return(nil, domain.ErrUnavailable)
-		p.Events.EXPECT().Turn(apptest.Any, application.SweepStranded, domain.ErrUnavailable)
+		p.Events.EXPECT().LoopRan(apptest.Any, application.SweepStranded, domain.ErrUnavailable)
 
 		runFor(t, p, strandedEvery)
 	})
@@ -207,11 +207,11 @@ func TestDispatcher_OneWorkerSweepsForAll(t *testing.T) {
 		p := apptest.NewPorts(t)
 		sweep := dispatch.NewStranded(deps(p), "w")
 		turn := func() *gomock.Call {
-			return p.Dispatch.EXPECT().TakeTurn(apptest.Any, application.SweepStranded, domain.WorkerID("w"), apptest.Any).Call
+			return p.Dispatch.EXPECT().AcquireSweep(apptest.Any, application.SweepStranded, domain.WorkerID("w"), apptest.Any).Call
 		}
 		gomock.InOrder(turn().Return(false, nil), turn().Return(true, nil), turn().Return(false, domain.ErrUnavailable))
 		p.Dispatch.EXPECT().QueuedBefore(apptest.Any, apptest.Any).Return(nil, nil) // once, in its turn
-		p.Dispatch.EXPECT().EndTurn(apptest.Any, application.SweepStranded, domain.WorkerID("w"))
+		p.Dispatch.EXPECT().ReleaseSweep(apptest.Any, application.SweepStranded, domain.WorkerID("w"))
 
 		apptest.Must(t, sweep.Sweep(t.Context()))
 		apptest.Must(t, sweep.Sweep(t.Context()))

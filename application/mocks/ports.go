@@ -679,6 +679,45 @@ func (c *MockDispatchRepositoryAbandonedCall) DoAndReturn(f func(context.Context
 	return c
 }
 
+// AcquireSweep mocks base method.
+func (m *MockDispatchRepository) AcquireSweep(ctx context.Context, sweep application.Loop, w domain.WorkerID, d time.Duration) (bool, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "AcquireSweep", ctx, sweep, w, d)
+	ret0, _ := ret[0].(bool)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// AcquireSweep indicates an expected call of AcquireSweep.
+func (mr *MockDispatchRepositoryMockRecorder) AcquireSweep(ctx, sweep, w, d any) *MockDispatchRepositoryAcquireSweepCall {
+	mr.mock.ctrl.T.Helper()
+	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "AcquireSweep", reflect.TypeOf((*MockDispatchRepository)(nil).AcquireSweep), ctx, sweep, w, d)
+	return &MockDispatchRepositoryAcquireSweepCall{Call: call}
+}
+
+// MockDispatchRepositoryAcquireSweepCall wrap *gomock.Call
+type MockDispatchRepositoryAcquireSweepCall struct {
+	*gomock.Call
+}
+
+// Return rewrite *gomock.Call.Return
+func (c *MockDispatchRepositoryAcquireSweepCall) Return(arg0 bool, arg1 error) *MockDispatchRepositoryAcquireSweepCall {
+	c.Call = c.Call.Return(arg0, arg1)
+	return c
+}
+
+// Do rewrite *gomock.Call.Do
+func (c *MockDispatchRepositoryAcquireSweepCall) Do(f func(context.Context, application.Loop, domain.WorkerID, time.Duration) (bool, error)) *MockDispatchRepositoryAcquireSweepCall {
+	c.Call = c.Call.Do(f)
+	return c
+}
+
+// DoAndReturn rewrite *gomock.Call.DoAndReturn
+func (c *MockDispatchRepositoryAcquireSweepCall) DoAndReturn(f func(context.Context, application.Loop, domain.WorkerID, time.Duration) (bool, error)) *MockDispatchRepositoryAcquireSweepCall {
+	c.Call = c.Call.DoAndReturn(f)
+	return c
+}
+
 // Due mocks base method.
 func (m *MockDispatchRepository) Due(ctx context.Context, now time.Time, b application.SweepBatch) (application.SweepResult, error) {
 	m.ctrl.T.Helper()
@@ -714,44 +753,6 @@ func (c *MockDispatchRepositoryDueCall) Do(f func(context.Context, time.Time, ap
 
 // DoAndReturn rewrite *gomock.Call.DoAndReturn
 func (c *MockDispatchRepositoryDueCall) DoAndReturn(f func(context.Context, time.Time, application.SweepBatch) (application.SweepResult, error)) *MockDispatchRepositoryDueCall {
-	c.Call = c.Call.DoAndReturn(f)
-	return c
-}
-
-// EndTurn mocks base method.
-func (m *MockDispatchRepository) EndTurn(ctx context.Context, sweep application.Loop, w domain.WorkerID) error {
-	m.ctrl.T.Helper()
-	ret := m.ctrl.Call(m, "EndTurn", ctx, sweep, w)
-	ret0, _ := ret[0].(error)
-	return ret0
-}
-
-// EndTurn indicates an expected call of EndTurn.
-func (mr *MockDispatchRepositoryMockRecorder) EndTurn(ctx, sweep, w any) *MockDispatchRepositoryEndTurnCall {
-	mr.mock.ctrl.T.Helper()
-	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "EndTurn", reflect.TypeOf((*MockDispatchRepository)(nil).EndTurn), ctx, sweep, w)
-	return &MockDispatchRepositoryEndTurnCall{Call: call}
-}
-
-// MockDispatchRepositoryEndTurnCall wrap *gomock.Call
-type MockDispatchRepositoryEndTurnCall struct {
-	*gomock.Call
-}
-
-// Return rewrite *gomock.Call.Return
-func (c *MockDispatchRepositoryEndTurnCall) Return(arg0 error) *MockDispatchRepositoryEndTurnCall {
-	c.Call = c.Call.Return(arg0)
-	return c
-}
-
-// Do rewrite *gomock.Call.Do
-func (c *MockDispatchRepositoryEndTurnCall) Do(f func(context.Context, application.Loop, domain.WorkerID) error) *MockDispatchRepositoryEndTurnCall {
-	c.Call = c.Call.Do(f)
-	return c
-}
-
-// DoAndReturn rewrite *gomock.Call.DoAndReturn
-func (c *MockDispatchRepositoryEndTurnCall) DoAndReturn(f func(context.Context, application.Loop, domain.WorkerID) error) *MockDispatchRepositoryEndTurnCall {
 	c.Call = c.Call.DoAndReturn(f)
 	return c
 }
@@ -874,6 +875,44 @@ func (c *MockDispatchRepositoryQueuedBeforeCall) DoAndReturn(f func(context.Cont
 	return c
 }
 
+// ReleaseSweep mocks base method.
+func (m *MockDispatchRepository) ReleaseSweep(ctx context.Context, sweep application.Loop, w domain.WorkerID) error {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "ReleaseSweep", ctx, sweep, w)
+	ret0, _ := ret[0].(error)
+	return ret0
+}
+
+// ReleaseSweep indicates an expected call of ReleaseSweep.
+func (mr *MockDispatchRepositoryMockRecorder) ReleaseSweep(ctx, sweep, w any) *MockDispatchRepositoryReleaseSweepCall {
+	mr.mock.ctrl.T.Helper()
+	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "ReleaseSweep", reflect.TypeOf((*MockDispatchRepository)(nil).ReleaseSweep), ctx, sweep, w)
+	return &MockDispatchRepositoryReleaseSweepCall{Call: call}
+}
+
+// MockDispatchRepositoryReleaseSweepCall wrap *gomock.Call
+type MockDispatchRepositoryReleaseSweepCall struct {
+	*gomock.Call
+}
+
+// Return rewrite *gomock.Call.Return
+func (c *MockDispatchRepositoryReleaseSweepCall) Return(arg0 error) *MockDispatchRepositoryReleaseSweepCall {
+	c.Call = c.Call.Return(arg0)
+	return c
+}
+
+// Do rewrite *gomock.Call.Do
+func (c *MockDispatchRepositoryReleaseSweepCall) Do(f func(context.Context, application.Loop, domain.WorkerID) error) *MockDispatchRepositoryReleaseSweepCall {
+	c.Call = c.Call.Do(f)
+	return c
+}
+
+// DoAndReturn rewrite *gomock.Call.DoAndReturn
+func (c *MockDispatchRepositoryReleaseSweepCall) DoAndReturn(f func(context.Context, application.Loop, domain.WorkerID) error) *MockDispatchRepositoryReleaseSweepCall {
+	c.Call = c.Call.DoAndReturn(f)
+	return c
+}
+
 // Stranded mocks base method.
 func (m *MockDispatchRepository) Stranded(ctx context.Context, before map[application.Lane]time.Time, b application.SweepBatch) (application.SweepResult, error) {
 	m.ctrl.T.Helper()
@@ -909,45 +948,6 @@ func (c *MockDispatchRepositoryStrandedCall) Do(f func(context.Context, map[appl
 
 // DoAndReturn rewrite *gomock.Call.DoAndReturn
 func (c *MockDispatchRepositoryStrandedCall) DoAndReturn(f func(context.Context, map[application.Lane]time.Time, application.SweepBatch) (application.SweepResult, error)) *MockDispatchRepositoryStrandedCall {
-	c.Call = c.Call.DoAndReturn(f)
-	return c
-}
-
-// TakeTurn mocks base method.
-func (m *MockDispatchRepository) TakeTurn(ctx context.Context, sweep application.Loop, w domain.WorkerID, d time.Duration) (bool, error) {
-	m.ctrl.T.Helper()
-	ret := m.ctrl.Call(m, "TakeTurn", ctx, sweep, w, d)
-	ret0, _ := ret[0].(bool)
-	ret1, _ := ret[1].(error)
-	return ret0, ret1
-}
-
-// TakeTurn indicates an expected call of TakeTurn.
-func (mr *MockDispatchRepositoryMockRecorder) TakeTurn(ctx, sweep, w, d any) *MockDispatchRepositoryTakeTurnCall {
-	mr.mock.ctrl.T.Helper()
-	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "TakeTurn", reflect.TypeOf((*MockDispatchRepository)(nil).TakeTurn), ctx, sweep, w, d)
-	return &MockDispatchRepositoryTakeTurnCall{Call: call}
-}
-
-// MockDispatchRepositoryTakeTurnCall wrap *gomock.Call
-type MockDispatchRepositoryTakeTurnCall struct {
-	*gomock.Call
-}
-
-// Return rewrite *gomock.Call.Return
-func (c *MockDispatchRepositoryTakeTurnCall) Return(arg0 bool, arg1 error) *MockDispatchRepositoryTakeTurnCall {
-	c.Call = c.Call.Return(arg0, arg1)
-	return c
-}
-
-// Do rewrite *gomock.Call.Do
-func (c *MockDispatchRepositoryTakeTurnCall) Do(f func(context.Context, application.Loop, domain.WorkerID, time.Duration) (bool, error)) *MockDispatchRepositoryTakeTurnCall {
-	c.Call = c.Call.Do(f)
-	return c
-}
-
-// DoAndReturn rewrite *gomock.Call.DoAndReturn
-func (c *MockDispatchRepositoryTakeTurnCall) DoAndReturn(f func(context.Context, application.Loop, domain.WorkerID, time.Duration) (bool, error)) *MockDispatchRepositoryTakeTurnCall {
 	c.Call = c.Call.DoAndReturn(f)
 	return c
 }
@@ -2142,6 +2142,42 @@ func (c *MockEventsHandlerPanickedCall) DoAndReturn(f func(context.Context, appl
 	return c
 }
 
+// LoopRan mocks base method.
+func (m *MockEvents) LoopRan(ctx context.Context, loop application.Loop, err error) {
+	m.ctrl.T.Helper()
+	m.ctrl.Call(m, "LoopRan", ctx, loop, err)
+}
+
+// LoopRan indicates an expected call of LoopRan.
+func (mr *MockEventsMockRecorder) LoopRan(ctx, loop, err any) *MockEventsLoopRanCall {
+	mr.mock.ctrl.T.Helper()
+	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "LoopRan", reflect.TypeOf((*MockEvents)(nil).LoopRan), ctx, loop, err)
+	return &MockEventsLoopRanCall{Call: call}
+}
+
+// MockEventsLoopRanCall wrap *gomock.Call
+type MockEventsLoopRanCall struct {
+	*gomock.Call
+}
+
+// Return rewrite *gomock.Call.Return
+func (c *MockEventsLoopRanCall) Return() *MockEventsLoopRanCall {
+	c.Call = c.Call.Return()
+	return c
+}
+
+// Do rewrite *gomock.Call.Do
+func (c *MockEventsLoopRanCall) Do(f func(context.Context, application.Loop, error)) *MockEventsLoopRanCall {
+	c.Call = c.Call.Do(f)
+	return c
+}
+
+// DoAndReturn rewrite *gomock.Call.DoAndReturn
+func (c *MockEventsLoopRanCall) DoAndReturn(f func(context.Context, application.Loop, error)) *MockEventsLoopRanCall {
+	c.Call = c.Call.DoAndReturn(f)
+	return c
+}
+
 // OutcomeRefused mocks base method.
 func (m *MockEvents) OutcomeRefused(ctx context.Context, ref application.AttemptRef, err error) {
 	m.ctrl.T.Helper()
@@ -2282,42 +2318,6 @@ func (c *MockEventsTaskPassedCall) Do(f func(context.Context, application.Loop, 
 
 // DoAndReturn rewrite *gomock.Call.DoAndReturn
 func (c *MockEventsTaskPassedCall) DoAndReturn(f func(context.Context, application.Loop, domain.TaskID, error)) *MockEventsTaskPassedCall {
-	c.Call = c.Call.DoAndReturn(f)
-	return c
-}
-
-// Turn mocks base method.
-func (m *MockEvents) Turn(ctx context.Context, loop application.Loop, err error) {
-	m.ctrl.T.Helper()
-	m.ctrl.Call(m, "Turn", ctx, loop, err)
-}
-
-// Turn indicates an expected call of Turn.
-func (mr *MockEventsMockRecorder) Turn(ctx, loop, err any) *MockEventsTurnCall {
-	mr.mock.ctrl.T.Helper()
-	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Turn", reflect.TypeOf((*MockEvents)(nil).Turn), ctx, loop, err)
-	return &MockEventsTurnCall{Call: call}
-}
-
-// MockEventsTurnCall wrap *gomock.Call
-type MockEventsTurnCall struct {
-	*gomock.Call
-}
-
-// Return rewrite *gomock.Call.Return
-func (c *MockEventsTurnCall) Return() *MockEventsTurnCall {
-	c.Call = c.Call.Return()
-	return c
-}
-
-// Do rewrite *gomock.Call.Do
-func (c *MockEventsTurnCall) Do(f func(context.Context, application.Loop, error)) *MockEventsTurnCall {
-	c.Call = c.Call.Do(f)
-	return c
-}
-
-// DoAndReturn rewrite *gomock.Call.DoAndReturn
-func (c *MockEventsTurnCall) DoAndReturn(f func(context.Context, application.Loop, error)) *MockEventsTurnCall {
 	c.Call = c.Call.DoAndReturn(f)
 	return c
 }

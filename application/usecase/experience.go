@@ -108,7 +108,7 @@ func (x experienceOf) Probe(context.Context) error {
 	return nil
 }
 
-// ExperiencedEvents notes the turns of loops, and passes all events on.
+// ExperiencedEvents notes the results of loops, and passes all events on.
 type ExperiencedEvents struct {
 	application.Events
 	experience *Experience
@@ -119,8 +119,8 @@ func NewExperiencedEvents(next application.Events, x *Experience) *ExperiencedEv
 	return &ExperiencedEvents{next, x}
 }
 
-// Turn notes the result.
-func (e *ExperiencedEvents) Turn(ctx context.Context, loop application.Loop, err error) {
+// LoopRan notes the result.
+func (e *ExperiencedEvents) LoopRan(ctx context.Context, loop application.Loop, err error) {
 	e.experience.Note(loop, err)
-	e.Events.Turn(ctx, loop, err)
+	e.Events.LoopRan(ctx, loop, err)
 }

@@ -45,7 +45,7 @@ func (h *waitHarness) open(limit int) {
 	h.Tasks.EXPECT().GetMany(apptest.Any, apptest.Any).DoAndReturn(h.getMany).AnyTimes()
 	h.Tasks.EXPECT().Versions(apptest.Any, apptest.Any).DoAndReturn(h.store.Versions).AnyTimes()
 	h.Signals.EXPECT().Listen(apptest.Any, apptest.Any, apptest.Any).DoAndReturn(h.sent.Listen).AnyTimes()
-	h.Events.EXPECT().Turn(apptest.Any, apptest.Any, apptest.Any).AnyTimes()
+	h.Events.EXPECT().LoopRan(apptest.Any, apptest.Any, apptest.Any).AnyTimes()
 	h.wait = usecase.NewWaitTask(h.Tasks, h.Signals, h.Events, usecase.WaitLimit(limit))
 	ctx, stop := context.WithCancel(h.t.Context())
 	h.stop = stop

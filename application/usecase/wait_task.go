@@ -157,7 +157,7 @@ func (uc *WaitTask) Serve(ctx context.Context) {
 		for batch := range slices.Chunk(ids, readBatch) {
 			tasks, err := uc.tasks.GetMany(ctx, batch...)
 			if ctx.Err() == nil {
-				uc.events.Turn(ctx, application.LoopWait, err)
+				uc.events.LoopRan(ctx, application.LoopWait, err)
 			}
 			for _, t := range tasks {
 				uc.publish(t)
@@ -198,7 +198,7 @@ func (uc *WaitTask) poll(ctx context.Context) []domain.TaskID {
 	for batch := range slices.Chunk(uc.all(), readBatch) {
 		versions, err := uc.tasks.Versions(ctx, batch...)
 		if ctx.Err() == nil {
-			uc.events.Turn(ctx, application.LoopWait, err)
+			uc.events.LoopRan(ctx, application.LoopWait, err)
 		}
 		for id, version := range versions {
 			if uc.isNewer(id, version) {

@@ -293,7 +293,7 @@ func TestWaitTask_AStaleReadTakesNobodyBack(t *testing.T) {
 func TestWaitTask_GoesOnWhenAPollFails(t *testing.T) {
 	withWaiting(t, func(t *testing.T, h *waitHarness) {
 		h.Tasks.EXPECT().Versions(apptest.Any, apptest.Any).Return(nil, domain.ErrUnavailable)
-		h.Events.EXPECT().Turn(apptest.Any, application.LoopWait, domain.ErrUnavailable)
+		h.Events.EXPECT().LoopRan(apptest.Any, application.LoopWait, domain.ErrUnavailable)
 		h.open(1)
 		id := h.task()
 		waits := h.waits(t.Context(), id, time.Minute)
@@ -313,8 +313,8 @@ func TestWaitTask_ListensAgainWhenTheConnectionIsLost(t *testing.T) {
 				tries.Add(apptest.Now())
 				return domain.ErrUnavailable
 			}).Times(3)
-		h.Events.EXPECT().Turn(apptest.Any, application.LoopListen, domain.ErrUnavailable).Times(3)
-		h.Events.EXPECT().Turn(apptest.Any, application.LoopListen, nil)
+		h.Events.EXPECT().LoopRan(apptest.Any, application.LoopListen, domain.ErrUnavailable).Times(3)
+		h.Events.EXPECT().LoopRan(apptest.Any, application.LoopListen, nil)
 		h.open(1)
 		apptest.Pass(usecase.PollInterval - time.Millisecond)
 		apptest.Same(t, "tries", len(tries.List()), 3)

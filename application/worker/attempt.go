@@ -108,10 +108,10 @@ func (a *attemptRun) end(t *domain.Task, result answer) {
 	switch {
 	case application.IsNotStarted(result.err):
 		a.shortage.notStarted(result.err, now)
-		a.Events.Turn(a.saving, application.LoopStart, result.err)
+		a.Events.LoopRan(a.saving, application.LoopStart, result.err)
 		why = nil // one line for all
 	case a.shortage.started(a.begun, now):
-		a.Events.Turn(a.saving, application.LoopStart, nil)
+		a.Events.LoopRan(a.saving, application.LoopStart, nil)
 	}
 	a.store(a.saving, t, a.outcome(t, cause, result), why, now.Sub(a.begun))
 }

@@ -66,7 +66,7 @@ func (h *harness) start() {
 	h.Signals.EXPECT().Listen(apptest.Any, apptest.Any, apptest.Any).DoAndReturn(h.sent.Listen).AnyTimes()
 	h.Events.EXPECT().AttemptStarted(apptest.Any, apptest.Any).AnyTimes()
 	h.Events.EXPECT().AttemptEnded(apptest.Any, apptest.Any, apptest.Any, apptest.Any).Do(h.attemptEnded).AnyTimes()
-	h.Events.EXPECT().Turn(apptest.Any, apptest.Any, apptest.Any).AnyTimes()
+	h.Events.EXPECT().LoopRan(apptest.Any, apptest.Any, apptest.Any).AnyTimes()
 
 	h.worker = worker.New(worker.Deps{
 		Tasks: h.Tasks, Workers: h.Workers, Queue: h.Queue, Signals: h.Signals, Handler: h.Handler, Clock: h.Clock, Events: h.Events,

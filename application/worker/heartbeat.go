@@ -88,7 +88,7 @@ func (h *heartbeat) beat(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	h.Events.Turn(ctx, application.LoopHeartbeat, err)
+	h.Events.LoopRan(ctx, application.LoopHeartbeat, err)
 	if err != nil {
 		return fmt.Errorf("beat %d: %w", b.Number, err)
 	}

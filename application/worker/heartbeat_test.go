@@ -16,7 +16,7 @@ func TestHeartbeat_IsRegisteredByTheFirstBeatThatSucceeds(t *testing.T) {
 		p, cfg := apptest.NewPorts(t), Config{Lease: 10 * time.Second}
 		h := newHeartbeat(Deps{Workers: p.Workers, Signals: p.Signals, Clock: p.Clock, Events: p.Events}, cfg,
 			application.WorkerInfo{ID: "w"}, newLeases(), newSlots(1, 0), newWatchdog())
-		p.Events.EXPECT().Turn(apptest.Any, apptest.Any, apptest.Any).AnyTimes()
+		p.Events.EXPECT().LoopRan(apptest.Any, apptest.Any, apptest.Any).AnyTimes()
 		p.Signals.EXPECT().Listen(apptest.Any, apptest.Any, apptest.Any).DoAndReturn(
 			func(ctx context.Context, _ func(), _ func(application.Signal)) error { return apptest.UntilEnded(ctx) })
 		away := p.Workers.EXPECT().Beat(apptest.Any, apptest.Any).Return(application.BeatAnswer{}, domain.ErrUnavailable)

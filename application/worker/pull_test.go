@@ -72,7 +72,7 @@ func TestWorker_PullsAgainWhenTheQueueIsBack(t *testing.T) {
 	withHarness(t, func(t *testing.T, h *harness) {
 		all := application.PullRequest{Queues: []domain.QueueName{domain.DefaultQueue}, Max: h.cfg.Capacity, Wait: worker.PullWait}
 		h.Queue.EXPECT().Pull(apptest.Any, all).Return(nil, domain.ErrUnavailable).Times(5)
-		h.Events.EXPECT().Turn(apptest.Any, application.LoopPull, domain.ErrUnavailable).Times(5)
+		h.Events.EXPECT().LoopRan(apptest.Any, application.LoopPull, domain.ErrUnavailable).Times(5)
 		h.handles(returning(nil))
 		id := h.enqueueOne()
 		h.start()

@@ -55,7 +55,7 @@ func (p *puller) Run(ctx context.Context) {
 		asked, entries, err := p.pull(ctx, free)
 		p.slots.release(free - len(entries))
 		if asked && ctx.Err() == nil {
-			p.Events.Turn(ctx, application.LoopPull, err)
+			p.Events.LoopRan(ctx, application.LoopPull, err)
 		}
 		if err != nil {
 			if !loop.Pause(ctx, wait) {
@@ -148,7 +148,7 @@ func (p *puller) retryClaim(ctx context.Context, ids []domain.TaskID, wait *back
 	}
 	for tries := 1; ; tries++ {
 		result, err = p.tryClaim(ctx, ids)
-		p.Events.Turn(ctx, application.LoopClaim, err)
+		p.Events.LoopRan(ctx, application.LoopClaim, err)
 		if err == nil {
 			wait.Reset()
 			return result, nil

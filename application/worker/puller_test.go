@@ -15,7 +15,7 @@ import (
 // newPuller makes a puller of two slots between mocks, and the channel that it feeds.
 func newPuller(p *apptest.Ports) (*puller, <-chan *domain.Task) {
 	claimed := make(chan *domain.Task, 2)
-	p.Events.EXPECT().Turn(apptest.Any, apptest.Any, nil).AnyTimes()
+	p.Events.EXPECT().LoopRan(apptest.Any, apptest.Any, nil).AnyTimes()
 	return &puller{
 		Deps:    Deps{Tasks: p.Tasks, Queue: p.Queue, Signals: p.Signals, Clock: p.Clock, Events: p.Events},
 		claimAs: domain.Claim{Worker: "w", Timeout: time.Minute},

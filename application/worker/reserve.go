@@ -52,7 +52,7 @@ func (p *puller) pullOne(ctx context.Context, idle []domain.QueueName, wait *bac
 	}
 	entries, err := p.Queue.Pull(ctx, application.PullRequest{Queues: queues, Max: 1, Wait: reserveWait})
 	if ctx.Err() == nil {
-		p.Events.Turn(ctx, application.LoopPull, err)
+		p.Events.LoopRan(ctx, application.LoopPull, err)
 	}
 	if err != nil {
 		return nil, err

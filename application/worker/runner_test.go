@@ -39,7 +39,7 @@ func give(r *runner, claimed chan<- *domain.Task, task *domain.Task) {
 func stores(p *apptest.Ports, status domain.Status) {
 	p.Tasks.EXPECT().Save(apptest.Any, apptest.Any).Return(nil)
 	p.Signals.EXPECT().Send(apptest.Any)
-	p.Events.EXPECT().Turn(apptest.Any, application.LoopSave, nil)
+	p.Events.EXPECT().LoopRan(apptest.Any, application.LoopSave, nil)
 	p.Events.EXPECT().AttemptEnded(apptest.Any, gomock.Cond(func(t *domain.Task) bool { return t.Status() == status }), apptest.Any, apptest.Any)
 }
 

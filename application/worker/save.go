@@ -45,7 +45,7 @@ func (s *outcomeSave) try(ctx context.Context) (*domain.Task, error) {
 		s.sent = true
 		switch {
 		case err == nil:
-			s.Events.Turn(ctx, application.LoopSave, nil)
+			s.Events.LoopRan(ctx, application.LoopSave, nil)
 			return s.task, nil
 		case errors.Is(err, domain.ErrTaskNotFound):
 			return nil, loop.Stop(err)
@@ -56,7 +56,7 @@ func (s *outcomeSave) try(ctx context.Context) (*domain.Task, error) {
 			s.Events.OutcomeRefused(ctx, s.ref, err)
 			s.refused, s.decide = true, s.fail(refusal(err))
 		default:
-			s.Events.Turn(ctx, application.LoopSave, err)
+			s.Events.LoopRan(ctx, application.LoopSave, err)
 			return nil, err
 		}
 	}
@@ -74,7 +74,7 @@ func (s *outcomeSave) resolve(ctx context.Context) (done bool, err error) {
 	case errors.Is(err, domain.ErrTaskNotFound):
 		return false, loop.Stop(err)
 	case err != nil:
-		s.Events.Turn(ctx, application.LoopSave, err)
+		s.Events.LoopRan(ctx, application.LoopSave, err)
 		return false, err
 	}
 	done = now.Version() == s.task.Version() && now.Status() == s.task.Status() && now.Attempt() == s.ref.Attempt

@@ -73,7 +73,7 @@ func TestWorker_AfterAShortagePullsFewAtFirst(t *testing.T) {
 func TestWorker_TellsAShortageOnceAndItsEndOnce(t *testing.T) {
 	withHarness(t, func(t *testing.T, h *harness) {
 		var turns apptest.Record[error]
-		h.Events.EXPECT().Turn(apptest.Any, application.LoopStart, apptest.Any).Do(func(_ context.Context, _ application.Loop, err error) { turns.Add(err) }).AnyTimes()
+		h.Events.EXPECT().LoopRan(apptest.Any, application.LoopStart, apptest.Any).Do(func(_ context.Context, _ application.Loop, err error) { turns.Add(err) }).AnyTimes()
 		var n atomic.Int64
 		h.handles(func(context.Context, *domain.Task) error {
 			if n.Add(1) == 1 {

@@ -189,7 +189,7 @@ func TestWorker_ListensAgainWhenTheConnectionIsLost(t *testing.T) {
 				return domain.ErrUnavailable
 			}).Times(12)
 		var turns apptest.Record[bool]
-		h.Events.EXPECT().Turn(apptest.Any, application.LoopListen, apptest.Any).Do(func(_ context.Context, _ application.Loop, err error) { turns.Add(err == nil) }).AnyTimes()
+		h.Events.EXPECT().LoopRan(apptest.Any, application.LoopListen, apptest.Any).Do(func(_ context.Context, _ application.Loop, err error) { turns.Add(err == nil) }).AnyTimes()
 		h.handles(untilCanceled)
 		id := h.enqueueOne()
 		h.start()
@@ -215,7 +215,7 @@ func TestWorker_ListensAgainWhenTheConnectionIsLost(t *testing.T) {
 
 func TestWorker_AStopReportsNothingOfTheListening(t *testing.T) {
 	withHarness(t, func(t *testing.T, h *harness) {
-		h.Events.EXPECT().Turn(apptest.Any, application.LoopListen, nil).Times(1)
+		h.Events.EXPECT().LoopRan(apptest.Any, application.LoopListen, nil).Times(1)
 		h.start()
 
 		h.stopAndWait()

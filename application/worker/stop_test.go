@@ -222,7 +222,7 @@ func TestWorker_ReportsThatItCouldNotLeave(t *testing.T) {
 		h.Workers.EXPECT().Leave(apptest.Any, domain.WorkerID("w")).DoAndReturn(func(ctx context.Context, _ domain.WorkerID) error {
 			return apptest.UntilEnded(ctx)
 		})
-		h.Events.EXPECT().Turn(apptest.Any, application.LoopLeave, context.DeadlineExceeded)
+		h.Events.EXPECT().LoopRan(apptest.Any, application.LoopLeave, context.DeadlineExceeded)
 		h.start()
 
 		apptest.Same(t, "time taken", h.stopAndWait(), worker.SaveTimeout)

@@ -7,7 +7,7 @@ import (
 	"github.com/millrace/millrace/application"
 )
 
-// pullTimeout is how long one turn of the puller may take: a Pull returns every few
+// pullTimeout is how long one run of the puller may take: a Pull returns every few
 // seconds, with or without entries, and a claim takes milliseconds.
 const pullTimeout = 15 * time.Second
 

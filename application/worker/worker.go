@@ -121,7 +121,7 @@ func (w *Worker) Run(ctx context.Context) {
 	beats.Wait()
 
 	if registered {
-		w.events.Turn(ctx, application.LoopLeave, w.heartbeat.leave(context.WithoutCancel(ctx)))
+		w.events.LoopRan(ctx, application.LoopLeave, w.heartbeat.leave(context.WithoutCancel(ctx)))
 	}
 }
 

@@ -16,15 +16,15 @@ CREATE TABLE millrace_installation (
 INSERT INTO millrace_installation (id, queue_prefix)
 SELECT gen_random_uuid(), CASE WHEN EXISTS (SELECT FROM workers) OR EXISTS (SELECT FROM tasks) THEN 'millrace:' END;
 
--- Whose turn it is with a sweep that one worker does for all. Losing a row costs the
+-- Which worker has a sweep that one does for all. Losing a row costs the
 -- work of a second sweeper, and nothing else.
-CREATE TABLE millrace_turns (
+CREATE TABLE millrace_sweeps (
     sweep  text        PRIMARY KEY,
     worker text        NOT NULL,
     until  timestamptz NOT NULL
 ) WITH (fillfactor = 50); -- small, and updated every few seconds
-INSERT INTO millrace_turns VALUES ('stranded', '', to_timestamp(0));
+INSERT INTO millrace_sweeps VALUES ('stranded', '', to_timestamp(0));
 
 -- +goose Down
-DROP TABLE millrace_turns;
+DROP TABLE millrace_sweeps;
 DROP TABLE millrace_installation;

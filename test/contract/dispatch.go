@@ -147,26 +147,26 @@ func strandedOfLists(t *testing.T, s Store) {
 
 func turns(t *testing.T, s Store) {
 	const long = time.Minute
-	wantTurn := func(w domain.WorkerID, d time.Duration, want bool) {
+	wantSweep := func(w domain.WorkerID, d time.Duration, want bool) {
 		t.Helper()
-		if mine, err := s.Dispatch.TakeTurn(t.Context(), application.SweepStranded, w, d); err != nil || mine != want {
+		if mine, err := s.Dispatch.AcquireSweep(t.Context(), application.SweepStranded, w, d); err != nil || mine != want {
 			t.Errorf("the turn of %s: %t, %v; want %t", w, mine, err, want)
 		}
 	}
 	end := func(w domain.WorkerID) {
 		t.Helper()
-		if err := s.Dispatch.EndTurn(t.Context(), application.SweepStranded, w); err != nil {
+		if err := s.Dispatch.ReleaseSweep(t.Context(), application.SweepStranded, w); err != nil {
 			t.Error(err)
 		}
 	}
-	wantTurn("a", long, true)
-	wantTurn("a", long, true)
-	wantTurn("b", long, false)
+	wantSweep("a", long, true)
+	wantSweep("a", long, true)
+	wantSweep("b", long, false)
 	end("b") // it is not b's to end
-	wantTurn("b", long, false)
+	wantSweep("b", long, false)
 	end("a")
-	wantTurn("b", 200*time.Millisecond, true)
+	wantSweep("b", 200*time.Millisecond, true)
 	time.Sleep(300 * time.Millisecond)
-	wantTurn("a", long, true)
-	wantTurn("b", long, false)
+	wantSweep("a", long, true)
+	wantSweep("b", long, false)
 }

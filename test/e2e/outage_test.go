@@ -104,7 +104,7 @@ func TestService_SaysThatPostgreSQLIsAwayAndRecovers(t *testing.T) {
 			{http.MethodGet, "/tasks/" + before, ""},
 			{http.MethodPatch, "/tasks/" + before, `{"status":"canceled"}`},
 		} {
-			d.wantTurnedAway(c.method, c.path, c.body, "/problems/unavailable")
+			d.wantSweepedAway(c.method, c.path, c.body, "/problems/unavailable")
 		}
 	}
 	d.call(http.MethodGet, "/healthz", "", http.StatusOK, nil)
@@ -138,8 +138,8 @@ func toldOfAll(p *programs.Process) bool {
 	return failing == again
 }
 
-// wantTurnedAway makes a request and expects 503 with Retry-After.
-func (d *deployment) wantTurnedAway(method, path, body, problem string) {
+// wantSweepedAway makes a request and expects 503 with Retry-After.
+func (d *deployment) wantSweepedAway(method, path, body, problem string) {
 	d.t.Helper()
 	req, err := http.NewRequestWithContext(d.t.Context(), method, "http://"+d.addr+path, strings.NewReader(body))
 	if err != nil {

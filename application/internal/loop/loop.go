@@ -41,12 +41,12 @@ func Listen(ctx context.Context, signals application.Signals, events application
 	for {
 		err := signals.Listen(ctx, func() {
 			wait.Reset()
-			events.Turn(ctx, application.LoopListen, nil)
+			events.LoopRan(ctx, application.LoopListen, nil)
 		}, hear)
 		if ctx.Err() != nil {
 			return
 		}
-		events.Turn(ctx, application.LoopListen, err)
+		events.LoopRan(ctx, application.LoopListen, err)
 		if !Pause(ctx, wait) {
 			return
 		}
