@@ -108,7 +108,7 @@ func (noSignals) Listen(ctx context.Context, ready func(), _ func(application.Si
 
 func (noEvents) AttemptStarted(context.Context, *domain.Task)                     {}
 func (noEvents) AttemptEnded(context.Context, *domain.Task, time.Duration, error) {}
-func (noEvents) LoopRan(context.Context, application.Loop, error)                    {}
+func (noEvents) LoopRan(context.Context, application.Loop, error)                 {}
 
 func (idleHandler) Handle(context.Context, *domain.Task) (string, error) { return "", nil }
 
