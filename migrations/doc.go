@@ -1,3 +1,3 @@
 // Package migrations holds the schema of every store as goose files, one folder
-// a dialect, embedded so that a program brings its own schema along.
+// per dialect, embedded so that a program brings its own schema along.
 package migrations

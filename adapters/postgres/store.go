@@ -57,6 +57,10 @@ func storeChanged(ctx context.Context, x sqlx.QueryerContext, tasks []*domain.Ta
 // freeSQL locks those of the tasks, the first argument, that nobody else has locked.
 const freeSQL = "free AS MATERIALIZED (SELECT t.id FROM tasks AS t WHERE t.id = ANY($1::uuid[]) FOR NO KEY UPDATE SKIP LOCKED)"
 
+// isFree is looked up in a hash of what is free. The CASE keeps the planner, which does
+// not know how many tasks the arguments have, from comparing each with each.
+const isFree = "CASE WHEN n.id IN (SELECT free.id FROM free) THEN true ELSE false END"
+
 // updateOf is the statement of storeChanged, and its arguments. It sets the columns
 // that are changed in any of the tasks.
 //
@@ -75,12 +79,13 @@ func updateOf(tasks []*domain.Task, ours bool) (_ pgconn.Stmt, args []any) {
 		set = append(set, c.Name()+" = "+values[i+2])
 	}
 	var with []string
+	condition := ""
 	if !ours {
 		with = append(with, freeSQL)
-		source += " JOIN free ON free.id = n.id"
+		condition = " AND " + isFree
 	}
-	query := fmt.Sprintf("UPDATE tasks AS t SET %s FROM %s WHERE t.id = ANY(ARRAY[n.id]) AND t.version = n.loaded_at RETURNING t.id",
-		strings.Join(set, ", "), source)
+	query := fmt.Sprintf("UPDATE tasks AS t SET %s FROM %s WHERE t.id = ANY(ARRAY[n.id]) AND t.version = n.loaded_at%s RETURNING t.id",
+		strings.Join(set, ", "), source, condition)
 	if records := recordsOf(tasks); len(records) > 0 {
 		with = append(with, "changed AS ("+query+")", "recorded AS ("+recordOf(&p, records)+")")
 		query = "SELECT id FROM changed"
