@@ -106,25 +106,31 @@ func (r *TaskRepository) Versions(ctx context.Context, ids ...domain.TaskID) (ma
 // leaves out a task that somebody else has locked, which is tried again with pauses:
 // nothing is held meanwhile, and nobody waits but this caller.
 func (r *TaskRepository) Save(ctx context.Context, t *domain.Task) error {
-	return r.db.untilFree(ctx, fmt.Sprintf("task %s", t.ID()), func() (done bool, err error) {
-		item := &saveItem{task: t}
-		if err := share(ctx, r.db.shared.saves, item); err != nil {
-			return false, err
-		}
-		if item.stored {
-			t.MarkStored()
-			return true, nil
-		}
-		versions, err := r.Versions(ctx, t.ID())
-		version, known := versions[t.ID()]
-		switch {
-		case err != nil:
-			return false, err
-		case !known:
-			return false, domain.ErrTaskNotFound
-		case version != t.StoredVersion():
-			return false, domain.ErrConflict
-		}
-		return false, nil
-	})
+	if done, err := r.save(ctx, t); done || err != nil {
+		return err
+	}
+	return r.db.untilFree(ctx, fmt.Sprintf("task %s", t.ID()), func() (bool, error) { return r.save(ctx, t) })
+}
+
+// save is one try of Save; it is not done if somebody else has the task locked.
+func (r *TaskRepository) save(ctx context.Context, t *domain.Task) (done bool, err error) {
+	item := &saveItem{task: t}
+	if err := share(ctx, r.db.shared.saves, item); err != nil {
+		return false, err
+	}
+	if item.stored {
+		t.MarkStored()
+		return true, nil
+	}
+	versions, err := r.Versions(ctx, t.ID())
+	version, known := versions[t.ID()]
+	switch {
+	case err != nil:
+		return false, err
+	case !known:
+		return false, domain.ErrTaskNotFound
+	case version != t.StoredVersion():
+		return false, domain.ErrConflict
+	}
+	return false, nil
 }
