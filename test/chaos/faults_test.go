@@ -51,8 +51,10 @@ type fault struct {
 const (
 	rescueLimit = lease + 5*time.Second
 	refillLimit = 15 * time.Second
-	// besideLimit: what has nothing to do with a locked or a bad row ends within this.
-	besideLimit = 10 * time.Second
+	// besideLimit: what has nothing to do with a locked or a bad row ends within this. A
+	// claim passes over a row that a PATCH or a sweep has locked just then, too, and the
+	// sweep for stranded tasks takes up to eleven seconds to bring it back (decision 17).
+	besideLimit = 15 * time.Second
 	// hostLimit: a program whose first host does not answer is ready over the second.
 	hostLimit = 12 * time.Second
 )
