@@ -36,16 +36,17 @@ type TaskRepository interface {
 	// with t.EndedAttempts. Otherwise it stores nothing and returns
 	// domain.ErrConflict, or domain.ErrTaskNotFound if there is no such task. A task
 	// that another transaction has locked is waited for, and no other save waits with
-	// it; after the time that a call may take that is domain.ErrUnavailable. A task that
-	// the store refuses because of what is in it is domain.ErrRefused.
+	// it for longer than a moment; after the time that a call may take that is
+	// domain.ErrUnavailable. A task that the store refuses because of what is in it is
+	// domain.ErrRefused.
 	Save(ctx context.Context, t *domain.Task) error
 	// Claim makes those of the ids that are pending and marked as queued the
 	// worker's, as domain.Task.Claim does. Any other id is skipped or unknown: no
-	// error. So is a task whose row another transaction has locked: a claim waits for
-	// no task, and the sweep for stranded tasks finds what it has skipped. A task that
-	// the store refuses to claim is named in Refused; it does not stop the rest. Of
-	// many claims of one task one gets it. A worker whose heartbeat is not
-	// domain.Heartbeat.Fresh gets domain.ErrWorkerStale, and no task.
+	// error. So is a task whose row another transaction keeps locked: a claim waits for a
+	// task no longer than a moment, and the sweep for stranded tasks finds what it has
+	// skipped. A task that the store refuses to claim is named in Refused; it does not
+	// stop the rest. Of many claims of one task one gets it. A worker whose heartbeat is
+	// not domain.Heartbeat.Fresh gets domain.ErrWorkerStale, and no task.
 	//
 	// A claim takes at most ClaimPortion tasks, and no more once their messages come to
 	// PortionBytes. What it did not get to is in Rest: claim that next.

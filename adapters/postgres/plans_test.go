@@ -43,6 +43,7 @@ func TestSweeps_UseTheirIndexes(t *testing.T) {
 		{"get many", getManySQL, false, "tasks_pkey", []any{pgenc.UUIDs(ids)}},
 		{"attempts", attemptsSQL, false, "attempts_pkey", []any{ids[0].String(), 1000}},
 		{"claim", claimSQL.String(), false, "tasks_pkey queues_limited", []any{pgenc.UUIDs(ids), pending, "processing", now, "w1", 1, 1, 1}},
+		{"claim what is free", claimFreeSQL.String(), false, "tasks_pkey queues_limited", []any{pgenc.UUIDs(ids), pending, "processing", now, "w1", 1, 1, 1}},
 		{"left of a claim", leftSQL.String(), false, "tasks_pkey", []any{pgenc.UUIDs(ids), pending, "w1"}},
 		{"limited claim", lockClaimableSQL, false, "tasks_claimed tasks_pkey", []any{pgenc.UUIDs(ids), pending, pq.Array([]string{"q1", "q2"})}},
 		{"queues", infosSQL, true, "tasks_queued tasks_due tasks_claimed", []any{"", 10}},
@@ -93,7 +94,8 @@ func TestPrepared_PlansDoNotDependOnTheSizeOfTheTable(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	update, _ := updateOf(tasks, false)
+	update, _ := updateOf(tasks, waitBriefly)
+	updateFree, _ := updateOf(tasks, skipLocked)
 	for size, prepare := range map[string]func(db *DB){
 		"empty":             func(*DB) {},
 		"empty and known":   func(db *DB) { db.calls.SQL.MustExec("VACUUM ANALYZE tasks") },
@@ -108,7 +110,10 @@ func TestPrepared_PlansDoNotDependOnTheSizeOfTheTable(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for name, query := range map[string]pgconn.Stmt{"claim": claimSQL, "claim limited": claimAllSQL, "left": leftSQL, "save": update} {
+		for name, query := range map[string]pgconn.Stmt{
+			"claim": claimSQL, "claim what is free": claimFreeSQL, "claim limited": claimOursSQL, "left": leftSQL,
+			"save": update, "save what is free": updateFree,
+		} {
 			var lines []string
 			if _, err := c.ExecContext(t.Context(), "SET plan_cache_mode = force_generic_plan; PREPARE p AS "+query.String()); err != nil {
 				t.Fatal(err)

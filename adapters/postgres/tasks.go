@@ -106,15 +106,17 @@ func (r *TaskRepository) Versions(ctx context.Context, ids ...domain.TaskID) (ma
 // leaves out a task that somebody else has locked, which is tried again with pauses:
 // nothing is held meanwhile, and nobody waits but this caller.
 func (r *TaskRepository) Save(ctx context.Context, t *domain.Task) error {
-	if done, err := r.save(ctx, t); done || err != nil {
+	if done, err := r.save(ctx, &saveItem{task: t}); done || err != nil {
 		return err
 	}
-	return r.db.untilFree(ctx, fmt.Sprintf("task %s", t.ID()), func() (bool, error) { return r.save(ctx, t) })
+	return r.db.untilFree(ctx, fmt.Sprintf("task %s", t.ID()), func() (bool, error) {
+		return r.save(ctx, &saveItem{task: t, again: true})
+	})
 }
 
 // save is one try of Save; it is not done if somebody else has the task locked.
-func (r *TaskRepository) save(ctx context.Context, t *domain.Task) (done bool, err error) {
-	item := &saveItem{task: t}
+func (r *TaskRepository) save(ctx context.Context, item *saveItem) (done bool, err error) {
+	t := item.task
 	if err := share(ctx, r.db.shared.saves, item); err != nil {
 		return false, err
 	}
