@@ -34,7 +34,7 @@ var (
 
 	// strandedSQL looks at many lists, $3 to $5, one after the other until it has found
 	// enough: it reads and locks no more than it returns, however much waits in each.
-	strandedSQL = "SELECT " + selectColumns + ` FROM unnest($3::text[], $4::bigint[], $5::timestamptz[]) AS lane (queue, priority, before),
+	strandedSQL = "SELECT " + decidingColumns + ` FROM unnest($3::text[], $4::bigint[], $5::timestamptz[]) AS lane (queue, priority, before),
 		LATERAL (SELECT t.* FROM tasks AS t WHERE ` + queued + ` AND t.queue = lane.queue AND t.priority = lane.priority
 			AND t.queued_at < lane.before` + exceptSQL + `ORDER BY t.queued_at LIMIT $1 FOR UPDATE SKIP LOCKED) AS t
 		LIMIT $1`

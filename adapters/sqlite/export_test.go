@@ -17,7 +17,7 @@ var IndexedQueries = map[string]string{
 	selectStranded:  "INDEX tasks_queued (queue=? AND priority=? AND queued_at>? AND queued_at<?)",
 	selectLists:     "COVERING INDEX tasks_queued ((queue,priority)>(?,?))",
 	selectAbandoned: "INDEX tasks_claimed",
-	selectHeld:      "INDEX tasks_claimed",
+	selectOwned:     "INDEX tasks_claimed (worker=? AND id>?)",
 	deleteWorker:    "INDEX tasks_claimed",
 	countRunning:    "COVERING INDEX tasks_claimed",
 	countAhead:      "COVERING INDEX tasks_queued (queue=? AND priority=? AND queued_at>? AND queued_at<?)",

@@ -22,7 +22,7 @@ func (s *TaskSearch) List(ctx context.Context, q application.TaskQuery) (applica
 	if err := s.db.file.check(); err != nil {
 		return application.SearchResult{}, err
 	}
-	rows, end, full, err := find(ctx, s.db.reader, q)
+	rows, end, full, err := find(ctx, s.db.reader, taskColumns, q)
 	if err != nil {
 		return application.SearchResult{}, s.db.translate(err)
 	}
@@ -57,11 +57,11 @@ func (s *TaskSearch) Count(ctx context.Context, q application.TaskQuery) (n int,
 	return n, end == domain.TaskID{}, nil
 }
 
-// find returns the rows that match, newest first, and where it stopped because it
+// find returns the rows that match, of these columns, newest first, and where it stopped because it
 // had looked at as many as it may, or because they are as large as they may be. What
 // changes between its queries does no harm: the last one sees one moment, and looks at
 // all candidates down to the end.
-func find(ctx context.Context, x sqlx.QueryerContext, q application.TaskQuery) (found []*taskRow, end domain.TaskID, full bool, err error) {
+func find(ctx context.Context, x sqlx.QueryerContext, columns string, q application.TaskQuery) (found []*taskRow, end domain.TaskID, full bool, err error) {
 	l, err := choose(ctx, x, q)
 	if err != nil || l == nil {
 		return nil, domain.TaskID{}, false, err
@@ -69,7 +69,7 @@ func find(ctx context.Context, x sqlx.QueryerContext, q application.TaskQuery) (
 	if end, err = windowEnd(ctx, x, l, q.Window); err != nil {
 		return nil, domain.TaskID{}, false, err
 	}
-	query, args := l.matches(taskColumns, end)
+	query, args := l.matches(columns, end)
 	rows, err := x.QueryxContext(ctx, query+l.newestFirst()+" LIMIT ?", append(args, q.Limit)...)
 	if err != nil {
 		return nil, domain.TaskID{}, false, err

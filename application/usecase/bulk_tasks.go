@@ -155,7 +155,7 @@ func (uc *BulkTasks) Count(ctx context.Context, in BulkTasksInput) (n int, all b
 		q.Window = application.TextWindow
 	}
 	n, all, err = uc.search.Count(ctx, q)
-	if tookTooLong(err) {
+	if application.TookTooLong(err) {
 		err = tooMuch(ctx, uc.search, q, err)
 	}
 	if err != nil {

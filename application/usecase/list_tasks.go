@@ -3,9 +3,7 @@ package usecase
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"os"
 	"slices"
 
 	"github.com/millrace/millrace/application"
@@ -57,9 +55,9 @@ func (uc *ListTasks) Run(ctx context.Context, q application.TaskQuery) (TaskPage
 		q.Window = application.TextWindow
 	}
 	found, err := uc.search.List(ctx, q)
-	if tookTooLong(err) {
+	if application.TookTooLong(err) {
 		q.Window /= smallerWindow
-		if found, err = uc.search.List(ctx, q); tookTooLong(err) {
+		if found, err = uc.search.List(ctx, q); application.TookTooLong(err) {
 			err = tooMuch(ctx, uc.search, q, err)
 		}
 	}
@@ -79,11 +77,6 @@ func (uc *ListTasks) Run(ctx context.Context, q application.TaskQuery) (TaskPage
 // smallerWindow is how much smaller the window is in which a search that took too long
 // is repeated.
 const smallerWindow = 50
-
-// tookTooLong reports whether the store did not end a call in time.
-func tookTooLong(err error) bool {
-	return errors.Is(err, domain.ErrUnavailable) && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded))
-}
 
 // tooMuch is err, the outage of a search that took too long, unless the store answers
 // the smallest search of the kind: then more was asked than it can do in time.
