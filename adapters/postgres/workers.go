@@ -51,10 +51,10 @@ var (
 		"WHERE w.id = free.id AND NOT EXISTS (SELECT FROM tasks AS t WHERE " + processing + " AND t.worker = $1)"
 
 	forgetSQL = `WITH silent AS MATERIALIZED (
-	SELECT w.id FROM workers AS w WHERE w.seen_at < clock_timestamp() - $1::bigint * interval '1 microsecond' FOR UPDATE SKIP LOCKED
+	SELECT w.id FROM workers AS w WHERE NOT ` + aliveSQL("w", microseconds("$1")) + ` FOR UPDATE SKIP LOCKED
 )
 DELETE FROM workers AS w USING silent
-WHERE w.id = silent.id AND w.seen_at < clock_timestamp() - $1::bigint * interval '1 microsecond'
+WHERE w.id = silent.id AND NOT ` + aliveSQL("w", microseconds("$1")) + `
 AND NOT EXISTS (SELECT FROM tasks AS t WHERE ` + processing + ` AND t.worker = w.id)`
 
 	// ownedSQL is the next portion of what the worker owns, and the time at which it is.

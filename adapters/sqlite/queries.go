@@ -15,6 +15,10 @@ var (
 	held     = sqlstatus.Held("")
 )
 
+// aliveSQL is domain.Heartbeat.Alive of a worker whose row is called name; before is the
+// time that lies a lease back.
+func aliveSQL(name, before string) string { return name + ".seen_at > " + before }
+
 // What transactions run.
 var (
 	insertTask = `INSERT INTO tasks (` + taskColumns + `)
@@ -78,7 +82,7 @@ var (
 		WHERE excluded.beat > workers.beat`
 	deleteWorker = `DELETE FROM workers WHERE id = ?
 		AND NOT EXISTS (SELECT 1 FROM tasks WHERE tasks.worker = workers.id AND ` + sqlstatus.Held("tasks.") + `)`
-	deleteSilent = `DELETE FROM workers WHERE seen_at < ?
+	deleteSilent = `DELETE FROM workers WHERE NOT ` + aliveSQL("workers", "?") + `
 		AND NOT EXISTS (SELECT 1 FROM tasks WHERE tasks.worker = workers.id AND ` + sqlstatus.Held("tasks.") + `)`
 	deleteWorkers    = `DELETE FROM workers`
 	selectToGiveBack = `SELECT ` + decidingColumns + ` FROM tasks INDEXED BY sqlite_autoindex_tasks_1
@@ -93,7 +97,7 @@ var (
 		) CROSS JOIN tasks
 		WHERE ` + queued + ` AND queue = lane_queue AND priority = lane_priority AND queued_at < lane_before LIMIT ?`
 	selectAbandoned = `SELECT ` + decidingColumns + ` FROM tasks
-		WHERE ` + held + ` AND NOT EXISTS (SELECT 1 FROM workers WHERE workers.id = tasks.worker AND seen_at >= ?)
+		WHERE ` + held + ` AND NOT EXISTS (SELECT 1 FROM workers WHERE workers.id = tasks.worker AND ` + aliveSQL("workers", "?") + `)
 		ORDER BY worker, id LIMIT ?`
 )
 
