@@ -23,8 +23,10 @@ type TaskRepository interface {
 	AddOnce(ctx context.Context, k IdempotencyKey, tasks ...*domain.Task) (first []*domain.Task, err error)
 	// Get returns the task, or domain.ErrTaskNotFound.
 	Get(ctx context.Context, id domain.TaskID) (*domain.Task, error)
-	// GetMany returns those of the tasks that there are, in no particular order.
-	GetMany(ctx context.Context, ids ...domain.TaskID) ([]*domain.Task, error)
+	// GetMany returns those of the tasks that there are, in no particular order, up to
+	// PortionBytes of them together, but at least one. What it did not get to is in rest:
+	// ask for that next. A task that cannot be read is left out.
+	GetMany(ctx context.Context, ids ...domain.TaskID) (tasks []*domain.Task, rest []domain.TaskID, err error)
 	// Versions returns the version of each of the tasks that there are: a look that
 	// costs the same however long messages and results are.
 	Versions(ctx context.Context, ids ...domain.TaskID) (map[domain.TaskID]int64, error)
@@ -92,7 +94,7 @@ type ClaimResult struct {
 // The bounds of what one statement reads or writes of tasks.
 const (
 	ClaimPortion = 500
-	PortionBytes = 4 << 20 // of messages
+	PortionBytes = 4 << 20 // of messages and other texts
 )
 
 // LimitedQueue is what a claim met in a queue that is limited.

@@ -19,6 +19,11 @@ var (
 
 	// selectColumns names all of a task's columns, in a statement that calls tasks t.
 	selectColumns = qualified(insertColumns)
+
+	// decidingColumns are those that a rule may ask for: see row.withoutTexts.
+	decidingColumns = qualified(slices.DeleteFunc(slices.Clone(insertColumns), func(c pgenc.Column[written]) bool {
+		return c.Name() == "message" || c.Name() == "result"
+	}))
 )
 
 func qualified(columns []pgenc.Column[written]) string {

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/google/uuid"
 	"github.com/jmoiron/sqlx"
@@ -57,27 +58,47 @@ func (r *TaskRepository) Get(ctx context.Context, id domain.TaskID) (*domain.Tas
 	return found.task()
 }
 
-var getManySQL = "SELECT " + selectColumns + " FROM tasks AS t WHERE t.id = ANY($1::uuid[])"
+const tasksByID = " FROM tasks AS t WHERE t.id = ANY($1::uuid[])"
 
-// GetMany returns those of the tasks that there are. A row that cannot be read
-// is left out: it must not hide the others, and Get says what is wrong with it.
-func (r *TaskRepository) GetMany(ctx context.Context, ids ...domain.TaskID) ([]*domain.Task, error) {
+var (
+	getManySQL = "SELECT " + selectColumns + tasksByID
+
+	// getPortionSQL leaves out the tasks from which on they are larger than PortionBytes
+	// together, except the first, and says how many there are in all. The server reads no
+	// text of what is left out.
+	getPortionSQL = fmt.Sprintf(`SELECT %s, t.found FROM (
+			SELECT t.*, count(*) OVER () AS found, row_number() OVER w AS place, sum(%s) OVER w AS bytes%s WINDOW w AS (ORDER BY t.id)
+		) AS t WHERE t.bytes <= %d OR t.place = 1`, selectColumns, sizeSQL, tasksByID, application.PortionBytes)
+)
+
+// GetMany returns those of the tasks that there are, up to the bytes of a portion. A row
+// that cannot be read is left out: it must not hide the others, and Get says what is
+// wrong with it.
+func (r *TaskRepository) GetMany(ctx context.Context, ids ...domain.TaskID) (tasks []*domain.Task, rest []domain.TaskID, err error) {
 	if len(ids) == 0 {
-		return nil, nil
+		return nil, nil, nil
 	}
-	var rows []row
+	var rows []struct {
+		row
+		Found int
+	}
 	if err := r.db.calls.Read(ctx, func(ctx context.Context, q sqlx.QueryerContext) error {
-		return sqlx.SelectContext(ctx, q, &rows, getManySQL, pgenc.UUIDs(ids))
+		return sqlx.SelectContext(ctx, q, &rows, getPortionSQL, pgenc.UUIDs(ids))
 	}); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	tasks := make([]*domain.Task, 0, len(rows))
+	tasks = make([]*domain.Task, 0, len(rows))
+	read := make(map[domain.TaskID]bool, len(rows))
 	for _, found := range rows {
+		read[domain.TaskID(found.ID)] = true
 		if t, err := found.task(); err == nil {
 			tasks = append(tasks, t)
 		}
 	}
-	return tasks, nil
+	if len(rows) > 0 && len(rows) < rows[0].Found {
+		rest = slices.DeleteFunc(slices.Clone(ids), func(id domain.TaskID) bool { return read[id] })
+	}
+	return tasks, rest, nil
 }
 
 // Versions returns the version of each of the tasks that there are.
