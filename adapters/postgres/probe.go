@@ -48,11 +48,14 @@ SELECT (SELECT count(*) FROM none) FROM pg_logical_emit_message(true, 'millrace'
 // provenFor is how long a proof serves later probes, so that many who ask cost one flush.
 const provenFor = 2 * time.Second
 
-// proveWrites proves that the server takes writes. Whether there is room for them is
+// proveWrites proves that the server takes our writes. Whether there is room for them is
 // another question.
 func (db *DB) proveWrites(ctx context.Context) error {
 	if last, ok := db.proven.Load().(time.Time); ok && time.Since(last) < provenFor {
 		return nil
+	}
+	if err := db.proveRights(ctx); err != nil {
+		return err
 	}
 	var none int
 	if err := db.calls.Read(ctx, func(ctx context.Context, q sqlx.QueryerContext) error {
