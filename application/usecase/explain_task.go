@@ -33,8 +33,9 @@ const (
 	ReasonNext      Reason = "next"           // it is the next to run
 )
 
-// explainWait bounds how long an explanation waits for a queue that is away.
-const explainWait = time.Second
+// ExplainWait bounds how long an explanation waits for a queue that is away: for its probe
+// and for one look.
+const ExplainWait = 3 * time.Second
 
 // MaxAhead is how many tasks are counted that are before another one.
 const MaxAhead = 10_000
@@ -205,7 +206,7 @@ func refused(q application.QueueInfo, now time.Time) (Explanation, bool) {
 
 // stranded decides as the dispatcher does, which looks twice.
 func (uc *ExplainTask) stranded(ctx context.Context, t *domain.Task, now time.Time) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, explainWait)
+	ctx, cancel := context.WithTimeout(ctx, ExplainWait)
 	defer cancel()
 	e := application.EntryOf(t)
 	if err := uc.probe.Probe(ctx); err != nil { // it may answer, and refuse the work

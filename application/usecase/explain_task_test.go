@@ -273,7 +273,7 @@ func TestExplainTask_SaysThatTheStoreIsAway(t *testing.T) {
 			p.Queues.EXPECT().Get(apptest.Any, apptest.Any).Return(application.QueueInfo{}, nil)
 			p.Queue.EXPECT().Oldest(apptest.Any, apptest.Any).Return(nil, nil)
 			p.Queues.EXPECT().Takers(apptest.Any, apptest.Any).Return(nil, nil).AnyTimes()
-		p.Queues.EXPECT().Ahead(apptest.Any, apptest.Any, apptest.Any).Return(0, domain.ErrUnavailable)
+			p.Queues.EXPECT().Ahead(apptest.Any, apptest.Any, apptest.Any).Return(0, domain.ErrUnavailable)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
