@@ -1132,6 +1132,45 @@ func (c *MockQueueRepositoryListCall) DoAndReturn(f func(context.Context, applic
 	return c
 }
 
+// Takers mocks base method.
+func (m *MockQueueRepository) Takers(ctx context.Context, name domain.QueueName) ([]application.Taker, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Takers", ctx, name)
+	ret0, _ := ret[0].([]application.Taker)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// Takers indicates an expected call of Takers.
+func (mr *MockQueueRepositoryMockRecorder) Takers(ctx, name any) *MockQueueRepositoryTakersCall {
+	mr.mock.ctrl.T.Helper()
+	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Takers", reflect.TypeOf((*MockQueueRepository)(nil).Takers), ctx, name)
+	return &MockQueueRepositoryTakersCall{Call: call}
+}
+
+// MockQueueRepositoryTakersCall wrap *gomock.Call
+type MockQueueRepositoryTakersCall struct {
+	*gomock.Call
+}
+
+// Return rewrite *gomock.Call.Return
+func (c *MockQueueRepositoryTakersCall) Return(arg0 []application.Taker, arg1 error) *MockQueueRepositoryTakersCall {
+	c.Call = c.Call.Return(arg0, arg1)
+	return c
+}
+
+// Do rewrite *gomock.Call.Do
+func (c *MockQueueRepositoryTakersCall) Do(f func(context.Context, domain.QueueName) ([]application.Taker, error)) *MockQueueRepositoryTakersCall {
+	c.Call = c.Call.Do(f)
+	return c
+}
+
+// DoAndReturn rewrite *gomock.Call.DoAndReturn
+func (c *MockQueueRepositoryTakersCall) DoAndReturn(f func(context.Context, domain.QueueName) ([]application.Taker, error)) *MockQueueRepositoryTakersCall {
+	c.Call = c.Call.DoAndReturn(f)
+	return c
+}
+
 // MockBulkRepository is a mock of BulkRepository interface.
 type MockBulkRepository struct {
 	ctrl     *gomock.Controller
