@@ -336,6 +336,9 @@ type Task struct {
 	// ResultTruncated Whether the handler returned more than that. Absent if not.
 	ResultTruncated *bool `json:"result_truncated,omitempty"`
 
+	// ResultAltered Whether the handler returned bytes that a text cannot hold, such as invalid UTF-8 or NUL, which are U+FFFD in `result`. Absent if not.
+	ResultAltered *bool `json:"result_altered,omitempty"`
+
 	// Queue The queue that it belongs to.
 	Queue string `json:"queue"`
 

@@ -41,7 +41,7 @@ var (
 	// or to NULL: see asClaimed.
 	returnedColumns = slices.DeleteFunc(slices.Clone(insertColumns), func(c pgenc.Column[written]) bool {
 		return slices.Contains([]string{
-			"status", "queued_at", "worker", "claim_beat", "stop_requested_at", "result", "result_truncated",
+			"status", "queued_at", "worker", "claim_beat", "stop_requested_at", "result", "result_truncated", "result_altered",
 		}, c.Name())
 	})
 )

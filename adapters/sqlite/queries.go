@@ -18,12 +18,12 @@ var (
 // What transactions run.
 var (
 	insertTask = `INSERT INTO tasks (` + taskColumns + `)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 	insertMetadata = `INSERT INTO task_metadata (key, value, task_id) SELECT key, value, ?1 FROM json_each(?2)`
 	// What never changes in a task's life is not written again.
 	updateTask = `UPDATE tasks SET status = ?, updated_at = ?, version = ?, run_at = ?, queued_at = ?, attempt = ?, failures = ?,
 			rescues = ?, worker = ?, claim_beat = ?, deadline = ?, started_at = ?, stop_requested_at = ?, result_truncated = ?,
-			last_error = ?, result = ?
+			result_altered = ?, last_error = ?, result = ?
 		WHERE id = ? AND version = ?`
 	// A doubled record must not cost the task its change.
 	insertRecord = `INSERT INTO attempts (` + recordColumns + `)

@@ -160,6 +160,7 @@ type taskRow struct {
 	StartedAt       instant          `db:"started_at"`
 	StopRequestedAt instant          `db:"stop_requested_at"`
 	ResultTruncated bool             `db:"result_truncated"`
+	ResultAltered   bool             `db:"result_altered"`
 	TraceParent     optional         `db:"trace_parent"`
 	Metadata        pairs            `db:"metadata"`
 	LastError       string           `db:"last_error"`
@@ -178,8 +179,8 @@ func (row *taskRow) size() int {
 
 // taskColumns are the columns of a taskRow.
 const taskColumns = `id, status, queue, priority, created_at, updated_at, version, run_at, queued_at, timeout, max_attempts,
-	attempt, failures, rescues, worker, claim_beat, deadline, started_at, stop_requested_at, result_truncated, trace_parent,
-	metadata, last_error, result, message`
+	attempt, failures, rescues, worker, claim_beat, deadline, started_at, stop_requested_at, result_truncated, result_altered,
+	trace_parent, metadata, last_error, result, message`
 
 // insertArgs are the arguments of insertTask, in the order of taskColumns. Neither
 // they nor updateArgs go through sqlx: these two statements are most of the work.
@@ -188,8 +189,8 @@ func insertArgs(t *domain.Task) []any {
 	return []any{
 		taskID(s.ID), s.Status, s.Queue, s.Priority, instant{s.CreatedAt}, instant{s.UpdatedAt}, s.Version, instant{s.RunAt},
 		instant{s.QueuedAt}, span(s.Timeout), s.MaxAttempts, s.Attempt, s.Failures, s.Rescues, optional(s.Worker), s.ClaimBeat,
-		instant{s.Deadline}, instant{s.StartedAt}, instant{s.StopRequestedAt}, s.ResultTruncated, optional(s.TraceParent),
-		pairs{of: s.Metadata}, s.LastError, s.Result, s.Message,
+		instant{s.Deadline}, instant{s.StartedAt}, instant{s.StopRequestedAt}, s.ResultTruncated, s.ResultAltered,
+		optional(s.TraceParent), pairs{of: s.Metadata}, s.LastError, s.Result, s.Message,
 	}
 }
 
@@ -199,7 +200,7 @@ func updateArgs(t *domain.Task) []any {
 	return []any{
 		s.Status, instant{s.UpdatedAt}, s.Version, instant{s.RunAt}, instant{s.QueuedAt}, s.Attempt, s.Failures, s.Rescues,
 		optional(s.Worker), s.ClaimBeat, instant{s.Deadline}, instant{s.StartedAt}, instant{s.StopRequestedAt}, s.ResultTruncated,
-		s.LastError, s.Result, taskID(s.ID), t.StoredVersion(),
+		s.ResultAltered, s.LastError, s.Result, taskID(s.ID), t.StoredVersion(),
 	}
 }
 
@@ -215,6 +216,6 @@ func (row *taskRow) task() (*domain.Task, error) {
 		TraceParent: string(row.TraceParent), Attempt: row.Attempt, Failures: row.Failures, Rescues: row.Rescues,
 		Worker: domain.WorkerID(row.Worker), ClaimBeat: row.ClaimBeat, Deadline: row.Deadline.Time, StartedAt: row.StartedAt.Time,
 		LastError: row.LastError, StopRequestedAt: row.StopRequestedAt.Time,
-		Result: row.Result, ResultTruncated: row.ResultTruncated,
+		Result: row.Result, ResultTruncated: row.ResultTruncated, ResultAltered: row.ResultAltered,
 	})
 }
