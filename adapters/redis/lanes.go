@@ -33,7 +33,7 @@ func (b *blockedLanes) block(ctx context.Context, l application.Lane, key string
 	b.seen[l] = time.Now()
 	b.mu.Unlock()
 	if !known {
-		b.log.ErrorContext(ctx, "key is not a list: the tasks of this lane wait until it is deleted", "key", key)
+		b.log.ErrorContext(ctx, "key is not a list: the tasks of its lane wait until the key is deleted", "key", key)
 	}
 }
 
