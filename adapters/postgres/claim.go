@@ -20,9 +20,10 @@ import (
 // statistics do not know of a million tasks there, it would go through all of them.
 const claimable = "t.id = ANY($1::uuid[]) AND CASE WHEN t.status = ANY($2::text[]) THEN t.queued_at IS NOT NULL ELSE false END "
 
-// unlimited is true of a task whose queue has no limit, limited of any other: by the
-// index queues_limited, word for word, as the cost of a table that is read whole
-// against enable_seqscan would hide from the planner what the rest of its plans costs.
+// unlimited is true of a task whose queue has no limit, limited of any other: the
+// condition is that of the index queues_limited, word for word. Without an index for it
+// the planner would add the penalty that enable_seqscan = off puts on reading a table
+// whole, beside which it no longer tells a cheap plan from a dear one.
 const (
 	unlimited = "AND t.queue NOT IN (" + limitedQueues + ") "
 	limited   = "AND t.queue IN (" + limitedQueues + ") "

@@ -56,8 +56,8 @@ func (b *blockedLanes) blocked(l application.Lane) bool {
 	return known && time.Since(seen) < blockedFor
 }
 
-// onLane judges the reply to a command on the lane's list. What is no list is noted, and
-// no error.
+// onLane interprets the reply to a command on the lane's key. A key that is no list is
+// noted, and is no error.
 func (q *Queue) onLane(ctx context.Context, l application.Lane, reply any) (any, error) {
 	err, refused := reply.(redigo.Error)
 	switch {

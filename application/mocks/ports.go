@@ -1413,10 +1413,10 @@ func (m *MockQueue) EXPECT() *MockQueueMockRecorder {
 }
 
 // Oldest mocks base method.
-func (m *MockQueue) Oldest(ctx context.Context, lists ...application.Lane) (map[application.Lane]time.Time, error) {
+func (m *MockQueue) Oldest(ctx context.Context, lanes ...application.Lane) (map[application.Lane]time.Time, error) {
 	m.ctrl.T.Helper()
 	varargs := []any{ctx}
-	for _, a := range lists {
+	for _, a := range lanes {
 		varargs = append(varargs, a)
 	}
 	ret := m.ctrl.Call(m, "Oldest", varargs...)
@@ -1426,9 +1426,9 @@ func (m *MockQueue) Oldest(ctx context.Context, lists ...application.Lane) (map[
 }
 
 // Oldest indicates an expected call of Oldest.
-func (mr *MockQueueMockRecorder) Oldest(ctx any, lists ...any) *MockQueueOldestCall {
+func (mr *MockQueueMockRecorder) Oldest(ctx any, lanes ...any) *MockQueueOldestCall {
 	mr.mock.ctrl.T.Helper()
-	varargs := append([]any{ctx}, lists...)
+	varargs := append([]any{ctx}, lanes...)
 	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Oldest", reflect.TypeOf((*MockQueue)(nil).Oldest), varargs...)
 	return &MockQueueOldestCall{Call: call}
 }
