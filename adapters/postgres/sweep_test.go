@@ -35,8 +35,8 @@ func TestSweeps_DoNotWaitForALockedRow(t *testing.T) {
 			return err
 		}},
 		"abandoned": {hold + "'nobody'", func(db *DB, beat application.Beat) error {
-			judge := application.Observer{Worker: beat.Worker.ID, Interval: interval, Lease: time.Hour}
-			_, err := NewDispatchRepository(db).Abandoned(t.Context(), judge, rescued)
+			observer := application.Observer{Worker: beat.Worker.ID, Interval: interval, Lease: time.Hour}
+			_, err := NewDispatchRepository(db).Abandoned(t.Context(), observer, rescued)
 			return err
 		}},
 		"beat": {hold + "(SELECT id FROM workers)", func(db *DB, beat application.Beat) error {

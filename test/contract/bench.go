@@ -56,8 +56,8 @@ var benchmarks = map[string]func(ctx context.Context, x *filled) error{
 		return err
 	},
 	"Abandoned": func(ctx context.Context, x *filled) error {
-		judge := application.Observer{Worker: x.worker, Interval: longInterval, Lease: 10 * longInterval}
-		_, err := x.Dispatch.Abandoned(ctx, judge, application.SweepBatch{Limit: 100, Decide: released(now())})
+		observer := application.Observer{Worker: x.worker, Interval: longInterval, Lease: 10 * longInterval}
+		_, err := x.Dispatch.Abandoned(ctx, observer, application.SweepBatch{Limit: 100, Decide: released(now())})
 		return err
 	},
 	"ForgetKeys": func(ctx context.Context, x *filled) error {

@@ -30,8 +30,8 @@ var sweepChecks = map[string]check{
 	"AbandonedFindsAnUnknownWorkers":    abandonedUnknown,
 	"AbandonedIsBounded":                abandonedBounded,
 	"AbandonedFindsALapsedLease":        abandonedLapsed,
-	"AbandonedNeedsAKnownJudge":         abandonedUnknownJudge,
-	"AbandonedNeedsAnUnbrokenHeartbeat": abandonedBrokenJudge,
+	"AbandonedNeedsAKnownObserver":      abandonedUnknownObserver,
+	"AbandonedNeedsAnUnbrokenHeartbeat": abandonedBrokenObserver,
 	"AbandonedSweepsChangeNoTaskTwice":  abandonedRace,
 }
 
