@@ -91,7 +91,7 @@ var (
 			SELECT value ->> 'q' AS lane_queue, value ->> 'p' AS lane_priority, value ->> 'b' AS lane_before FROM json_each(?)
 		) CROSS JOIN tasks
 		WHERE ` + queued + ` AND queue = lane_queue AND priority = lane_priority AND queued_at < lane_before LIMIT ?`
-	selectAbandoned = `SELECT ` + taskColumns + ` FROM tasks
+	selectOrphaned = `SELECT ` + taskColumns + ` FROM tasks
 		WHERE ` + held + ` AND NOT EXISTS (SELECT 1 FROM workers WHERE workers.id = tasks.worker AND seen_at >= ?)
 		ORDER BY worker, id LIMIT ?`
 )
@@ -99,7 +99,7 @@ var (
 var (
 	plainQueries = []string{
 		savepoint, rollbackTo, release, insertTask, insertMetadata, updateTask, selectTask, selectVersion, selectQueued, selectSizes, selectKnown, selectHeartbeat, deleteWorker, deleteSilent, deleteWorkers, selectHeld,
-		selectDue, selectStranded, selectAbandoned, selectKey, deleteKeys, selectQueue, countRunning, selectNextBulk, selectBulk,
+		selectDue, selectStranded, selectOrphaned, selectKey, deleteKeys, selectQueue, countRunning, selectNextBulk, selectBulk,
 	}
 	namedQueries = []string{insertRecord, upsertWorker, upsertKey, upsertQueue, insertBulk, updateBulk}
 )

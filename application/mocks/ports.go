@@ -640,45 +640,6 @@ func (m *MockDispatchRepository) EXPECT() *MockDispatchRepositoryMockRecorder {
 	return m.recorder
 }
 
-// Abandoned mocks base method.
-func (m *MockDispatchRepository) Abandoned(ctx context.Context, j application.Observer, b application.SweepBatch) (application.SweepResult, error) {
-	m.ctrl.T.Helper()
-	ret := m.ctrl.Call(m, "Abandoned", ctx, j, b)
-	ret0, _ := ret[0].(application.SweepResult)
-	ret1, _ := ret[1].(error)
-	return ret0, ret1
-}
-
-// Abandoned indicates an expected call of Abandoned.
-func (mr *MockDispatchRepositoryMockRecorder) Abandoned(ctx, j, b any) *MockDispatchRepositoryAbandonedCall {
-	mr.mock.ctrl.T.Helper()
-	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Abandoned", reflect.TypeOf((*MockDispatchRepository)(nil).Abandoned), ctx, j, b)
-	return &MockDispatchRepositoryAbandonedCall{Call: call}
-}
-
-// MockDispatchRepositoryAbandonedCall wrap *gomock.Call
-type MockDispatchRepositoryAbandonedCall struct {
-	*gomock.Call
-}
-
-// Return rewrite *gomock.Call.Return
-func (c *MockDispatchRepositoryAbandonedCall) Return(arg0 application.SweepResult, arg1 error) *MockDispatchRepositoryAbandonedCall {
-	c.Call = c.Call.Return(arg0, arg1)
-	return c
-}
-
-// Do rewrite *gomock.Call.Do
-func (c *MockDispatchRepositoryAbandonedCall) Do(f func(context.Context, application.Observer, application.SweepBatch) (application.SweepResult, error)) *MockDispatchRepositoryAbandonedCall {
-	c.Call = c.Call.Do(f)
-	return c
-}
-
-// DoAndReturn rewrite *gomock.Call.DoAndReturn
-func (c *MockDispatchRepositoryAbandonedCall) DoAndReturn(f func(context.Context, application.Observer, application.SweepBatch) (application.SweepResult, error)) *MockDispatchRepositoryAbandonedCall {
-	c.Call = c.Call.DoAndReturn(f)
-	return c
-}
-
 // AcquireSweep mocks base method.
 func (m *MockDispatchRepository) AcquireSweep(ctx context.Context, sweep application.Loop, w domain.WorkerID, d time.Duration) (bool, error) {
 	m.ctrl.T.Helper()
@@ -832,6 +793,45 @@ func (c *MockDispatchRepositoryNextDueCall) Do(f func(context.Context) (time.Tim
 
 // DoAndReturn rewrite *gomock.Call.DoAndReturn
 func (c *MockDispatchRepositoryNextDueCall) DoAndReturn(f func(context.Context) (time.Time, bool, error)) *MockDispatchRepositoryNextDueCall {
+	c.Call = c.Call.DoAndReturn(f)
+	return c
+}
+
+// Orphaned mocks base method.
+func (m *MockDispatchRepository) Orphaned(ctx context.Context, j application.Observer, b application.SweepBatch) (application.SweepResult, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Orphaned", ctx, j, b)
+	ret0, _ := ret[0].(application.SweepResult)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// Orphaned indicates an expected call of Orphaned.
+func (mr *MockDispatchRepositoryMockRecorder) Orphaned(ctx, j, b any) *MockDispatchRepositoryOrphanedCall {
+	mr.mock.ctrl.T.Helper()
+	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Orphaned", reflect.TypeOf((*MockDispatchRepository)(nil).Orphaned), ctx, j, b)
+	return &MockDispatchRepositoryOrphanedCall{Call: call}
+}
+
+// MockDispatchRepositoryOrphanedCall wrap *gomock.Call
+type MockDispatchRepositoryOrphanedCall struct {
+	*gomock.Call
+}
+
+// Return rewrite *gomock.Call.Return
+func (c *MockDispatchRepositoryOrphanedCall) Return(arg0 application.SweepResult, arg1 error) *MockDispatchRepositoryOrphanedCall {
+	c.Call = c.Call.Return(arg0, arg1)
+	return c
+}
+
+// Do rewrite *gomock.Call.Do
+func (c *MockDispatchRepositoryOrphanedCall) Do(f func(context.Context, application.Observer, application.SweepBatch) (application.SweepResult, error)) *MockDispatchRepositoryOrphanedCall {
+	c.Call = c.Call.Do(f)
+	return c
+}
+
+// DoAndReturn rewrite *gomock.Call.DoAndReturn
+func (c *MockDispatchRepositoryOrphanedCall) DoAndReturn(f func(context.Context, application.Observer, application.SweepBatch) (application.SweepResult, error)) *MockDispatchRepositoryOrphanedCall {
 	c.Call = c.Call.DoAndReturn(f)
 	return c
 }

@@ -32,7 +32,7 @@ func newJudge(s Store, lease time.Duration) *judging {
 }
 
 func (j *judging) step(ctx context.Context, b application.SweepBatch) (application.SweepResult, error) {
-	return j.s.Dispatch.Abandoned(ctx, j.observer, b)
+	return j.s.Dispatch.Orphaned(ctx, j.observer, b)
 }
 
 // beat sends the observer's next beat.
@@ -56,16 +56,16 @@ func (j *judging) untilFound(t *testing.T, b application.SweepBatch, others ...f
 			return swept
 		}
 	}
-	t.Fatalf("nothing was found abandoned within %v", patience)
+	t.Fatalf("nothing was found orphaned within %v", patience)
 	return application.SweepResult{}
 }
 
-// rescue is what a sweep for abandoned tasks does, as of one moment.
+// rescue is what a sweep for orphaned tasks does, as of one moment.
 func rescue(at time.Time) application.Decide {
 	return func(task *domain.Task) error { return task.Rescue(domain.RetryPolicy{MaxRescues: 3}, at) }
 }
 
-func abandonedUnknown(t *testing.T, s Store) {
+func orphanedUnknown(t *testing.T, s Store) {
 	j := newJudge(s, time.Minute)
 	lost := []*domain.Task{
 		addMade(t, s, heldBy("unknown", 1)), addMade(t, s, heldBy("unknown", 9)), addMade(t, s, heldBy("nobody", 1), askedToStop),
@@ -83,7 +83,7 @@ func abandonedUnknown(t *testing.T, s Store) {
 	}
 }
 
-func abandonedBounded(t *testing.T, s Store) {
+func orphanedBounded(t *testing.T, s Store) {
 	j := newJudge(s, time.Minute)
 	addMany(t, s, 7, heldBy("unknown", 1))
 	refusal := errors.New("not this one")
@@ -117,7 +117,7 @@ func abandonedBounded(t *testing.T, s Store) {
 	}
 }
 
-func abandonedLapsed(t *testing.T, s Store) {
+func orphanedLapsed(t *testing.T, s Store) {
 	const lease = 2 * time.Second
 	j := newJudge(s, lease)
 	dead, alive := domain.NewWorkerID(), domain.NewWorkerID()
@@ -133,14 +133,14 @@ func abandonedLapsed(t *testing.T, s Store) {
 		beat(t, s, renewal)
 	})
 	if early := lease - time.Since(start); early > 0 {
-		t.Errorf("found abandoned %v before its lease could lapse", early)
+		t.Errorf("found orphaned %v before its lease could lapse", early)
 	}
 	wantSwept(t, s, swept, b.Decide, lost)
 	wantStored(t, s, living.State())
 	wantStored(t, s, own.State())
 }
 
-func abandonedUnknownObserver(t *testing.T, s Store) {
+func orphanedUnknownObserver(t *testing.T, s Store) {
 	lost := addMade(t, s, heldBy("unknown", 1))
 	enlist(t, s)
 	j := newJudge(s, time.Minute)
@@ -151,7 +151,7 @@ func abandonedUnknownObserver(t *testing.T, s Store) {
 	wantSwept(t, s, j.untilFound(t, b), b.Decide, lost)
 }
 
-func abandonedBrokenObserver(t *testing.T, s Store) {
+func orphanedBrokenObserver(t *testing.T, s Store) {
 	lost := addMade(t, s, heldBy("unknown", 1))
 	j := newJudge(s, time.Minute)
 	refuse := application.SweepBatch{Limit: 100, Decide: func(*domain.Task) error { return errors.New("only looking") }}
@@ -170,7 +170,7 @@ func abandonedBrokenObserver(t *testing.T, s Store) {
 	wantSwept(t, s, j.untilFound(t, b), b.Decide, lost)
 }
 
-func abandonedRace(t *testing.T, s Store) {
+func orphanedRace(t *testing.T, s Store) {
 	const count = 100
 	addMany(t, s, count, heldBy("unknown", 1))
 	j := newJudge(s, time.Minute)
@@ -183,7 +183,7 @@ func abandonedRace(t *testing.T, s Store) {
 			time.Sleep(observerInterval / 10)
 		}
 	})
-	wantEachOnce(t, "abandoned", j.step, rescue(now().Add(time.Second)), count)
+	wantEachOnce(t, "orphaned", j.step, rescue(now().Add(time.Second)), count)
 	stop()
 	beating.Wait()
 }
