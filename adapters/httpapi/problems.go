@@ -133,7 +133,7 @@ func comparePointers(a, b string) int {
 	})
 }
 
-// problem is an error that knows its document.
+// problem is an error with its problem document.
 type problem struct {
 	kind   problemKind
 	detail string
