@@ -32,11 +32,11 @@ type DispatchRepository interface {
 	AcquireSweep(ctx context.Context, sweep Loop, w domain.WorkerID, d time.Duration) (bool, error)
 	// ReleaseSweep gives the sweep up, if the worker has it.
 	ReleaseSweep(ctx context.Context, sweep Loop, w domain.WorkerID) error
-	// Abandoned: processing, held by a worker that is unknown or whose heartbeat is
+	// Orphaned: processing, held by a worker that is unknown or whose heartbeat is
 	// older than the lease, all judged at once in the time of the store. Nothing is
 	// found unless the observer's own heartbeat says domain.Heartbeat.MayObserve: after
 	// an outage of the store every heartbeat is old and no worker is dead.
-	Abandoned(ctx context.Context, j Observer, b SweepBatch) (SweepResult, error)
+	Orphaned(ctx context.Context, j Observer, b SweepBatch) (SweepResult, error)
 	// ForgetKeys removes at most limit idempotency keys that have expired by now,
 	// and returns how many they were.
 	ForgetKeys(ctx context.Context, now time.Time, limit int) (int, error)

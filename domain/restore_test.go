@@ -38,6 +38,7 @@ func TestRestore_RefusesWhatContradictsItself(t *testing.T) {
 		"running with a result":         {"processing", func(s *domain.TaskState) { s.Result = "done" }},
 		"failed with a result":          {"failed", func(s *domain.TaskState) { s.Result = "done" }},
 		"pending with half a result":    {"pending", func(s *domain.TaskState) { s.ResultTruncated = true }},
+		"failed, with a result altered": {"failed", func(s *domain.TaskState) { s.ResultAltered = true }},
 		"no queue":                      {"pending", func(s *domain.TaskState) { s.Queue = "" }},
 		"a queue of no such name":       {"pending", func(s *domain.TaskState) { s.Queue = "A" }},
 		"a priority below":              {"pending", func(s *domain.TaskState) { s.Priority = -1 }},

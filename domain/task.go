@@ -3,6 +3,7 @@ package domain
 import (
 	"cmp"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -54,6 +55,7 @@ type TaskState struct {
 
 	Result          string // of the handler, once completed
 	ResultTruncated bool   // the handler said more than MaxResult
+	ResultAltered   bool   // the handler said what no text can hold, and U+FFFD stands for it
 	LastError       string
 	StopRequestedAt time.Time // a client asked the running attempt to stop; zero: nobody did
 }
@@ -93,7 +95,7 @@ func RestoreWithoutTexts(s TaskState) (*Task, error) {
 		wrong = "held by a worker and not processing, or the reverse"
 	case (s.Attempt > 0) != !s.StartedAt.IsZero():
 		wrong = "attempted and never started, or the reverse"
-	case (s.Result != "" || s.ResultTruncated) && s.Status != StatusCompleted:
+	case (s.Result != "" || s.ResultTruncated || s.ResultAltered) && s.Status != StatusCompleted:
 		wrong = "a result and not completed"
 	case !s.QueuedAt.IsZero() && s.Status != StatusPending:
 		wrong = "marked as queued and not pending"
@@ -195,8 +197,9 @@ func (t *Task) Claim(c Claim, now time.Time) error {
 }
 
 // Complete ends the attempt and the task with success, and keeps what the
-// handler answered: as text, its first MaxResult bytes. It wins over a stop that
-// was asked for meanwhile.
+// handler answered: as text, its first MaxResult bytes. The task says whether it
+// keeps less than that, or something else. It wins over a stop that was asked for
+// meanwhile.
 func (t *Task) Complete(attempt int, result string, now time.Time) error {
 	worker := t.s.Worker
 	if err := t.endAttempt(attempt, StatusCompleted, now); err != nil {
@@ -204,6 +207,7 @@ func (t *Task) Complete(attempt int, result string, now time.Time) error {
 	}
 	t.s.Worker = worker // the only record of who did it
 	t.s.Result, t.s.ResultTruncated = bounded(result, MaxResult)
+	t.s.ResultAltered = !strings.HasPrefix(result, t.s.Result)
 	return nil
 }
 

@@ -137,7 +137,7 @@ func (b bodyReader) unreadable(err error) error {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return requestTimeout.errorf("the body did not arrive in time")
 	}
-	return malformed.errorf("the body is incomplete or violates HTTP")
+	return malformed.errorf("the body is incomplete, or was not sent as HTTP requires")
 }
 
 // decodeObject reads a JSON object in one pass. Only when something is wrong does it

@@ -24,9 +24,10 @@ const (
 	claimableStatus = "CASE WHEN t.status = ANY($2::text[]) THEN t.queued_at IS NOT NULL ELSE false END "
 )
 
-// unlimited is true of a task whose queue has no limit: by the index queues_limited, word
-// for word, as the cost of a table that is read whole against enable_seqscan would hide
-// from the planner what the rest of its plans costs.
+// unlimited is true of a task whose queue has no limit: the condition is that of the index
+// queues_limited, word for word. Without an index for it the planner would add the penalty
+// that enable_seqscan = off puts on reading a table whole, beside which it no longer tells a
+// cheap plan from a dear one.
 const (
 	unlimited = "AND t.queue NOT IN (" + limitedQueues + ") "
 
@@ -57,7 +58,7 @@ WHERE t.id = ANY(ARRAY[portion.id]) AND portion.before < ` + strconv.Itoa(applic
 	// or to NULL: see asClaimed.
 	returnedColumns = slices.DeleteFunc(slices.Clone(insertColumns), func(c pgenc.Column[written]) bool {
 		return slices.Contains([]string{
-			"status", "queued_at", "worker", "claim_beat", "stop_requested_at", "result", "result_truncated",
+			"status", "queued_at", "worker", "claim_beat", "stop_requested_at", "result", "result_truncated", "result_altered",
 		}, c.Name())
 	})
 	returned = " RETURNING " + qualified(returnedColumns)

@@ -40,11 +40,11 @@ var (
 		LIMIT $1`
 )
 
-// abandonedSQL has the observer as $3, its interval and the lease, both in
+// orphanedSQL has the observer as $3, its interval and the lease, both in
 // microseconds, as $4 and $5. Whether it may observe, as domain.Heartbeat.MayObserve
 // says, is asked in the same statement: after an outage of the server every
 // heartbeat is old and no one is dead.
-var abandonedSQL = `FROM tasks AS t LEFT JOIN workers AS w ON w.id = t.worker
+var orphanedSQL = `FROM tasks AS t LEFT JOIN workers AS w ON w.id = t.worker
 		WHERE ` + processing + exceptSQL + `AND (w.id IS NULL OR NOT ` + aliveSQL("w", microseconds("$5")) + `)
 		AND EXISTS (
 			SELECT FROM workers AS observer WHERE observer.id = $3
@@ -130,8 +130,8 @@ func (r *DispatchRepository) ForgetKeys(ctx context.Context, now time.Time, limi
 	return r.db.calls.Exec(ctx, forgetKeysSQL, domain.Moment(now), limit)
 }
 
-// Abandoned finds what is held by a worker that is unknown or whose lease has lapsed.
-func (r *DispatchRepository) Abandoned(ctx context.Context, j application.Observer, b application.SweepBatch) (application.SweepResult, error) {
-	return r.db.calls.sweepIfAny(ctx, b.Decide, abandonedSQL, b.Limit, pgenc.UUIDs(b.Except),
+// Orphaned finds what is held by a worker that is unknown or whose lease has lapsed.
+func (r *DispatchRepository) Orphaned(ctx context.Context, j application.Observer, b application.SweepBatch) (application.SweepResult, error) {
+	return r.db.calls.sweepIfAny(ctx, b.Decide, orphanedSQL, b.Limit, pgenc.UUIDs(b.Except),
 		string(j.Worker), j.Interval.Microseconds(), j.Lease.Microseconds())
 }

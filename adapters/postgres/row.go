@@ -38,6 +38,7 @@ type row struct {
 	StopRequestedAt instant        `db:"stop_requested_at"`
 	Result          string         `db:"result"`
 	ResultTruncated bool           `db:"result_truncated"`
+	ResultAltered   bool           `db:"result_altered"`
 }
 
 // task makes the task of a row that was read whole.
@@ -60,7 +61,7 @@ func (r row) restore(restore func(domain.TaskState) (*domain.Task, error)) (*dom
 		MaxAttempts: r.MaxAttempts, Attempt: r.Attempt, Failures: r.Failures, Rescues: r.Rescues,
 		Worker: domain.WorkerID(r.Worker.String), ClaimBeat: r.ClaimBeat, Deadline: r.Deadline.Time,
 		StartedAt: r.StartedAt.Time, LastError: r.LastError, StopRequestedAt: r.StopRequestedAt.Time,
-		Result: r.Result, ResultTruncated: r.ResultTruncated,
+		Result: r.Result, ResultTruncated: r.ResultTruncated, ResultAltered: r.ResultAltered,
 	})
 }
 

@@ -22,12 +22,12 @@ func aliveSQL(name, before string) string { return name + ".seen_at > " + before
 // What transactions run.
 var (
 	insertTask = `INSERT INTO tasks (` + taskColumns + `)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 	insertMetadata = `INSERT INTO task_metadata (key, value, task_id) SELECT key, value, ?1 FROM json_each(?2)`
 	// What never changes in a task's life is not written again.
 	updateTask = `UPDATE tasks SET status = ?, updated_at = ?, version = ?, run_at = ?, queued_at = ?, attempt = ?, failures = ?,
 			rescues = ?, worker = ?, claim_beat = ?, deadline = ?, started_at = ?, stop_requested_at = ?, result_truncated = ?,
-			last_error = ?, result = ?
+			result_altered = ?, last_error = ?, result = ?
 		WHERE id = ? AND version = ?`
 	// A doubled record must not cost the task its change.
 	insertRecord = `INSERT INTO attempts (` + recordColumns + `)
@@ -96,7 +96,7 @@ var (
 			SELECT value ->> 'q' AS lane_queue, value ->> 'p' AS lane_priority, value ->> 'b' AS lane_before FROM json_each(?)
 		) CROSS JOIN tasks
 		WHERE ` + queued + ` AND queue = lane_queue AND priority = lane_priority AND queued_at < lane_before LIMIT ?`
-	selectAbandoned = `SELECT ` + decidingColumns + ` FROM tasks
+	selectOrphaned = `SELECT ` + decidingColumns + ` FROM tasks
 		WHERE ` + held + ` AND NOT EXISTS (SELECT 1 FROM workers WHERE workers.id = tasks.worker AND ` + aliveSQL("workers", "?") + `)
 		ORDER BY worker, id LIMIT ?`
 )
@@ -104,7 +104,7 @@ var (
 var (
 	plainQueries = []string{
 		savepoint, rollbackTo, release, insertTask, insertMetadata, updateTask, selectTask, selectVersion, selectQueued, selectSizes, selectKnown, selectHeartbeat, deleteWorker, deleteSilent, deleteWorkers, selectToGiveBack,
-		selectDue, selectStranded, selectAbandoned, selectKey, deleteKeys, selectQueue, countRunning, selectNextBulk, selectBulk,
+		selectDue, selectStranded, selectOrphaned, selectKey, deleteKeys, selectQueue, countRunning, selectNextBulk, selectBulk,
 	}
 	namedQueries = []string{insertRecord, upsertWorker, upsertKey, upsertQueue, insertBulk, updateBulk}
 )

@@ -160,6 +160,7 @@ type taskRow struct {
 	StartedAt       instant          `db:"started_at"`
 	StopRequestedAt instant          `db:"stop_requested_at"`
 	ResultTruncated bool             `db:"result_truncated"`
+	ResultAltered   bool             `db:"result_altered"`
 	TraceParent     optional         `db:"trace_parent"`
 	Metadata        pairs            `db:"metadata"`
 	LastError       string           `db:"last_error"`
@@ -181,8 +182,8 @@ const taskColumns = decidingColumns + `, result, message`
 
 // decidingColumns are those that a rule may ask for: see taskRow.withoutTexts.
 const decidingColumns = `id, status, queue, priority, created_at, updated_at, version, run_at, queued_at, timeout, max_attempts,
-	attempt, failures, rescues, worker, claim_beat, deadline, started_at, stop_requested_at, result_truncated, trace_parent,
-	metadata, last_error`
+	attempt, failures, rescues, worker, claim_beat, deadline, started_at, stop_requested_at, result_truncated, result_altered,
+	trace_parent, metadata, last_error`
 
 // insertArgs are the arguments of insertTask, in the order of taskColumns. Neither
 // they nor updateArgs go through sqlx: these two statements are most of the work.
@@ -191,8 +192,8 @@ func insertArgs(t *domain.Task) []any {
 	return []any{
 		taskID(s.ID), s.Status, s.Queue, s.Priority, instant{s.CreatedAt}, instant{s.UpdatedAt}, s.Version, instant{s.RunAt},
 		instant{s.QueuedAt}, span(s.Timeout), s.MaxAttempts, s.Attempt, s.Failures, s.Rescues, optional(s.Worker), s.ClaimBeat,
-		instant{s.Deadline}, instant{s.StartedAt}, instant{s.StopRequestedAt}, s.ResultTruncated, optional(s.TraceParent),
-		pairs{of: s.Metadata}, s.LastError, s.Result, s.Message,
+		instant{s.Deadline}, instant{s.StartedAt}, instant{s.StopRequestedAt}, s.ResultTruncated, s.ResultAltered,
+		optional(s.TraceParent), pairs{of: s.Metadata}, s.LastError, s.Result, s.Message,
 	}
 }
 
@@ -202,7 +203,7 @@ func updateArgs(t *domain.Task) []any {
 	return []any{
 		s.Status, instant{s.UpdatedAt}, s.Version, instant{s.RunAt}, instant{s.QueuedAt}, s.Attempt, s.Failures, s.Rescues,
 		optional(s.Worker), s.ClaimBeat, instant{s.Deadline}, instant{s.StartedAt}, instant{s.StopRequestedAt}, s.ResultTruncated,
-		s.LastError, s.Result, taskID(s.ID), t.StoredVersion(),
+		s.ResultAltered, s.LastError, s.Result, taskID(s.ID), t.StoredVersion(),
 	}
 }
 
@@ -225,6 +226,6 @@ func (row *taskRow) restore(restore func(domain.TaskState) (*domain.Task, error)
 		TraceParent: string(row.TraceParent), Attempt: row.Attempt, Failures: row.Failures, Rescues: row.Rescues,
 		Worker: domain.WorkerID(row.Worker), ClaimBeat: row.ClaimBeat, Deadline: row.Deadline.Time, StartedAt: row.StartedAt.Time,
 		LastError: row.LastError, StopRequestedAt: row.StopRequestedAt.Time,
-		Result: row.Result, ResultTruncated: row.ResultTruncated,
+		Result: row.Result, ResultTruncated: row.ResultTruncated, ResultAltered: row.ResultAltered,
 	})
 }

@@ -34,16 +34,16 @@ type Config struct {
 // Dispatcher runs all sweeps. One runs in every worker, without a leader: a sweep
 // skips the rows that another one has locked.
 type Dispatcher struct {
-	stranded  *Stranded
-	abandoned *Abandoned
-	loops     []interface{ Run(ctx context.Context) }
+	stranded *Stranded
+	orphaned *Orphaned
+	loops    []interface{ Run(ctx context.Context) }
 }
 
 // New makes a dispatcher.
 func New(deps Deps, cfg Config) *Dispatcher {
-	d := &Dispatcher{stranded: NewStranded(deps, cfg.Observer.Worker), abandoned: NewAbandoned(deps, cfg)}
+	d := &Dispatcher{stranded: NewStranded(deps, cfg.Observer.Worker), orphaned: NewOrphaned(deps, cfg)}
 	d.loops = []interface{ Run(ctx context.Context) }{
-		NewDue(deps), d.stranded, d.abandoned, NewBulk(deps), NewKeys(deps), NewWorkers(deps, cfg.Observer.Lease),
+		NewDue(deps), d.stranded, d.orphaned, NewBulk(deps), NewKeys(deps), NewWorkers(deps, cfg.Observer.Lease),
 	}
 	return d
 }
@@ -62,7 +62,7 @@ func (d *Dispatcher) Run(ctx context.Context) {
 func (d *Dispatcher) Refill(ctx context.Context) error { return d.stranded.Refill(ctx) }
 
 // Rescue takes a task from a worker that was lost.
-func (d *Dispatcher) Rescue(t *domain.Task) error { return d.abandoned.Rescue(t) }
+func (d *Dispatcher) Rescue(t *domain.Task) error { return d.orphaned.Rescue(t) }
 
 // every calls run at the interval until ctx ends, and reports each result.
 func every(ctx context.Context, interval time.Duration, name application.Loop, events application.Events, run func(context.Context) error) {

@@ -19,20 +19,20 @@ import (
 )
 
 var sweepChecks = map[string]check{
-	"DueFindsWhatIsToRun":               dueFinds,
-	"DueTakesTheLongestDueFirst":        dueOrder,
-	"StrandedFindsWhatWasMarkedBefore":  strandedFinds,
-	"StrandedTakesTheOldestMarkFirst":   strandedOrder,
-	"SweepStoresWhatDecideChanged":      sweepStores,
-	"SweepPassesWhatDecideRefuses":      sweepPasses,
-	"SweepPassesOverTheExcepted":        sweepExcept,
-	"SweepsChangeNoTaskTwice":           sweepRace,
-	"AbandonedFindsAnUnknownWorkers":    abandonedUnknown,
-	"AbandonedIsBounded":                abandonedBounded,
-	"AbandonedFindsALapsedLease":        abandonedLapsed,
-	"AbandonedNeedsAKnownJudge":         abandonedUnknownJudge,
-	"AbandonedNeedsAnUnbrokenHeartbeat": abandonedBrokenJudge,
-	"AbandonedSweepsChangeNoTaskTwice":  abandonedRace,
+	"DueFindsWhatIsToRun":              dueFinds,
+	"DueTakesTheLongestDueFirst":       dueOrder,
+	"StrandedFindsWhatWasMarkedBefore": strandedFinds,
+	"StrandedTakesTheOldestMarkFirst":  strandedOrder,
+	"SweepStoresWhatDecideChanged":     sweepStores,
+	"SweepPassesWhatDecideRefuses":     sweepPasses,
+	"SweepPassesOverTheExcepted":       sweepExcept,
+	"SweepsChangeNoTaskTwice":          sweepRace,
+	"OrphanedFindsAnUnknownWorkers":    orphanedUnknown,
+	"OrphanedIsBounded":                orphanedBounded,
+	"OrphanedFindsALapsedLease":        orphanedLapsed,
+	"OrphanedNeedsAKnownObserver":      orphanedUnknownObserver,
+	"OrphanedNeedsAnUnbrokenHeartbeat": orphanedBrokenObserver,
+	"OrphanedSweepsChangeNoTaskTwice":  orphanedRace,
 }
 
 // step is one step of some sweep.

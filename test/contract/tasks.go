@@ -54,6 +54,10 @@ func addKeepsEveryField(t *testing.T, s Store) {
 			Message: "m", Status: domain.StatusCompleted, CreatedAt: at, UpdatedAt: at, Version: 3, RunAt: at, MaxAttempts: 1, Attempt: 1,
 			Worker: "w", StartedAt: at, Result: strings.Repeat("\U0001F600", domain.MaxResult/4), ResultTruncated: true,
 		},
+		"completed, altered": {
+			Message: "m", Status: domain.StatusCompleted, CreatedAt: at, UpdatedAt: at, Version: 3, RunAt: at, MaxAttempts: 1, Attempt: 1,
+			Worker: "w", StartedAt: at, Result: "\uFFFD", ResultAltered: true,
+		},
 		"completed before it could stop": {
 			Message: "m", Status: domain.StatusCompleted, CreatedAt: at, UpdatedAt: at, Version: 4, RunAt: at,
 			MaxAttempts: 1, Attempt: 1, Worker: "w", StartedAt: at, StopRequestedAt: at.Add(-time.Microsecond),
@@ -255,12 +259,12 @@ func saveResult(t *testing.T, s Store) {
 	worker := enlist(t, s)
 	for _, x := range []struct {
 		answer, result string
-		cut            bool
+		cut, altered   bool
 	}{
-		{"", "", false},
-		{strings.Repeat("é", domain.MaxResult/2), strings.Repeat("é", domain.MaxResult/2), false},
-		{strings.Repeat("日", domain.MaxResult/3+1), strings.Repeat("日", domain.MaxResult/3), true}, // 65536 is no multiple of 3
-		{"\x00\xff'", "\uFFFD\uFFFD'", false},
+		{"", "", false, false},
+		{strings.Repeat("é", domain.MaxResult/2), strings.Repeat("é", domain.MaxResult/2), false, false},
+		{strings.Repeat("日", domain.MaxResult/3+1), strings.Repeat("日", domain.MaxResult/3), true, false}, // 65536 is no multiple of 3
+		{"\x00\xff'", "\uFFFD\uFFFD'", false, true},
 	} {
 		task := addMade(t, s)
 		req := claimOf(worker, task)
@@ -272,8 +276,9 @@ func saveResult(t *testing.T, s Store) {
 		}
 		wantStored(t, s, task.State())
 		got := get(t, s, task.ID()).State()
-		if got.Result != x.result || got.ResultTruncated != x.cut {
-			t.Errorf("%d bytes of a result, cut: %v; want %d, %v", len(got.Result), got.ResultTruncated, len(x.result), x.cut)
+		if got.Result != x.result || got.ResultTruncated != x.cut || got.ResultAltered != x.altered {
+			t.Errorf("%d bytes of a result, cut: %v, altered: %v; want %d, %v, %v",
+				len(got.Result), got.ResultTruncated, got.ResultAltered, len(x.result), x.cut, x.altered)
 		}
 		if got.Worker != worker || !got.StartedAt.Equal(req.Now) || !got.Deadline.IsZero() {
 			t.Errorf("once completed: by %q, started %v, deadline %v; want %q, %v, none", got.Worker, got.StartedAt, got.Deadline, worker, req.Now)

@@ -26,7 +26,7 @@ var startup = map[string]string{
 	// It would cancel a wait for a synchronous standby, and report success.
 	"statement_timeout": "0",
 	// No statement is to read a whole table, least of all by a plan that was made
-	// when the table was small. What the planner then thinks that a small table
+	// when the table was small. What the planner then assumes that a small table
 	// without an index costs would set off jit.
 	"enable_seqscan": "off", "jit": "off",
 }
