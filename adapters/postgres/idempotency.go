@@ -130,7 +130,7 @@ func (r *TaskRepository) AddOnce(ctx context.Context, k application.IdempotencyK
 		}
 		var forgotten bool // meanwhile, or somebody has it locked
 		err = r.db.calls.Read(ctx, func(ctx context.Context, q sqlx.QueryerContext) (err error) {
-			first, err = storedWith(ctx, q, k)
+			first, err = storedWith(ctx, q, k, len(tasks))
 			forgotten = errors.Is(err, sql.ErrNoRows)
 			return err
 		})
@@ -142,9 +142,9 @@ func (r *TaskRepository) AddOnce(ctx context.Context, k application.IdempotencyK
 	return first, err
 }
 
-// storedWith returns the tasks that were stored with the key, domain.ErrKeyReused
+// storedWith returns the n tasks that were stored with the key, domain.ErrKeyReused
 // if that was for another request, or sql.ErrNoRows if the key is not remembered.
-func storedWith(ctx context.Context, x sqlx.QueryerContext, k application.IdempotencyKey) ([]*domain.Task, error) {
+func storedWith(ctx context.Context, x sqlx.QueryerContext, k application.IdempotencyKey, n int) ([]*domain.Task, error) {
 	var key struct {
 		Fingerprint []byte
 		IDs         pq.StringArray `db:"task_ids"`
@@ -155,6 +155,9 @@ func storedWith(ctx context.Context, x sqlx.QueryerContext, k application.Idempo
 	}
 	if !bytes.Equal(key.Fingerprint, k.Fingerprint[:]) {
 		return nil, domain.ErrKeyReused
+	}
+	if len(key.IDs) != n { // somebody has changed the row: no tasks would mean that ours are stored
+		return nil, fmt.Errorf("an idempotency key of %d tasks names %d", n, len(key.IDs))
 	}
 	var rows []row
 	if err := sqlx.SelectContext(ctx, x, &rows, getManySQL, key.IDs); err != nil {

@@ -30,6 +30,8 @@ func (r *TaskRepository) AddOnce(ctx context.Context, k application.IdempotencyK
 			return err
 		case found && !bytes.Equal(known.Fingerprint, k.Fingerprint[:]):
 			return domain.ErrKeyReused
+		case found && len(known.TaskIDs) != len(tasks)*len(taskID{}): // somebody has changed the row: no tasks would mean that ours are stored
+			return fmt.Errorf("an idempotency key of %d tasks names %d bytes of ids", len(tasks), len(known.TaskIDs))
 		case found:
 			first, err = tx.load(known.TaskIDs)
 			return err
