@@ -84,11 +84,6 @@ func (db *DB) untilFree(ctx context.Context, what string, try func() (done bool,
 	return pgconn.Translate(err) // nil, locked, or that of ctx
 }
 
-// Ping reports whether the server answers, within Limits.Probe.
-func (db *DB) Ping(ctx context.Context) error {
-	return db.probe(ctx, func(ctx context.Context) error { return pgconn.Translate(db.calls.SQL.PingContext(ctx)) })
-}
-
 // Probe reports whether the server answers, has the schema that this program needs, as
 // CheckSchema does, and takes writes, within Limits.Probe. Whatever keeps it from that is
 // an outage.
