@@ -128,7 +128,7 @@ func (r *TaskRepository) AddOnce(ctx context.Context, k application.IdempotencyK
 		}
 		var forgotten bool // meanwhile, or somebody has it locked
 		err = r.db.calls.Read(ctx, func(ctx context.Context, q sqlx.QueryerContext) (err error) {
-			first, err = storedWith(ctx, q, k)
+			first, err = storedWith(ctx, q, k, len(tasks))
 			forgotten = errors.Is(err, sql.ErrNoRows)
 			return err
 		})
@@ -162,11 +162,14 @@ func remembered(ctx context.Context, x sqlx.QueryerContext, k application.Idempo
 	return key.IDs, nil
 }
 
-// storedWith returns the tasks that were stored with the key, or an error of remembered.
-func storedWith(ctx context.Context, x sqlx.QueryerContext, k application.IdempotencyKey) ([]*domain.Task, error) {
+// storedWith returns the n tasks that were stored with the key, or an error of remembered.
+func storedWith(ctx context.Context, x sqlx.QueryerContext, k application.IdempotencyKey, n int) ([]*domain.Task, error) {
 	ids, err := remembered(ctx, x, k)
 	if err != nil {
 		return nil, err
+	}
+	if len(ids) != n { // somebody has changed the row: no tasks would mean that ours are stored
+		return nil, fmt.Errorf("an idempotency key of %d tasks names %d", n, len(ids))
 	}
 	var rows []row
 	if err := sqlx.SelectContext(ctx, x, &rows, getManySQL, ids); err != nil {

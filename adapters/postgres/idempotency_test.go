@@ -106,3 +106,19 @@ func TestAddOnce_TellsWhenATaskOfTheKeyIsGone(t *testing.T) {
 		t.Errorf("%d tasks of the repeat are stored, %v", len(got), err)
 	}
 }
+
+// A row that somebody has changed must not pass for a new key: its caller would be told
+// that tasks are stored which are not.
+func TestAddOnce_RefusesAKeyThatNamesOtherThanItsTasks(t *testing.T) {
+	db := migrated(t, Config{})
+	repository, k := NewTaskRepository(db), keyOf("a", time.Now())
+	if _, err := repository.AddOnce(t.Context(), k, tasksWith(t, 2, nil)...); err != nil {
+		t.Fatal(err)
+	}
+	for _, cut := range []string{"task_ids[2:]", "'{}'"} {
+		db.calls.SQL.MustExecContext(t.Context(), "UPDATE idempotency_keys SET task_ids = "+cut)
+		if first, err := repository.AddOnce(t.Context(), k, tasksWith(t, 2, nil)...); err == nil {
+			t.Errorf("task_ids = %s: AddOnce = %v, want an error", cut, first)
+		}
+	}
+}

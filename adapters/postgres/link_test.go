@@ -193,3 +193,14 @@ func TestWrite_ThrowsAwayConnectionsThatAreOfNoMoreUse(t *testing.T) {
 		})
 	}
 }
+
+// A link on which a connection takes longer than a probe may take keeps no program from
+// starting.
+func TestMigrate_HasMoreTimeThanAProbe(t *testing.T) {
+	p := newProxy(t, services.PostgreSQL(t))
+	db := open(t, Config{URL: p.url, CallTimeout: 2 * time.Minute})
+	p.connectDelay.Store(int64(db.cfg.Limits().Probe + 200*time.Millisecond))
+	if err := Migrate(t.Context(), db, slog.New(slog.DiscardHandler)); err != nil {
+		t.Error(err)
+	}
+}

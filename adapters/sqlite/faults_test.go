@@ -244,3 +244,21 @@ func TestBeat_DescribesTheWorker(t *testing.T) {
 		t.Errorf("row (-want +got):\n%s", diff)
 	}
 }
+
+// A row that somebody has changed must not pass for a new key: its caller would be told
+// that tasks are stored which are not.
+func TestAddOnce_RefusesAKeyThatNamesOtherThanItsTasks(t *testing.T) {
+	db, _ := open(t, fresh(t))
+	store, now := storeOn(db), time.Now()
+	writer, _ := sqlite.Pools(db)
+	k := application.IdempotencyKey{Key: "k", Now: now, Expires: now.Add(time.Hour)}
+	if _, err := store.Tasks.AddOnce(t.Context(), k, newTask(t, "a"), newTask(t, "b")); err != nil {
+		t.Fatal(err)
+	}
+	for _, cut := range []string{"substr(task_ids, 17)", "x''"} {
+		writer.MustExecContext(t.Context(), "UPDATE idempotency_keys SET task_ids = "+cut)
+		if first, err := store.Tasks.AddOnce(t.Context(), k, newTask(t, "a"), newTask(t, "b")); err == nil {
+			t.Errorf("task_ids = %s: AddOnce = %v, want an error", cut, first)
+		}
+	}
+}

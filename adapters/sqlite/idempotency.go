@@ -27,6 +27,9 @@ func (r *TaskRepository) AddOnce(ctx context.Context, k application.IdempotencyK
 		if err != nil {
 			return err
 		}
+		if found && len(ids) != len(tasks)*len(taskID{}) { // somebody has changed the row: no tasks would mean that ours are stored
+			return fmt.Errorf("an idempotency key of %d tasks names %d bytes of ids", len(tasks), len(ids))
+		}
 		if found {
 			first, err = tx.load(ids)
 			return err

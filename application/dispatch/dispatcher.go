@@ -64,9 +64,15 @@ func (d *Dispatcher) Refill(ctx context.Context) error { return d.stranded.Refil
 // Rescue takes a task from a worker that was lost.
 func (d *Dispatcher) Rescue(t *domain.Task) error { return d.orphaned.Rescue(t) }
 
-// every calls run at the interval until ctx ends, and reports each result.
+// retryInterval is the longest pause after a sweep that has failed. /readyz tells what the
+// last sweep experienced: one that runs once a minute would make a worker unready for a
+// minute after an outage.
+const retryInterval = 5 * time.Second
+
+// every calls run at the interval until ctx ends, sooner after a failure, and reports each
+// result.
 func every(ctx context.Context, interval time.Duration, name application.Loop, events application.Events, run func(context.Context) error) {
-	ticker := time.NewTicker(interval)
+	ticker, last := time.NewTicker(interval), interval
 	defer ticker.Stop()
 	for {
 		select {
@@ -74,8 +80,18 @@ func every(ctx context.Context, interval time.Duration, name application.Loop, e
 		case <-ctx.Done():
 			return
 		}
-		if err := run(ctx); ctx.Err() == nil {
-			events.LoopRan(ctx, name, err)
+		err := run(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		events.LoopRan(ctx, name, err)
+		pause := interval
+		if err != nil {
+			pause = min(interval, retryInterval)
+		}
+		if pause != last {
+			ticker.Reset(pause)
+			last = pause
 		}
 	}
 }
