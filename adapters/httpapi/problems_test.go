@@ -72,6 +72,8 @@ func TestSubmit_RefusesWhatIsNotJSONWith400AndWhatIsWrongWith422(t *testing.T) {
 		{`{"Message":"a"}`, 422, "Message: unknown field", "/Message"},
 		{`{"message":"a","prio":1}`, 422, "prio: unknown field", "/prio"},
 		{`{"message":"a","a/b~c\n":1}`, 422, "unknown field", "/a~1b~0c\n"},
+		{`{"message":"a","` + long + `":1}`, 422, `a"…: unknown field`, ""},
+		{`{"message":"a","metadata":{"` + long + `":1}}`, 422, `a"…: must be a string, not a number`, "/metadata"},
 		{`null`, 422, "must be an object, not null", ""},
 		{`[]`, 422, "must be an object, not an array", ""},
 		{`"a"`, 422, "must be an object, not a string", ""},
