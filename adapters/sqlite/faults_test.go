@@ -98,7 +98,9 @@ func TestWrite_ThatHasBegunIsBroughtToItsEnd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(swept.Changed[0].State(), got.State()); diff != "" {
+	want := got.State()
+	want.Message = "" // a sweep does not read it
+	if diff := cmp.Diff(swept.Changed[0].State(), want); diff != "" {
 		t.Errorf("(-returned +stored):\n%s", diff)
 	}
 }
@@ -123,7 +125,7 @@ func damagedRow(t *testing.T, damage string) {
 	if _, err := store.Tasks.Get(t.Context(), badID); domain.Public(err).Code != domain.CodeInternal {
 		t.Errorf("get of a damaged task: %v, want an internal error", err)
 	}
-	if got, err := store.Tasks.GetMany(t.Context(), badID, good.ID()); err != nil || len(got) != 1 || got[0].ID() != good.ID() {
+	if got, _, err := store.Tasks.GetMany(t.Context(), badID, good.ID()); err != nil || len(got) != 1 || got[0].ID() != good.ID() {
 		t.Errorf("get many, a damaged one among them: %d tasks, %v", len(got), err)
 	}
 	at := time.Now().Add(time.Second)

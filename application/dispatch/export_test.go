@@ -4,4 +4,6 @@ package dispatch
 const (
 	OrphanedInterval = orphanedInterval
 	SweepLimit       = sweepLimit
+	BulkLimit        = bulkLimit
+	KeyLimit         = keyLimit
 )

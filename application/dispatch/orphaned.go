@@ -15,14 +15,14 @@ const orphanedInterval = 4 * time.Second
 // Orphaned takes back the tasks of workers whose lease has lapsed. A task that
 // becomes pending by it is due, and is pushed as such.
 type Orphaned struct {
-	Deps
+	sweeper
 	observer application.Observer
 	retry    domain.RetryPolicy
 }
 
 // NewOrphaned makes the sweep.
 func NewOrphaned(deps Deps, cfg Config) *Orphaned {
-	return &Orphaned{Deps: deps, observer: cfg.Observer, retry: cfg.Retry}
+	return &Orphaned{sweeper: newSweeper(deps), observer: cfg.Observer, retry: cfg.Retry}
 }
 
 // Run sweeps until ctx ends.
