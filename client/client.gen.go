@@ -144,7 +144,7 @@ type NewBulk struct {
 	// DryRun Count the matching tasks and change nothing.
 	DryRun bool `json:"dry_run,omitempty"`
 
-	// All Has to be `true` for an empty filter, so that nothing is done to all tasks for want of a filter. Cannot be combined with any other.
+	// All Has to be `true` for an empty filter, so that a forgotten filter does not act on all tasks. Cannot be combined with any other.
 	All bool `json:"all,omitempty"`
 }
 
@@ -221,7 +221,7 @@ type Queue struct {
 	// Rate How many tasks may start per second, minute or hour, across all workers. Null if there is no limit.
 	Rate nullable.Nullable[string] `json:"rate"`
 
-	// Burst How many tasks may start at once after an idle time: those of one second, at least 1. Null without a rate.
+	// Burst How many tasks may start at once after a pause: as many as in one second, at least 1. Null without a rate.
 	Burst nullable.Nullable[int] `json:"burst"`
 
 	// Pending Tasks that are due and wait for a worker.
@@ -273,9 +273,10 @@ type Reason struct {
 	// Reason `ended`, `processing`: the task has ended, or is running. `scheduled`, `retry`: it, or its next attempt, is
 	// not due yet. `due`: it is due and about to be queued. `no_worker`: no live worker serves its queue.
 	// `handlers_stuck`: every worker that serves its queue has too many handlers that do not return.
-	// `slots_in_use`: all slots of the workers that serve its queue are in use. `paused`, `max_running`, `rate`: a limit keeps its queue from starting tasks. `queue_away`: the queue server
-	// is not responding, or refuses the work. `behind`: other tasks are ahead of it. `stranded`: its entry in the queue was lost, and
-	// it is about to be queued again. `next`: it is the next to run.
+	// `slots_in_use`: all slots that its queue may use of the workers that serve it are in use. `paused`,
+	// `max_running`, `rate`: a limit keeps its queue from starting tasks. `queue_away`: the queue server is not
+	// responding, or refuses the work. `behind`: other tasks are ahead of it. `stranded`: its entry in the queue
+	// was lost, and it is about to be queued again. `next`: it is the next to run.
 	Reason string `json:"reason"`
 
 	// Text One sentence for people.
@@ -335,6 +336,9 @@ type Task struct {
 
 	// ResultTruncated Whether the handler returned more than that. Absent if not.
 	ResultTruncated *bool `json:"result_truncated,omitempty"`
+
+	// ResultAltered Whether the handler returned bytes that a text cannot hold, such as invalid UTF-8 or NUL, which are U+FFFD in `result`. Absent if not.
+	ResultAltered *bool `json:"result_altered,omitempty"`
 
 	// Queue The queue that it belongs to.
 	Queue string `json:"queue"`
@@ -778,7 +782,7 @@ type ClientInterface interface {
 	// A page of tasks that match all filters. Follow `next_cursor`, or the `Link` header with `rel="next"`, until
 	// there is none. Tasks that arrive in the meantime do not shift the pages that follow.
 	//
-	// A page ends early when its tasks take 8 MiB together; it holds at least one. `next_cursor` leads on as ever.
+	// A page ends early when its tasks add up to 8 MiB; it holds at least one. `next_cursor` leads to the rest.
 	//
 	// Matches may be rare, so one page scans at most 20,000 tasks, or 5,000 with `text`. If a search stopped at that
 	// bound, `window` says so: the page may then be short or empty, and the next one continues the search.
@@ -867,7 +871,7 @@ type ClientInterface interface {
 	// GetTask Read a task, or wait for it
 	//
 	// With `wait`, the response is sent as soon as the task has ended, or after that many seconds with the task as it
-	// is then. With `If-None-Match` as well, it is sent on any change, or is 304 when the time is over. `Prefer:
+	// is then. With `If-None-Match` as well, it is sent on any change, or is 304 when the time is up. `Prefer:
 	// wait=30` (RFC 7240) does the same; the parameter takes precedence. A server that is stopping responds at once.
 	//
 	// Corresponds with GET /tasks/{id} (the `GetTask` operationId).
@@ -1184,7 +1188,7 @@ func (c *Client) GetReadiness(ctx context.Context, reqEditors ...RequestEditorFn
 // A page of tasks that match all filters. Follow `next_cursor`, or the `Link` header with `rel="next"`, until
 // there is none. Tasks that arrive in the meantime do not shift the pages that follow.
 //
-// A page ends early when its tasks take 8 MiB together; it holds at least one. `next_cursor` leads on as ever.
+// A page ends early when its tasks add up to 8 MiB; it holds at least one. `next_cursor` leads to the rest.
 //
 // Matches may be rare, so one page scans at most 20,000 tasks, or 5,000 with `text`. If a search stopped at that
 // bound, `window` says so: the page may then be short or empty, and the next one continues the search.
@@ -1343,7 +1347,7 @@ func (c *Client) StartBulk(ctx context.Context, params *StartBulkParams, body St
 // GetTask Read a task, or wait for it
 //
 // With `wait`, the response is sent as soon as the task has ended, or after that many seconds with the task as it
-// is then. With `If-None-Match` as well, it is sent on any change, or is 304 when the time is over. `Prefer:
+// is then. With `If-None-Match` as well, it is sent on any change, or is 304 when the time is up. `Prefer:
 // wait=30` (RFC 7240) does the same; the parameter takes precedence. A server that is stopping responds at once.
 //
 // Corresponds with GET /tasks/{id} (the `GetTask` operationId).
@@ -2580,7 +2584,7 @@ type ClientWithResponsesInterface interface {
 	// A page of tasks that match all filters. Follow `next_cursor`, or the `Link` header with `rel="next"`, until
 	// there is none. Tasks that arrive in the meantime do not shift the pages that follow.
 	//
-	// A page ends early when its tasks take 8 MiB together; it holds at least one. `next_cursor` leads on as ever.
+	// A page ends early when its tasks add up to 8 MiB; it holds at least one. `next_cursor` leads to the rest.
 	//
 	// Matches may be rare, so one page scans at most 20,000 tasks, or 5,000 with `text`. If a search stopped at that
 	// bound, `window` says so: the page may then be short or empty, and the next one continues the search.
@@ -2671,7 +2675,7 @@ type ClientWithResponsesInterface interface {
 	// GetTaskWithResponse Read a task, or wait for it
 	//
 	// With `wait`, the response is sent as soon as the task has ended, or after that many seconds with the task as it
-	// is then. With `If-None-Match` as well, it is sent on any change, or is 304 when the time is over. `Prefer:
+	// is then. With `If-None-Match` as well, it is sent on any change, or is 304 when the time is up. `Prefer:
 	// wait=30` (RFC 7240) does the same; the parameter takes precedence. A server that is stopping responds at once.
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -4878,7 +4882,7 @@ func (c *ClientWithResponses) GetReadinessWithResponse(ctx context.Context, reqE
 // A page of tasks that match all filters. Follow `next_cursor`, or the `Link` header with `rel="next"`, until
 // there is none. Tasks that arrive in the meantime do not shift the pages that follow.
 //
-// A page ends early when its tasks take 8 MiB together; it holds at least one. `next_cursor` leads on as ever.
+// A page ends early when its tasks add up to 8 MiB; it holds at least one. `next_cursor` leads to the rest.
 //
 // Matches may be rare, so one page scans at most 20,000 tasks, or 5,000 with `text`. If a search stopped at that
 // bound, `window` says so: the page may then be short or empty, and the next one continues the search.
@@ -5011,7 +5015,7 @@ func (c *ClientWithResponses) StartBulkWithResponse(ctx context.Context, params 
 // GetTaskWithResponse Read a task, or wait for it
 //
 // With `wait`, the response is sent as soon as the task has ended, or after that many seconds with the task as it
-// is then. With `If-None-Match` as well, it is sent on any change, or is 304 when the time is over. `Prefer:
+// is then. With `If-None-Match` as well, it is sent on any change, or is 304 when the time is up. `Prefer:
 // wait=30` (RFC 7240) does the same; the parameter takes precedence. A server that is stopping responds at once.
 //
 // Returns a wrapper object for the known response body format(s).

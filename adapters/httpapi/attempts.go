@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/millrace/millrace/adapters/httpapi/internal/api"
 	"github.com/millrace/millrace/application"
@@ -83,7 +84,7 @@ func sentence(task api.Explanation, e usecase.Explanation) string {
 	case usecase.ReasonStuck:
 		return fmt.Sprintf("The workers of queue %s take no tasks: %d handlers have not returned after their context ended.", task.Queue, e.Stuck)
 	case usecase.ReasonBusy:
-		return busy(e.Slots, e.Workers)
+		return busy(e)
 	case usecase.ReasonPaused:
 		return fmt.Sprintf("The queue %s is paused.", task.Queue)
 	case usecase.ReasonLimit:
@@ -92,7 +93,7 @@ func sentence(task api.Explanation, e usecase.Explanation) string {
 		return fmt.Sprintf("The queue %s is at its rate of %s; the next task may start at %s.", task.Queue, e.Limit, at)
 	case usecase.ReasonQueueAway:
 		if e.Detail != "" {
-			return fmt.Sprintf("The queue server does not do its work: %s.", e.Detail)
+			return fmt.Sprintf("The queue server does not do its work: %s.", strings.TrimSuffix(e.Detail, "."))
 		}
 		return "The queue server is not responding; tasks will run once it is back."
 	case usecase.ReasonBehind:
@@ -105,12 +106,16 @@ func sentence(task api.Explanation, e usecase.Explanation) string {
 	return fmt.Sprintf("The reason is %s.", e.Reason)
 }
 
-func busy(slots, workers int) string {
+func busy(e usecase.Explanation) string {
 	those := "the 1 worker that takes"
-	if workers != 1 {
-		those = fmt.Sprintf("the %d workers that take", workers)
+	if e.Workers != 1 {
+		those = fmt.Sprintf("the %d workers that take", e.Workers)
 	}
-	return fmt.Sprintf("All %d slots of %s this queue are in use.", slots, those)
+	if e.Kept == 0 {
+		return fmt.Sprintf("All %d slots of %s this queue are in use.", e.Slots, those)
+	}
+	return fmt.Sprintf("All %d slots that this queue may use of %s it are in use (kept for others: %d).",
+		e.Slots, those, e.Kept)
 }
 
 func ahead(n int, queue string) string {

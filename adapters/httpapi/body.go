@@ -137,7 +137,7 @@ func (b bodyReader) unreadable(err error) error {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return requestTimeout.errorf("the body did not arrive in time")
 	}
-	return malformed.errorf("the body is incomplete or violates HTTP")
+	return malformed.errorf("the body is incomplete, or was not sent as HTTP requires")
 }
 
 // decodeObject reads a JSON object in one pass. Only when something is wrong does it
@@ -164,13 +164,24 @@ func decodeObject(body []byte, into any) error {
 // wrongMember says which member is wrong and why. Not ok: err is about something else.
 func wrongMember(err error) (at jsontext.Pointer, detail string, ok bool) {
 	if value, ok := errors.AsType[*api.WrongValue](err); ok {
-		return value.At, value.Detail, true
+		at, detail = shortened(value.At, value.Detail)
+		return at, detail, true
 	}
 	semantic, ok := errors.AsType[*json.SemanticError](err)
 	if !ok || !errors.Is(err, json.ErrUnknownName) {
 		return "", "", false
 	}
-	return semantic.JSONPointer, "unknown field", true
+	at, detail = shortened(semantic.JSONPointer, "unknown field")
+	return at, detail, true
+}
+
+// shortened is a pointer that an answer can hold, and what is wrong there: the value around
+// a member with a name that is too long, whose beginning the detail then has.
+func shortened(at jsontext.Pointer, detail string) (jsontext.Pointer, string) {
+	if len(at) <= maxPointer {
+		return at, detail
+	}
+	return ancestor(at), fmt.Sprintf("%s: %s", domain.Quoted(at.LastToken()), detail)
 }
 
 func notJSON(err error) error {
@@ -199,8 +210,8 @@ const (
 	exceededMaxDepth = "exceeded max depth"
 )
 
-// maxPointer is how long a pointer may be to what is not valid JSON: it can be as deep
-// as the body is long.
+// maxPointer is how long a pointer in an answer may be: a name can be as long as the body,
+// and what is not valid JSON as deep.
 const maxPointer = 500
 
 // ancestor is the value that at points to, or one around it.

@@ -30,7 +30,7 @@ type problemKind struct {
 
 var (
 	malformed = problemKind{"malformed", http.StatusBadRequest, "Malformed request",
-		"The request is malformed or ambiguous: invalid JSON, trailing data, duplicate names or bytes that are not UTF-8, or an id that is not a UUID."}
+		"The request is malformed, or could be read in more than one way: invalid JSON, trailing data, duplicate names, bytes that are not UTF-8, a query that is not correctly percent-encoded, or an id that is not a UUID."}
 	unauthorized = problemKind{"unauthorized", http.StatusUnauthorized, "Unauthorized",
 		"The request has no API key, or an unknown one. Keys come from the service's operator; send yours as Authorization: Bearer KEY."}
 	crossOrigin = problemKind{"cross_origin", http.StatusForbidden, "Cross-origin request",
@@ -133,7 +133,7 @@ func comparePointers(a, b string) int {
 	})
 }
 
-// problem is an error that knows its document.
+// problem is an error with its problem document.
 type problem struct {
 	kind   problemKind
 	detail string
