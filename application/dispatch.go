@@ -11,7 +11,8 @@ import (
 // batch, passing over what another transaction has locked, applies decide to
 // each task, stores those that it changed, and returns them after the commit. A
 // task that decide or the store refuses, or that cannot be read, is left as it is and
-// named in Passed: it does not stop the rest.
+// named in Passed: it does not stop the rest. The tasks come as
+// domain.RestoreWithoutTexts makes them: a step costs the same however long messages are.
 type DispatchRepository interface {
 	// Due: pending, not marked, to run at or before now; the longest due first.
 	Due(ctx context.Context, now time.Time, b SweepBatch) (SweepResult, error)

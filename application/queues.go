@@ -25,6 +25,8 @@ type QueueRepository interface {
 	// queued: those of its queue with a higher priority, or the same and an earlier
 	// mark. It stops at limit.
 	Ahead(ctx context.Context, t *domain.Task, limit int) (int, error)
+	// Takers returns the live workers that take the queue, each once, in no order.
+	Takers(ctx context.Context, name domain.QueueName) ([]Taker, error)
 }
 
 // QueueQuery says which queues to list.
@@ -43,6 +45,15 @@ type QueueInfo struct {
 	Workers    int       // that live and take it
 	Abandoned  int       // handlers of these workers that ignore the end of their context
 	Stuck      int       // those of the workers that take no tasks because they have too many of them
-	Slots      int       // of these workers together
-	Running    int       // tasks that these workers run, of whatever queue, by their last beats
 }
+
+// Taker is how the slots of a worker are in use that takes a queue: Slots and Running by
+// its last beat, the busy queues by the tasks that it has claimed.
+type Taker struct {
+	domain.SlotUse
+	Idle  bool // it has claimed no task of this queue
+	Stuck bool // it takes no tasks, as too many handlers ignore the end of their context
+}
+
+// Takes reports whether the worker has a slot for one more task of the queue.
+func (t Taker) Takes() bool { return !t.Stuck && t.SlotUse.Takes(t.Idle) }

@@ -58,3 +58,17 @@ func TestRestore_RefusesWhatContradictsItself(t *testing.T) {
 		wantCode(t, err, domain.CodeInternal)
 	}
 }
+
+func TestRestoreWithoutTexts_AsksForNoTexts(t *testing.T) {
+	for _, status := range domain.Statuses() {
+		s := taskIn(t, status).State()
+		s.Message, s.Result = "", ""
+		task, err := domain.RestoreWithoutTexts(s)
+		if err != nil || task.State().ID != s.ID {
+			t.Errorf("a %s task: %v", status, err)
+		}
+		s.Version = 0
+		_, err = domain.RestoreWithoutTexts(s)
+		wantCode(t, err, domain.CodeInternal)
+	}
+}

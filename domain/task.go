@@ -62,14 +62,22 @@ type TaskState struct {
 // a sequence of changes reaches and refuses one whose parts contradict each
 // other, so that damage is seen where it is read.
 func Restore(s TaskState) (*Task, error) {
+	if s.Message == "" || !validText(s.Message) {
+		return nil, impossible(s.ID, "impossible message")
+	}
+	return RestoreWithoutTexts(s)
+}
+
+// RestoreWithoutTexts makes a task of which the store has read neither the message nor
+// the result: for who decides about many tasks, as no rule asks for either, and both may
+// be long. A task that has a result does not change any more, so no save takes it away.
+func RestoreWithoutTexts(s TaskState) (*Task, error) {
 	held := s.Status == StatusProcessing
 	worked := held || s.Status == StatusCompleted
 	var wrong string
 	switch {
 	case !slices.Contains(Statuses(), s.Status):
 		wrong = "unknown status"
-	case s.Message == "" || !validText(s.Message):
-		wrong = "impossible message"
 	case s.Version < 1 || s.MaxAttempts < 1 || s.Attempt < 0 || s.Failures < 0 || s.Rescues < 0:
 		wrong = "a counter out of range"
 	case s.CreatedAt.IsZero() || s.UpdatedAt.IsZero() || s.RunAt.IsZero() ||
@@ -93,9 +101,13 @@ func Restore(s TaskState) (*Task, error) {
 		wrong = "asked to stop, and neither running nor stopped nor completed"
 	}
 	if wrong != "" {
-		return nil, Errorf(CodeInternal, "task %s is in an impossible state: %s", s.ID, wrong)
+		return nil, impossible(s.ID, wrong)
 	}
 	return &Task{s: s, stored: s}, nil
+}
+
+func impossible(id TaskID, wrong string) error {
+	return Errorf(CodeInternal, "task %s is in an impossible state: %s", id, wrong)
 }
 
 // State returns a copy of all that the task consists of, but for the metadata,

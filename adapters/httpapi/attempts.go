@@ -83,7 +83,7 @@ func sentence(task api.Explanation, e usecase.Explanation) string {
 	case usecase.ReasonStuck:
 		return fmt.Sprintf("The workers of queue %s take no tasks: %d handlers have not returned after their context ended.", task.Queue, e.Stuck)
 	case usecase.ReasonBusy:
-		return busy(e.Slots, e.Workers)
+		return busy(e)
 	case usecase.ReasonPaused:
 		return fmt.Sprintf("The queue %s is paused.", task.Queue)
 	case usecase.ReasonLimit:
@@ -105,12 +105,16 @@ func sentence(task api.Explanation, e usecase.Explanation) string {
 	return fmt.Sprintf("The reason is %s.", e.Reason)
 }
 
-func busy(slots, workers int) string {
+func busy(e usecase.Explanation) string {
 	those := "the 1 worker that takes"
-	if workers != 1 {
-		those = fmt.Sprintf("the %d workers that take", workers)
+	if e.Workers != 1 {
+		those = fmt.Sprintf("the %d workers that take", e.Workers)
 	}
-	return fmt.Sprintf("All %d slots of %s this queue are in use.", slots, those)
+	if e.Kept == 0 {
+		return fmt.Sprintf("All %d slots of %s this queue are in use.", e.Slots, those)
+	}
+	return fmt.Sprintf("All %d slots that this queue may use of %s it are in use (kept for others: %d).",
+		e.Slots, those, e.Kept)
 }
 
 func ahead(n int, queue string) string {

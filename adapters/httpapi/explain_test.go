@@ -26,6 +26,10 @@ func TestSentence_SaysEveryReasonInWords(t *testing.T) {
 		{usecase.Explanation{Reason: usecase.ReasonDue, At: at}, []string{"about to be queued"}},
 		{usecase.Explanation{Reason: usecase.ReasonNoWorker}, []string{"No live worker", "mail"}},
 		{usecase.Explanation{Reason: usecase.ReasonBusy, Slots: 10, Workers: 1}, []string{"All 10 slots of the 1 worker that takes this queue are in use."}},
+		{
+			usecase.Explanation{Reason: usecase.ReasonBusy, Slots: 8, Kept: 2, Workers: 1},
+			[]string{"All 8 slots that this queue may use of the 1 worker that takes it are in use (kept for others: 2)."},
+		},
 		{usecase.Explanation{Reason: usecase.ReasonBusy, Slots: 30, Workers: 3}, []string{"All 30 slots of the 3 workers that take this queue are in use."}},
 		{usecase.Explanation{Reason: usecase.ReasonQueueAway, Detail: "Redis is full"}, []string{"does not do its work: Redis is full."}},
 		{usecase.Explanation{Reason: usecase.ReasonStuck, Stuck: 7}, []string{"mail take no tasks", "7 handlers"}},

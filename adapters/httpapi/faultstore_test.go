@@ -102,6 +102,10 @@ func (s faultQueues) Change(ctx context.Context, name domain.QueueName, decide f
 	return s.queues.Change(ctx, name, decide)
 }
 
+func (s faultQueues) Takers(ctx context.Context, name domain.QueueName) ([]application.Taker, error) {
+	return s.queues.Takers(ctx, name)
+}
+
 func (s faultQueues) Ahead(ctx context.Context, t *domain.Task, limit int) (int, error) {
 	return s.queues.Ahead(ctx, t, limit)
 }

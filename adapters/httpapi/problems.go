@@ -36,7 +36,7 @@ var (
 	crossOrigin = problemKind{"cross_origin", http.StatusForbidden, "Cross-origin request",
 		"A browser sent this request for a page of another site. Such pages may not change anything here; other programs may."}
 	misdirected = problemKind{"misdirected", http.StatusMisdirectedRequest, "Misdirected request",
-		"The Host header names another host than this service's. Use the service's own address, or have its operator add the host to ALLOWED_HOSTS."}
+		"The Host header has a name that is not this service's. Use its IP address or a name of its own, or have its operator add the host to ALLOWED_HOSTS."}
 	notFound = problemKind{"not_found", http.StatusNotFound, "Not found",
 		"There is no such task, queue or bulk action; detail says which."}
 	noSuchPath = problemKind{"no_such_path", http.StatusNotFound, "No such path",

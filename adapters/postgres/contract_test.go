@@ -1,7 +1,11 @@
 package postgres
 
 import (
+	"crypto/rand"
+	"errors"
 	"fmt"
+	"net/url"
+	"strings"
 	"testing"
 
 	"github.com/millrace/millrace/application"
@@ -9,8 +13,64 @@ import (
 	"github.com/millrace/millrace/test/contract"
 )
 
+// The programs have a role of their own, with no more rights than they ask for.
 func TestRepositories(t *testing.T) {
-	contract.Repositories(t, func(t *testing.T) contract.Store { return emptyStore(t) })
+	grant := lesserRole(t)
+	contract.Repositories(t, func(t *testing.T) contract.Store {
+		owner := migrated(t, Config{})
+		store, operator := storeOn(open(t, grant(t, owner))), storeOn(owner)
+		store.Delete, store.Refuse, store.Damage = operator.Delete, operator.Refuse, operator.Damage
+		store.Unprotect, store.BreakFilter = operator.Unprotect, operator.BreakFilter
+		return store
+	})
+}
+
+// lesserRole makes a role, and returns what gives it the rights that a program needs on a
+// database, which is then used as that role.
+func lesserRole(t *testing.T) (grant func(t *testing.T, owner *DB) Config) {
+	t.Helper()
+	admin, role := open(t, Config{}), "millrace_test_"+strings.ToLower(rand.Text())
+	admin.calls.SQL.MustExec("CREATE ROLE " + role + " LOGIN")
+	t.Cleanup(func() { admin.calls.SQL.MustExec("DROP ROLE " + role) })
+	return func(t *testing.T, owner *DB) Config {
+		t.Helper()
+		for _, n := range needed {
+			owner.calls.SQL.MustExec("GRANT " + n.rights + " ON " + n.table + " TO " + role)
+		}
+		u, err := url.Parse(owner.cfg.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		u.User = url.User(role)
+		return Config{URL: u.String()}
+	}
+}
+
+func TestCheckRights_NamesEachRightThatIsMissing(t *testing.T) {
+	grant, owner := lesserRole(t), migrated(t, Config{})
+	cfg := grant(t, owner)
+	db := open(t, cfg)
+	if err := errors.Join(CheckRights(t.Context(), db), db.Probe(t.Context())); err != nil {
+		t.Fatalf("with all rights: %v", err)
+	}
+	u, err := url.Parse(cfg.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range needed {
+		for right := range strings.SplitSeq(n.rights, ", ") {
+			change := right + " ON " + n.table
+			owner.calls.SQL.MustExec("REVOKE " + change + " FROM " + u.User.Username())
+			want := "lacks rights: " + right + " on " + n.table
+			if err := CheckRights(t.Context(), db); err == nil || errors.Is(err, domain.ErrUnavailable) || !strings.Contains(err.Error(), want+"; grant them") {
+				t.Errorf("without %s: %v", change, err)
+			}
+			if err := db.proveRights(t.Context()); domain.Public(err).Code != domain.CodeUnavailable || !strings.HasSuffix(err.Error(), want) {
+				t.Errorf("a program that runs, without %s: %v", change, err)
+			}
+			owner.calls.SQL.MustExec("GRANT " + change + " TO " + u.User.Username())
+		}
+	}
 }
 
 func TestRowLocks(t *testing.T) {

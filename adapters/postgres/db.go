@@ -2,16 +2,13 @@ package postgres
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
-	"github.com/jmoiron/sqlx"
 
 	"github.com/millrace/millrace/adapters/postgres/internal/pgconn"
-	"github.com/millrace/millrace/domain"
 )
 
 // Config says which database to use and how.
@@ -30,6 +27,7 @@ type DB struct {
 	beats  pool
 	shared shared
 	proven atomic.Value // time.Time: when a write was last proven
+	roomy  atomic.Value // time.Time: when the disk was last seen to have room
 }
 
 // pool is a pool of connections that also sweeps; see sweep.go.
@@ -82,66 +80,4 @@ func (db *DB) untilFree(ctx context.Context, what string, try func() (done bool,
 		return failed
 	}
 	return pgconn.Translate(err) // nil, locked, or that of ctx
-}
-
-// Ping reports whether the server answers, within Limits.Probe.
-func (db *DB) Ping(ctx context.Context) error {
-	return db.probe(ctx, func(ctx context.Context) error { return pgconn.Translate(db.calls.SQL.PingContext(ctx)) })
-}
-
-// Probe reports whether the server answers, has the schema that this program needs, as
-// CheckSchema does, and takes writes, within Limits.Probe. Whatever keeps it from that is
-// an outage.
-func (db *DB) Probe(ctx context.Context) error {
-	return db.probe(ctx, func(ctx context.Context) error {
-		err := CheckSchema(ctx, db)
-		if err == nil {
-			err = db.proveWrites(ctx)
-		}
-		if pgconn.SQLState(err) != "" && !errors.Is(err, domain.ErrUnavailable) {
-			err = pgconn.Outage(err)
-		}
-		return err
-	})
-}
-
-// proveWriteSQL inserts no row into tasks, which needs the right to, a server that is not
-// read-only and a table that nobody has locked, and writes an empty record to the log of
-// the server, whose commit is flushed, and confirmed by a synchronous standby. It leaves
-// no dead row.
-const proveWriteSQL = `WITH none AS (INSERT INTO tasks SELECT * FROM tasks WHERE false RETURNING 1)
-SELECT (SELECT count(*) FROM none) FROM pg_logical_emit_message(true, 'millrace', '')`
-
-// provenFor is how long a proof serves later probes, so that many who ask cost one flush.
-const provenFor = 2 * time.Second
-
-// proveWrites proves that the server takes writes. That its disk has room for more rows
-// is known by those who write them.
-func (db *DB) proveWrites(ctx context.Context) error {
-	if last, ok := db.proven.Load().(time.Time); ok && time.Since(last) < provenFor {
-		return nil
-	}
-	var none int
-	if err := db.calls.Read(ctx, func(ctx context.Context, q sqlx.QueryerContext) error {
-		return sqlx.GetContext(ctx, q, &none, proveWriteSQL)
-	}); err != nil {
-		return fmt.Errorf("prove that the database takes writes: %w", err)
-	}
-	db.proven.Store(time.Now())
-	return nil
-}
-
-// probe leaves ask behind when the time is up: a stalled link holds its caller for
-// CallTimeout, which may be longer.
-func (db *DB) probe(ctx context.Context, ask func(ctx context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, db.cfg.Limits().Probe)
-	defer cancel()
-	done := make(chan error, 1)
-	go func() { done <- ask(ctx) }()
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-		return pgconn.Translate(ctx.Err())
-	}
 }

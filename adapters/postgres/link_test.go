@@ -60,7 +60,7 @@ func TestStalledLink_FreesItsCallerAndRecovers(t *testing.T) {
 	}
 	for name, call := range map[string]func() error{
 		"Get":    func() error { _, err := tasks.Get(ctx, task.ID()); return err },
-		"Many":   func() error { _, err := tasks.GetMany(ctx, task.ID()); return err },
+		"Many":   func() error { _, _, err := tasks.GetMany(ctx, task.ID()); return err },
 		"Tries":  func() error { _, err := tasks.Attempts(ctx, task.ID()); return err },
 		"Add":    func() error { return tasks.Add(ctx, newTask(t)) },
 		"Save":   func() error { return tasks.Save(ctx, task) },

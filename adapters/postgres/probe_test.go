@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/millrace/millrace/adapters/internal/room"
+	"github.com/millrace/millrace/adapters/postgres/internal/pgconn"
 	"github.com/millrace/millrace/domain"
 	"github.com/millrace/millrace/test/services"
 )
@@ -47,5 +49,61 @@ func TestProbe_WritesNoRow(t *testing.T) {
 	var size int
 	if err := db.calls.SQL.Get(&size, "SELECT pg_relation_size('tasks')"); err != nil || size != 0 {
 		t.Errorf("the table has %d bytes, error %v", size, err)
+	}
+}
+
+// largeTask needs room.
+func largeTask(t *testing.T) *domain.Task {
+	t.Helper()
+	task, err := room.Task()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return task
+}
+
+// A full disk lets small writes pass, and the tasks of a program that nobody uses just
+// now are tried by nobody.
+func TestProbe_FailsWhileTheDiskHasNoRoomForTasks(t *testing.T) {
+	server := services.StartPostgreSQL(t, services.PostgresSmallLog())
+	url := server.URL("postgres")
+	db := migrated(t, Config{URL: url})
+	tasks, workers := NewTaskRepository(db), NewWorkerRepository(db)
+	if err := db.Probe(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	server.FillDisk()
+	stored, err := 0, tasks.Add(t.Context(), largeTask(t))
+	for ; err == nil; err = tasks.Add(t.Context(), largeTask(t)) {
+		stored++
+	}
+	if !errors.Is(err, domain.ErrUnavailable) || pgconn.SQLState(err) != "53100" {
+		t.Fatalf("add on a full disk: %v, want ErrUnavailable for 53100", err)
+	}
+	if _, err := workers.Beat(t.Context(), beatOf(time.Second)); err != nil {
+		t.Errorf("a write that needs no room: %v", err)
+	}
+	idle := open(t, Config{URL: url}) // has stored nothing yet
+	for name, db := range map[string]*DB{"the one that failed": db, "another": idle} {
+		for range 2 {
+			if err := db.Probe(t.Context()); !errors.Is(err, domain.ErrUnavailable) || domain.Public(err) != room.ErrDiskFull {
+				t.Errorf("%s: %v, want that the disk is full", name, err)
+			}
+		}
+	}
+	server.MakeRoom()
+	for _, db := range []*DB{db, idle} {
+		eventually(t, "the probe succeeds", func() error { return db.Probe(t.Context()) })
+	}
+	later := largeTask(t)
+	if err := tasks.Add(t.Context(), later); err != nil {
+		t.Errorf("once there is room again: %v", err)
+	}
+	if err := db.Probe(t.Context()); err != nil || db.calls.Shortage.Last() != nil {
+		t.Errorf("the shortage goes on: %v", err)
+	}
+	var found int
+	if err := db.calls.SQL.Get(&found, "SELECT count(*) FROM tasks"); err != nil || found != stored+1 {
+		t.Errorf("there are %d tasks and not %d: error %v", found, stored+1, err)
 	}
 }

@@ -3,7 +3,7 @@ package postgres
 import (
 	"context"
 	"database/sql"
-	"fmt"
+	"strconv"
 
 	"github.com/jmoiron/sqlx"
 
@@ -30,11 +30,11 @@ var (
 	infoSQL  = infosWhere(" AND t.queue = $1", "AND name = $1", "WHERE name = $1") + "1"
 
 	// livesSQL is true of a worker whose lease has not lapsed.
-	livesSQL = fmt.Sprintf("w.seen_at > clock_timestamp() - %d * w.beat_interval ", domain.BeatsPerLease)
+	livesSQL = aliveSQL("w", strconv.Itoa(domain.BeatsPerLease)+" * w.beat_interval ")
 )
 
 // readable leaves out of the oldest what is in a row that cannot be read.
-const readable = "t.run_at BETWEEN '0001-01-02 00:00:00+00' AND '9999-12-31 00:00:00+00'"
+var readable = "t.run_at BETWEEN " + earliestSQL + " AND " + latestSQL
 
 func infosWhere(ofTask, ofWorker, ofQueue string) string {
 	return `
@@ -47,9 +47,8 @@ WITH queued AS (
 ), running AS (
 	SELECT t.queue AS name, count(*) AS n FROM tasks AS t WHERE ` + processing + ofTask + ` GROUP BY t.queue
 ), taken AS (
-	SELECT name, count(*) AS n, sum(abandoned)::bigint AS abandoned, count(*) FILTER (WHERE stuck) AS stuck,
-		sum(capacity)::bigint AS slots, sum(running)::bigint AS running FROM (
-		SELECT DISTINCT name, w.id, w.abandoned, w.stuck, w.capacity, w.running FROM workers AS w, unnest(w.queues) AS name WHERE ` + livesSQL + ofWorker + `
+	SELECT name, count(*) AS n, sum(abandoned)::bigint AS abandoned, count(*) FILTER (WHERE stuck) AS stuck FROM (
+		SELECT DISTINCT name, w.id, w.abandoned, w.stuck FROM workers AS w, unnest(w.queues) AS name WHERE ` + livesSQL + ofWorker + `
 	) AS takers GROUP BY name
 ), names AS (
 	SELECT name FROM queues ` + ofQueue + ` UNION SELECT name FROM queued UNION SELECT name FROM unqueued
@@ -58,8 +57,7 @@ WITH queued AS (
 SELECT name, coalesce(q.paused, false) AS paused, q.max_running, q.rate_count, q.rate_per, q.full_at,
 	coalesce(queued.n, 0) + coalesce(unqueued.due, 0) AS pending, coalesce(unqueued.later, 0) AS scheduled,
 	coalesce(running.n, 0) AS processing, least(queued.oldest, unqueued.oldest) AS oldest, coalesce(taken.n, 0) AS workers,
-	coalesce(taken.abandoned, 0) AS abandoned, coalesce(taken.stuck, 0) AS stuck,
-	coalesce(taken.slots, 0) AS slots, coalesce(taken.running, 0) AS running
+	coalesce(taken.abandoned, 0) AS abandoned, coalesce(taken.stuck, 0) AS stuck
 FROM names LEFT JOIN queues AS q USING (name) LEFT JOIN queued USING (name) LEFT JOIN unqueued USING (name)
 LEFT JOIN running USING (name) LEFT JOIN taken USING (name)
 ORDER BY name COLLATE "C" LIMIT `
@@ -92,8 +90,6 @@ func (r *QueueRepository) infos(ctx context.Context, query string, args ...any) 
 		Workers    int
 		Abandoned  int
 		Stuck      int
-		Slots      int
-		Running    int
 	}
 	if err := r.db.calls.Read(ctx, func(ctx context.Context, q sqlx.QueryerContext) error {
 		return sqlx.SelectContext(ctx, q, &rows, query, args...)
@@ -105,7 +101,6 @@ func (r *QueueRepository) infos(ctx context.Context, query string, args ...any) 
 		infos[i] = application.QueueInfo{
 			QueueSettings: r.settings(), Pending: r.Pending, Scheduled: r.Scheduled, Processing: r.Processing,
 			Oldest: r.Oldest.Time, Workers: r.Workers, Abandoned: r.Abandoned, Stuck: r.Stuck,
-			Slots: r.Slots, Running: r.Running,
 		}
 	}
 	return infos, nil
@@ -151,4 +146,19 @@ func (r *QueueRepository) Ahead(ctx context.Context, t *domain.Task, limit int) 
 		return sqlx.GetContext(ctx, q, &n, aheadSQL, string(s.Queue), s.Priority, s.QueuedAt, limit)
 	})
 	return n, err
+}
+
+// takersSQL asks for the workers that take a queue, and finds their tasks by worker.
+var takersSQL = `SELECT w.capacity AS slots, w.running, w.stuck, (SELECT count(DISTINCT name) FROM unnest(w.queues) AS name) AS queues,
+	(SELECT count(DISTINCT t.queue) FROM tasks AS t WHERE ` + processing + ` AND t.worker = w.id AND t.queue = ANY(w.queues)) AS busy,
+	NOT EXISTS (SELECT 1 FROM tasks AS t WHERE ` + processing + ` AND t.worker = w.id AND t.queue = $1) AS idle
+FROM workers AS w WHERE $1 = ANY(w.queues) AND ` + livesSQL
+
+// Takers returns the workers that take the queue.
+func (r *QueueRepository) Takers(ctx context.Context, name domain.QueueName) ([]application.Taker, error) {
+	var takers []application.Taker
+	err := r.db.calls.Read(ctx, func(ctx context.Context, q sqlx.QueryerContext) error {
+		return sqlx.SelectContext(ctx, q, &takers, takersSQL, string(name))
+	})
+	return takers, err
 }

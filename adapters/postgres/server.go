@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -82,20 +81,4 @@ func warnOfRole(ctx context.Context, db *DB, log *slog.Logger) error {
 			"statements", strings.Join(missing, "; "))
 	}
 	return err
-}
-
-// CheckRights is for the start of a program, once there is a schema: it returns an error
-// if our role may not read, add and change tasks.
-func CheckRights(ctx context.Context, db *DB) error {
-	var may bool
-	if err := db.calls.Read(ctx, func(ctx context.Context, q sqlx.QueryerContext) error {
-		return sqlx.GetContext(ctx, q, &may, `SELECT has_table_privilege('tasks', 'SELECT') AND has_table_privilege('tasks', 'INSERT')
-			AND has_table_privilege('tasks', 'UPDATE')`)
-	}); err != nil {
-		return pgconn.AtStart(err)
-	}
-	if !may {
-		return errors.New("the role of DATABASE_URL lacks rights: it needs SELECT, INSERT, UPDATE and DELETE on the tables of Millrace")
-	}
-	return nil
 }

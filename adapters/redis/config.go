@@ -41,7 +41,7 @@ type target struct {
 	tls     *tls.Config // nil: none
 	prefix  string
 	chosen  bool // the URL has the prefix
-	timeout time.Duration
+	limits  Limits
 	options []redigo.DialOption
 }
 
@@ -54,10 +54,10 @@ func (cfg Config) parse() (target, error) {
 	if cfg.CallTimeout < 0 {
 		return target{}, errors.New("the call timeout of Redis is negative")
 	}
-	t.timeout = cmp.Or(cfg.CallTimeout, defaultCallTimeout)
+	t.limits = cfg.Limits()
 	// Both must be set: redigo closes a connection whose context has ended while it
 	// is in use, and notices by these deadlines.
-	t.options = append(t.options, redigo.DialReadTimeout(t.timeout), redigo.DialWriteTimeout(t.timeout))
+	t.options = append(t.options, redigo.DialReadTimeout(t.limits.Call), redigo.DialWriteTimeout(t.limits.Call))
 	return t, nil
 }
 

@@ -41,8 +41,8 @@ func TestConfig_IsReadAsItIsMeant(t *testing.T) {
 			t.Errorf("%s: %v", url, err)
 			continue
 		}
-		if got.address != want.address || got.prefix != want.prefix || (got.tls != nil) != want.tls || got.timeout != defaultCallTimeout {
-			t.Errorf("%s is read as %s, %q, TLS %v, %v", url, got.address, got.prefix, got.tls != nil, got.timeout)
+		if got.address != want.address || got.prefix != want.prefix || (got.tls != nil) != want.tls || got.limits.Call != defaultCallTimeout {
+			t.Errorf("%s is read as %s, %q, TLS %v, %v", url, got.address, got.prefix, got.tls != nil, got.limits.Call)
 		}
 	}
 }

@@ -66,7 +66,7 @@ func (c *conn) note(err error) error {
 // close idle connections.
 func (p *Pool) acquireBlocking(ctx context.Context) (*conn, error) {
 	for c := p.idleBlocking(); c != nil; c = p.idleBlocking() {
-		if !closedByPeer(c.socket) && (time.Since(c.used) < idleCheck || c.answers(ctx, p.target.timeout/2)) {
+		if !closedByPeer(c.socket) && (time.Since(c.used) < idleCheck || c.answers(ctx, p.target.limits.Ping)) {
 			return c, nil
 		}
 		_ = c.Close() // nothing is known of it

@@ -16,7 +16,6 @@ import (
 var _ application.Probe = (*Pool)(nil)
 
 const (
-	probeTimeout = 2 * time.Second
 	// failureAge: a failed push or pull that nobody has repeated for so long says nothing
 	// of now. Loops repeat theirs every few seconds.
 	failureAge = 10 * time.Second
@@ -93,7 +92,7 @@ func (h *health) probed(began time.Time) bool {
 	return e != nil && (e.at.After(began) || e.err == nil && time.Since(e.at) < probeLife)
 }
 
-// Probe tells, within 2 seconds, whether Redis accepts what the queue needs: whether the
+// Probe tells, within Limits.Probe, whether Redis accepts what the queue needs: whether the
 // last pushes and pulls succeeded, and whether an entry can be pushed and pulled now.
 // Its error is a domain.ErrUnavailable with the reason.
 func (p *Pool) Probe(ctx context.Context) error {
@@ -126,7 +125,7 @@ func (p *Pool) look(ctx context.Context) {
 	if p.health.probed(began) {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), probeTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.target.limits.Probe)
 	defer cancel()
 	key := p.key(probeKey)
 	replies, err := p.pipeline(ctx, []command{

@@ -49,7 +49,7 @@ func (s *Signals) listen(ctx context.Context, ready func(), hear func(applicatio
 	if err := sub.Subscribe(s.channel()); err != nil {
 		return err
 	}
-	switch answer := sub.ReceiveWithTimeout(s.pool.target.timeout).(type) {
+	switch answer := sub.ReceiveWithTimeout(s.pool.target.limits.Call).(type) {
 	case redigo.Subscription:
 	case error:
 		return answer

@@ -109,7 +109,7 @@ type command struct {
 // that the server refused. The call timeout bounds it together with the wait for a
 // connection. Redis may run commands of others in between.
 func (p *Pool) pipeline(ctx context.Context, commands []command) ([]any, error) {
-	ctx, cancel := context.WithTimeout(ctx, p.target.timeout)
+	ctx, cancel := context.WithTimeout(ctx, p.target.limits.Call)
 	defer cancel()
 	c, err := p.calls.GetContext(ctx)
 	if err != nil {
@@ -136,7 +136,7 @@ func sendAll(ctx context.Context, c redigo.Conn, commands []command) ([]any, err
 // do runs one command that does not block. The call timeout bounds it together with the
 // wait for a connection.
 func (p *Pool) do(ctx context.Context, command string, args ...any) (any, error) {
-	ctx, cancel := context.WithTimeout(ctx, p.target.timeout)
+	ctx, cancel := context.WithTimeout(ctx, p.target.limits.Call)
 	defer cancel()
 	c, err := p.calls.GetContext(ctx)
 	if err != nil {
@@ -161,7 +161,7 @@ func (p *Pool) dial(ctx context.Context) (*conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	dialCtx, cancel := context.WithTimeout(ctx, p.target.timeout/2)
+	dialCtx, cancel := context.WithTimeout(ctx, p.target.limits.Dial)
 	defer cancel()
 	var socket net.Conn
 	options := append(slices.Clip(p.target.options), redigo.DialContextFunc(func(ctx context.Context, network, address string) (net.Conn, error) {

@@ -16,7 +16,6 @@ import (
 const (
 	maxWait   = 2 * time.Second // the longest wait of a pull: an idle worker sends one command in 2 seconds
 	leastWait = time.Millisecond
-	stopGrace = time.Second // for the answer to a pull whose context has ended
 	stopRetry = 5 * time.Millisecond
 	// quiet: a connection that is closed after such a wait was closed because nothing
 	// happened on it. One that is closed sooner has failed.
@@ -68,7 +67,7 @@ func (q *Queue) pop(ctx context.Context, p application.PullRequest) popReply {
 			return sleepUntil(ctx, end)
 		}
 		began := time.Now()
-		reply := q.popOnce(ctx, lanes, p.Max, max(0, end.Sub(began)), end.Add(q.pool.target.timeout))
+		reply := q.popOnce(ctx, lanes, p.Max, max(0, end.Sub(began)), end.Add(q.pool.target.limits.Call))
 		switch {
 		case reply.err == nil || ctx.Err() != nil:
 			return reply
@@ -154,7 +153,7 @@ func (q *Queue) popCommand(lanes []application.Lane, n int, wait time.Duration) 
 // the command that it has to end, so it is repeated. Without a reply in time the
 // connection is closed, which ends the command on this side.
 func (q *Queue) unblock(ctx context.Context, c *conn, replies <-chan popReply) popReply {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopGrace)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), q.pool.target.limits.Unblock)
 	defer cancel()
 	for {
 		if _, err := q.pool.do(ctx, "CLIENT", "UNBLOCK", c.id, "TIMEOUT"); err != nil {

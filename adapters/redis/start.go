@@ -45,7 +45,7 @@ func badCredentials(answer redigo.Error) bool {
 // says that this Redis cannot serve: it is in cluster mode, too old, or refuses the
 // credentials or commands. Any other error is a domain.ErrUnavailable: it may serve later.
 func (p *Pool) Check(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, p.target.timeout)
+	ctx, cancel := context.WithTimeout(ctx, p.target.limits.Call)
 	defer cancel()
 	c, err := p.dial(ctx)
 	if err != nil {

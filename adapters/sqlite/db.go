@@ -27,6 +27,7 @@ type DB struct {
 	statements statements            // of writer; both last as long as their connections do
 	together   *group.Group[*change] // what writeTogether was asked for
 	holders    sweepHolders
+	room       roomProof
 }
 
 var _ application.Probe = (*DB)(nil)

@@ -13,7 +13,10 @@ import (
 	"github.com/millrace/millrace/domain"
 )
 
-// translate turns what the driver reports into the errors that the ports name.
+// translate turns what the driver reports into the errors that the ports name. What
+// SQLite says is an outage unless it is about the data: whatever else is wrong with the
+// file, its disk or its schema, somebody will put it right, and what is to be stored is
+// kept until then.
 func (db *DB) translate(err error) error {
 	var known *domain.Error
 	switch {
@@ -29,16 +32,20 @@ func (db *DB) translate(err error) error {
 	return fmt.Errorf("sqlite: %w", err)
 }
 
-// unavailable reports whether the same call may succeed later: the file is
-// locked, the disk is full or failing, or the caller's wait has ended.
-func unavailable(err error) bool {
+// codeOf is what SQLite calls the error, without what an extended code adds; 0 if it is
+// not SQLite's.
+func codeOf(err error) int {
 	if e, ok := errors.AsType[*sqlite.Error](err); ok {
-		switch e.Code() & 0xff { // without what an extended code adds
-		case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR,
-			sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_INTERRUPT:
-			return true
-		}
-		return false
+		return e.Code() & 0xff
+	}
+	return sqlite3.SQLITE_OK
+}
+
+// unavailable reports whether the same call may succeed later: SQLite refuses it for
+// another reason than its data, or the caller's wait has ended.
+func unavailable(err error) bool {
+	if codeOf(err) != sqlite3.SQLITE_OK {
+		return !aboutData(err)
 	}
 	for _, lost := range []error{
 		context.Canceled, context.DeadlineExceeded, driver.ErrBadConn, sql.ErrConnDone, sql.ErrTxDone,
@@ -52,19 +59,24 @@ func unavailable(err error) bool {
 
 // aboutData reports whether SQLite refused a row because of what is in it.
 func aboutData(err error) bool {
-	e, ok := errors.AsType[*sqlite.Error](err)
-	if !ok {
-		return false
-	}
-	switch e.Code() & 0xff {
+	switch codeOf(err) {
 	case sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_RANGE:
 		return true
 	}
 	return false
 }
 
-// missingTable reports whether a statement names a table that the file does not have.
-func missingTable(err error) bool {
-	e, ok := errors.AsType[*sqlite.Error](err)
-	return ok && e.Code() == sqlite3.SQLITE_ERROR
+// lacks reports whether what SQLite writes to refuses it: the disk is full, failing or
+// read-only, or the file is damaged.
+func lacks(err error) bool {
+	switch codeOf(err) {
+	case sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM,
+		sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_NOLFS, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
+		return true
+	}
+	return false
 }
+
+// aboutStatement reports whether SQLite refused the statement itself and has undone
+// nothing else: the file does not have a table that it names, say.
+func aboutStatement(err error) bool { return codeOf(err) == sqlite3.SQLITE_ERROR }

@@ -67,7 +67,7 @@ func (tx *tx) apart(c *change) error {
 	if c.err == nil {
 		return tx.exec(release)
 	}
-	if unavailable(c.err) { // SQLite may have undone all of it
+	if unavailable(c.err) && !aboutStatement(c.err) { // SQLite may have undone all of it
 		return c.err
 	}
 	if err := tx.exec(rollbackTo); err != nil {

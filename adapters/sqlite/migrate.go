@@ -55,15 +55,15 @@ func Migrate(ctx context.Context, db *DB, log *slog.Logger) error {
 	return nil
 }
 
-// Probe reports whether the file answers and has the schema that this program needs.
-func (db *DB) Probe(ctx context.Context) error {
+// checkSchema reports whether the file answers and has the schema that this program needs.
+func (db *DB) checkSchema(ctx context.Context) error {
 	missing := db.checkVersion(ctx, schema.ProbeSQL)
-	if !missingTable(missing) {
+	if !aboutStatement(missing) {
 		return missing
 	}
 	if err := db.checkVersion(ctx, schema.VersionSQL); err == nil {
 		return schema.Unready(errDamagedSchema, missing)
-	} else if !missingTable(err) {
+	} else if !aboutStatement(err) {
 		return err
 	}
 	return schema.Unready(errNoSchema, missing)

@@ -69,15 +69,12 @@ type queueInfoRow struct {
 	Workers    int     `db:"workers"`
 	Abandoned  int     `db:"abandoned"`
 	Stuck      int     `db:"stuck"`
-	Slots      int     `db:"slots"`
-	Running    int     `db:"running"`
 }
 
 func (row queueInfoRow) info() application.QueueInfo {
 	return application.QueueInfo{
 		QueueSettings: row.settings(), Pending: row.Pending, Scheduled: row.Scheduled, Processing: row.Processing,
 		Oldest: row.Oldest.orZero(), Workers: row.Workers, Abandoned: row.Abandoned, Stuck: row.Stuck,
-		Slots: row.Slots, Running: row.Running,
 	}
 }
 
@@ -143,28 +140,27 @@ var (
 // worker takes meet the conditions. ?1 is the time: what is due by then may run, though
 // nobody has marked it yet, and a worker whose lease has lapsed by then does not count.
 func queueInfos(settings, tasks, taken string) string {
-	return `WITH counted (name, pending, scheduled, processing, oldest, workers, abandoned, stuck, slots, running) AS (
-		SELECT name, 0, 0, 0, NULL, 0, 0, 0, 0, 0 FROM queues WHERE ` + settings + `
+	return `WITH counted (name, pending, scheduled, processing, oldest, workers, abandoned, stuck) AS (
+		SELECT name, 0, 0, 0, NULL, 0, 0, 0 FROM queues WHERE ` + settings + `
 		UNION ALL
-		SELECT queue, count(*), 0, 0, min(run_at), 0, 0, 0, 0, 0 FROM tasks
+		SELECT queue, count(*), 0, 0, min(run_at), 0, 0, 0 FROM tasks
 			WHERE ` + queued + ` AND ` + tasks + ` GROUP BY queue
 		UNION ALL
 		SELECT queue, count(*) FILTER (WHERE run_at <= ?1), count(*) FILTER (WHERE run_at > ?1), 0,
-			min(run_at) FILTER (WHERE run_at <= ?1), 0, 0, 0, 0, 0
+			min(run_at) FILTER (WHERE run_at <= ?1), 0, 0, 0
 			FROM tasks WHERE ` + unqueued + ` AND ` + tasks + ` GROUP BY queue
 		UNION ALL
-		SELECT queue, 0, 0, count(*), NULL, 0, 0, 0, 0, 0 FROM tasks WHERE ` + held + ` AND ` + tasks + ` GROUP BY queue
+		SELECT queue, 0, 0, count(*), NULL, 0, 0, 0 FROM tasks WHERE ` + held + ` AND ` + tasks + ` GROUP BY queue
 		UNION ALL
-		SELECT value, 0, 0, 0, NULL, count(*), sum(abandoned), sum(stuck), sum(capacity), sum(running) FROM (
-			SELECT DISTINCT q.value, w.id, w.abandoned, w.stuck, w.capacity, w.running FROM workers AS w, json_each(w.queues) AS q
-			WHERE w.seen_at > ?1 - ` + strconv.Itoa(domain.BeatsPerLease) + ` * w.beat_interval AND ` + taken + `
+		SELECT value, 0, 0, 0, NULL, count(*), sum(abandoned), sum(stuck) FROM (
+			SELECT DISTINCT q.value, w.id, w.abandoned, w.stuck FROM workers AS w, json_each(w.queues) AS q
+			WHERE ` + aliveSQL("w", "?1 - "+strconv.Itoa(domain.BeatsPerLease)+" * w.beat_interval") + ` AND ` + taken + `
 		) GROUP BY value
 	)
 	SELECT c.name, coalesce(s.paused, 0) AS paused, s.max_running, s.rate_count, s.rate_per, s.full_at,
 		sum(c.pending) AS pending, sum(c.scheduled) AS scheduled, sum(c.processing) AS processing,
 		min(c.oldest) AS oldest, sum(c.workers) AS workers,
-		sum(c.abandoned) AS abandoned, sum(c.stuck) AS stuck,
-		sum(c.slots) AS slots, sum(c.running) AS running
+		sum(c.abandoned) AS abandoned, sum(c.stuck) AS stuck
 	FROM counted AS c LEFT JOIN queues AS s ON s.name = c.name GROUP BY c.name`
 }
 
@@ -174,3 +170,17 @@ var countAhead = `SELECT count(*) FROM (
 		UNION ALL
 		SELECT 1 FROM tasks WHERE ` + queued + ` AND queue = ?1 AND priority = ?2 AND queued_at < ?3
 		LIMIT ?4)`
+
+// selectTakers asks for the workers that take a queue, and finds their tasks by worker.
+var selectTakers = `SELECT w.capacity AS slots, w.running, w.stuck, (SELECT count(DISTINCT q.value) FROM json_each(w.queues) AS q) AS queues,
+	(SELECT count(DISTINCT t.queue) FROM tasks AS t WHERE t.worker = w.id AND ` + held + `
+		AND t.queue IN (SELECT q.value FROM json_each(w.queues) AS q)) AS busy,
+	NOT EXISTS (SELECT 1 FROM tasks AS t WHERE t.worker = w.id AND ` + held + ` AND t.queue = ?2) AS idle
+FROM workers AS w WHERE w.seen_at > ?1 - ` + strconv.Itoa(domain.BeatsPerLease) + ` * w.beat_interval
+	AND EXISTS (SELECT 1 FROM json_each(w.queues) AS q WHERE q.value = ?2)`
+
+// Takers returns the workers that take the queue.
+func (r *QueueRepository) Takers(ctx context.Context, name domain.QueueName) ([]application.Taker, error) {
+	var takers []application.Taker
+	return takers, r.db.read(ctx, &takers, selectTakers, instant{time.Now()}, name)
+}

@@ -177,9 +177,12 @@ func (row *taskRow) size() int {
 }
 
 // taskColumns are the columns of a taskRow.
-const taskColumns = `id, status, queue, priority, created_at, updated_at, version, run_at, queued_at, timeout, max_attempts,
+const taskColumns = decidingColumns + `, result, message`
+
+// decidingColumns are those that a rule may ask for: see taskRow.withoutTexts.
+const decidingColumns = `id, status, queue, priority, created_at, updated_at, version, run_at, queued_at, timeout, max_attempts,
 	attempt, failures, rescues, worker, claim_beat, deadline, started_at, stop_requested_at, result_truncated, trace_parent,
-	metadata, last_error, result, message`
+	metadata, last_error`
 
 // insertArgs are the arguments of insertTask, in the order of taskColumns. Neither
 // they nor updateArgs go through sqlx: these two statements are most of the work.
@@ -204,11 +207,18 @@ func updateArgs(t *domain.Task) []any {
 }
 
 // task makes the task again; it fails on a row that no task can be.
-func (row *taskRow) task() (*domain.Task, error) {
+func (row *taskRow) task() (*domain.Task, error) { return row.restore(domain.Restore) }
+
+// withoutTexts makes the task of a row of decidingColumns.
+func (row *taskRow) withoutTexts() (*domain.Task, error) {
+	return row.restore(domain.RestoreWithoutTexts)
+}
+
+func (row *taskRow) restore(restore func(domain.TaskState) (*domain.Task, error)) (*domain.Task, error) {
 	if err := row.Metadata.damage; err != nil {
 		return nil, fmt.Errorf("read the metadata of task %s: %w", domain.TaskID(row.ID), err)
 	}
-	return domain.Restore(domain.TaskState{
+	return restore(domain.TaskState{
 		ID: domain.TaskID(row.ID), Message: row.Message, Queue: row.Queue, Priority: row.Priority, Status: row.Status,
 		CreatedAt: row.CreatedAt.Time, UpdatedAt: row.UpdatedAt.Time, Version: row.Version, RunAt: row.RunAt.Time,
 		QueuedAt: row.QueuedAt.Time, MaxAttempts: row.MaxAttempts, Timeout: time.Duration(row.Timeout), Metadata: row.Metadata.of,

@@ -65,6 +65,12 @@ func (db *DB) write(ctx context.Context, change func(*tx) error) error {
 
 // transact is write, with errors as they come.
 func (db *DB) transact(ctx context.Context, change func(*tx) error) error {
+	err := db.transactOnce(ctx, change)
+	db.room.note(err)
+	return err
+}
+
+func (db *DB) transactOnce(ctx context.Context, change func(*tx) error) error {
 	if err := db.file.check(); err != nil {
 		return err
 	}

@@ -15,14 +15,14 @@ const abandonedInterval = 4 * time.Second
 // Abandoned takes back the tasks of workers whose lease has lapsed. A task that
 // becomes pending by it is due, and is pushed as such.
 type Abandoned struct {
-	Deps
+	sweeper
 	observer application.Observer
 	retry    domain.RetryPolicy
 }
 
 // NewAbandoned makes the sweep.
 func NewAbandoned(deps Deps, cfg Config) *Abandoned {
-	return &Abandoned{Deps: deps, observer: cfg.Observer, retry: cfg.Retry}
+	return &Abandoned{sweeper: newSweeper(deps), observer: cfg.Observer, retry: cfg.Retry}
 }
 
 // Run sweeps until ctx ends.

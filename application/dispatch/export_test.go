@@ -4,4 +4,6 @@ package dispatch
 const (
 	AbandonedInterval = abandonedInterval
 	SweepLimit        = sweepLimit
+	BulkLimit         = bulkLimit
+	KeyLimit          = keyLimit
 )

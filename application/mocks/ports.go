@@ -248,7 +248,7 @@ func (c *MockTaskRepositoryGetCall) DoAndReturn(f func(context.Context, domain.T
 }
 
 // GetMany mocks base method.
-func (m *MockTaskRepository) GetMany(ctx context.Context, ids ...domain.TaskID) ([]*domain.Task, error) {
+func (m *MockTaskRepository) GetMany(ctx context.Context, ids ...domain.TaskID) ([]*domain.Task, []domain.TaskID, error) {
 	m.ctrl.T.Helper()
 	varargs := []any{ctx}
 	for _, a := range ids {
@@ -256,8 +256,9 @@ func (m *MockTaskRepository) GetMany(ctx context.Context, ids ...domain.TaskID) 
 	}
 	ret := m.ctrl.Call(m, "GetMany", varargs...)
 	ret0, _ := ret[0].([]*domain.Task)
-	ret1, _ := ret[1].(error)
-	return ret0, ret1
+	ret1, _ := ret[1].([]domain.TaskID)
+	ret2, _ := ret[2].(error)
+	return ret0, ret1, ret2
 }
 
 // GetMany indicates an expected call of GetMany.
@@ -274,19 +275,19 @@ type MockTaskRepositoryGetManyCall struct {
 }
 
 // Return rewrite *gomock.Call.Return
-func (c *MockTaskRepositoryGetManyCall) Return(arg0 []*domain.Task, arg1 error) *MockTaskRepositoryGetManyCall {
-	c.Call = c.Call.Return(arg0, arg1)
+func (c *MockTaskRepositoryGetManyCall) Return(tasks []*domain.Task, rest []domain.TaskID, err error) *MockTaskRepositoryGetManyCall {
+	c.Call = c.Call.Return(tasks, rest, err)
 	return c
 }
 
 // Do rewrite *gomock.Call.Do
-func (c *MockTaskRepositoryGetManyCall) Do(f func(context.Context, ...domain.TaskID) ([]*domain.Task, error)) *MockTaskRepositoryGetManyCall {
+func (c *MockTaskRepositoryGetManyCall) Do(f func(context.Context, ...domain.TaskID) ([]*domain.Task, []domain.TaskID, error)) *MockTaskRepositoryGetManyCall {
 	c.Call = c.Call.Do(f)
 	return c
 }
 
 // DoAndReturn rewrite *gomock.Call.DoAndReturn
-func (c *MockTaskRepositoryGetManyCall) DoAndReturn(f func(context.Context, ...domain.TaskID) ([]*domain.Task, error)) *MockTaskRepositoryGetManyCall {
+func (c *MockTaskRepositoryGetManyCall) DoAndReturn(f func(context.Context, ...domain.TaskID) ([]*domain.Task, []domain.TaskID, error)) *MockTaskRepositoryGetManyCall {
 	c.Call = c.Call.DoAndReturn(f)
 	return c
 }
@@ -1127,6 +1128,45 @@ func (c *MockQueueRepositoryListCall) Do(f func(context.Context, application.Que
 
 // DoAndReturn rewrite *gomock.Call.DoAndReturn
 func (c *MockQueueRepositoryListCall) DoAndReturn(f func(context.Context, application.QueueQuery) ([]application.QueueInfo, error)) *MockQueueRepositoryListCall {
+	c.Call = c.Call.DoAndReturn(f)
+	return c
+}
+
+// Takers mocks base method.
+func (m *MockQueueRepository) Takers(ctx context.Context, name domain.QueueName) ([]application.Taker, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Takers", ctx, name)
+	ret0, _ := ret[0].([]application.Taker)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// Takers indicates an expected call of Takers.
+func (mr *MockQueueRepositoryMockRecorder) Takers(ctx, name any) *MockQueueRepositoryTakersCall {
+	mr.mock.ctrl.T.Helper()
+	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Takers", reflect.TypeOf((*MockQueueRepository)(nil).Takers), ctx, name)
+	return &MockQueueRepositoryTakersCall{Call: call}
+}
+
+// MockQueueRepositoryTakersCall wrap *gomock.Call
+type MockQueueRepositoryTakersCall struct {
+	*gomock.Call
+}
+
+// Return rewrite *gomock.Call.Return
+func (c *MockQueueRepositoryTakersCall) Return(arg0 []application.Taker, arg1 error) *MockQueueRepositoryTakersCall {
+	c.Call = c.Call.Return(arg0, arg1)
+	return c
+}
+
+// Do rewrite *gomock.Call.Do
+func (c *MockQueueRepositoryTakersCall) Do(f func(context.Context, domain.QueueName) ([]application.Taker, error)) *MockQueueRepositoryTakersCall {
+	c.Call = c.Call.Do(f)
+	return c
+}
+
+// DoAndReturn rewrite *gomock.Call.DoAndReturn
+func (c *MockQueueRepositoryTakersCall) DoAndReturn(f func(context.Context, domain.QueueName) ([]application.Taker, error)) *MockQueueRepositoryTakersCall {
 	c.Call = c.Call.DoAndReturn(f)
 	return c
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/millrace/millrace/application"
@@ -32,8 +33,9 @@ const (
 	ReasonNext      Reason = "next"           // it is the next to run
 )
 
-// explainWait bounds how long an explanation waits for a queue that is away.
-const explainWait = time.Second
+// ExplainWait bounds how long an explanation waits for a queue that is away: for its probe
+// and for one look.
+const ExplainWait = 3 * time.Second
 
 // MaxAhead is how many tasks are counted that are before another one.
 const MaxAhead = 10_000
@@ -44,7 +46,8 @@ type Explanation struct {
 	At      time.Time // when that is expected to change; zero: not known
 	Ahead   int       // ReasonBehind: the number of tasks; MaxAhead stands for that many or more
 	Limit   string    // ReasonLimit, ReasonRate: the setting
-	Slots   int       // ReasonBusy: of so many Workers
+	Slots   int       // ReasonBusy: those that the queue may use, of so many Workers
+	Kept    int       // ReasonBusy: slots kept for queues that have nothing running
 	Workers int
 	Detail  string // ReasonQueueAway: why, where that is known
 	Stuck   int    // ReasonStuck: the number of handlers that do not return
@@ -111,14 +114,11 @@ func (uc *ExplainTask) reasons(ctx context.Context, t *domain.Task) ([]Explanati
 	if s.QueuedAt.IsZero() {
 		reasons = append(reasons, waiting(s, now))
 	}
-	switch {
-	case info.Workers == 0:
-		reasons = append(reasons, Explanation{Reason: ReasonNoWorker})
-	case info.Stuck == info.Workers:
-		reasons = append(reasons, Explanation{Reason: ReasonStuck, Stuck: info.Abandoned})
-	case info.Slots > 0 && info.Running >= info.Slots:
-		reasons = append(reasons, Explanation{Reason: ReasonBusy, Slots: info.Slots, Workers: info.Workers})
+	workers, err := uc.workers(ctx, info)
+	if err != nil {
+		return nil, err
 	}
+	reasons = append(reasons, workers...)
 	if e, ok := refused(info, now); ok {
 		reasons = append(reasons, e)
 	}
@@ -142,6 +142,29 @@ func (uc *ExplainTask) reasons(ctx context.Context, t *domain.Task) ([]Explanati
 		reasons = append(reasons, Explanation{Reason: ReasonNext})
 	}
 	return reasons, nil
+}
+
+// workers is why no worker takes a task of the queue, if none does.
+func (uc *ExplainTask) workers(ctx context.Context, info application.QueueInfo) ([]Explanation, error) {
+	switch info.Workers {
+	case 0:
+		return []Explanation{{Reason: ReasonNoWorker}}, nil
+	case info.Stuck:
+		return []Explanation{{Reason: ReasonStuck, Stuck: info.Abandoned}}, nil
+	}
+	takers, err := uc.queues.Takers(ctx, info.Name)
+	if err != nil || len(takers) == 0 || slices.ContainsFunc(takers, application.Taker.Takes) {
+		return nil, err
+	}
+	e := Explanation{Reason: ReasonBusy}
+	for _, t := range takers {
+		if !t.Stuck {
+			e.Slots += t.Usable(t.Idle)
+			e.Kept += t.Slots - t.Usable(t.Idle)
+			e.Workers++
+		}
+	}
+	return []Explanation{e}, nil
 }
 
 // away is why the queue brings no task to a worker.
@@ -183,7 +206,7 @@ func refused(q application.QueueInfo, now time.Time) (Explanation, bool) {
 
 // stranded decides as the dispatcher does, which looks twice.
 func (uc *ExplainTask) stranded(ctx context.Context, t *domain.Task, now time.Time) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, explainWait)
+	ctx, cancel := context.WithTimeout(ctx, ExplainWait)
 	defer cancel()
 	e := application.EntryOf(t)
 	if err := uc.probe.Probe(ctx); err != nil { // it may answer, and refuse the work

@@ -19,6 +19,7 @@ type situation struct {
 	task    func(t *testing.T) *domain.Task
 	after   time.Duration // since the task was made
 	queue   application.QueueInfo
+	takers  []application.Taker
 	head    time.Duration // age of the entry at the head of the task's list; 0: there is none
 	refuses error         // the queue answers, and does not do its work
 	away    bool          // the queue does not answer
@@ -34,6 +35,7 @@ func explained(t *testing.T, s situation) []usecase.Explanation {
 		time.Sleep(s.after)
 		p.Tasks.EXPECT().Get(apptest.Any, task.ID()).Return(task, nil)
 		p.Queues.EXPECT().Get(apptest.Any, domain.DefaultQueue).Return(s.queue, nil).AnyTimes()
+		p.Queues.EXPECT().Takers(apptest.Any, s.queue.Name).Return(s.takers, nil).AnyTimes()
 		p.Queues.EXPECT().Ahead(apptest.Any, task, usecase.MaxAhead).Return(s.ahead, nil).AnyTimes()
 		oldest := map[application.Lane]time.Time{}
 		if s.head != 0 {
@@ -78,8 +80,15 @@ func retried(t *testing.T) *domain.Task {
 	})
 }
 
+// taker is a worker of ten slots that runs a task of the queue.
+func taker(running, queues, busy int) application.Taker {
+	return application.Taker{SlotUse: domain.SlotUse{Slots: 10, Running: running, Queues: queues, Busy: busy}}
+}
+
 func TestExplainTask_TellsEveryReason(t *testing.T) {
-	served := application.QueueInfo{Workers: 1}
+	served, oneStuck := application.QueueInfo{Workers: 1}, application.QueueInfo{Workers: 2, Stuck: 1, Abandoned: 7}
+	full, free := taker(10, 1, 1), taker(9, 1, 1)
+	allButKept, stuck := taker(8, 3, 1), application.Taker{SlotUse: free.SlotUse, Stuck: true}
 	with := func(q domain.QueueSettings, processing int) application.QueueInfo {
 		return application.QueueInfo{QueueSettings: q, Processing: processing, Workers: 1}
 	}
@@ -118,16 +127,32 @@ func TestExplainTask_TellsEveryReason(t *testing.T) {
 			[]usecase.Explanation{{Reason: usecase.ReasonStuck, Stuck: 7}},
 		},
 		"AllSlotsInUse": {
-			situation{task: apptest.NewTask, queue: application.QueueInfo{Workers: 1, Slots: 10, Running: 10}},
+			situation{task: apptest.NewTask, queue: served, takers: []application.Taker{full}},
 			[]usecase.Explanation{{Reason: usecase.ReasonBusy, Slots: 10, Workers: 1}},
+		},
+		"AllSlotsInUseButTheKeptOnes": {
+			situation{task: apptest.NewTask, queue: served, takers: []application.Taker{full, allButKept}},
+			[]usecase.Explanation{{Reason: usecase.ReasonBusy, Slots: 18, Kept: 2, Workers: 2}},
+		},
+		"KeptSlotsAreForAQueueThatHasNothingRunning": {
+			situation{task: apptest.NewTask, queue: served, takers: []application.Taker{{SlotUse: allButKept.SlotUse, Idle: true}}},
+			[]usecase.Explanation{{Reason: usecase.ReasonNext}},
+		},
+		"OneOfTheWorkersHasASlot": {
+			situation{task: apptest.NewTask, queue: served, takers: []application.Taker{full, free}},
+			[]usecase.Explanation{{Reason: usecase.ReasonNext}},
 		},
 		"TheQueueRefuses": {
 			situation{task: apptest.NewTask, queue: served, refuses: domain.Errorf(domain.CodeUnavailable, "Redis is full")},
 			[]usecase.Explanation{{Reason: usecase.ReasonQueueAway, Detail: "Redis is full"}},
 		},
 		"OneOfTheWorkersStuck": {
-			situation{task: apptest.NewTask, queue: application.QueueInfo{Workers: 2, Stuck: 1, Abandoned: 7, Slots: 20, Running: 19}},
+			situation{task: apptest.NewTask, queue: oneStuck, takers: []application.Taker{stuck, free}},
 			[]usecase.Explanation{{Reason: usecase.ReasonNext}},
+		},
+		"OneOfTheWorkersStuckAndTheOtherFull": {
+			situation{task: apptest.NewTask, queue: oneStuck, takers: []application.Taker{stuck, full}},
+			[]usecase.Explanation{{Reason: usecase.ReasonBusy, Slots: 10, Workers: 1}},
 		},
 		"Paused": {
 			situation{task: apptest.NewTask, queue: with(domain.QueueSettings{Paused: true}, 0)},
@@ -201,6 +226,7 @@ func TestExplainTask_WaitsASecondForAQueueThatHangs(t *testing.T) {
 				<-ctx.Done()
 				return nil, ctx.Err()
 			})
+		p.Queues.EXPECT().Takers(apptest.Any, apptest.Any).Return(nil, nil).AnyTimes()
 		p.Queues.EXPECT().Ahead(apptest.Any, apptest.Any, apptest.Any).Return(0, nil)
 		begun := apptest.Now()
 
@@ -246,6 +272,7 @@ func TestExplainTask_SaysThatTheStoreIsAway(t *testing.T) {
 		"WhatIsAhead": func(p *apptest.Ports) {
 			p.Queues.EXPECT().Get(apptest.Any, apptest.Any).Return(application.QueueInfo{}, nil)
 			p.Queue.EXPECT().Oldest(apptest.Any, apptest.Any).Return(nil, nil)
+			p.Queues.EXPECT().Takers(apptest.Any, apptest.Any).Return(nil, nil).AnyTimes()
 			p.Queues.EXPECT().Ahead(apptest.Any, apptest.Any, apptest.Any).Return(0, domain.ErrUnavailable)
 		},
 	} {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/domain"
@@ -24,7 +25,9 @@ type leases struct {
 type lease struct {
 	suspect  bool // see domain.Task.Suspect
 	returned bool // the handler has: only the outcome is to be saved
+	saving   bool // its outcome is being stored, for as long as that takes
 	givenUp  bool // the outcome cannot be stored: a beat has to give the task back, and charge it
+	deadline time.Time
 	// cancel ends the handler's context with its cause; nil until the handler starts.
 	cancel context.CancelCauseFunc
 	cause  error // why the attempt has to end; nil if it need not
@@ -64,7 +67,7 @@ func (l *leases) endClaim(ids []domain.TaskID, claimed []*domain.Task) (again []
 			again = append(again, t)
 			continue
 		}
-		l.held[ref] = &lease{}
+		l.held[ref] = &lease{deadline: t.State().Deadline}
 	}
 	return again
 }
@@ -180,6 +183,29 @@ func (l *leases) returned(ref application.AttemptRef) {
 	if held, ok := l.held[ref]; ok {
 		held.returned = true
 	}
+}
+
+// saves notes that the outcome of an attempt is being stored, or no longer is.
+func (l *leases) saves(ref application.AttemptRef, saving bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if held, ok := l.held[ref]; ok {
+		held.saving = saving
+	}
+}
+
+// overdue counts the attempts whose deadline passed before the given time, and that have
+// not ended. A handler that does not return is no reason: it is left behind by then. Nor
+// is an outcome that cannot be stored.
+func (l *leases) overdue(before time.Time) (n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, held := range l.held {
+		if held.deadline.Before(before) && !held.saving && !held.givenUp {
+			n++
+		}
+	}
+	return n
 }
 
 // giveUp notes that the outcome of an attempt cannot be stored. It stays listed, as

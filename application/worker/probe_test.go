@@ -132,3 +132,40 @@ func TestWorkerProbe_FailsWhenNoBeatEverSucceeds(t *testing.T) {
 		h.wantStuck(application.LoopHeartbeat)
 	})
 }
+
+// The heart of a worker beats on while its attempts stand still, whatever holds them up.
+func TestWorkerProbe_FailsWhenAttemptsDoNotEndThoughTheirTimeIsOver(t *testing.T) {
+	withHarness(t, func(_ *testing.T, h *harness) {
+		h.handles(forTime(time.Second))
+		standstill := make(chan struct{})
+		h.Events.EXPECT().AttemptEnded(apptest.Any, apptest.Any, apptest.Any, apptest.Any).Do(
+			func(context.Context, *domain.Task, time.Duration, error) { <-standstill }).Times(2)
+		h.enqueue(2)
+		h.start()
+
+		apptest.Pass(h.cfg.TaskTimeout + 3*h.cfg.HandlerGrace)
+		h.wantWell()
+		apptest.Pass(time.Microsecond)
+		err := h.worker.Probe(h.t.Context())
+		if public := domain.Public(err); public.Code != domain.CodeUnavailable || !strings.Contains(public.Message, "2 are past their deadline") {
+			h.t.Errorf("2 attempts do not end: %v", err)
+		}
+		close(standstill)
+		apptest.Pass(0)
+		h.wantWell()
+	})
+}
+
+// What is kept because the store is away, or somebody has locked the row, is no reason.
+func TestWorkerProbe_IsWellWhileOutcomesAreKept(t *testing.T) {
+	withHarness(t, func(_ *testing.T, h *harness) {
+		h.handles(forTime(time.Second))
+		h.Tasks.EXPECT().Save(apptest.Any, apptest.Any).Return(domain.ErrUnavailable).MinTimes(2)
+		h.Events.EXPECT().OutcomeUnsaved(apptest.Any, apptest.Any, apptest.Any).MaxTimes(1) // at the end
+		h.enqueueOne()
+		h.start()
+
+		apptest.Pass(h.cfg.TaskTimeout + 10*h.cfg.HandlerGrace)
+		h.wantWell()
+	})
+}

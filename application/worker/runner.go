@@ -70,7 +70,9 @@ func (r *runner) store(ctx context.Context, t *domain.Task, o outcome, cause err
 	defer r.drop(ref, t.Queue())
 	save := outcomeSave{runner: r, ref: ref, task: t, outcome: o}
 	save.claim, _ = t.LatestAttempt()
+	r.leases.saves(ref, true)
 	stored, err := loop.Retry(ctx, func() (*domain.Task, error) { return save.try(ctx) })
+	r.leases.saves(ref, false)
 	switch {
 	case err == nil:
 		r.Signals.Send(application.Signal{Kind: application.SignalChanged, Tasks: []domain.TaskID{ref.Task}})

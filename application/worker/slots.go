@@ -135,12 +135,14 @@ func (s *slots) open() bool { return s.room() >= s.resumeAt && s.abandoned < s.m
 // room is how many more tasks may be in flight, while the caller has the lock.
 func (s *slots) room() int { return 2*s.max - s.inFlight }
 
+// use is how the slots are in use, while the caller has the lock.
+func (s *slots) use() domain.SlotUse {
+	return domain.SlotUse{Slots: s.max, Running: s.running, Queues: len(s.queues), Busy: len(s.byQueue)}
+}
+
 // reserve is how many slots are kept for queues with no task running, while the caller
 // has the lock.
-func (s *slots) reserve() int {
-	idle := len(s.queues) - len(s.byQueue)
-	return max(0, min(idle, len(s.queues)-1, s.max/2))
-}
+func (s *slots) reserve() int { return s.use().Kept() }
 
 // release takes back n slots that acquireAll took for tasks that did not come.
 func (s *slots) release(n int) {

@@ -187,3 +187,26 @@ func TestSlots_AReservedSlotIsForAQueueWithNothingRunning(t *testing.T) {
 		t.Errorf("%d slots are free for any, want 1", n)
 	}
 }
+
+// What explain says of a worker is what the worker does.
+func TestSlots_AgreeWithTheRuleOfTheDomain(t *testing.T) {
+	queues := []domain.QueueName{"a", "b", "c"}
+	for slotCount := 1; slotCount <= 6; slotCount++ {
+		for running := range 1 << (2 * slotCount) { // two bits say what each slot runs
+			s := newSlots(slotCount, 0, queues...)
+			for slot := range slotCount {
+				if q := running >> (2 * slot) & 3; q < len(queues) {
+					s.acquired++
+					s.occupy(queues[q])
+				}
+			}
+			for _, q := range queues {
+				idle := s.byQueue[q] == 0
+				takes := s.available() > 0 || idle && s.mayReserve()
+				if want := s.use().Takes(idle); takes != want {
+					t.Fatalf("%d slots run %v: one more of %s is taken: %t, by the rule: %t", slotCount, s.byQueue, q, takes, want)
+				}
+			}
+		}
+	}
+}

@@ -67,6 +67,8 @@ type Worker struct {
 	runner    *runner
 	heartbeat *heartbeat
 	slots     *slots
+	leases    *leases
+	grace     time.Duration
 	shortage  *shortage
 	watchdog  *watchdog
 	clock     application.Clock
@@ -97,7 +99,7 @@ func New(deps Deps, info application.WorkerInfo, cfg Config) *Worker {
 			Deps: deps, cfg: cfg, slots: slots, schedule: schedule, leases: leases, shortage: shortage, claimed: claimed, starting: starting,
 		},
 		heartbeat: newHeartbeat(deps, cfg, info, leases, slots, watchdog),
-		slots:     slots, shortage: shortage, watchdog: watchdog, clock: deps.Clock, events: deps.Events,
+		slots:     slots, leases: leases, grace: cfg.HandlerGrace, shortage: shortage, watchdog: watchdog, clock: deps.Clock, events: deps.Events,
 	}
 }
 
@@ -125,18 +127,23 @@ func (w *Worker) Run(ctx context.Context) {
 	}
 }
 
-// Probe fails when a loop makes no progress, when MaxAbandoned handlers are left behind
-// and no task is taken, or when the worker lacks what handlers need to begin: a worker
-// that lives and consumes nothing is not ready.
+// Probe fails when a loop makes no progress, when attempts do not end though their
+// deadline and the grace have passed, when MaxAbandoned handlers are left behind and no
+// task is taken, or when the worker lacks what handlers need to begin: a worker that lives
+// and consumes nothing is not ready.
 func (w *Worker) Probe(context.Context) error {
-	if loop, ok := w.watchdog.overdue(w.clock.Now()); ok {
+	now := w.clock.Now()
+	if loop, ok := w.watchdog.overdue(now); ok {
 		return domain.Errorf(domain.CodeUnavailable, "the worker's %s loop makes no progress", loop)
+	}
+	if n := w.leases.overdue(now.Add(-w.grace)); n > 0 {
+		return domain.Errorf(domain.CodeUnavailable, "the worker does not end its attempts: %d are past their deadline and the grace", n)
 	}
 	if n, full := w.slots.stuck(); full {
 		return domain.Errorf(domain.CodeUnavailable,
 			"the worker takes no tasks: %d handlers have not returned although their context has ended", n)
 	}
-	if err := w.shortage.lacks(w.clock.Now()); err != nil {
+	if err := w.shortage.lacks(now); err != nil {
 		return domain.Errorf(domain.CodeUnavailable, "the worker cannot start the work of tasks: %v", err)
 	}
 	return nil

@@ -22,7 +22,7 @@ type filled struct {
 // as a worker or a client does most of the time: most sweeps find nothing.
 var benchmarks = map[string]func(ctx context.Context, x *filled) error{
 	"GetMany": func(ctx context.Context, x *filled) error {
-		_, err := x.Tasks.GetMany(ctx, idsOf(x.waiting[:100])...)
+		_, _, err := x.Tasks.GetMany(ctx, idsOf(x.waiting[:100])...)
 		return err
 	},
 	"Versions": func(ctx context.Context, x *filled) error {

@@ -26,6 +26,7 @@ var settingsChecks = map[string]check{
 	"ChangesOfAQueueWaitForOneAnother":  changeConcurrently,
 	"AheadCountsWhatIsPulledBefore":     aheadCounts,
 	"AheadStopsAtItsLimit":              aheadStops,
+	"TakersSayHowTheirSlotsAreInUse":    takers,
 }
 
 // info looks at one queue.
@@ -103,8 +104,8 @@ func infoNames(t *testing.T, s Store) {
 		return application.QueueInfo{QueueSettings: domain.QueueSettings{Name: name}, Pending: 1, Oldest: at}
 	}
 	wantInfos(t, s, one("0"), one("b"), // in the order of their bytes
-		application.QueueInfo{QueueSettings: set, Workers: 1, Slots: 100, Running: 7}, one("b.task"),
-		application.QueueInfo{QueueSettings: domain.QueueSettings{Name: "b_worker"}, Workers: 1, Slots: 100, Running: 7})
+		application.QueueInfo{QueueSettings: set, Workers: 1}, one("b.task"),
+		application.QueueInfo{QueueSettings: domain.QueueSettings{Name: "b_worker"}, Workers: 1})
 }
 
 func infoWorkers(t *testing.T, s Store) {
@@ -136,7 +137,6 @@ func infoWorkers(t *testing.T, s Store) {
 // which names it twice, as their latest beats tell.
 func infoAbandoned(t *testing.T, s Store) {
 	some, full, lost := beatOf(t, domain.NewWorkerID(), 1, longInterval), beatOf(t, domain.NewWorkerID(), 1, longInterval), beatOf(t, domain.NewWorkerID(), 1, time.Millisecond)
-	some.Worker.Capacity, some.Worker.Running, full.Worker.Capacity, full.Worker.Running = 10, 3, 20, 20
 	some.Worker.Queues, some.Worker.Abandoned = []domain.QueueName{"q", "other", "q"}, 2
 	full.Worker.Queues, full.Worker.Abandoned, full.Worker.Stuck = []domain.QueueName{"q"}, 5, true
 	lost.Worker.Queues, lost.Worker.Abandoned, lost.Worker.Stuck = []domain.QueueName{"q"}, 100, true
@@ -152,9 +152,6 @@ func infoAbandoned(t *testing.T, s Store) {
 		}
 	}
 	want("q", 2, 7, 1)
-	if got := info(t, s, "q"); got.Slots != 30 || got.Running != 23 {
-		t.Errorf("%d of %d slots run, want 23 of 30", got.Running, got.Slots)
-	}
 	want("other", 1, 2, 0)
 	full.Number, full.Worker.Abandoned, full.Worker.Stuck = 2, 1, false
 	beat(t, s, full)
@@ -308,4 +305,45 @@ func aheadStops(t *testing.T, s Store) {
 			t.Errorf("at most %d: %d are ahead, %v; want %d", limit, got, err, want)
 		}
 	}
+}
+
+// takers checks who takes a queue: neither who has left nor who is lost, and one that
+// names it twice only once.
+func takers(t *testing.T, s Store) {
+	some, full, lost, other := beatOf(t, domain.NewWorkerID(), 1, longInterval), beatOf(t, domain.NewWorkerID(), 1, longInterval),
+		beatOf(t, domain.NewWorkerID(), 1, time.Millisecond), beatOf(t, domain.NewWorkerID(), 1, longInterval)
+	some.Worker.Capacity, some.Worker.Running, some.Worker.Queues = 10, 3, []domain.QueueName{"q", "a", "q", "b"}
+	full.Worker.Capacity, full.Worker.Running, full.Worker.Queues, full.Worker.Stuck = 20, 20, []domain.QueueName{"q"}, true
+	lost.Worker.Queues, other.Worker.Queues = []domain.QueueName{"q"}, []domain.QueueName{"a", "b"}
+	for _, b := range []application.Beat{some, full, lost, other} {
+		beat(t, s, b)
+	}
+	time.Sleep(domain.BeatsPerLease * 2 * time.Millisecond)
+	want := func(name domain.QueueName, want ...application.Taker) {
+		t.Helper()
+		got, err := s.Queues.Takers(t.Context(), name)
+		if err != nil {
+			t.Fatalf("takers of %s: %v", name, err)
+		}
+		slices.SortFunc(got, func(a, b application.Taker) int { return a.Slots - b.Slots })
+		if diff := cmp.Diff(want, got); diff != "" && len(want)+len(got) > 0 {
+			t.Errorf("takers of %s (-want +got):\n%s", name, diff)
+		}
+	}
+	fullUse := domain.SlotUse{Slots: 20, Running: 20, Queues: 1}
+	want("q", application.Taker{SlotUse: domain.SlotUse{Slots: 10, Running: 3, Queues: 3}, Idle: true}, application.Taker{SlotUse: fullUse, Idle: true, Stuck: true})
+	want("nobody's")
+	held := func(by application.Beat, name domain.QueueName) {
+		addMade(t, s, inQueue(name), heldBy(by.Worker.ID, 1))
+	}
+	held(some, "q")
+	held(some, "q")
+	held(some, "b")
+	held(some, "formerly") // it took this queue in an earlier life
+	held(full, "a")
+	addMade(t, s, inQueue("a"), waiting(now()))
+	use := domain.SlotUse{Slots: 10, Running: 3, Queues: 3, Busy: 2}
+	want("q", application.Taker{SlotUse: use}, application.Taker{SlotUse: fullUse, Idle: true, Stuck: true})
+	want("b", application.Taker{SlotUse: use}, application.Taker{SlotUse: domain.SlotUse{Slots: 100, Running: 7, Queues: 2}, Idle: true})
+	want("a", application.Taker{SlotUse: use, Idle: true}, application.Taker{SlotUse: domain.SlotUse{Slots: 100, Running: 7, Queues: 2}, Idle: true})
 }

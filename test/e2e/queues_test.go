@@ -239,3 +239,65 @@ func TestHandlers_EachQueueHasItsOwn(t *testing.T) {
 		t.Errorf("why a task does not run that no worker takes: %s", text)
 	}
 }
+
+// explanation is why the task does not run.
+func (d *deployment) explanation(id string) string {
+	d.t.Helper()
+	var why struct {
+		Reasons []struct{ Text string }
+	}
+	d.call(http.MethodGet, "/tasks/"+id+"/explain", "", http.StatusOK, &why)
+	texts := make([]string, len(why.Reasons))
+	for i, reason := range why.Reasons {
+		texts[i] = reason.Text
+	}
+	return strings.Join(texts, " ")
+}
+
+func (d *deployment) submitTo(queue string) string {
+	d.t.Helper()
+	var got task
+	d.call(http.MethodPost, "/tasks", fmt.Sprintf(`{"message":"m","queue":%q}`, queue), http.StatusCreated, &got)
+	return got.ID
+}
+
+func TestExplain_SaysThatAllSlotsOfTheQueueAreInUse(t *testing.T) {
+	t.Parallel()
+	d := deployAll(t)
+	d.worker("QUEUES=a,b", "HANDLER=exec:sleep 600", "WORKER_QUEUE_MAXSIZE=3", "LEASE_TIMEOUT=10s")
+	for range 3 {
+		d.submitTo("a")
+	}
+	waits := d.submitTo("a")
+	explained := func(id, want string) {
+		t.Helper()
+		got := ""
+		programs.Eventually(t, programs.Patience, "explain says: "+want, func() bool {
+			got = d.explanation(id)
+			return strings.Contains(got, want)
+		})
+	}
+	explained(waits, "All 2 slots that this queue may use of the 1 worker that takes it are in use (kept for others: 1).")
+	runs := d.submitTo("b") // has the slot that is kept
+	d.becomes(runs, "processing")
+	explained(waits, "All 3 slots of the 1 worker that takes this queue are in use.")
+	explained(d.submitTo("b"), "All 3 slots of the 1 worker that takes this queue are in use.")
+}
+
+func TestExplain_SaysThatRedisIsFull(t *testing.T) {
+	t.Parallel()
+	server := services.StartRedis(t)
+	d := deploy(t, services.PostgreSQL(t), server.URL())
+	d.worker("HANDLER=noop:")
+	if _, err := dialRedis(t, server).Do("CONFIG", "SET", "maxmemory", "1"); err != nil {
+		t.Fatal(err)
+	}
+	id := d.submit("waits").ID
+	if got := d.explanation(id); !strings.Contains(got, "Redis refuses: OOM") || d.get(id).Status != "pending" {
+		t.Errorf("why a task waits while Redis is full: %s", got)
+	}
+	if _, err := dialRedis(t, server).Do("CONFIG", "SET", "maxmemory", "0"); err != nil {
+		t.Fatal(err)
+	}
+	d.becomes(id, "completed")
+}

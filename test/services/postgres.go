@@ -99,14 +99,15 @@ type PostgresServer struct {
 	// Port of 127.0.0.1; it stays the same when the server is started again.
 	Port int
 
-	t    testing.TB
-	w    *workspace
-	bin  string
-	dir  string
-	conf []string
-	hba  []string
-	off  time.Duration // of its time of day from the machine's
-	proc *process
+	t      testing.TB
+	w      *workspace
+	bin    string
+	dir    string
+	conf   []string
+	hba    []string
+	initdb []string      // more of its arguments
+	off    time.Duration // of its time of day from the machine's
+	proc   *process
 }
 
 // StartPostgreSQL starts a server for this test alone; it is gone at its end.
@@ -204,8 +205,8 @@ func (s *PostgresServer) data() string { return filepath.Join(s.dir, "data") }
 
 // initialize makes the data directory.
 func (s *PostgresServer) initialize() error {
-	initdb, err := s.w.start(s.dir, "KILL", filepath.Join(s.bin, "initdb"), "--pgdata", s.data(),
-		"--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync")
+	initdb, err := s.w.start(s.dir, "KILL", filepath.Join(s.bin, "initdb"), append([]string{"--pgdata", s.data(),
+		"--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"}, s.initdb...)...)
 	if err != nil {
 		return err
 	}

@@ -62,18 +62,9 @@ func (s *PostgresServer) Crash() {
 	if err := s.proc.signal(syscall.SIGSTOP); err != nil {
 		s.t.Fatalf("crash PostgreSQL: %v", err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	list, err := exec.CommandContext(ctx, "ps", "-A", "-o", "pid=,ppid=").Output()
+	children, err := s.children()
 	if err != nil {
-		s.t.Fatalf("crash PostgreSQL: list its processes: %v", err)
-	}
-	var children []int
-	for line := range strings.Lines(string(list)) {
-		var pid, parent int
-		if _, err := fmt.Sscan(line, &pid, &parent); err == nil && parent == s.proc.pid {
-			children = append(children, pid)
-		}
+		s.t.Fatalf("crash PostgreSQL: %v", err)
 	}
 	for _, pid := range children {
 		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
@@ -81,6 +72,23 @@ func (s *PostgresServer) Crash() {
 		}
 	}
 	s.Kill()
+}
+
+// children are the processes that the server has started and that are still there.
+func (s *PostgresServer) children() (pids []int, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	list, err := exec.CommandContext(ctx, "ps", "-A", "-o", "pid=,ppid=").Output()
+	if err != nil {
+		return nil, fmt.Errorf("list its processes: %w", err)
+	}
+	for line := range strings.Lines(string(list)) {
+		var pid, parent int
+		if _, err := fmt.Sscan(line, &pid, &parent); err == nil && parent == s.proc.pid {
+			pids = append(pids, pid)
+		}
+	}
+	return pids, nil
 }
 
 // Demote starts the server again as a standby that has no primary: it answers, and takes

@@ -19,8 +19,8 @@ import (
 )
 
 const (
-	// versionTable records the versions.
-	versionTable = "millrace_schema_version"
+	// VersionTable records the versions.
+	VersionTable = "millrace_schema_version"
 	// legacyTable is goose's default. The first programs recorded legacyVersion there,
 	// and no later one. It is read and never written.
 	legacyTable   = goose.DefaultTablename
@@ -31,7 +31,7 @@ const (
 var tables = []string{"tasks", "task_metadata", "queues", "idempotency_keys", "bulks", "attempts", "workers"}
 
 // VersionSQL asks for the version. It fails if none is recorded.
-const VersionSQL = "SELECT coalesce(max(version_id), 0) FROM " + versionTable + " WHERE is_applied"
+const VersionSQL = "SELECT coalesce(max(version_id), 0) FROM " + VersionTable + " WHERE is_applied"
 
 // ProbeSQL asks for the version as well, and fails if a table is missing or must not be
 // read. It reads no row of the tables.
@@ -70,7 +70,7 @@ func (d Dialect) Version() (int64, error) {
 // Provider makes what migrates the database. A database that an earlier program has
 // migrated is adopted: in the transaction that creates the table of versions.
 func (d Dialect) Provider(db *sql.DB, opts ...goose.ProviderOption) (*goose.Provider, error) {
-	inner, err := database.NewStore(d.Name, versionTable)
+	inner, err := database.NewStore(d.Name, VersionTable)
 	if err != nil {
 		return nil, err
 	}
@@ -109,7 +109,7 @@ func (s adopting) Insert(ctx context.Context, tx database.DBTxConn, req database
 // no program of ours has created. No migration would get past them.
 func (d Dialect) CheckOwner(ctx context.Context, db database.DBTxConn) error {
 	relations, err := d.relations(ctx, db)
-	if err != nil || slices.Contains(relations, versionTable) {
+	if err != nil || slices.Contains(relations, VersionTable) {
 		return err
 	}
 	_, foreign, err := d.inspect(ctx, db)

@@ -40,6 +40,7 @@ const (
 	codeSerialization    = "40001"
 	codeDeadlock         = "40P01"
 	codeCanceled         = "57014"
+	codeLocked           = "55P03" // a wait for a lock took longer than lock_timeout
 	codeLimit            = "54000" // such as a value that is too long for an index
 	codeTooComplex       = "54001"
 	codeProtocol         = "08P01" // also all that PgBouncer says

@@ -18,7 +18,10 @@ type Pool struct {
 	timeout time.Duration
 	limits  Limits
 	max     int
-	dropAll func() // the idle connections of every pool that Open made with this one
+	// Shortage is what the server has lacked for a write of any pool that Open made with
+	// this one.
+	Shortage *Shortage
+	dropAll  func() // the idle connections of every pool that Open made with this one
 }
 
 // Open checks cfg, whose MaxConns it leaves to the caller, and makes pools of these
@@ -30,7 +33,7 @@ func Open(cfg Config, sizes ...int) ([]*Pool, error) {
 		return nil, err
 	}
 	server := newServer(dc, cfg.Limits())
-	pools := make([]*Pool, len(sizes))
+	pools, shortage := make([]*Pool, len(sizes)), new(Shortage)
 	dropAll := func() {
 		for _, p := range pools {
 			p.dropIdle()
@@ -41,7 +44,9 @@ func Open(cfg Config, sizes ...int) ([]*Pool, error) {
 		conns.SetMaxOpenConns(size)
 		conns.SetMaxIdleConns(size)
 		conns.SetConnMaxIdleTime(5 * time.Minute)
-		pools[i] = &Pool{SQL: sqlx.NewDb(conns, "postgres"), timeout: cfg.CallTimeout, limits: server.limits, max: size, dropAll: dropAll}
+		pools[i] = &Pool{
+			SQL: sqlx.NewDb(conns, "postgres"), timeout: cfg.CallTimeout, limits: server.limits, max: size, Shortage: shortage, dropAll: dropAll,
+		}
 	}
 	return pools, nil
 }
@@ -82,7 +87,20 @@ func (p *Pool) Write(ctx context.Context, change func(ctx context.Context, c *sq
 		}
 		return struct{}{}, err
 	}, backoff.WithBackOff(waits), backoff.WithMaxTries(6), backoff.WithMaxElapsedTime(p.timeout))
+	p.Shortage.note(err)
 	return Translate(err)
+}
+
+// WriteBriefly runs a change that waits Briefly for the rows that others have locked. If
+// one stays locked, nothing is done, and free runs instead, which waits for none. Behind
+// the lock of a whole table both would wait for long: then the first one's error is all.
+func (p *Pool) WriteBriefly(ctx context.Context, change, free func(ctx context.Context, c *sqlx.Conn) error) error {
+	begun := time.Now()
+	err := p.Write(ctx, change)
+	if SQLState(err) == codeLocked && time.Since(begun) < p.limits.Lock/2 {
+		return p.Write(ctx, free)
+	}
+	return err
 }
 
 // Exec runs one statement that changes rows, and returns how many they were.
