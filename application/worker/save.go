@@ -13,7 +13,8 @@ import (
 
 // outcomeSave stores one outcome. It is tried again for as long as the lease holds,
 // whatever the error: only a heartbeat's answer ends it, the end of the worker, or a
-// store that refuses this very outcome.
+// store that refuses this very outcome. A lock on the task's row is such an error, after
+// the store has waited for it: see application.TaskRepository.Save.
 type outcomeSave struct {
 	*runner
 	outcome
