@@ -1,6 +1,7 @@
 package application
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/millrace/millrace/domain"
@@ -43,11 +44,14 @@ func (b Beat) Rules() BeatRules {
 // runs if either says so, and is given up if both say so.
 func (r BeatRules) Held() []HeldAttempt { return r.held }
 
+// Portion is how many of the worker's tasks one statement of the beat is for, at most.
+func (r BeatRules) Portion() int { return cmp.Or(r.beat.Portion, BeatPortion) }
+
 // Decide says what becomes of a task that the worker owns, at the time now of the
 // store; nil: nothing. A task that is listed as running is timed out once its
 // deadline has passed, that is when now is after it. One that is listed as given up is
-// taken from its attempt, and charged. One that is on no list is given back if it was claimed under a lower number than the beat's: the answer to its claim
-// was lost. Under the beat's own number or a higher one, the claim came after the
+// taken from its attempt, and charged. One that is on no list is given back if it was
+// claimed under a lower number than the beat's: the answer to its claim was lost. Under the beat's own number or a higher one, the claim came after the
 // lists were made.
 func (r BeatRules) Decide(t OwnedTask, now time.Time) Decide {
 	i, held := r.index[t.AttemptRef]

@@ -32,9 +32,10 @@ type BulkRepository interface {
 	// skipped, and so does a task that cannot be read or that the store refuses. A task
 	// that somebody else has locked is not waited for: it stays in b.Locked, and each step
 	// tries it again. What does not match any more is left out. A step looks at no more
-	// tasks than domain.Bulk.Window says; one that takes too long does nothing but
+	// tasks than BulkStep.WindowOf says; a search that takes too long does nothing but
 	// domain.Bulk.Shrink, and the store stops working on it. An action
 	// whose filter cannot be read is named and passed over: it does not stop the rest.
+	// The tasks come as domain.RestoreWithoutTexts makes them.
 	Step(ctx context.Context, s BulkStep) (BulkStepResult, error)
 }
 
@@ -57,6 +58,14 @@ type BulkStep struct {
 	Except []domain.BulkID // passed over in earlier steps of this sweep
 	Decide func(b domain.Bulk, t *domain.Task) error
 	Now    time.Time
+}
+
+// WindowOf is how many tasks the step of the action looks at, at most.
+func (s BulkStep) WindowOf(b domain.Bulk) int {
+	if b.Window > 0 {
+		return min(b.Window, s.Window)
+	}
+	return s.Window
 }
 
 // BulkStepResult is what one step has done.

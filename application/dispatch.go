@@ -11,7 +11,8 @@ import (
 // batch, passing over what another transaction has locked, applies decide to
 // each task, stores those that it changed, and returns them after the commit. A
 // task that decide or the store refuses, or that cannot be read, is left as it is and
-// named in Passed: it does not stop the rest.
+// named in Passed: it does not stop the rest. The tasks come as
+// domain.RestoreWithoutTexts makes them: a step costs the same however long messages are.
 type DispatchRepository interface {
 	// Due: pending, not marked, to run at or before now; the longest due first.
 	Due(ctx context.Context, now time.Time, b SweepBatch) (SweepResult, error)
@@ -31,11 +32,11 @@ type DispatchRepository interface {
 	AcquireSweep(ctx context.Context, sweep Loop, w domain.WorkerID, d time.Duration) (bool, error)
 	// ReleaseSweep gives the sweep up, if the worker has it.
 	ReleaseSweep(ctx context.Context, sweep Loop, w domain.WorkerID) error
-	// Abandoned: processing, held by a worker that is unknown or whose heartbeat is
+	// Orphaned: processing, held by a worker that is unknown or whose heartbeat is
 	// older than the lease, all judged at once in the time of the store. Nothing is
 	// found unless the observer's own heartbeat says domain.Heartbeat.MayObserve: after
 	// an outage of the store every heartbeat is old and no worker is dead.
-	Abandoned(ctx context.Context, j Observer, b SweepBatch) (SweepResult, error)
+	Orphaned(ctx context.Context, j Observer, b SweepBatch) (SweepResult, error)
 	// ForgetKeys removes at most limit idempotency keys that have expired by now,
 	// and returns how many they were.
 	ForgetKeys(ctx context.Context, now time.Time, limit int) (int, error)

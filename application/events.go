@@ -59,18 +59,18 @@ const (
 
 // The loops. A sweep of the dispatcher is a loop, too.
 const (
-	LoopPull       Loop = "pull"
-	LoopClaim      Loop = "claim"
-	LoopStart      Loop = "start" // of handlers
-	LoopSave       Loop = "save"
-	LoopHeartbeat  Loop = "heartbeat"
-	LoopLeave      Loop = "leave"
-	LoopListen     Loop = "listen"
-	LoopWait       Loop = "wait"
-	SweepDue       Loop = "due"
-	SweepStranded  Loop = "stranded"
-	SweepAbandoned Loop = "abandoned"
-	SweepWorkers   Loop = "workers"
-	SweepKeys      Loop = "keys"
-	SweepBulk      Loop = "bulk"
+	LoopPull      Loop = "pull"
+	LoopClaim     Loop = "claim"
+	LoopStart     Loop = "start" // of handlers
+	LoopSave      Loop = "save"
+	LoopHeartbeat Loop = "heartbeat"
+	LoopLeave     Loop = "leave"
+	LoopListen    Loop = "listen"
+	LoopWait      Loop = "wait"
+	SweepDue      Loop = "due"
+	SweepStranded Loop = "stranded"
+	SweepOrphaned Loop = "orphaned"
+	SweepWorkers  Loop = "workers"
+	SweepKeys     Loop = "keys"
+	SweepBulk     Loop = "bulk"
 )

@@ -13,7 +13,7 @@ type Lane struct {
 	Priority int
 }
 
-// Entry is a hint on the queue: this task is ready. A hint may be lost, doubled
+// Entry is a hint in a lane: this task is ready. A hint may be lost, doubled
 // or stale; the claim decides.
 type Entry struct {
 	Lane
@@ -27,25 +27,25 @@ func EntryOf(t *domain.Task) Entry {
 	return Entry{Lane: Lane{Queue: s.Queue, Priority: s.Priority}, ID: s.ID, QueuedAt: s.QueuedAt}
 }
 
-// Queue carries hints, list by list, each first in, first out. It may lose or
-// double them. A list whose place is taken by something else counts as empty and
-// loses what it is given; the calls go on with the other lists. Any error of a queue that
-// works is a domain.ErrUnavailable.
+// Queue carries the hints of all queues that clients name, lane by lane, each first in,
+// first out. It may lose or double them. A lane whose place is taken by something else
+// counts as empty and loses what is pushed to it; the calls go on with the other lanes.
+// Any error of a Queue that works is a domain.ErrUnavailable.
 type Queue interface {
-	// Push appends the entries to their lists, in order.
+	// Push appends the entries to their lanes, in order.
 	Push(ctx context.Context, entries ...Entry) error
-	// PutBack puts entries that were pulled at the head of their lists again, in
-	// order: the first of a list is its head.
+	// PutBack puts entries that were pulled at the head of their lanes again, in
+	// order: the first of a lane is its head.
 	PutBack(ctx context.Context, entries ...Entry) error
-	// Pull takes entries from the head of the first list that has any. When there
+	// Pull takes entries from the head of the first lane that has any. When there
 	// was none for the time that p allows, at most a few seconds, it returns none
 	// and no error: a Pull that takes longer than 10 s hangs. When ctx ends, it
 	// returns what it has already taken, or ctx's error: entries are not lost on a
 	// stop.
 	Pull(ctx context.Context, p PullRequest) ([]Entry, error)
-	// Oldest returns, of those of the lists that have entries, when the one at the
+	// Oldest returns, of those of the lanes that have entries, when the one at the
 	// head was marked.
-	Oldest(ctx context.Context, lists ...Lane) (map[Lane]time.Time, error)
+	Oldest(ctx context.Context, lanes ...Lane) (map[Lane]time.Time, error)
 }
 
 // PullRequest says what to pull.

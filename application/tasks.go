@@ -23,8 +23,10 @@ type TaskRepository interface {
 	AddOnce(ctx context.Context, k IdempotencyKey, tasks ...*domain.Task) (first []*domain.Task, err error)
 	// Get returns the task, or domain.ErrTaskNotFound.
 	Get(ctx context.Context, id domain.TaskID) (*domain.Task, error)
-	// GetMany returns those of the tasks that there are, in no particular order.
-	GetMany(ctx context.Context, ids ...domain.TaskID) ([]*domain.Task, error)
+	// GetMany returns those of the tasks that there are, in no particular order, up to
+	// PortionBytes of them together, but at least one. What it did not get to is in rest:
+	// ask for that next. A task that cannot be read is left out.
+	GetMany(ctx context.Context, ids ...domain.TaskID) (tasks []*domain.Task, rest []domain.TaskID, err error)
 	// Versions returns the version of each of the tasks that there are: a look that
 	// costs the same however long messages and results are.
 	Versions(ctx context.Context, ids ...domain.TaskID) (map[domain.TaskID]int64, error)
@@ -36,16 +38,17 @@ type TaskRepository interface {
 	// with t.EndedAttempts. Otherwise it stores nothing and returns
 	// domain.ErrConflict, or domain.ErrTaskNotFound if there is no such task. A task
 	// that another transaction has locked is waited for, and no other save waits with
-	// it; after the time that a call may take that is domain.ErrUnavailable. A task that
-	// the store refuses because of what is in it is domain.ErrRefused.
+	// it for longer than a moment; after the time that a call may take that is
+	// domain.ErrUnavailable. A task that the store refuses because of what is in it is
+	// domain.ErrRefused.
 	Save(ctx context.Context, t *domain.Task) error
 	// Claim makes those of the ids that are pending and marked as queued the
 	// worker's, as domain.Task.Claim does. Any other id is skipped or unknown: no
-	// error. So is a task whose row another transaction has locked: a claim waits for
-	// no task, and the sweep for stranded tasks finds what it has skipped. A task that
-	// the store refuses to claim is named in Refused; it does not stop the rest. Of
-	// many claims of one task one gets it. A worker whose heartbeat is not
-	// domain.Heartbeat.Fresh gets domain.ErrWorkerStale, and no task.
+	// error. So is a task whose row another transaction keeps locked: a claim waits for a
+	// task no longer than a moment, and the sweep for stranded tasks finds what it has
+	// skipped. A task that the store refuses to claim is named in Refused; it does not
+	// stop the rest. Of many claims of one task one gets it. A worker whose heartbeat is
+	// not domain.Heartbeat.Fresh gets domain.ErrWorkerStale, and no task.
 	//
 	// A claim takes at most ClaimPortion tasks, and no more once their messages come to
 	// PortionBytes. What it did not get to is in Rest: claim that next.
@@ -91,7 +94,7 @@ type ClaimResult struct {
 // The bounds of what one statement reads or writes of tasks.
 const (
 	ClaimPortion = 500
-	PortionBytes = 4 << 20 // of messages
+	PortionBytes = 4 << 20 // of messages and other texts
 )
 
 // LimitedQueue is what a claim met in a queue that is limited.

@@ -21,6 +21,11 @@ type WorkerRepository interface {
 	//   - tasks that the beat lists as given up are given back by b.GiveUp: they had
 	//     begun, so that they are charged.
 	// Rows that somebody else is changing are left to the next beat.
+	//
+	// The tasks that the worker owns are looked at, and given back, in portions,
+	// as domain.RestoreWithoutTexts makes them: no statement grows with what a worker
+	// holds, nor with the length of messages. A beat that fails may have renewed the lease
+	// and given some back.
 	Beat(ctx context.Context, b Beat) (BeatAnswer, error)
 	// Leave forgets a worker that holds nothing any more. One that still owns
 	// tasks stays, so that its lease lapses and they are rescued. So does one whose row
@@ -41,10 +46,14 @@ type Beat struct {
 	Interval time.Duration   // how often the worker beats
 	Claiming []domain.TaskID // in a claim whose answer is not there yet: any attempt
 	Held     []HeldAttempt   // claimed and waiting, running, returned and not yet saved, or given up
+	Portion  int             // how many of the worker's tasks one statement is for, at most; 0: BeatPortion
 	Release  Decide
 	TimeOut  Decide
 	GiveUp   Decide
 }
+
+// BeatPortion is the most that one statement of a beat is for.
+const BeatPortion = 500
 
 // WorkerInfo describes one life of a worker to operators.
 type WorkerInfo struct {

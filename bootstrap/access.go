@@ -21,7 +21,7 @@ import (
 type AccessConfig struct {
 	APIKeys        string   `env:"API_KEYS" help:"who may use the API: name=sha256 of the key, separated by commas or spaces; or @file with one pair a line" secret:"true"`
 	AllowAnonymous bool     `env:"ALLOW_ANONYMOUS" envDefault:"false" help:"let anyone use the API on a public LISTEN_ADDR when there are no API_KEYS"`
-	AllowedHosts   []string `env:"ALLOWED_HOSTS" help:"hosts that requests may name, besides loopback and LISTEN_ADDR, separated by commas; requests for others are answered 421; *: any" allowed:"names or IP addresses without ports, separated by commas, or *"`
+	AllowedHosts   []string `env:"ALLOWED_HOSTS" help:"names that requests may use, besides localhost, the host of LISTEN_ADDR and IP addresses, separated by commas; requests for others are answered 421; *: any" allowed:"names or IP addresses without ports, separated by commas, or *"`
 }
 
 const (

@@ -24,7 +24,7 @@ type (
 	ServerConfig struct {
 		DatabaseURL      string `env:"DATABASE_URL" envDefault:"postgres://millrace:millrace@127.0.0.1:5432/millrace?sslmode=disable" help:"PostgreSQL: postgres://user:password@host:port/database; several hosts: host1:port1,host2:port2" allowed:"a postgres:// URL" secret:"true"`
 		DatabaseMaxConns int    `env:"DATABASE_MAX_CONNS" envDefault:"10" help:"maximum number of connections to PostgreSQL; a worker opens two more for its heartbeats" min:"2" max:"1000"`
-		QueueURL         string `env:"QUEUE_URL" envDefault:"redis://127.0.0.1:6379/0" help:"Redis: redis://host:port/db or rediss://…; ?prefix= sets the prefix of its keys, which otherwise is made of the database's id" allowed:"a redis:// or rediss:// URL" secret:"true"`
+		QueueURL         string `env:"QUEUE_URL" envDefault:"redis://127.0.0.1:6379/0" help:"Redis: redis://host:port/db or rediss://…; ?prefix= sets the prefix of its keys, which otherwise comes from the database's id" allowed:"a redis:// or rediss:// URL" secret:"true"`
 	}
 
 	// StoreConfig names the embedded store.
@@ -40,14 +40,14 @@ type (
 		MaxBatchSize   int    `env:"MAX_BATCH_BYTES" envDefault:"16777216" help:"maximum length of the body of a batch request, in bytes" min:"1" max:"268435456"`
 		MaxConnections int    `env:"MAX_CONNECTIONS" envDefault:"4000" help:"maximum number of open connections; at the limit, one without a request is closed for a new one" min:"1" max:"1000000"`
 		MaxRequests    int    `env:"MAX_CONCURRENT_REQUESTS" envDefault:"1000" help:"maximum number of requests in progress; further ones are answered 503 at once" min:"1" max:"1000000"`
-		MaxBodyBytes   int    `env:"MAX_CONCURRENT_BODY_BYTES" envDefault:"0" help:"maximum length of the bodies of all requests in progress, in bytes; further ones wait up to 2 s, then are answered 503; 0: an eighth of the memory limit, at most 268435456" min:"0" max:"1073741824"`
+		MaxBodyBytes   int    `env:"MAX_CONCURRENT_BODY_BYTES" envDefault:"0" help:"maximum total length of the bodies of all requests in progress, in bytes; further requests wait up to 2 s and are then answered 503; 0: an eighth of the memory limit, at most 268435456" min:"0" max:"1073741824"`
 		MaxWaiting     int    `env:"MAX_WAITING_REQUESTS" envDefault:"500" help:"maximum number of requests that wait for the database; further ones are answered 503 at once" min:"1" max:"1000000"`
 		MaxWaiters     int    `env:"MAX_WAITERS" envDefault:"2000" help:"maximum number of requests that wait for a task to end; further ones are answered 503; of the other limits only MAX_CONNECTIONS counts them" min:"0" max:"1000000"`
 	}
 
 	// SubmitConfig is about new tasks.
 	SubmitConfig struct {
-		MaxAttempts int           `env:"MAX_ATTEMPTS" envDefault:"25" help:"failures after which a task has failed, for tasks without a max_attempts of their own" min:"1" max:"1000"`
+		MaxAttempts int           `env:"MAX_ATTEMPTS" envDefault:"25" help:"number of failures after which a task has failed, for tasks without a max_attempts of their own" min:"1" max:"1000"`
 		KeyLife     time.Duration `env:"IDEMPOTENCY_KEY_TTL" envDefault:"24h" help:"how long an Idempotency-Key is remembered" min:"1s" max:"8760h"`
 	}
 
@@ -61,13 +61,13 @@ type (
 		Handler        string        // HANDLER, of which each program has its own default
 		Queues         string        `env:"QUEUES" envDefault:"default" help:"queues that the worker pulls from, separated by commas; with weights: default=3,mail" allowed:"names of queues, with weights"`
 		Handlers       string        `env:"HANDLERS" help:"handlers for single queues: queue=handler, one a line; HANDLER handles the others" secret:"true"`
-		WebhookSecret  string        `env:"WEBHOOK_SECRET" help:"secret that signs webhook requests: whsec_…; during a rotation two, separated by a comma" secret:"true"`
-		WebhookTimeout time.Duration `env:"WEBHOOK_TIMEOUT" envDefault:"30s" help:"how long a webhook may take to answer; TASK_TIMEOUT, or the task's own, bounds it too" min:"100ms" max:"168h"`
+		WebhookSecret  string        `env:"WEBHOOK_SECRET" help:"secret that signs webhook requests: whsec_…; two of them, separated by a comma, during a rotation" secret:"true"`
+		WebhookTimeout time.Duration `env:"WEBHOOK_TIMEOUT" envDefault:"30s" help:"how long a webhook may take to answer; TASK_TIMEOUT, or the timeout of the task itself, limits it too" min:"100ms" max:"168h"`
 		HandlerEnv     string        `env:"HANDLER_ENV" help:"names of further environment variables for programs (exec:), separated by commas; a name may end with *" allowed:"names of variables that are no settings of Millrace, separated by commas; a name may end with *"`
 		Capacity       int           `env:"WORKER_QUEUE_MAXSIZE" envDefault:"100" help:"maximum number of tasks that a worker runs at once; it may hold as many again while it saves their outcomes; a slot is kept for each queue with nothing running, up to half of them" min:"1" max:"100000"`
-		Lease          time.Duration `env:"LEASE_TIMEOUT" envDefault:"30s" help:"a worker without a heartbeat for this long is lost, and its tasks go to others; it sends one every tenth of it" min:"1s" max:"1h"`
+		Lease          time.Duration `env:"LEASE_TIMEOUT" envDefault:"30s" help:"a worker without a heartbeat for this long is lost, and its tasks go to others; a worker sends one every tenth of this time" min:"1s" max:"1h"`
 		TaskTimeout    time.Duration `env:"TASK_TIMEOUT" envDefault:"30m" help:"how long one attempt may run, for tasks without a timeout of their own" min:"100ms" max:"168h"`
-		MaxAbandoned   int           `env:"MAX_ABANDONED_HANDLERS" envDefault:"0" help:"a worker stops pulling at this many handlers that ignore the end of their context; 0: as many as WORKER_QUEUE_MAXSIZE" min:"0" max:"100000"`
+		MaxAbandoned   int           `env:"MAX_ABANDONED_HANDLERS" envDefault:"0" help:"how many handlers that ignore the end of their context make a worker stop pulling; 0: as many as WORKER_QUEUE_MAXSIZE" min:"0" max:"100000"`
 		RetryBase      time.Duration `env:"RETRY_BASE" envDefault:"1s" help:"maximum wait before the first retry; it doubles from retry to retry" min:"1ms" max:"24h"`
 		RetryCap       time.Duration `env:"RETRY_CAP" envDefault:"20m" help:"maximum wait before any retry" min:"1ms" max:"168h"`
 		MaxRescues     int           `env:"MAX_RESCUES" envDefault:"3" help:"a task has failed when it has lost its worker this often" min:"1" max:"1000"`

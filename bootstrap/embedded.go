@@ -71,7 +71,7 @@ func (e *Embedded) recover(ctx context.Context) error {
 		return err
 	}
 	if rescued > 0 {
-		e.log.Info("rescued the tasks of the last process", "tasks", rescued)
+		e.log.Info("rescued the tasks of the previous process", "tasks", rescued)
 	}
 	return e.group.Dispatcher.Refill(ctx)
 }

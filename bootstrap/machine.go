@@ -34,7 +34,7 @@ func (c WorkConfig) warnOfLimits(log *slog.Logger, limits machineLimits) {
 		descriptors, processes = slots*programDescriptors+otherDescriptors, slots+otherProcesses
 	}
 	if limits.descriptors < descriptors || limits.processes < processes {
-		log.Warn("limits are too low for all slots: some tasks will wait until others have ended",
+		log.Warn("limits are too low to use all slots: some tasks will wait until others have ended",
 			"WORKER_QUEUE_MAXSIZE", slots, "file_descriptors", limitText(limits.descriptors), "file_descriptors_needed", descriptors,
 			"processes", limitText(limits.processes), "processes_needed", processes)
 	}

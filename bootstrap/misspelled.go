@@ -94,6 +94,6 @@ func distance(a, b string) int {
 // values may be secrets, and are not shown.
 func WarnOfMisspelled(environ []string, log *slog.Logger) {
 	for _, m := range misspelled(environ) {
-		log.Warn("unknown environment variable, it may be a misspelled setting", "variable", m.name, "setting", m.means)
+		log.Warn("unknown environment variable: it may be a misspelled setting", "variable", m.name, "setting", m.means)
 	}
 }

@@ -28,7 +28,7 @@ func checkQueue(ctx context.Context, log *slog.Logger, pool *redis.Pool) error {
 		return &SettingError{Name: "QUEUE_URL", Value: hidden, Allowed: "the URL of " + refused.Error()}
 	}
 	if err != nil && ctx.Err() == nil {
-		log.Warn("Redis not available, starting without it", "error", err)
+		log.Warn("Redis is not available: starting without it", "error", err)
 	}
 	return nil
 }

@@ -144,7 +144,7 @@ type NewBulk struct {
 	// DryRun Count the matching tasks and change nothing.
 	DryRun bool `json:"dry_run,omitempty"`
 
-	// All Has to be `true` for an empty filter, so that nothing is done to all tasks for want of a filter. Cannot be combined with any other.
+	// All Has to be `true` for an empty filter, so that a forgotten filter does not act on all tasks. Cannot be combined with any other.
 	All bool `json:"all,omitempty"`
 }
 
@@ -221,7 +221,7 @@ type Queue struct {
 	// Rate How many tasks may start per second, minute or hour, across all workers. Null if there is no limit.
 	Rate nullable.Nullable[string] `json:"rate"`
 
-	// Burst How many tasks may start at once after an idle time: those of one second, at least 1. Null without a rate.
+	// Burst How many tasks may start at once after a pause: as many as in one second, at least 1. Null without a rate.
 	Burst nullable.Nullable[int] `json:"burst"`
 
 	// Pending Tasks that are due and wait for a worker.
@@ -337,6 +337,9 @@ type Task struct {
 
 	// ResultTruncated Whether the handler returned more than that. Absent if not.
 	ResultTruncated *bool `json:"result_truncated,omitempty"`
+
+	// ResultAltered Whether the handler returned bytes that a text cannot hold, such as invalid UTF-8 or NUL, which are U+FFFD in `result`. Absent if not.
+	ResultAltered *bool `json:"result_altered,omitempty"`
 
 	// Queue The queue that it belongs to.
 	Queue string `json:"queue"`
@@ -780,7 +783,7 @@ type ClientInterface interface {
 	// A page of tasks that match all filters. Follow `next_cursor`, or the `Link` header with `rel="next"`, until
 	// there is none. Tasks that arrive in the meantime do not shift the pages that follow.
 	//
-	// A page ends early when its tasks take 8 MiB together; it holds at least one. `next_cursor` leads on as ever.
+	// A page ends early when its tasks add up to 8 MiB; it holds at least one. `next_cursor` leads to the rest.
 	//
 	// Matches may be rare, so one page scans at most 20,000 tasks, or 5,000 with `text`. If a search stopped at that
 	// bound, `window` says so: the page may then be short or empty, and the next one continues the search.
@@ -869,7 +872,7 @@ type ClientInterface interface {
 	// GetTask Read a task, or wait for it
 	//
 	// With `wait`, the response is sent as soon as the task has ended, or after that many seconds with the task as it
-	// is then. With `If-None-Match` as well, it is sent on any change, or is 304 when the time is over. `Prefer:
+	// is then. With `If-None-Match` as well, it is sent on any change, or is 304 when the time is up. `Prefer:
 	// wait=30` (RFC 7240) does the same; the parameter takes precedence. A server that is stopping responds at once.
 	//
 	// Corresponds with GET /tasks/{id} (the `GetTask` operationId).
@@ -1186,7 +1189,7 @@ func (c *Client) GetReadiness(ctx context.Context, reqEditors ...RequestEditorFn
 // A page of tasks that match all filters. Follow `next_cursor`, or the `Link` header with `rel="next"`, until
 // there is none. Tasks that arrive in the meantime do not shift the pages that follow.
 //
-// A page ends early when its tasks take 8 MiB together; it holds at least one. `next_cursor` leads on as ever.
+// A page ends early when its tasks add up to 8 MiB; it holds at least one. `next_cursor` leads to the rest.
 //
 // Matches may be rare, so one page scans at most 20,000 tasks, or 5,000 with `text`. If a search stopped at that
 // bound, `window` says so: the page may then be short or empty, and the next one continues the search.
@@ -1345,7 +1348,7 @@ func (c *Client) StartBulk(ctx context.Context, params *StartBulkParams, body St
 // GetTask Read a task, or wait for it
 //
 // With `wait`, the response is sent as soon as the task has ended, or after that many seconds with the task as it
-// is then. With `If-None-Match` as well, it is sent on any change, or is 304 when the time is over. `Prefer:
+// is then. With `If-None-Match` as well, it is sent on any change, or is 304 when the time is up. `Prefer:
 // wait=30` (RFC 7240) does the same; the parameter takes precedence. A server that is stopping responds at once.
 //
 // Corresponds with GET /tasks/{id} (the `GetTask` operationId).
@@ -2582,7 +2585,7 @@ type ClientWithResponsesInterface interface {
 	// A page of tasks that match all filters. Follow `next_cursor`, or the `Link` header with `rel="next"`, until
 	// there is none. Tasks that arrive in the meantime do not shift the pages that follow.
 	//
-	// A page ends early when its tasks take 8 MiB together; it holds at least one. `next_cursor` leads on as ever.
+	// A page ends early when its tasks add up to 8 MiB; it holds at least one. `next_cursor` leads to the rest.
 	//
 	// Matches may be rare, so one page scans at most 20,000 tasks, or 5,000 with `text`. If a search stopped at that
 	// bound, `window` says so: the page may then be short or empty, and the next one continues the search.
@@ -2673,7 +2676,7 @@ type ClientWithResponsesInterface interface {
 	// GetTaskWithResponse Read a task, or wait for it
 	//
 	// With `wait`, the response is sent as soon as the task has ended, or after that many seconds with the task as it
-	// is then. With `If-None-Match` as well, it is sent on any change, or is 304 when the time is over. `Prefer:
+	// is then. With `If-None-Match` as well, it is sent on any change, or is 304 when the time is up. `Prefer:
 	// wait=30` (RFC 7240) does the same; the parameter takes precedence. A server that is stopping responds at once.
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -4880,7 +4883,7 @@ func (c *ClientWithResponses) GetReadinessWithResponse(ctx context.Context, reqE
 // A page of tasks that match all filters. Follow `next_cursor`, or the `Link` header with `rel="next"`, until
 // there is none. Tasks that arrive in the meantime do not shift the pages that follow.
 //
-// A page ends early when its tasks take 8 MiB together; it holds at least one. `next_cursor` leads on as ever.
+// A page ends early when its tasks add up to 8 MiB; it holds at least one. `next_cursor` leads to the rest.
 //
 // Matches may be rare, so one page scans at most 20,000 tasks, or 5,000 with `text`. If a search stopped at that
 // bound, `window` says so: the page may then be short or empty, and the next one continues the search.
@@ -5013,7 +5016,7 @@ func (c *ClientWithResponses) StartBulkWithResponse(ctx context.Context, params 
 // GetTaskWithResponse Read a task, or wait for it
 //
 // With `wait`, the response is sent as soon as the task has ended, or after that many seconds with the task as it
-// is then. With `If-None-Match` as well, it is sent on any change, or is 304 when the time is over. `Prefer:
+// is then. With `If-None-Match` as well, it is sent on any change, or is 304 when the time is up. `Prefer:
 // wait=30` (RFC 7240) does the same; the parameter takes precedence. A server that is stopping responds at once.
 //
 // Returns a wrapper object for the known response body format(s).

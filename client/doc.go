@@ -9,7 +9,7 @@
 // read. Every answer that the API documents, errors included, is a field of the
 // response, and all others are nil: of [ClientWithResponses.SubmitTaskWithResponse],
 // JSON201 is the task and ApplicationproblemJSON422 the problem document. Ids are
-// strings. [WithAPIKey] is for a service that wants a key.
+// strings. [WithAPIKey] is for a service that requires a key.
 package client
 
 //go:generate go tool -modfile=../tools/go.mod oapi-codegen -config config.yaml ../adapters/httpapi/openapi.yaml

@@ -20,35 +20,36 @@ func TestTask_KeepsTheResultOfItsHandlerBoundedAndFitToBeStored(t *testing.T) {
 	}
 	full := strings.Repeat("x", limit)
 	for name, c := range map[string]struct {
-		result, want string
-		truncated    bool
+		result, want       string
+		truncated, altered bool
 	}{
-		"none":                       {"", "", false},
-		"text":                       {"¡Hola! 🌍\n", "¡Hola! 🌍\n", false},
-		"as long as it may":          {full, full, false},
-		"one too long":               {full + "x", full, true},
-		"a rune that ends it":        {full[2:] + "é", full[2:] + "é", false},
-		"two bytes at the cut":       {full[1:] + "é", full[1:], true},
-		"three bytes at the cut":     {full[2:] + "€", full[2:], true},
-		"four bytes at the cut":      {full[3:] + "🌍", full[3:], true},
-		"a rune just after the cut":  {full + "é", full, true},
-		"wide runes":                 {strings.Repeat("🌍", limit), strings.Repeat("🌍", limit/4), true},
-		"not UTF-8":                  {"a\xff\xfeb", "a\uFFFDb", false},
-		"the rest of a rune":         {"\x8d", "\uFFFD", false},
-		"half a rune at its end":     {"a\xf0\x9f", "a\uFFFD", false},
-		"NUL":                        {"a\x00b", "a\uFFFDb", false},
-		"NULs that outgrow it":       {strings.Repeat("\x00", limit), strings.Repeat("\uFFFD", limit/3), true},
-		"a NUL that outgrows it":     {"\x00" + full[1:], "\uFFFD" + full[3:], true},
-		"not UTF-8 where it is cut":  {full[1:] + "\xff\xff", full[1:], true},
-		"continuations at the cut":   {full[8:] + strings.Repeat("\x80", 16), full[8:] + "\uFFFD", true},
-		"a long text of no encoding": {strings.Repeat("\xff", 2*limit), "\uFFFD", true},
+		"none":                       {"", "", false, false},
+		"text":                       {"¡Hola! 🌍\n", "¡Hola! 🌍\n", false, false},
+		"as long as it may":          {full, full, false, false},
+		"one too long":               {full + "x", full, true, false},
+		"a rune that ends it":        {full[2:] + "é", full[2:] + "é", false, false},
+		"two bytes at the cut":       {full[1:] + "é", full[1:], true, false},
+		"three bytes at the cut":     {full[2:] + "€", full[2:], true, false},
+		"four bytes at the cut":      {full[3:] + "🌍", full[3:], true, false},
+		"a rune just after the cut":  {full + "é", full, true, false},
+		"wide runes":                 {strings.Repeat("🌍", limit), strings.Repeat("🌍", limit/4), true, false},
+		"not UTF-8":                  {"a\xff\xfeb", "a\uFFFDb", false, true},
+		"the rest of a rune":         {"\x8d", "\uFFFD", false, true},
+		"half a rune at its end":     {"a\xf0\x9f", "a\uFFFD", false, true},
+		"U+FFFD":                     {"a\uFFFDb", "a\uFFFDb", false, false},
+		"NUL":                        {"a\x00b", "a\uFFFDb", false, true},
+		"NULs that outgrow it":       {strings.Repeat("\x00", limit), strings.Repeat("\uFFFD", limit/3), true, true},
+		"a NUL that outgrows it":     {"\x00" + full[1:], "\uFFFD" + full[3:], true, true},
+		"not UTF-8 where it is cut":  {full[1:] + "\xff\xff", full[1:], true, false},
+		"continuations at the cut":   {full[8:] + strings.Repeat("\x80", 16), full[8:] + "\uFFFD", true, true},
+		"a long text of no encoding": {strings.Repeat("\xff", 2*limit), "\uFFFD", true, true},
 	} {
 		task := taskIn(t, domain.StatusProcessing)
 		must(t, task.Complete(1, c.result, at(1)))
 		got := task.State()
-		if got.Result != c.want || got.ResultTruncated != c.truncated {
-			t.Errorf("%s: kept %d bytes %.20q, truncated %v; want %d bytes %.20q, %v",
-				name, len(got.Result), got.Result, got.ResultTruncated, len(c.want), c.want, c.truncated)
+		if got.Result != c.want || got.ResultTruncated != c.truncated || got.ResultAltered != c.altered {
+			t.Errorf("%s: kept %d bytes %.20q, truncated %v, altered %v; want %d bytes %.20q, %v, %v", name,
+				len(got.Result), got.Result, got.ResultTruncated, got.ResultAltered, len(c.want), c.want, c.truncated, c.altered)
 		}
 		if !utf8.ValidString(got.Result) || len(got.Result) > limit {
 			t.Errorf("%s: %d bytes, valid %v", name, len(got.Result), utf8.ValidString(got.Result))

@@ -25,8 +25,11 @@ type Heartbeat struct {
 	Interval time.Duration // how often the worker beats
 }
 
+// Alive reports whether a lease of that length holds: nobody may take the worker's tasks.
+func (h Heartbeat) Alive(lease time.Duration, now time.Time) bool { return now.Sub(h.Last) < lease }
+
 // Fresh reports whether the worker may claim.
-func (h Heartbeat) Fresh(now time.Time) bool { return now.Sub(h.Last) < FreshBeats*h.Interval }
+func (h Heartbeat) Fresh(now time.Time) bool { return h.Alive(FreshBeats*h.Interval, now) }
 
 // MayObserve reports whether the worker may take tasks from workers whose lease
 // has lapsed: its own beats are fresh, and have been so for long enough. After an

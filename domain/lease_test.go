@@ -36,3 +36,17 @@ func TestHeartbeat_SaysWhoMayClaimAndWhoMayObserve(t *testing.T) {
 		}
 	}
 }
+
+func TestHeartbeat_SaysWhoseLeaseHolds(t *testing.T) {
+	for name, c := range map[string]struct {
+		last time.Time
+		want bool
+	}{
+		"just now": {at(9), true}, "later than now": {at(10), true}, "a moment ago less": {at(4).Add(time.Microsecond), true},
+		"a lease ago": {at(4), false}, "never": {time.Time{}, false},
+	} {
+		if got := (domain.Heartbeat{Last: c.last}).Alive(5*time.Second, at(9)); got != c.want {
+			t.Errorf("seen %s: alive %v", name, got)
+		}
+	}
+}

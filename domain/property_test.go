@@ -169,7 +169,7 @@ func checkParts(t *rapid.T, s domain.TaskState) {
 	if s.Failures >= s.MaxAttempts && s.Status != domain.StatusFailed {
 		t.Fatalf("%s with %d failures of %d", s.Status, s.Failures, s.MaxAttempts)
 	}
-	if (s.Result != "" || s.ResultTruncated) && s.Status != domain.StatusCompleted {
+	if (s.Result != "" || s.ResultTruncated || s.ResultAltered) && s.Status != domain.StatusCompleted {
 		t.Fatalf("%s with the result %.40q", s.Status, s.Result)
 	}
 	if len(s.Result) > domain.MaxResult || !utf8.ValidString(s.Result) || strings.ContainsRune(s.Result, 0) {

@@ -38,6 +38,7 @@ func TestRestore_RefusesWhatContradictsItself(t *testing.T) {
 		"running with a result":         {"processing", func(s *domain.TaskState) { s.Result = "done" }},
 		"failed with a result":          {"failed", func(s *domain.TaskState) { s.Result = "done" }},
 		"pending with half a result":    {"pending", func(s *domain.TaskState) { s.ResultTruncated = true }},
+		"failed, with a result altered": {"failed", func(s *domain.TaskState) { s.ResultAltered = true }},
 		"no queue":                      {"pending", func(s *domain.TaskState) { s.Queue = "" }},
 		"a queue of no such name":       {"pending", func(s *domain.TaskState) { s.Queue = "A" }},
 		"a priority below":              {"pending", func(s *domain.TaskState) { s.Priority = -1 }},
@@ -55,6 +56,20 @@ func TestRestore_RefusesWhatContradictsItself(t *testing.T) {
 		if task != nil {
 			t.Errorf("%s: accepted", name)
 		}
+		wantCode(t, err, domain.CodeInternal)
+	}
+}
+
+func TestRestoreWithoutTexts_AsksForNoTexts(t *testing.T) {
+	for _, status := range domain.Statuses() {
+		s := taskIn(t, status).State()
+		s.Message, s.Result = "", ""
+		task, err := domain.RestoreWithoutTexts(s)
+		if err != nil || task.State().ID != s.ID {
+			t.Errorf("a %s task: %v", status, err)
+		}
+		s.Version = 0
+		_, err = domain.RestoreWithoutTexts(s)
 		wantCode(t, err, domain.CodeInternal)
 	}
 }

@@ -3,6 +3,7 @@ package domain
 import (
 	"cmp"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -54,6 +55,7 @@ type TaskState struct {
 
 	Result          string // of the handler, once completed
 	ResultTruncated bool   // the handler said more than MaxResult
+	ResultAltered   bool   // the handler said what no text can hold, and U+FFFD stands for it
 	LastError       string
 	StopRequestedAt time.Time // a client asked the running attempt to stop; zero: nobody did
 }
@@ -62,14 +64,22 @@ type TaskState struct {
 // a sequence of changes reaches and refuses one whose parts contradict each
 // other, so that damage is seen where it is read.
 func Restore(s TaskState) (*Task, error) {
+	if s.Message == "" || !validText(s.Message) {
+		return nil, impossible(s.ID, "impossible message")
+	}
+	return RestoreWithoutTexts(s)
+}
+
+// RestoreWithoutTexts makes a task of which the store has read neither the message nor
+// the result: for who decides about many tasks, as no rule asks for either, and both may
+// be long. A task that has a result does not change any more, so no save takes it away.
+func RestoreWithoutTexts(s TaskState) (*Task, error) {
 	held := s.Status == StatusProcessing
 	worked := held || s.Status == StatusCompleted
 	var wrong string
 	switch {
 	case !slices.Contains(Statuses(), s.Status):
 		wrong = "unknown status"
-	case s.Message == "" || !validText(s.Message):
-		wrong = "impossible message"
 	case s.Version < 1 || s.MaxAttempts < 1 || s.Attempt < 0 || s.Failures < 0 || s.Rescues < 0:
 		wrong = "a counter out of range"
 	case s.CreatedAt.IsZero() || s.UpdatedAt.IsZero() || s.RunAt.IsZero() ||
@@ -85,7 +95,7 @@ func Restore(s TaskState) (*Task, error) {
 		wrong = "held by a worker and not processing, or the reverse"
 	case (s.Attempt > 0) != !s.StartedAt.IsZero():
 		wrong = "attempted and never started, or the reverse"
-	case (s.Result != "" || s.ResultTruncated) && s.Status != StatusCompleted:
+	case (s.Result != "" || s.ResultTruncated || s.ResultAltered) && s.Status != StatusCompleted:
 		wrong = "a result and not completed"
 	case !s.QueuedAt.IsZero() && s.Status != StatusPending:
 		wrong = "marked as queued and not pending"
@@ -93,9 +103,13 @@ func Restore(s TaskState) (*Task, error) {
 		wrong = "asked to stop, and neither running nor stopped nor completed"
 	}
 	if wrong != "" {
-		return nil, Errorf(CodeInternal, "task %s is in an impossible state: %s", s.ID, wrong)
+		return nil, impossible(s.ID, wrong)
 	}
 	return &Task{s: s, stored: s}, nil
+}
+
+func impossible(id TaskID, wrong string) error {
+	return Errorf(CodeInternal, "task %s is in an impossible state: %s", id, wrong)
 }
 
 // State returns a copy of all that the task consists of, but for the metadata,
@@ -183,8 +197,9 @@ func (t *Task) Claim(c Claim, now time.Time) error {
 }
 
 // Complete ends the attempt and the task with success, and keeps what the
-// handler answered: as text, its first MaxResult bytes. It wins over a stop that
-// was asked for meanwhile.
+// handler answered: as text, its first MaxResult bytes. The task says whether it
+// keeps less than that, or something else. It wins over a stop that was asked for
+// meanwhile.
 func (t *Task) Complete(attempt int, result string, now time.Time) error {
 	worker := t.s.Worker
 	if err := t.endAttempt(attempt, StatusCompleted, now); err != nil {
@@ -192,6 +207,7 @@ func (t *Task) Complete(attempt int, result string, now time.Time) error {
 	}
 	t.s.Worker = worker // the only record of who did it
 	t.s.Result, t.s.ResultTruncated = bounded(result, MaxResult)
+	t.s.ResultAltered = !strings.HasPrefix(result, t.s.Result)
 	return nil
 }
 

@@ -4,6 +4,7 @@ package command
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -71,6 +72,28 @@ func TestHandler_ReadsNoMoreThanATaskKeeps(t *testing.T) {
 	_, err = shell(t, "head -c 10485760 /dev/zero >&2; echo the end >&2; exit 1").Handle(t.Context(), claimed(t, "Hello World"))
 	if err == nil || len(err.Error()) > maxProblem+100 || !strings.HasSuffix(err.Error(), "the end") {
 		t.Errorf("%.300q", err)
+	}
+}
+
+func TestHandler_LetsTheTaskSayThatItsResultIsAltered(t *testing.T) {
+	t.Parallel()
+	for script, want := range map[string]domain.TaskState{
+		`printf 'Gr\303\274\303\237e\n'`:         {Result: "Grüße\n"},
+		`printf 'Gr\374\337e'`:                   {Result: "Gr\uFFFDe", ResultAltered: true}, // Latin-1
+		`printf 'a\000b'`:                        {Result: "a\uFFFDb", ResultAltered: true},
+		`head -c 65537 /dev/zero | tr '\0' x`:    {Result: strings.Repeat("x", domain.MaxResult), ResultTruncated: true},
+		`printf '\377'; head -c 65536 /dev/zero`: {Result: strings.Repeat("\uFFFD", domain.MaxResult/3), ResultAltered: true, ResultTruncated: true},
+	} {
+		task := claimed(t, "Hello World")
+		result, err := shell(t, script).Handle(t.Context(), task)
+		if err := errors.Join(err, task.Complete(task.Attempt(), result, time.Now())); err != nil {
+			t.Errorf("%s: %v", script, err)
+			continue
+		}
+		got := task.State()
+		if got.Result != want.Result || got.ResultAltered != want.ResultAltered || got.ResultTruncated != want.ResultTruncated {
+			t.Errorf("%s: %d bytes %.40q, altered %v, truncated %v", script, len(got.Result), got.Result, got.ResultAltered, got.ResultTruncated)
+		}
 	}
 }
 

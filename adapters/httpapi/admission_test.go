@@ -82,7 +82,7 @@ func TestSlowLoris_IsCutOffWhileOthersAreServed(t *testing.T) {
 		want       string
 	}{
 		"header":  {"GET /tasks HTTP/1.1\r\nHost: localhost\r\nX-Slow: ", "x", header, ""},
-		"body":    {"POST /tasks HTTP/1.1\r\nHost: localhost\r\nContent-Length: 40000000\r\n\r\n", " ", body, " 408 "},
+		"body":    {"POST /tasks HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n", " ", body, " 408 "},
 		"chunks":  {"POST /tasks HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n", "1\r\n \r\n", body, " 408 "},
 		"silence": {"", "", header, ""},
 		"idle":    {"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", "", idle, " 200 "},
@@ -215,7 +215,7 @@ func TestOverload_ASlowUploadIsEvicted(t *testing.T) {
 	for range 3 {
 		conn := dial(t, base)
 		go func() {
-			said <- sendSlowly(conn, "POST /tasks HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4000000\r\n\r\n", " ")
+			said <- sendSlowly(conn, "POST /tasks HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n", " ")
 		}()
 	}
 	time.Sleep(1200 * time.Millisecond) // all have their places, and have had their time

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/millrace/millrace/adapters/httpapi/internal/api"
 	"github.com/millrace/millrace/application"
@@ -92,7 +93,7 @@ func sentence(task api.Explanation, e usecase.Explanation) string {
 		return fmt.Sprintf("The queue %s is at its rate of %s; the next task may start at %s.", task.Queue, e.Limit, at)
 	case usecase.ReasonQueueAway:
 		if e.Detail != "" {
-			return fmt.Sprintf("The queue server does not do its work: %s.", e.Detail)
+			return fmt.Sprintf("The queue server does not do its work: %s.", strings.TrimSuffix(e.Detail, "."))
 		}
 		return "The queue server is not responding; tasks will run once it is back."
 	case usecase.ReasonBehind:

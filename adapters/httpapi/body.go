@@ -47,28 +47,40 @@ func (b bodyReader) read(w http.ResponseWriter, r *http.Request, types ...string
 	if err := checkContentType(r, types...); err != nil {
 		return nil, err
 	}
-	if err := b.reserve(w, r, firstReserve(r.ContentLength, b.limit)); err != nil {
+	if r.ContentLength > b.limit {
+		return nil, b.tooLong()
+	}
+	if err := b.reserve(w, r, b.firstReserve(r.ContentLength)); err != nil {
 		return nil, err
 	}
 	b.beginUpload(w)
 	defer b.endUpload(w)
-	body := http.MaxBytesReader(w, r.Body, b.limit)
-	if r.ContentLength >= 0 && r.ContentLength <= b.limit {
-		text := make([]byte, r.ContentLength)
-		if _, err := io.ReadFull(body, text); err != nil {
-			return nil, unreadable(err)
-		}
-		return text, nil
+	text, err := b.readAll(w, r)
+	tracked(w).bodyUnread = err != nil
+	return text, err
+}
+
+func (b bodyReader) tooLong() error {
+	return tooLarge.errorf("the body must be at most %d bytes long", b.limit)
+}
+
+func (b bodyReader) readAll(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	if r.ContentLength < 0 {
+		return b.readUnannounced(w, r, http.MaxBytesReader(w, r.Body, b.limit))
 	}
-	return b.readUnannounced(w, r, body)
+	text := make([]byte, r.ContentLength)
+	if _, err := io.ReadFull(r.Body, text); err != nil {
+		return nil, b.unreadable(err)
+	}
+	return text, nil
 }
 
 // unannounced is how much room a body takes at first whose length is not known.
 const unannounced = 64 << 10
 
-func firstReserve(length, limit int64) int64 {
-	if length < 0 || length > limit {
-		return min(unannounced, limit)
+func (b bodyReader) firstReserve(length int64) int64 {
+	if length < 0 {
+		return min(unannounced, b.limit)
 	}
 	return length
 }
@@ -88,7 +100,7 @@ func (b bodyReader) reserve(w http.ResponseWriter, r *http.Request, n int64) err
 func (b bodyReader) readUnannounced(w http.ResponseWriter, r *http.Request, body io.Reader) ([]byte, error) {
 	text, err := io.ReadAll(io.LimitReader(body, unannounced))
 	if err != nil {
-		return nil, unreadable(err)
+		return nil, b.unreadable(err)
 	}
 	if len(text) < unannounced {
 		return text, nil
@@ -98,7 +110,7 @@ func (b bodyReader) readUnannounced(w http.ResponseWriter, r *http.Request, body
 	}
 	rest, err := io.ReadAll(body)
 	if err != nil {
-		return nil, unreadable(err)
+		return nil, b.unreadable(err)
 	}
 	return append(text, rest...), nil
 }
@@ -118,14 +130,14 @@ func (b bodyReader) endUpload(w http.ResponseWriter) {
 }
 
 // unreadable says why a body could not be read to its end.
-func unreadable(err error) error {
-	if limit, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return tooLarge.errorf("the body must be at most %d bytes long", limit.Limit)
+func (b bodyReader) unreadable(err error) error {
+	if _, over := errors.AsType[*http.MaxBytesError](err); over {
+		return b.tooLong()
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return requestTimeout.errorf("the body did not arrive in time")
 	}
-	return malformed.errorf("the body is incomplete or violates HTTP")
+	return malformed.errorf("the body is incomplete, or was not sent as HTTP requires")
 }
 
 // decodeObject reads a JSON object in one pass. Only when something is wrong does it
@@ -152,13 +164,24 @@ func decodeObject(body []byte, into any) error {
 // wrongMember says which member is wrong and why. Not ok: err is about something else.
 func wrongMember(err error) (at jsontext.Pointer, detail string, ok bool) {
 	if value, ok := errors.AsType[*api.WrongValue](err); ok {
-		return value.At, value.Detail, true
+		at, detail = shortened(value.At, value.Detail)
+		return at, detail, true
 	}
 	semantic, ok := errors.AsType[*json.SemanticError](err)
 	if !ok || !errors.Is(err, json.ErrUnknownName) {
 		return "", "", false
 	}
-	return semantic.JSONPointer, "unknown field", true
+	at, detail = shortened(semantic.JSONPointer, "unknown field")
+	return at, detail, true
+}
+
+// shortened is a pointer that an answer can hold, and what is wrong there: the value around
+// a member with a name that is too long, whose beginning the detail then has.
+func shortened(at jsontext.Pointer, detail string) (jsontext.Pointer, string) {
+	if len(at) <= maxPointer {
+		return at, detail
+	}
+	return ancestor(at), fmt.Sprintf("%s: %s", domain.Quoted(at.LastToken()), detail)
 }
 
 func notJSON(err error) error {
@@ -187,8 +210,8 @@ const (
 	exceededMaxDepth = "exceeded max depth"
 )
 
-// maxPointer is how long a pointer may be to what is not valid JSON: it can be as deep
-// as the body is long.
+// maxPointer is how long a pointer in an answer may be: a name can be as long as the body,
+// and what is not valid JSON as deep.
 const maxPointer = 500
 
 // ancestor is the value that at points to, or one around it.

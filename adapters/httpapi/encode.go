@@ -149,6 +149,9 @@ func appendTask(b []byte, t *domain.Task) []byte {
 	if s.ResultTruncated {
 		b = append(b, `,"result_truncated":true`...)
 	}
+	if s.ResultAltered {
+		b = append(b, `,"result_altered":true`...)
+	}
 	b = appendText(append(b, `,"queue":`...), string(s.Queue))
 	b = strconv.AppendInt(append(b, `,"priority":`...), int64(s.Priority), 10)
 	if s.Timeout != 0 {

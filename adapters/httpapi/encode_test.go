@@ -35,6 +35,9 @@ func toJSON(t *domain.Task) api.Task {
 	if s.ResultTruncated {
 		out.ResultTruncated = &s.ResultTruncated
 	}
+	if s.ResultAltered {
+		out.ResultAltered = &s.ResultAltered
+	}
 	if !s.StartedAt.IsZero() {
 		out.StartedAt = &s.StartedAt
 	}
@@ -87,6 +90,7 @@ func drawTask(t *rapid.T) *domain.Task {
 		s.Worker, s.Deadline = "w", drawTime(t, "deadline")
 	case domain.StatusCompleted:
 		s.Worker, s.Result, s.ResultTruncated = "w", drawText(t, "result"), maybe.Draw(t, "truncated")
+		s.ResultAltered = maybe.Draw(t, "altered")
 	}
 	if (s.Status == domain.StatusProcessing || s.Status == domain.StatusCanceled) && maybe.Draw(t, "to be stopped") {
 		s.StopRequestedAt = drawTime(t, "stop")

@@ -14,8 +14,8 @@ const headerETag = "Etag"
 func etag(t *domain.Task) string { return `"` + strconv.FormatInt(t.Version(), 10) + `"` }
 
 // matches reports whether a list of entity tags (RFC 9110, 13.1.1 and 13.1.2)
-// names tag, or is "*". By weak comparison, which If-None-Match wants, a weak tag
-// counts; by strong, which If-Match wants, it does not. What breaks the grammar
+// names tag, or is "*". By weak comparison, which If-None-Match requires, a weak tag
+// counts; by strong, which If-Match requires, it does not. What breaks the grammar
 // matches nothing from there on.
 func matches(list, tag string, weak bool) bool {
 	if strings.TrimSpace(list) == "*" {

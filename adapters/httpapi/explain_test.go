@@ -32,6 +32,7 @@ func TestSentence_SaysEveryReasonInWords(t *testing.T) {
 		},
 		{usecase.Explanation{Reason: usecase.ReasonBusy, Slots: 30, Workers: 3}, []string{"All 30 slots of the 3 workers that take this queue are in use."}},
 		{usecase.Explanation{Reason: usecase.ReasonQueueAway, Detail: "Redis is full"}, []string{"does not do its work: Redis is full."}},
+		{usecase.Explanation{Reason: usecase.ReasonQueueAway, Detail: "Redis refuses: OOM."}, []string{"does not do its work: Redis refuses: OOM."}},
 		{usecase.Explanation{Reason: usecase.ReasonStuck, Stuck: 7}, []string{"mail take no tasks", "7 handlers"}},
 		{usecase.Explanation{Reason: usecase.ReasonPaused}, []string{"mail is paused"}},
 		{usecase.Explanation{Reason: usecase.ReasonLimit, Limit: "7"}, []string{"mail", "7"}},

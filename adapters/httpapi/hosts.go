@@ -13,8 +13,8 @@ import (
 // AnyHost among the allowed hosts allows all of them.
 const AnyHost = "*"
 
-// hosts are those that the service answers for besides loopback and the address that
-// a request has come to, in lower case and without ports.
+// hosts are the names that the service answers for besides localhost, in lower case and
+// without ports.
 type hosts []string
 
 // newHosts are the host of the listen address and those that are allowed.
@@ -28,29 +28,17 @@ func newHosts(listenAddr string, allowed []string) hosts {
 	return all
 }
 
-// has reports whether the service answers for the host of r. One without a host comes
-// from a program: every browser sends it.
-func (all hosts) has(r *http.Request) bool {
-	host := hostOf(r.Host)
-	if host == "" || host == "localhost" || slices.Contains(all, host) || slices.Contains(all, AnyHost) {
-		return true
-	}
-	ip, err := netip.ParseAddr(host)
-	if err != nil {
-		return false
-	}
-	return ip.Unmap().IsLoopback() || isLocal(r, ip)
+// has reports whether the service answers for what a request's Host header says. It does
+// for every IP address: a page can make a name point here, and no address. A request
+// without a host comes from a program: every browser sends one.
+func (all hosts) has(hostport string) bool {
+	host := hostOf(hostport)
+	return host == "" || host == "localhost" || slices.Contains(all, host) || slices.Contains(all, AnyHost) || isAddress(host)
 }
 
-// isLocal reports whether ip is the address that r has come to: that is what listens,
-// where the listen address is all of the machine's.
-func isLocal(r *http.Request, ip netip.Addr) bool {
-	addr, _ := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr)
-	if addr == nil {
-		return false
-	}
-	local, _ := netip.AddrFromSlice(addr.IP)
-	return ip.WithZone("").Unmap() == local.Unmap()
+func isAddress(host string) bool {
+	_, err := netip.ParseAddr(host)
+	return err == nil
 }
 
 // hostOf is the host of host:port, as hosts are compared.
@@ -67,7 +55,7 @@ func hostOf(hostport string) string {
 // machine, and is then of the same origin to the browser.
 func (m *middleware) checkHost(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !m.hosts.has(r) {
+		if !m.hosts.has(r.Host) {
 			m.fail(w, r, misdirected.errorf("the service does not answer for the host %s; its operator can add it to ALLOWED_HOSTS", domain.Quoted(r.Host)))
 			return
 		}

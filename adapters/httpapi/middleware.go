@@ -41,9 +41,10 @@ func (m *middleware) wrap(next http.Handler) http.Handler {
 				r.Header.Set(name, strings.Join(lines, ", "))
 			}
 		}
-		tracked := &trackingWriter{ResponseWriter: w}
+		tracked := &trackingWriter{ResponseWriter: w, bodyUnread: r.ContentLength != 0}
 		defer m.recover(tracked, r)
 		next.ServeHTTP(tracked, r)
+		tracked.leaveBody()
 	})
 }
 
@@ -100,11 +101,12 @@ func releaseSlot(w http.ResponseWriter) {
 	}
 }
 
-// trackingWriter knows whether a response has begun, and which slot and room its request
-// holds.
+// trackingWriter knows whether a response has begun, whether its request's body was read,
+// and which slot and room the request holds.
 type trackingWriter struct {
 	http.ResponseWriter
 	wroteHeader bool
+	bodyUnread  bool               // or not to its end
 	slot        *admission.Limiter // nil: none
 	bytes       *admission.Bytes   // of which the body has taken bodyBytes
 	bodyBytes   int64
@@ -121,14 +123,21 @@ func tracked(w http.ResponseWriter) *trackingWriter {
 
 // WriteHeader begins the response.
 func (w *trackingWriter) WriteHeader(status int) {
-	w.wroteHeader = true
+	w.begin()
 	w.ResponseWriter.WriteHeader(status)
 }
 
 // Write begins the response, if WriteHeader has not.
 func (w *trackingWriter) Write(p []byte) (int, error) {
-	w.wroteHeader = true
+	w.begin()
 	return w.ResponseWriter.Write(p)
+}
+
+func (w *trackingWriter) begin() {
+	if !w.wroteHeader {
+		w.wroteHeader = true
+		w.boundUnread(restTime)
+	}
 }
 
 // Unwrap is for http.ResponseController.

@@ -43,7 +43,7 @@ func (m *middleware) negotiate(next http.Handler) http.Handler {
 	})
 }
 
-// accepted returns which of the types the client likes best, the first of them
+// accepted returns which of the types the client prefers, the first of them
 // if it does not say, or "". A header that breaks the grammar counts as absent:
 // one that Java has sent for decades does ("*; q=.2").
 func accepted(r *http.Request, types ...string) string {

@@ -30,13 +30,13 @@ type problemKind struct {
 
 var (
 	malformed = problemKind{"malformed", http.StatusBadRequest, "Malformed request",
-		"The request is malformed or ambiguous: invalid JSON, trailing data, duplicate names or bytes that are not UTF-8, or an id that is not a UUID."}
+		"The request is malformed, or could be read in more than one way: invalid JSON, trailing data, duplicate names, bytes that are not UTF-8, a query that is not correctly percent-encoded, or an id that is not a UUID."}
 	unauthorized = problemKind{"unauthorized", http.StatusUnauthorized, "Unauthorized",
 		"The request has no API key, or an unknown one. Keys come from the service's operator; send yours as Authorization: Bearer KEY."}
 	crossOrigin = problemKind{"cross_origin", http.StatusForbidden, "Cross-origin request",
 		"A browser sent this request for a page of another site. Such pages may not change anything here; other programs may."}
 	misdirected = problemKind{"misdirected", http.StatusMisdirectedRequest, "Misdirected request",
-		"The Host header names another host than this service's. Use the service's own address, or have its operator add the host to ALLOWED_HOSTS."}
+		"The Host header has a name that is not this service's. Use its IP address or a name of its own, or have its operator add the host to ALLOWED_HOSTS."}
 	notFound = problemKind{"not_found", http.StatusNotFound, "Not found",
 		"There is no such task, queue or bulk action; detail says which."}
 	noSuchPath = problemKind{"no_such_path", http.StatusNotFound, "No such path",
@@ -133,7 +133,7 @@ func comparePointers(a, b string) int {
 	})
 }
 
-// problem is an error that knows its document.
+// problem is an error with its problem document.
 type problem struct {
 	kind   problemKind
 	detail string

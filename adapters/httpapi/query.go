@@ -104,7 +104,7 @@ func (m *middleware) checkQuery(next http.Handler) http.Handler {
 func (known queryParameters) check(raw string) (string, error) {
 	query, err := url.ParseQuery(raw)
 	if err != nil {
-		return "", malformed.errorf("malformed query: %v", err)
+		return "", malformed.errorf("the query is malformed: %v", err)
 	}
 	var wrong []api.ProblemError
 	for name, values := range query {

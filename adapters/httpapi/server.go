@@ -18,8 +18,8 @@ import (
 type Config struct {
 	ListenAddr  string       // host:port; port 0 takes a free one
 	Credentials []Credential // the keys that open every route but health; none: the API is open to all
-	// AllowedHosts are what requests may call the server, besides loopback addresses,
-	// the host of ListenAddr and the address that they come to; AnyHost: anything.
+	// AllowedHosts are the names that requests may call the server by, besides localhost
+	// and the host of ListenAddr. IP addresses need not be listed. AnyHost: anything.
 	AllowedHosts []string
 
 	Version string // of the program, for people

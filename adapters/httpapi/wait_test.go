@@ -48,14 +48,22 @@ func TestGetTask_ShowsWhatTheTaskKeeps(t *testing.T) {
 	if got["result"] != "HELLO" || got["status"] != "completed" || got["started_at"] == nil || got["finished_at"] != got["updated_at"] {
 		t.Errorf("got %v", got)
 	}
-	if _, there := got["result_truncated"]; there {
-		t.Errorf("a short result is said to be truncated: %v", got)
+	for _, flag := range []string{"result_truncated", "result_altered"} {
+		if _, there := got[flag]; there {
+			t.Errorf("%s, of a short text: %v", flag, got)
+		}
 	}
 
 	long := s.submit("long")
 	s.run(long, s.completeWith(strings.Repeat("x", domain.MaxResult+1)))
 	if got := s.call(http.MethodGet, "/tasks/"+long, "").fields(t); len(got["result"].(string)) != domain.MaxResult || got["result_truncated"] != true {
 		t.Errorf("a long result: %d bytes, truncated: %v", len(got["result"].(string)), got["result_truncated"])
+	}
+
+	binary := s.submit("binary")
+	s.run(binary, s.completeWith("a\x00b"))
+	if got := s.call(http.MethodGet, "/tasks/"+binary, "").fields(t); got["result"] != "a\uFFFDb" || got["result_altered"] != true {
+		t.Errorf("a result that is no text: %q, altered: %v", got["result"], got["result_altered"])
 	}
 }
 

@@ -8,7 +8,7 @@ import (
 	"github.com/millrace/millrace/domain"
 )
 
-// entries are n entries of one list.
+// entries are n entries of one lane.
 func entries(n int) []application.Entry {
 	all := make([]application.Entry, n)
 	for i := range all {

@@ -69,6 +69,6 @@ func TestQueue_KeepsNoMemoryOfWhatWasPulled(t *testing.T) {
 	}
 	pull(3)
 	if n := len(q.lanes); n != 0 {
-		t.Errorf("%d lists are kept for none", n)
+		t.Errorf("%d lanes are kept for none", n)
 	}
 }

@@ -129,7 +129,7 @@ func (r *BulkRepository) Step(ctx context.Context, s application.BulkStep) (appl
 	}
 	result, err := r.stepOnce(ctx, s, storeLocked)
 	if errors.Is(err, errSearchTooLong) {
-		looked := windowOf(result.Bulk, s)
+		looked := s.WindowOf(result.Bulk)
 		b, err := r.Change(ctx, result.Bulk.ID, func(b domain.Bulk) (domain.Bulk, error) { return b.Shrink(looked, s.Now), nil })
 		return application.BulkStepResult{Found: true, Bulk: b, Passed: result.Passed}, err
 	}
@@ -199,18 +199,11 @@ func storeBulk(ctx context.Context, tx *sqlx.Tx, b domain.Bulk) error {
 // errSearchTooLong says that the server has given up the search of a step.
 var errSearchTooLong = errors.New("the search took too long")
 
-func windowOf(b domain.Bulk, s application.BulkStep) int {
-	if b.Window > 0 {
-		return min(b.Window, s.Window)
-	}
-	return s.Window
-}
-
 // searchPart finds what matches next. The server gives the search up before the
 // connection does, and so does not go on with it. Only the search has such a limit:
 // it would cut off the wait for a synchronous standby, too.
 func searchPart(ctx context.Context, tx *sqlx.Tx, b domain.Bulk, s application.BulkStep) (domain.BulkPart, application.TaskQuery, error) {
-	q := application.TaskQuery{TaskFilter: b.Filter, Before: b.Cursor, Limit: s.Limit - len(b.Locked), Window: windowOf(b, s)}
+	q := application.TaskQuery{TaskFilter: b.Filter, Before: b.Cursor, Limit: s.Limit - len(b.Locked), Window: s.WindowOf(b)}
 	if q.Limit < 1 { // those that are locked are enough to remember
 		return domain.BulkPart{End: b.Cursor}, q, nil
 	}
@@ -281,7 +274,7 @@ func lockMatches(ctx context.Context, tx *sqlx.Tx, q application.TaskQuery, ids 
 }
 
 func lockMatchesSQL(q application.TaskQuery, ids []domain.TaskID) (query string, args []any) {
-	query, args = matchesOfSQL(selectColumns, q, ids)
+	query, args = matchesOfSQL(decidingColumns, q, ids)
 	return query + " FOR UPDATE OF t SKIP LOCKED", args
 }
 

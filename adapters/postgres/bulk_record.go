@@ -1,7 +1,6 @@
 package postgres
 
 import (
-	"bytes"
 	"context"
 	"database/sql"
 	"errors"
@@ -18,11 +17,8 @@ import (
 
 const (
 	rememberBulkSQL = `INSERT INTO idempotency_keys AS k (owner, key, fingerprint, task_ids, expires_at)
-		VALUES ($1, $2, $3, $4::uuid[], $5) ON CONFLICT (owner, key) DO UPDATE
-		SET fingerprint = excluded.fingerprint, task_ids = excluded.task_ids, expires_at = excluded.expires_at
-		WHERE k.expires_at <= $6`
-	rememberedSQL = `SELECT fingerprint, task_ids FROM idempotency_keys WHERE owner = $1 AND key = $2 AND expires_at > $3`
-	listBulksSQL  = "SELECT " + bulkColumns + " FROM bulks WHERE id < $1 ORDER BY id DESC LIMIT $2"
+		VALUES ($1, $2, $3, $4::uuid[], $5) ` + takeOverSQL + "$6"
+	listBulksSQL = "SELECT " + bulkColumns + " FROM bulks WHERE id < $1 ORDER BY id DESC LIMIT $2"
 )
 
 // AddOnce stores the key, with the action's id, and the action; or it returns the
@@ -50,22 +46,16 @@ func (r *BulkRepository) AddOnce(ctx context.Context, k application.IdempotencyK
 
 // bulkStoredWith is the action that was stored with the key.
 func bulkStoredWith(ctx context.Context, tx *sqlx.Tx, k application.IdempotencyKey) (*domain.Bulk, error) {
-	var key struct {
-		Fingerprint []byte
-		IDs         pq.StringArray `db:"task_ids"`
-	}
-	err := tx.GetContext(ctx, &key, rememberedSQL, k.Owner, k.Key, domain.Moment(k.Now))
+	ids, err := remembered(ctx, tx, k)
 	switch {
 	case errors.Is(err, sql.ErrNoRows): // it has been deleted since
 		return nil, pgconn.Outage(errors.New("the idempotency key was forgotten"))
 	case err != nil:
 		return nil, err
-	case !bytes.Equal(key.Fingerprint, k.Fingerprint[:]):
-		return nil, domain.ErrKeyReused
-	case len(key.IDs) != 1:
-		return nil, fmt.Errorf("an idempotency key of a bulk action names %d of them", len(key.IDs))
+	case len(ids) != 1:
+		return nil, fmt.Errorf("an idempotency key of a bulk action names %d of them", len(ids))
 	}
-	id, err := uuid.Parse(key.IDs[0])
+	id, err := uuid.Parse(ids[0])
 	if err != nil {
 		return nil, err
 	}

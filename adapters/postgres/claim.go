@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"slices"
+	"strconv"
 
 	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
@@ -18,62 +19,65 @@ import (
 // claimable is what a claim may take: $1 the ids, $2 the statuses. The CASE hides
 // from the planner that an index holds just what is queued: as long as the
 // statistics do not know of a million tasks there, it would go through all of them.
-const claimable = "t.id = ANY($1::uuid[]) AND CASE WHEN t.status = ANY($2::text[]) THEN t.queued_at IS NOT NULL ELSE false END "
+const (
+	claimable       = "t.id = ANY($1::uuid[]) AND " + claimableStatus
+	claimableStatus = "CASE WHEN t.status = ANY($2::text[]) THEN t.queued_at IS NOT NULL ELSE false END "
+)
 
-// unlimited is true of a task whose queue has no limit, limited of any other: by the
-// index queues_limited, word for word, as the cost of a table that is read whole
-// against enable_seqscan would hide from the planner what the rest of its plans costs.
+// unlimited is true of a task whose queue has no limit: the condition is that of the index
+// queues_limited, word for word. Without an index for it the planner would add the penalty
+// that enable_seqscan = off puts on reading a table whole, beside which it no longer tells a
+// cheap plan from a dear one.
 const (
 	unlimited = "AND t.queue NOT IN (" + limitedQueues + ") "
-	limited   = "AND t.queue IN (" + limitedQueues + ") "
 
 	limitedQueues = "SELECT q.name FROM queues AS q WHERE q.paused OR q.max_running IS NOT NULL OR q.rate_count IS NOT NULL"
 )
 
 var (
-	// claimSQL claims what is in queues without limits.
-	claimSQL = pgconn.Prepared(claimWhere(claimable+unlimited, portion))
-	// claimAllSQL claims whatever is claimable: a claim that holds the limited queues
-	// uses it, and has counted the bytes.
-	claimAllSQL = pgconn.Prepared(claimWhere(claimable, "locked"))
+	// claimSQL is the first try to claim what is in queues without limits: it waits
+	// briefly for what is locked, and fails if that stays so.
+	claimSQL = pgconn.Prepared("UPDATE tasks AS t " + setClaimed + " WHERE " +
+		claimable + unlimited + "AND " + isShort + "AND " + byFreshWorker + "AND " + pgconn.Briefly + returned)
+	// claimFreeSQL claims what nobody has locked, up to the bytes of a portion: it is for
+	// what the first try has failed with, or left out as long. The worker is asked for
+	// when all are locked. (Of ANY see updateOf.)
+	claimFreeSQL = pgconn.Prepared(`
+WITH locked AS MATERIALIZED (
+	SELECT t.id, octet_length(t.message) AS size FROM tasks AS t WHERE ` + claimable + unlimited + ` ORDER BY t.id FOR UPDATE SKIP LOCKED
+), portion AS MATERIALIZED (
+	SELECT id, sum(size) OVER (ORDER BY id ROWS UNBOUNDED PRECEDING) - size AS before FROM locked
+)
+UPDATE tasks AS t ` + setClaimed + `
+FROM portion
+WHERE t.id = ANY(ARRAY[portion.id]) AND portion.before < ` + strconv.Itoa(application.PortionBytes) + " AND " + byFreshWorker + returned)
+	// claimOursSQL claims what this transaction has locked, and has counted the bytes of.
+	claimOursSQL = pgconn.Prepared("UPDATE tasks AS t " + setClaimed + " WHERE " + claimable + "AND " + byFreshWorker + returned)
 
 	// returnedColumns are those that a claim has not set to an argument of its own,
 	// or to NULL: see asClaimed.
 	returnedColumns = slices.DeleteFunc(slices.Clone(insertColumns), func(c pgenc.Column[written]) bool {
 		return slices.Contains([]string{
-			"status", "queued_at", "worker", "claim_beat", "stop_requested_at", "result", "result_truncated",
+			"status", "queued_at", "worker", "claim_beat", "stop_requested_at", "result", "result_truncated", "result_altered",
 		}, c.Name())
 	})
+	returned = " RETURNING " + qualified(returnedColumns)
 )
 
-// portion are those of the locked tasks before which there are not PortionBytes. The
-// length of a message is known without reading it.
-var portion = fmt.Sprintf(`(
-	SELECT id, sum(size) OVER (ORDER BY id ROWS UNBOUNDED PRECEDING) - size AS before FROM locked
-) AS l WHERE before < %d`, application.PortionBytes)
-
-// claimWhere does to the rows of that condition what domain.Task.Claim does to a
-// task. It passes over what somebody else has locked: a statement that works for many
-// waits for no single row. The worker is asked for when all are locked. (Of ANY see
-// updateOf.)
-func claimWhere(condition, from string) string {
-	return `
-WITH locked AS MATERIALIZED (
-	SELECT t.id, octet_length(t.message) AS size FROM tasks AS t WHERE ` + condition + ` ORDER BY t.id FOR UPDATE SKIP LOCKED
-), portion AS MATERIALIZED (
-	SELECT id FROM ` + from + `
-), fresh AS MATERIALIZED (
-	SELECT FROM workers AS w WHERE w.id = $5::text AND CASE WHEN (SELECT count(*) FROM locked) > 0 THEN ` + isFresh + `END
-)
-UPDATE tasks AS t SET
+// setClaimed does to a task what domain.Task.Claim does.
+const setClaimed = `SET
 	status = $3, version = t.version + 1, updated_at = greatest(t.updated_at, $4::timestamptz),
 	attempt = t.attempt + 1, worker = $5::text, claim_beat = $6,
 	deadline = greatest(t.updated_at, $4::timestamptz) + coalesce(t.timeout + $8, $7::bigint) * interval '1 microsecond',
-	started_at = greatest(t.updated_at, $4::timestamptz), queued_at = NULL, stop_requested_at = NULL
-FROM portion, fresh
-WHERE t.id = ANY(ARRAY[portion.id])
-RETURNING ` + qualified(returnedColumns)
-}
+	started_at = greatest(t.updated_at, $4::timestamptz), queued_at = NULL, stop_requested_at = NULL`
+
+// isShort is true of a task whose message leaves room in a portion's bytes for those of
+// as many others as a portion has. The length of a message is known without reading it.
+var isShort = fmt.Sprintf("octet_length(t.message) <= %d ", application.PortionBytes/application.ClaimPortion)
+
+// byFreshWorker is true if the worker ($5) may claim. The time is looked at anew with
+// each task, and again after a wait for one that somebody else has changed.
+var byFreshWorker = "clock_timestamp() < (SELECT " + freshUntil + " FROM workers AS w WHERE w.id = $5::text) "
 
 // asClaimed adds the arguments that the statement has stored as they are.
 func (r row) asClaimed(c application.ClaimRequest) row {
@@ -81,16 +85,24 @@ func (r row) asClaimed(c application.ClaimRequest) row {
 	return r
 }
 
-// isFresh is domain.Heartbeat.Fresh of a worker.
-var isFresh = fmt.Sprintf("w.seen_at > clock_timestamp() - %d * w.beat_interval ", domain.FreshBeats)
+// freshUntil is the end of domain.Heartbeat.Fresh of a worker.
+var freshUntil = fmt.Sprintf("w.seen_at + %d * w.beat_interval", domain.FreshBeats)
 
 // leftSQL asks why a claim left some out: whether the worker ($3) may claim, which
-// of the tasks there are, and in which limited queues some are claimable. What is
-// claimable in any other queue is locked, or a limit has just gone: it is skipped, and
-// its entry is lost, which the sweep for stranded tasks puts right.
-var leftSQL = pgconn.Prepared("SELECT EXISTS (SELECT FROM workers AS w WHERE w.id = $3 AND " + isFresh + ") AS fresh, " +
-	"array(SELECT t.id FROM tasks AS t WHERE t.id = ANY($1::uuid[])) AS known, " +
-	"array(SELECT DISTINCT t.queue FROM tasks AS t WHERE " + claimable + limited + ") AS queues")
+// of the tasks there are, in which limited queues some are claimable, and which are
+// claimable in the other queues, and long. What else is claimable there is locked, or a
+// limit has just gone: it is skipped, and its entry is lost, which the sweep for stranded
+// tasks puts right.
+var leftSQL = pgconn.Prepared(`
+SELECT
+	EXISTS (SELECT FROM workers AS w WHERE w.id = $3 AND clock_timestamp() < ` + freshUntil + `) AS fresh,
+	array_agg(found.id) AS known,
+	array_agg(DISTINCT found.queue) FILTER (WHERE found.claimable AND found.limited) AS queues,
+	array_agg(found.id) FILTER (WHERE found.claimable AND NOT found.limited AND NOT found.short) AS long
+FROM (
+	SELECT t.id, t.queue, ` + claimableStatus + ` AS claimable, t.queue IN (` + limitedQueues + `) AS limited, ` + isShort + ` AS short
+	FROM tasks AS t WHERE t.id = ANY($1::uuid[])
+) AS found`)
 
 // Claim makes tasks the worker's: with one statement, as long as no limit is set
 // for their queues. What that leaves out because of a limit is claimed in a
@@ -101,12 +113,15 @@ var leftSQL = pgconn.Prepared("SELECT EXISTS (SELECT FROM workers AS w WHERE w.i
 // to the next claim, which meets it again.
 func (r *TaskRepository) Claim(ctx context.Context, c application.ClaimRequest) (application.ClaimResult, error) {
 	ids, beyond := portionOf(c.IDs)
-	got, err := r.claimUnlimited(ctx, c, ids)
+	got, err := r.claimUnlimited(ctx, c, ids, r.selectShort)
 	if err != nil {
 		return application.ClaimResult{}, err
 	}
 	asked := slices.DeleteFunc(slices.Clone(ids), got.isElsewhere())
 	left, err := r.whyLeft(ctx, c, asked, got.rows)
+	if err == nil && len(left.long) > 0 {
+		err = r.claimLong(ctx, c, &left, &got)
+	}
 	result := application.ClaimResult{Unknown: left.unknown}
 	switch {
 	case err != nil && len(got.rows) == 0:
@@ -172,17 +187,13 @@ func (got *claimed) isElsewhere() func(id domain.TaskID) bool {
 	return func(id domain.TaskID) bool { return rest[id] || got.refused[id] != nil }
 }
 
-// claimUnlimited claims what is in queues without limits. A batch that the store
+// claimUnlimited claims of what is in queues without limits what sel selects. A batch that the store
 // refuses because of one task is divided, so that the others are claimed.
-func (r *TaskRepository) claimUnlimited(ctx context.Context, c application.ClaimRequest, ids []domain.TaskID) (got claimed, err error) {
+func (r *TaskRepository) claimUnlimited(ctx context.Context, c application.ClaimRequest, ids []domain.TaskID, sel selectClaimed) (got claimed, err error) {
 	for parts := [][]domain.TaskID{ids}; len(parts) > 0; {
 		part := parts[0]
 		parts = parts[1:]
-		var rows []row
-		err := r.db.calls.Write(ctx, func(ctx context.Context, x *sqlx.Conn) error {
-			rows = make([]row, 0, len(part))
-			return claimSQL.Select(ctx, x, &rows, claimArgs(c, part)...)
-		})
+		rows, err := sel(ctx, c, part)
 		switch {
 		case pgconn.AboutData(err) && len(part) == 1:
 			got.refuse(part[0], err)
@@ -209,6 +220,44 @@ func (r *TaskRepository) claimUnlimited(ctx context.Context, c application.Claim
 	return got, nil
 }
 
+// selectClaimed runs a statement that claims tasks.
+type selectClaimed func(ctx context.Context, c application.ClaimRequest, ids []domain.TaskID) ([]row, error)
+
+// selectShort claims what is not long; if it meets a lock that lasts, it claims anew
+// what is free.
+func (r *TaskRepository) selectShort(ctx context.Context, c application.ClaimRequest, ids []domain.TaskID) (rows []row, err error) {
+	err = r.db.calls.WriteBriefly(ctx, selectInto(&rows, claimSQL, c, ids), selectInto(&rows, claimFreeSQL, c, ids))
+	return rows, err
+}
+
+// selectFree claims what is free.
+func (r *TaskRepository) selectFree(ctx context.Context, c application.ClaimRequest, ids []domain.TaskID) (rows []row, err error) {
+	err = r.db.calls.Write(ctx, selectInto(&rows, claimFreeSQL, c, ids))
+	return rows, err
+}
+
+func selectInto(rows *[]row, query pgconn.Stmt, c application.ClaimRequest, ids []domain.TaskID) func(ctx context.Context, x *sqlx.Conn) error {
+	return func(ctx context.Context, x *sqlx.Conn) error {
+		*rows = make([]row, 0, len(ids))
+		return query.Select(ctx, x, rows, claimArgs(c, ids)...)
+	}
+}
+
+// claimLong claims what was left as long, or leaves it to the next claim if there are
+// tasks already: their messages have not been counted.
+func (r *TaskRepository) claimLong(ctx context.Context, c application.ClaimRequest, l *left, got *claimed) error {
+	more := claimed{rest: l.long}
+	if len(got.rows) == 0 {
+		var err error
+		if more, err = r.claimUnlimited(ctx, c, l.long, r.selectFree); err != nil {
+			return err
+		}
+	}
+	got.add(more)
+	l.without(claimedLimited{claimed: more})
+	return nil
+}
+
 func bytesOf(rows []row) (n int) {
 	for i := range rows {
 		n += len(rows[i].Message)
@@ -228,6 +277,7 @@ type left struct {
 	known   []domain.TaskID // in the order of the request
 	unknown []domain.TaskID // that name no task
 	queues  []string        // that are limited, of the known that are claimable
+	long    []domain.TaskID // of the known that are claimable in other queues, in order of the request
 }
 
 // without drops what a second attempt has claimed, refused, or left to the next claim.
@@ -256,6 +306,7 @@ func (r *TaskRepository) whyLeft(ctx context.Context, c application.ClaimRequest
 		Fresh  bool
 		Known  pq.StringArray
 		Queues pq.StringArray
+		Long   pq.StringArray
 	}
 	err := r.db.calls.Write(ctx, func(ctx context.Context, x *sqlx.Conn) error {
 		return leftSQL.Get(ctx, x, &answer, pgenc.UUIDs(ids), pgenc.Texts(domain.Before(domain.StatusProcessing)), string(c.Worker))
@@ -263,19 +314,28 @@ func (r *TaskRepository) whyLeft(ctx context.Context, c application.ClaimRequest
 	if err == nil && !answer.Fresh && len(got) == 0 {
 		err = domain.ErrWorkerStale
 	}
-	known := make(map[string]bool, len(answer.Known))
-	for _, id := range answer.Known {
-		known[id] = true
-	}
+	known, long := setOf(answer.Known), setOf(answer.Long)
 	l := left{queues: answer.Queues}
 	for _, id := range ids {
-		if known[id.String()] {
+		text := id.String()
+		if long[text] {
+			l.long = append(l.long, id)
+		}
+		if known[text] {
 			l.known = append(l.known, id)
 		} else if err == nil {
 			l.unknown = append(l.unknown, id)
 		}
 	}
 	return l, err
+}
+
+func setOf(texts []string) map[string]bool {
+	set := make(map[string]bool, len(texts))
+	for _, text := range texts {
+		set[text] = true
+	}
+	return set
 }
 
 // notIn are the ids that have no row, each once, in their order.

@@ -154,9 +154,9 @@ func (c *Clock) Run(ctx context.Context) {
 			switch {
 			case ctx.Err() != nil:
 			case err != nil && c.stale.CompareAndSwap(false, true):
-				c.log.WarnContext(ctx, "clock failing, going on with its last reading", "error", err)
+				c.log.WarnContext(ctx, "the database's clock cannot be read: its last reading stays in use", "error", err)
 			case err == nil && c.stale.CompareAndSwap(true, false):
-				c.log.InfoContext(ctx, "clock working again")
+				c.log.InfoContext(ctx, "the database's clock can be read again")
 			}
 		}
 	}

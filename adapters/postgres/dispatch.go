@@ -2,7 +2,7 @@ package postgres
 
 import (
 	"context"
-	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -34,31 +34,31 @@ var (
 
 	// strandedSQL looks at many lists, $3 to $5, one after the other until it has found
 	// enough: it reads and locks no more than it returns, however much waits in each.
-	strandedSQL = "SELECT " + selectColumns + ` FROM unnest($3::text[], $4::bigint[], $5::timestamptz[]) AS lane (queue, priority, before),
+	strandedSQL = "SELECT " + decidingColumns + ` FROM unnest($3::text[], $4::bigint[], $5::timestamptz[]) AS lane (queue, priority, before),
 		LATERAL (SELECT t.* FROM tasks AS t WHERE ` + queued + ` AND t.queue = lane.queue AND t.priority = lane.priority
 			AND t.queued_at < lane.before` + exceptSQL + `ORDER BY t.queued_at LIMIT $1 FOR UPDATE SKIP LOCKED) AS t
 		LIMIT $1`
 )
 
-// abandonedSQL has the observer as $3, its interval and the lease, both in
-// microseconds, as $4 and $5. Whether it may observe, as domain.Heartbeat
+// orphanedSQL has the observer as $3, its interval and the lease, both in
+// microseconds, as $4 and $5. Whether it may observe, as domain.Heartbeat.MayObserve
 // says, is asked in the same statement: after an outage of the server every
 // heartbeat is old and no one is dead.
-var abandonedSQL = fmt.Sprintf(`FROM tasks AS t LEFT JOIN workers AS w ON w.id = t.worker
-		WHERE `+processing+exceptSQL+`
-		AND (w.id IS NULL OR w.seen_at < clock_timestamp() - $5::bigint * interval '1 microsecond')
+var orphanedSQL = `FROM tasks AS t LEFT JOIN workers AS w ON w.id = t.worker
+		WHERE ` + processing + exceptSQL + `AND (w.id IS NULL OR NOT ` + aliveSQL("w", microseconds("$5")) + `)
 		AND EXISTS (
-			SELECT FROM workers AS observer
-			WHERE observer.id = $3
-			AND observer.seen_at > clock_timestamp() - %d * $4::bigint * interval '1 microsecond'
-			AND observer.beating_since <= clock_timestamp() - %d * $4::bigint * interval '1 microsecond'
+			SELECT FROM workers AS observer WHERE observer.id = $3
+			AND ` + aliveSQL("observer", observerBeats(domain.FreshBeats)) + `
+			AND observer.beating_since <= clock_timestamp() - ` + observerBeats(domain.ObserverBeats) + `
 		)
-		ORDER BY t.worker, t.id LIMIT $1`, domain.FreshBeats, domain.ObserverBeats)
+		ORDER BY t.worker, t.id LIMIT $1`
+
+func observerBeats(n int) string { return strconv.Itoa(n) + " * " + microseconds("$4") }
 
 var (
 	// A row with a time that cannot be read is due at the bound of what can: it must not
 	// keep the sweep from the others, and the sweep names it.
-	nextDueSQL = "SELECT CASE WHEN at IS NOT NULL THEN greatest(least(at, '9999-12-31 00:00:00+00'), '0001-01-02 00:00:00+00') END " +
+	nextDueSQL = "SELECT CASE WHEN at IS NOT NULL THEN greatest(least(at, " + latestSQL + "), " + earliestSQL + ") END " +
 		"FROM (SELECT min(t.run_at) AS at FROM tasks AS t WHERE " + unqueued + ") AS next"
 
 	// queuedBeforeSQL goes from the head of one list to the head of the next, and
@@ -130,8 +130,8 @@ func (r *DispatchRepository) ForgetKeys(ctx context.Context, now time.Time, limi
 	return r.db.calls.Exec(ctx, forgetKeysSQL, domain.Moment(now), limit)
 }
 
-// Abandoned finds what is held by a worker that is unknown or whose lease has lapsed.
-func (r *DispatchRepository) Abandoned(ctx context.Context, j application.Observer, b application.SweepBatch) (application.SweepResult, error) {
-	return r.db.calls.sweepIfAny(ctx, b.Decide, abandonedSQL, b.Limit, pgenc.UUIDs(b.Except),
+// Orphaned finds what is held by a worker that is unknown or whose lease has lapsed.
+func (r *DispatchRepository) Orphaned(ctx context.Context, j application.Observer, b application.SweepBatch) (application.SweepResult, error) {
+	return r.db.calls.sweepIfAny(ctx, b.Decide, orphanedSQL, b.Limit, pgenc.UUIDs(b.Except),
 		string(j.Worker), j.Interval.Microseconds(), j.Lease.Microseconds())
 }

@@ -38,6 +38,7 @@ type onceItem struct {
 // saveItem is what a caller of Save wants, and what came of it.
 type saveItem struct {
 	task   *domain.Task
+	again  bool // somebody else had the task locked at the first try
 	stored bool
 }
 
@@ -136,17 +137,28 @@ func (p pool) addAllOnce(items []*onceItem) error {
 }
 
 // saveAll stores the tasks of many callers, each if its stored version is the one
-// that it was loaded at and nobody else has locked it: it waits for none of them.
+// that it was loaded at and nobody else has locked it. It waits for none of them, but for
+// the moment that others need to end what they have begun; for those that were locked
+// before, not even that.
 func (p pool) saveAll(items []*saveItem) error {
 	tasks := make([]*domain.Task, len(items))
 	for i, item := range items {
 		tasks[i] = item.task
 	}
 	var stored []uuid.UUID
-	if err := p.Write(context.Background(), func(ctx context.Context, c *sqlx.Conn) (err error) {
-		stored, err = storeChanged(ctx, c, tasks, false)
-		return err
-	}); err != nil {
+	store := func(l locks) func(ctx context.Context, c *sqlx.Conn) error {
+		return func(ctx context.Context, c *sqlx.Conn) (err error) {
+			stored, err = storeChanged(ctx, c, tasks, l)
+			return err
+		}
+	}
+	var err error
+	if slices.ContainsFunc(items, func(i *saveItem) bool { return i.again }) {
+		err = p.Write(context.Background(), store(skipLocked))
+	} else {
+		err = p.WriteBriefly(context.Background(), store(waitBriefly), store(skipLocked))
+	}
+	if err != nil {
 		return err
 	}
 	ids := make(map[domain.TaskID]bool, len(stored))

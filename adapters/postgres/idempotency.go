@@ -80,9 +80,7 @@ WITH asked AS (
 	INSERT INTO idempotency_keys AS k (owner, key, fingerprint, task_ids, expires_at)
 	SELECT owner, key, fingerprint, task_ids::uuid[], expires_at FROM asked
 	WHERE (owner, key) NOT IN (SELECT owner, key FROM taken) OR (owner, key) IN (SELECT owner, key FROM free) ORDER BY n
-	ON CONFLICT (owner, key) DO UPDATE
-	SET fingerprint = excluded.fingerprint, task_ids = excluded.task_ids, expires_at = excluded.expires_at
-	WHERE k.expires_at <= %s
+	%s%s
 	RETURNING k.owner, k.key
 ), fresh AS (
 	SELECT n FROM asked JOIN remembered USING (owner, key)
@@ -92,7 +90,7 @@ WITH asked AS (
 	RETURNING id, metadata
 ), indexed AS (%s)
 SELECT n FROM fresh`,
-		asked, at, at, pgenc.Names(insertColumns), strings.Join(values[1:], ", "), tasks, indexMetadataSQL)), p
+		asked, at, takeOverSQL, at, pgenc.Names(insertColumns), strings.Join(values[1:], ", "), tasks, indexMetadataSQL)), p
 }
 
 // insertOnce stores the tasks of those keys that are not remembered by now, and
@@ -130,7 +128,7 @@ func (r *TaskRepository) AddOnce(ctx context.Context, k application.IdempotencyK
 		}
 		var forgotten bool // meanwhile, or somebody has it locked
 		err = r.db.calls.Read(ctx, func(ctx context.Context, q sqlx.QueryerContext) (err error) {
-			first, err = storedWith(ctx, q, k)
+			first, err = storedWith(ctx, q, k, len(tasks))
 			forgotten = errors.Is(err, sql.ErrNoRows)
 			return err
 		})
@@ -142,9 +140,14 @@ func (r *TaskRepository) AddOnce(ctx context.Context, k application.IdempotencyK
 	return first, err
 }
 
-// storedWith returns the tasks that were stored with the key, domain.ErrKeyReused
-// if that was for another request, or sql.ErrNoRows if the key is not remembered.
-func storedWith(ctx context.Context, x sqlx.QueryerContext, k application.IdempotencyKey) ([]*domain.Task, error) {
+// takeOverSQL lets a key be stored in place of one that has expired, by what is appended.
+const takeOverSQL = `ON CONFLICT (owner, key) DO UPDATE
+	SET fingerprint = excluded.fingerprint, task_ids = excluded.task_ids, expires_at = excluded.expires_at
+	WHERE k.expires_at <= `
+
+// remembered returns the ids that were stored with the key, domain.ErrKeyReused if that
+// was for another request, or sql.ErrNoRows if the key is not remembered.
+func remembered(ctx context.Context, x sqlx.QueryerContext, k application.IdempotencyKey) (pq.StringArray, error) {
 	var key struct {
 		Fingerprint []byte
 		IDs         pq.StringArray `db:"task_ids"`
@@ -156,16 +159,28 @@ func storedWith(ctx context.Context, x sqlx.QueryerContext, k application.Idempo
 	if !bytes.Equal(key.Fingerprint, k.Fingerprint[:]) {
 		return nil, domain.ErrKeyReused
 	}
+	return key.IDs, nil
+}
+
+// storedWith returns the n tasks that were stored with the key, or an error of remembered.
+func storedWith(ctx context.Context, x sqlx.QueryerContext, k application.IdempotencyKey, n int) ([]*domain.Task, error) {
+	ids, err := remembered(ctx, x, k)
+	if err != nil {
+		return nil, err
+	}
+	if len(ids) != n { // somebody has changed the row: no tasks would mean that ours are stored
+		return nil, fmt.Errorf("an idempotency key of %d tasks names %d", n, len(ids))
+	}
 	var rows []row
-	if err := sqlx.SelectContext(ctx, x, &rows, getManySQL, key.IDs); err != nil {
+	if err := sqlx.SelectContext(ctx, x, &rows, getManySQL, ids); err != nil {
 		return nil, err
 	}
 	byID := make(map[uuid.UUID]row, len(rows))
 	for _, r := range rows {
 		byID[r.ID] = r
 	}
-	tasks := make([]*domain.Task, len(key.IDs))
-	for i, text := range key.IDs {
+	tasks := make([]*domain.Task, len(ids))
+	for i, text := range ids {
 		id, err := uuid.Parse(text)
 		if err != nil {
 			return nil, err

@@ -53,7 +53,7 @@ func TestInsertOnce_StoresTheTasksOfFreshKeysAndNoOthers(t *testing.T) {
 		t.Fatalf("stored %v, %v; want all but the second", stored, err)
 	}
 	for i, k := range keys {
-		got, err := repository.GetMany(t.Context(), idsOf(k.tasks)...)
+		got, _, err := repository.GetMany(t.Context(), idsOf(k.tasks)...)
 		if want := len(k.tasks); err != nil || stored[i] && len(got) != want || !stored[i] && len(got) != 0 {
 			t.Errorf("%d of %d tasks of key %s are stored, %v", len(got), want, k.Key, err)
 		}
@@ -102,7 +102,23 @@ func TestAddOnce_TellsWhenATaskOfTheKeyIsGone(t *testing.T) {
 	if first, err := repository.AddOnce(t.Context(), k, again...); err == nil || len(first) > 0 {
 		t.Errorf("AddOnce = %d tasks, %v; want an error, as these were not stored either", len(first), err)
 	}
-	if got, err := repository.GetMany(t.Context(), idsOf(again)...); err != nil || len(got) > 0 {
+	if got, _, err := repository.GetMany(t.Context(), idsOf(again)...); err != nil || len(got) > 0 {
 		t.Errorf("%d tasks of the repeat are stored, %v", len(got), err)
+	}
+}
+
+// A row that somebody has changed must not pass for a new key: its caller would be told
+// that tasks are stored which are not.
+func TestAddOnce_RefusesAKeyThatNamesOtherThanItsTasks(t *testing.T) {
+	db := migrated(t, Config{})
+	repository, k := NewTaskRepository(db), keyOf("a", time.Now())
+	if _, err := repository.AddOnce(t.Context(), k, tasksWith(t, 2, nil)...); err != nil {
+		t.Fatal(err)
+	}
+	for _, cut := range []string{"task_ids[2:]", "'{}'"} {
+		db.calls.SQL.MustExecContext(t.Context(), "UPDATE idempotency_keys SET task_ids = "+cut)
+		if first, err := repository.AddOnce(t.Context(), k, tasksWith(t, 2, nil)...); err == nil {
+			t.Errorf("task_ids = %s: AddOnce = %v, want an error", cut, first)
+		}
 	}
 }

@@ -60,7 +60,7 @@ func TestStalledLink_FreesItsCallerAndRecovers(t *testing.T) {
 	}
 	for name, call := range map[string]func() error{
 		"Get":    func() error { _, err := tasks.Get(ctx, task.ID()); return err },
-		"Many":   func() error { _, err := tasks.GetMany(ctx, task.ID()); return err },
+		"Many":   func() error { _, _, err := tasks.GetMany(ctx, task.ID()); return err },
 		"Tries":  func() error { _, err := tasks.Attempts(ctx, task.ID()); return err },
 		"Add":    func() error { return tasks.Add(ctx, newTask(t)) },
 		"Save":   func() error { return tasks.Save(ctx, task) },
@@ -191,5 +191,16 @@ func TestWrite_ThrowsAwayConnectionsThatAreOfNoMoreUse(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A link on which a connection takes longer than a probe may take keeps no program from
+// starting.
+func TestMigrate_HasMoreTimeThanAProbe(t *testing.T) {
+	p := newProxy(t, services.PostgreSQL(t))
+	db := open(t, Config{URL: p.url, CallTimeout: 2 * time.Minute})
+	p.connectDelay.Store(int64(db.cfg.Limits().Probe + 200*time.Millisecond))
+	if err := Migrate(t.Context(), db, slog.New(slog.DiscardHandler)); err != nil {
+		t.Error(err)
 	}
 }

@@ -54,8 +54,12 @@ func Migrate(ctx context.Context, db *DB, log *slog.Logger) error {
 		return err
 	}
 	defer closePool()
-	// With such patience a server that is away would hold us for long.
-	if err := own.Ping(ctx); err != nil {
+	// With such patience a server that is away would hold us for long. A call has time
+	// for a slow link, as a probe has not.
+	if err := db.calls.Read(ctx, func(ctx context.Context, q sqlx.QueryerContext) error {
+		var one int
+		return sqlx.GetContext(ctx, q, &one, `SELECT 1`)
+	}); err != nil {
 		return err
 	}
 

@@ -18,10 +18,8 @@ func TestSweeps_UseTheirIndexes(t *testing.T) {
 	fill(t, db, 20_000)
 
 	now, none := time.Now(), pq.Array([]string{})
-	noNumbers, noBools := pq.Array([]int64{}), pq.Array([]bool{})
 	_, ids := newTasks(t, 100)
 	stranded := []any{100, none, pq.Array([]string{"q1", "q2"}), pq.Array([]int64{0, 1}), pq.Array([]string{"2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z"})}
-	giveBack := []any{"w1", none, none, noNumbers, noBools, 1, noBools}
 	pending := pq.Array([]string{"pending"})
 	for _, check := range []struct {
 		name, query string
@@ -33,16 +31,18 @@ func TestSweeps_UseTheirIndexes(t *testing.T) {
 		{"next due", nextDueSQL, true, "tasks_due", nil},
 		{"stranded", strandedSQL, false, "tasks_queued", stranded},
 		{"queued before", queuedBeforeSQL, false, "tasks_queued", []any{now}},
-		{"abandoned", lockOf(abandonedSQL), true, "tasks_claimed", []any{100, none, "w1", 1, 1}},
-		{"give back", lockOf(giveBackSQL), false, "tasks_claimed", giveBack},
-		{"any abandoned", anyOf(abandonedSQL), true, "tasks_claimed", []any{100, none, "w1", 1, 1}},
-		{"any to give back", anyOf(giveBackSQL), false, "tasks_claimed", giveBack},
+		{"orphaned", lockOf(orphanedSQL), true, "tasks_claimed", []any{100, none, "w1", 1, 1}},
+		{"owned", ownedSQL, false, "tasks_claimed", []any{"w1", ids[0].String(), 500}},
+		{"give back", lockOf(giveBackSQL), false, "tasks_claimed", []any{"w1", pgenc.UUIDs(ids)}},
+		{"any orphaned", anyOf(orphanedSQL), true, "tasks_claimed", []any{100, none, "w1", 1, 1}},
 		{"forget", forgetSQL, true, "tasks_claimed", []any{1}},
 		{"leave", leaveSQL, false, "tasks_claimed", []any{"w1"}},
 		{"forget keys", forgetKeysSQL, false, "idempotency_keys_expired", []any{now, 10}},
-		{"get many", getManySQL, false, "tasks_pkey", []any{pgenc.UUIDs(ids)}},
+		{"get many", getPortionSQL, false, "tasks_pkey", []any{pgenc.UUIDs(ids)}},
+		{"tasks of a key", getManySQL, false, "tasks_pkey", []any{pgenc.UUIDs(ids)}},
 		{"attempts", attemptsSQL, false, "attempts_pkey", []any{ids[0].String(), 1000}},
 		{"claim", claimSQL.String(), false, "tasks_pkey queues_limited", []any{pgenc.UUIDs(ids), pending, "processing", now, "w1", 1, 1, 1}},
+		{"claim what is free", claimFreeSQL.String(), false, "tasks_pkey queues_limited", []any{pgenc.UUIDs(ids), pending, "processing", now, "w1", 1, 1, 1}},
 		{"left of a claim", leftSQL.String(), false, "tasks_pkey", []any{pgenc.UUIDs(ids), pending, "w1"}},
 		{"limited claim", lockClaimableSQL, false, "tasks_claimed tasks_pkey", []any{pgenc.UUIDs(ids), pending, pq.Array([]string{"q1", "q2"})}},
 		{"queues", infosSQL, true, "tasks_queued tasks_due tasks_claimed", []any{"", 10}},
@@ -93,7 +93,8 @@ func TestPrepared_PlansDoNotDependOnTheSizeOfTheTable(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	update, _ := updateOf(tasks, false)
+	update, _ := updateOf(tasks, waitBriefly)
+	updateFree, _ := updateOf(tasks, skipLocked)
 	for size, prepare := range map[string]func(db *DB){
 		"empty":             func(*DB) {},
 		"empty and known":   func(db *DB) { db.calls.SQL.MustExec("VACUUM ANALYZE tasks") },
@@ -108,7 +109,10 @@ func TestPrepared_PlansDoNotDependOnTheSizeOfTheTable(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for name, query := range map[string]pgconn.Stmt{"claim": claimSQL, "claim limited": claimAllSQL, "left": leftSQL, "save": update} {
+		for name, query := range map[string]pgconn.Stmt{
+			"claim": claimSQL, "claim what is free": claimFreeSQL, "claim limited": claimOursSQL, "left": leftSQL,
+			"save": update, "save what is free": updateFree,
+		} {
 			var lines []string
 			if _, err := c.ExecContext(t.Context(), "SET plan_cache_mode = force_generic_plan; PREPARE p AS "+query.String()); err != nil {
 				t.Fatal(err)

@@ -14,11 +14,6 @@ import (
 	"github.com/millrace/millrace/domain"
 )
 
-// Ping reports whether the server answers, within Limits.Probe.
-func (db *DB) Ping(ctx context.Context) error {
-	return db.probe(ctx, func(ctx context.Context) error { return pgconn.Translate(db.calls.SQL.PingContext(ctx)) })
-}
-
 // Probe reports whether the server answers, has the schema that this program needs, as
 // CheckSchema does, takes writes and has room for tasks, within Limits.Probe. Whatever
 // keeps it from that is an outage.

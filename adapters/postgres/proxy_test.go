@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // proxy forwards bytes between its clients and one server, until it is told to
@@ -13,6 +14,7 @@ import (
 type proxy struct {
 	url                       string // of the database, through the proxy
 	swallowUp, swallowAnswers atomic.Bool
+	connectDelay              atomic.Int64 // nanoseconds
 }
 
 func newProxy(t *testing.T, database string) *proxy {
@@ -46,6 +48,7 @@ func newProxy(t *testing.T, database string) *proxy {
 			if err != nil {
 				return
 			}
+			time.Sleep(time.Duration(p.connectDelay.Load()))
 			upstream, err := net.Dial("tcp", server)
 			if err != nil {
 				_ = client.Close()

@@ -3,7 +3,7 @@ package postgres
 import (
 	"context"
 	"database/sql"
-	"fmt"
+	"strconv"
 
 	"github.com/jmoiron/sqlx"
 
@@ -30,11 +30,11 @@ var (
 	infoSQL  = infosWhere(" AND t.queue = $1", "AND name = $1", "WHERE name = $1") + "1"
 
 	// livesSQL is true of a worker whose lease has not lapsed.
-	livesSQL = fmt.Sprintf("w.seen_at > clock_timestamp() - %d * w.beat_interval ", domain.BeatsPerLease)
+	livesSQL = aliveSQL("w", strconv.Itoa(domain.BeatsPerLease)+" * w.beat_interval ")
 )
 
 // readable leaves out of the oldest what is in a row that cannot be read.
-const readable = "t.run_at BETWEEN '0001-01-02 00:00:00+00' AND '9999-12-31 00:00:00+00'"
+var readable = "t.run_at BETWEEN " + earliestSQL + " AND " + latestSQL
 
 func infosWhere(ofTask, ofWorker, ofQueue string) string {
 	return `

@@ -38,14 +38,21 @@ type row struct {
 	StopRequestedAt instant        `db:"stop_requested_at"`
 	Result          string         `db:"result"`
 	ResultTruncated bool           `db:"result_truncated"`
+	ResultAltered   bool           `db:"result_altered"`
 }
 
-func (r row) task() (*domain.Task, error) {
+// task makes the task of a row that was read whole.
+func (r row) task() (*domain.Task, error) { return r.restore(domain.Restore) }
+
+// withoutTexts makes the task of a row of decidingColumns.
+func (r row) withoutTexts() (*domain.Task, error) { return r.restore(domain.RestoreWithoutTexts) }
+
+func (r row) restore(restore func(domain.TaskState) (*domain.Task, error)) (*domain.Task, error) {
 	metadata, err := metadataOf(r.Metadata)
 	if err != nil {
 		return nil, fmt.Errorf("metadata of task %s: %w", r.ID, err)
 	}
-	return domain.Restore(domain.TaskState{
+	return restore(domain.TaskState{
 		ID: domain.TaskID(r.ID), Message: r.Message, Status: domain.Status(r.Status),
 		Queue: domain.QueueName(r.Queue), Priority: r.Priority, Timeout: time.Duration(r.Timeout.Int64) * time.Microsecond,
 		Metadata: metadata, TraceParent: r.TraceParent.String,
@@ -54,7 +61,7 @@ func (r row) task() (*domain.Task, error) {
 		MaxAttempts: r.MaxAttempts, Attempt: r.Attempt, Failures: r.Failures, Rescues: r.Rescues,
 		Worker: domain.WorkerID(r.Worker.String), ClaimBeat: r.ClaimBeat, Deadline: r.Deadline.Time,
 		StartedAt: r.StartedAt.Time, LastError: r.LastError, StopRequestedAt: r.StopRequestedAt.Time,
-		Result: r.Result, ResultTruncated: r.ResultTruncated,
+		Result: r.Result, ResultTruncated: r.ResultTruncated, ResultAltered: r.ResultAltered,
 	})
 }
 

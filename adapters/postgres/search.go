@@ -26,7 +26,7 @@ func NewTaskSearch(db *DB) *TaskSearch { return &TaskSearch{db: db} }
 // List returns tasks that match, newest first.
 func (s *TaskSearch) List(ctx context.Context, q application.TaskQuery) (application.SearchResult, error) {
 	var found hits
-	if err := s.look(ctx, func(ctx context.Context, tx *sqlx.Tx) (err error) {
+	if err := s.read(ctx, func(ctx context.Context, tx *sqlx.Tx) (err error) {
 		found, err = list(ctx, tx, q, selectColumns+", ")
 		return err
 	}); err != nil {
@@ -48,15 +48,15 @@ func (s *TaskSearch) List(ctx context.Context, q application.TaskQuery) (applica
 
 // Count counts what matches in the window.
 func (s *TaskSearch) Count(ctx context.Context, q application.TaskQuery) (n int, all bool, err error) {
-	err = s.look(ctx, func(ctx context.Context, tx *sqlx.Tx) (err error) {
+	err = s.read(ctx, func(ctx context.Context, tx *sqlx.Tx) (err error) {
 		n, all, err = count(ctx, tx, q)
 		return err
 	})
 	return n, all, err
 }
 
-// look is DB.read in a transaction, for what keepToIndexes sets.
-func (s *TaskSearch) look(ctx context.Context, search func(ctx context.Context, tx *sqlx.Tx) error) error {
+// read is pool.Read in a transaction, for what keepToIndexes sets.
+func (s *TaskSearch) read(ctx context.Context, search func(ctx context.Context, tx *sqlx.Tx) error) error {
 	return s.db.calls.Read(ctx, func(ctx context.Context, _ sqlx.QueryerContext) error {
 		tx, err := s.db.calls.SQL.BeginTxx(ctx, &sql.TxOptions{ReadOnly: true})
 		if err != nil {

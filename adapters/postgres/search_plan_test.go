@@ -243,7 +243,7 @@ func wantStepBounded(t *testing.T, db *DB) {
 			t.Fatal(err)
 		}
 		swept := decideAll(rows, func(t *domain.Task) error { return t.Reopen(time.Now()) })
-		update, args := updateOf(swept.Changed, true)
+		update, args := updateOf(swept.Changed, locksAreOurs)
 		searchCase{indexes: []string{pkey}, rows: few, blocks: 20 * few}.want(t, costOf(t, tx, update.String(), args), false)
 	})
 }

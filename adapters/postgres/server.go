@@ -77,7 +77,7 @@ func CheckServer(ctx context.Context, db *DB, log *slog.Logger) error {
 func warnOfRole(ctx context.Context, db *DB, log *slog.Logger) error {
 	missing, err := db.calls.RoleSettings(ctx)
 	if err == nil && len(missing) > 0 {
-		log.WarnContext(ctx, "a pool shares out its connections to the database: the role needs the settings of its sessions",
+		log.WarnContext(ctx, "a connection pool does not pass session settings on to the database: set them on the role",
 			"statements", strings.Join(missing, "; "))
 	}
 	return err

@@ -56,9 +56,71 @@ func TestClaim_IsOneStatementWithoutLimits(t *testing.T) {
 	if n, statements := claim(append(add(10), ids[0])); n != 10 || statements != 2 {
 		t.Errorf("%d tasks beside one that was claimed before, with %d statements; want 10, with two", n, statements)
 	}
+	ids = add(10)
+	unlock := lockTask(t, db, ids[3])
+	if n, statements := claim(ids); n != 9 || statements != 3 {
+		t.Errorf("%d tasks beside one that is locked, with %d statements; want 9 with three", n, statements)
+	}
+	unlock()
 	set("default", domain.QueueChange{MaxRunning: &limit})
 	const most = 7 // two, and in a transaction: lock the queues, lock and count the tasks, claim
 	if n, statements := claim(add(10)); n != 10 || statements > most {
 		t.Errorf("%d tasks of a limited queue were claimed with %d statements, want 10 with %d at most", n, statements, most)
+	}
+}
+
+// lockTask locks the task's row as an open transaction does, until unlock is called.
+func lockTask(t *testing.T, db *DB, id domain.TaskID) (unlock func()) {
+	t.Helper()
+	tx, err := db.beats.SQL.Beginx()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = tx.Rollback() })
+	tx.MustExec("SELECT FROM tasks WHERE id = $1 FOR UPDATE", id.String())
+	return func() {
+		if err := tx.Rollback(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// What a try that waits briefly sets is gone after it, and what one of its tasks waits
+// for in vain is none of the next save's.
+func TestSave_WaitsForALockBrieflyAndOnce(t *testing.T) {
+	server := services.StartPostgreSQL(t, services.PostgresConf("log_statement = 'all'"))
+	db := migrated(t, Config{URL: server.URL("postgres"), MaxConns: 1})
+	r := NewTaskRepository(db)
+	tasks, ids := newTasks(t, 1)
+	if err := r.Add(t.Context(), tasks...); err != nil {
+		t.Fatal(err)
+	}
+	var limit, after string
+	if err := db.calls.SQL.Get(&limit, "SHOW lock_timeout"); err != nil {
+		t.Fatal(err)
+	}
+	if err := tasks[0].Cancel(time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	unlock := lockTask(t, db, ids[0])
+	before := len(statement.FindAllString(server.Log(), -1))
+	item := &saveItem{task: tasks[0]}
+	for range 2 {
+		if done, err := r.save(t.Context(), item); done || err != nil {
+			t.Fatalf("a locked task is saved: %t, %v", done, err)
+		}
+		item.again = true
+	}
+	// With the wait: the first try, one that skips, and the look at the version. Again:
+	// one that skips, and the look.
+	if n := len(statement.FindAllString(server.Log(), -1)) - before; n != 5 {
+		t.Errorf("two tries took %d statements, want 5", n)
+	}
+	unlock()
+	if done, err := r.save(t.Context(), item); !done || err != nil {
+		t.Errorf("the task is not saved after the lock: %v", err)
+	}
+	if err := db.calls.SQL.Get(&after, "SHOW lock_timeout"); err != nil || after != limit {
+		t.Errorf("lock_timeout is %s, was %s, %v", after, limit, err)
 	}
 }

@@ -19,6 +19,11 @@ var (
 
 	// selectColumns names all of a task's columns, in a statement that calls tasks t.
 	selectColumns = qualified(insertColumns)
+
+	// decidingColumns are those that a rule may ask for: see row.withoutTexts.
+	decidingColumns = qualified(slices.DeleteFunc(slices.Clone(insertColumns), func(c pgenc.Column[written]) bool {
+		return c.Name() == "message" || c.Name() == "result"
+	}))
 )
 
 func qualified(columns []pgenc.Column[written]) string {
@@ -43,13 +48,21 @@ func insertOf(tasks []*domain.Task) (_ pgconn.Stmt, args []any) {
 	return pgconn.Prepared(query), p
 }
 
+// locks says what a statement does about the rows that somebody else has locked.
+type locks int
+
+const (
+	locksAreOurs locks = iota // there are none: this transaction has locked all that it stores
+	waitBriefly               // it waits briefly for each, and fails if one stays locked
+	skipLocked                // it passes over them
+)
+
 // storeChanged stores all the tasks and their ended attempts with one statement,
 // each if its stored version is the one that it was loaded at, and returns the
-// ids of those. The tasks differ. Unless they are ours, locked by this transaction, it
-// passes over what somebody else has locked.
-func storeChanged(ctx context.Context, x sqlx.QueryerContext, tasks []*domain.Task, ours bool) ([]uuid.UUID, error) {
-	var ids []uuid.UUID
-	query, args := updateOf(tasks, ours)
+// ids of those. The tasks differ.
+func storeChanged(ctx context.Context, x sqlx.QueryerContext, tasks []*domain.Task, l locks) ([]uuid.UUID, error) {
+	ids := make([]uuid.UUID, 0, len(tasks))
+	query, args := updateOf(tasks, l)
 	err := query.Select(ctx, x, &ids, args...)
 	return ids, err
 }
@@ -69,7 +82,7 @@ const isFree = "CASE WHEN n.id IN (SELECT free.id FROM free) THEN true ELSE fals
 //
 // With = in place of ANY it could be planned as a join of the whole table, which a
 // prepared statement would go on with when the table has grown.
-func updateOf(tasks []*domain.Task, ours bool) (_ pgconn.Stmt, args []any) {
+func updateOf(tasks []*domain.Task, l locks) (_ pgconn.Stmt, args []any) {
 	var p pgenc.Params
 	all := writtenOf(tasks)
 	columns := slices.Concat([]pgenc.Column[written]{idColumn, loadedAtColumn}, changedColumns(tasks, all))
@@ -80,7 +93,11 @@ func updateOf(tasks []*domain.Task, ours bool) (_ pgconn.Stmt, args []any) {
 	}
 	var with []string
 	condition := ""
-	if !ours {
+	switch l {
+	case locksAreOurs:
+	case waitBriefly:
+		condition = " AND " + pgconn.Briefly
+	case skipLocked:
 		with = append(with, freeSQL)
 		condition = " AND " + isFree
 	}
@@ -128,7 +145,7 @@ func storeOurs(ctx context.Context, x sqlx.QueryerContext, tasks []*domain.Task)
 	if len(tasks) == 0 {
 		return nil
 	}
-	stored, err := storeChanged(ctx, x, tasks, true)
+	stored, err := storeChanged(ctx, x, tasks, locksAreOurs)
 	if err == nil && len(stored) != len(tasks) {
 		err = fmt.Errorf("stored %d of %d tasks that were locked", len(stored), len(tasks))
 	}

@@ -21,7 +21,7 @@ func anyOf(from string) string {
 
 // lockOf asks for the tasks of a sweep and locks them, passing over what is locked.
 func lockOf(from string) string {
-	return "SELECT " + selectColumns + " " + from + " FOR UPDATE OF t SKIP LOCKED"
+	return "SELECT " + decidingColumns + " " + from + " FOR UPDATE OF t SKIP LOCKED"
 }
 
 // sweep locks the tasks t that it finds, lets decide change each task, stores those
@@ -133,7 +133,7 @@ func (p pool) anything(ctx context.Context, from string, args ...any) (bool, tim
 func decideAll(rows []row, decide application.Decide) application.SweepResult {
 	swept := application.SweepResult{Found: len(rows), Passed: map[domain.TaskID]error{}}
 	for _, r := range rows {
-		t, err := r.task()
+		t, err := r.withoutTexts()
 		if err != nil {
 			swept.Passed[domain.TaskID(r.ID)] = err
 			continue

@@ -34,9 +34,9 @@ func TestSweeps_DoNotWaitForALockedRow(t *testing.T) {
 			_, err := NewDispatchRepository(db).Stranded(t.Context(), map[application.Lane]time.Time{defaultList: later}, canceled)
 			return err
 		}},
-		"abandoned": {hold + "'nobody'", func(db *DB, beat application.Beat) error {
-			judge := application.Observer{Worker: beat.Worker.ID, Interval: interval, Lease: time.Hour}
-			_, err := NewDispatchRepository(db).Abandoned(t.Context(), judge, rescued)
+		"orphaned": {hold + "'nobody'", func(db *DB, beat application.Beat) error {
+			observer := application.Observer{Worker: beat.Worker.ID, Interval: interval, Lease: time.Hour}
+			_, err := NewDispatchRepository(db).Orphaned(t.Context(), observer, rescued)
 			return err
 		}},
 		"beat": {hold + "(SELECT id FROM workers)", func(db *DB, beat application.Beat) error {

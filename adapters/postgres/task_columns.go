@@ -55,6 +55,7 @@ var (
 		pgenc.ColumnOf("stop_requested_at", pgenc.TimeOrNull, func(s *written) time.Time { return s.StopRequestedAt }),
 		pgenc.ColumnOf("result", pgenc.Text, func(s *written) string { return s.Result }),
 		pgenc.ColumnOf("result_truncated", pgenc.Bool, func(s *written) bool { return s.ResultTruncated }),
+		pgenc.ColumnOf("result_altered", pgenc.Bool, func(s *written) bool { return s.ResultAltered }),
 	})
 	// alwaysUpdated are the columns that every save stores. queued_at is one of them, as
 	// it comes and goes without a change of the version.

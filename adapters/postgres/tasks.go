@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/google/uuid"
 	"github.com/jmoiron/sqlx"
@@ -57,27 +58,47 @@ func (r *TaskRepository) Get(ctx context.Context, id domain.TaskID) (*domain.Tas
 	return found.task()
 }
 
-var getManySQL = "SELECT " + selectColumns + " FROM tasks AS t WHERE t.id = ANY($1::uuid[])"
+const tasksByID = " FROM tasks AS t WHERE t.id = ANY($1::uuid[])"
 
-// GetMany returns those of the tasks that there are. A row that cannot be read
-// is left out: it must not hide the others, and Get says what is wrong with it.
-func (r *TaskRepository) GetMany(ctx context.Context, ids ...domain.TaskID) ([]*domain.Task, error) {
+var (
+	getManySQL = "SELECT " + selectColumns + tasksByID
+
+	// getPortionSQL leaves out the tasks from which on they are larger than PortionBytes
+	// together, except the first, and says how many there are in all. The server reads no
+	// text of what is left out.
+	getPortionSQL = fmt.Sprintf(`SELECT %s, t.found FROM (
+			SELECT t.*, count(*) OVER () AS found, row_number() OVER w AS place, sum(%s) OVER w AS bytes%s WINDOW w AS (ORDER BY t.id)
+		) AS t WHERE t.bytes <= %d OR t.place = 1`, selectColumns, sizeSQL, tasksByID, application.PortionBytes)
+)
+
+// GetMany returns those of the tasks that there are, up to the bytes of a portion. A row
+// that cannot be read is left out: it must not hide the others, and Get says what is
+// wrong with it.
+func (r *TaskRepository) GetMany(ctx context.Context, ids ...domain.TaskID) (tasks []*domain.Task, rest []domain.TaskID, err error) {
 	if len(ids) == 0 {
-		return nil, nil
+		return nil, nil, nil
 	}
-	var rows []row
+	var rows []struct {
+		row
+		Found int
+	}
 	if err := r.db.calls.Read(ctx, func(ctx context.Context, q sqlx.QueryerContext) error {
-		return sqlx.SelectContext(ctx, q, &rows, getManySQL, pgenc.UUIDs(ids))
+		return sqlx.SelectContext(ctx, q, &rows, getPortionSQL, pgenc.UUIDs(ids))
 	}); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	tasks := make([]*domain.Task, 0, len(rows))
+	tasks = make([]*domain.Task, 0, len(rows))
+	read := make(map[domain.TaskID]bool, len(rows))
 	for _, found := range rows {
+		read[domain.TaskID(found.ID)] = true
 		if t, err := found.task(); err == nil {
 			tasks = append(tasks, t)
 		}
 	}
-	return tasks, nil
+	if len(rows) > 0 && len(rows) < rows[0].Found {
+		rest = slices.DeleteFunc(slices.Clone(ids), func(id domain.TaskID) bool { return read[id] })
+	}
+	return tasks, rest, nil
 }
 
 // Versions returns the version of each of the tasks that there are.
@@ -106,15 +127,17 @@ func (r *TaskRepository) Versions(ctx context.Context, ids ...domain.TaskID) (ma
 // leaves out a task that somebody else has locked, which is tried again with pauses:
 // nothing is held meanwhile, and nobody waits but this caller.
 func (r *TaskRepository) Save(ctx context.Context, t *domain.Task) error {
-	if done, err := r.save(ctx, t); done || err != nil {
+	if done, err := r.save(ctx, &saveItem{task: t}); done || err != nil {
 		return err
 	}
-	return r.db.untilFree(ctx, fmt.Sprintf("task %s", t.ID()), func() (bool, error) { return r.save(ctx, t) })
+	return r.db.untilFree(ctx, fmt.Sprintf("task %s", t.ID()), func() (bool, error) {
+		return r.save(ctx, &saveItem{task: t, again: true})
+	})
 }
 
 // save is one try of Save; it is not done if somebody else has the task locked.
-func (r *TaskRepository) save(ctx context.Context, t *domain.Task) (done bool, err error) {
-	item := &saveItem{task: t}
+func (r *TaskRepository) save(ctx context.Context, item *saveItem) (done bool, err error) {
+	t := item.task
 	if err := share(ctx, r.db.shared.saves, item); err != nil {
 		return false, err
 	}

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -50,32 +51,20 @@ var (
 		"WHERE w.id = free.id AND NOT EXISTS (SELECT FROM tasks AS t WHERE " + processing + " AND t.worker = $1)"
 
 	forgetSQL = `WITH silent AS MATERIALIZED (
-	SELECT w.id FROM workers AS w WHERE w.seen_at < clock_timestamp() - $1::bigint * interval '1 microsecond' FOR UPDATE SKIP LOCKED
+	SELECT w.id FROM workers AS w WHERE NOT ` + aliveSQL("w", microseconds("$1")) + ` FOR UPDATE SKIP LOCKED
 )
 DELETE FROM workers AS w USING silent
-WHERE w.id = silent.id AND w.seen_at < clock_timestamp() - $1::bigint * interval '1 microsecond'
+WHERE w.id = silent.id AND NOT ` + aliveSQL("w", microseconds("$1")) + `
 AND NOT EXISTS (SELECT FROM tasks AS t WHERE ` + processing + ` AND t.worker = w.id)`
 
-	// answerSQL finds what the worker has to hear of: attempts that it lists and
-	// that are not its own any more, and those that are to stop.
-	answerSQL = `
-SELECT h.id, h.attempt, t.id IS NULL AS lost
-FROM unnest($2::uuid[], $3::bigint[]) AS h(id, attempt)
-LEFT JOIN tasks AS t ON t.id = h.id AND t.attempt = h.attempt AND t.worker = $1 AND ` + processing + `
-WHERE t.id IS NULL OR t.stop_requested_at IS NOT NULL
-ORDER BY h.id, h.attempt`
-)
+	// ownedSQL is the next portion of what the worker owns, and the time at which it is.
+	ownedSQL = `
+SELECT t.id, t.attempt, t.claim_beat, t.deadline, t.stop_requested_at IS NOT NULL AS stop, clock_timestamp() AS at
+FROM tasks AS t WHERE ` + processing + ` AND t.worker = $1 AND t.id > $2 ORDER BY t.id LIMIT $3`
 
-// giveBackSQL finds the tasks of the worker about which application.BeatRules may
-// decide anything, so that a beat that nearly always finds none reads few rows.
-var giveBackSQL = `FROM tasks AS t
-LEFT JOIN unnest($3::uuid[], $4::bigint[], $5::bool[], $7::bool[]) AS h(id, attempt, running, given_up)
-	ON h.id = t.id AND h.attempt = t.attempt
-WHERE ` + processing + ` AND t.worker = $1 AND CASE
-	WHEN h.id IS NOT NULL THEN h.given_up OR h.running AND t.deadline < clock_timestamp()
-	ELSE t.claim_beat < $6 AND NOT EXISTS (SELECT FROM unnest($2::uuid[]) AS c(id) WHERE c.id = t.id)
-END
-ORDER BY t.id`
+	// giveBackSQL finds those of the tasks that the worker still owns.
+	giveBackSQL = "FROM tasks AS t WHERE t.id = ANY($2::uuid[]) AND " + processing + " AND t.worker = $1 ORDER BY t.id"
+)
 
 // Beat renews the lease in a commit of its own, so that nothing that goes wrong
 // later costs the worker its life; then it gives back, then it answers. With an
@@ -91,61 +80,87 @@ func (r *WorkerRepository) Beat(ctx context.Context, b application.Beat) (applic
 	}
 
 	rules := b.Rules()
-	held := heldOf(rules.Held())
-	if err := r.settle(ctx, b, rules, held); err != nil {
-		return application.BeatAnswer{}, err
-	}
-	return r.answer(ctx, w.ID, held)
-}
-
-// settle lets the rules of the beat decide about what the statement finds, as of the
-// time at which it is known that there is any.
-func (r *WorkerRepository) settle(ctx context.Context, b application.Beat, rules application.BeatRules, held held) error {
-	args := []any{
-		string(b.Worker.ID), pgenc.UUIDs(b.Claiming),
-		pgenc.UUIDs(held.ids), pgenc.Int.Array(held.attempts), pgenc.Bool.Array(held.running), b.Number, pgenc.Bool.Array(held.givenUp),
-	}
-	found, at, err := r.db.beats.anything(ctx, giveBackSQL, args...)
-	if err != nil || !found {
-		return err
-	}
-	_, err = r.db.beats.sweep(ctx, func(t *domain.Task) error {
-		s := t.State()
-		decide := rules.Decide(application.OwnedTask{
-			AttemptRef: application.AttemptRef{Task: s.ID, Attempt: s.Attempt}, ClaimBeat: s.ClaimBeat, Deadline: s.Deadline,
-		}, at)
-		if decide == nil { // it has come into question since: the next beat decides
-			return nil
-		}
-		return decide(t)
-	}, giveBackSQL, args...)
-	return err
-}
-
-func (r *WorkerRepository) answer(ctx context.Context, id domain.WorkerID, held held) (application.BeatAnswer, error) {
-	if len(held.ids) == 0 {
-		return application.BeatAnswer{}, nil
-	}
-	var found []struct {
-		ID      uuid.UUID `db:"id"`
-		Attempt int       `db:"attempt"`
-		Lost    bool      `db:"lost"`
-	}
-	if err := r.db.beats.Read(ctx, func(ctx context.Context, q sqlx.QueryerContext) error {
-		return sqlx.SelectContext(ctx, q, &found, answerSQL, string(id), pgenc.UUIDs(held.ids), pgenc.Int.Array(held.attempts))
-	}); err != nil {
+	owned, err := r.settle(ctx, b, rules)
+	if err != nil {
 		return application.BeatAnswer{}, err
 	}
 	var answer application.BeatAnswer
-	for _, f := range found {
-		ref := application.AttemptRef{Task: domain.TaskID(f.ID), Attempt: f.Attempt}
-		if f.Lost {
-			answer.Lost = append(answer.Lost, ref)
-		} else {
-			answer.Stop = append(answer.Stop, ref)
+	for _, held := range rules.Held() {
+		switch stop, ok := owned[held.AttemptRef]; {
+		case !ok:
+			answer.Lost = append(answer.Lost, held.AttemptRef)
+		case stop:
+			answer.Stop = append(answer.Stop, held.AttemptRef)
 		}
 	}
 	return answer, nil
+}
+
+// ownedRow is what a beat has to know of a task that the worker owns.
+type ownedRow struct {
+	ID        uuid.UUID `db:"id"`
+	Attempt   int       `db:"attempt"`
+	ClaimBeat int64     `db:"claim_beat"`
+	Deadline  instant   `db:"deadline"`
+	Stop      bool      `db:"stop"`
+	At        time.Time `db:"at"`
+}
+
+func (row ownedRow) owned() application.OwnedTask {
+	return application.OwnedTask{
+		AttemptRef: application.AttemptRef{Task: domain.TaskID(row.ID), Attempt: row.Attempt},
+		ClaimBeat:  row.ClaimBeat, Deadline: row.Deadline.Time,
+	}
+}
+
+// settle lets the rules of the beat decide about what the worker owns, portion by
+// portion, and returns what it owns after that, and whether it is asked to stop it.
+func (r *WorkerRepository) settle(ctx context.Context, b application.Beat, rules application.BeatRules) (map[application.AttemptRef]bool, error) {
+	owned := map[application.AttemptRef]bool{}
+	for last := uuid.Nil; ; {
+		var rows []ownedRow
+		if err := r.db.beats.Read(ctx, func(ctx context.Context, q sqlx.QueryerContext) error {
+			return sqlx.SelectContext(ctx, q, &rows, ownedSQL, string(b.Worker.ID), last.String(), rules.Portion())
+		}); err != nil {
+			return nil, err
+		}
+		var ids []domain.TaskID
+		for _, row := range rows {
+			owned[row.owned().AttemptRef] = row.Stop
+			if rules.Decide(row.owned(), row.At) != nil {
+				ids = append(ids, domain.TaskID(row.ID))
+			}
+		}
+		if len(ids) > 0 {
+			gone, err := r.giveBack(ctx, b.Worker.ID, rules, ids, rows[len(rows)-1].At)
+			if err != nil {
+				return nil, err
+			}
+			for _, t := range gone {
+				delete(owned, application.RefOf(t))
+			}
+		}
+		if len(rows) < rules.Portion() {
+			return owned, nil
+		}
+		last = rows[len(rows)-1].ID
+	}
+}
+
+// giveBack takes those of the tasks from the worker of which the rules say so, as of the
+// time at, and returns them.
+func (r *WorkerRepository) giveBack(ctx context.Context, worker domain.WorkerID, rules application.BeatRules, ids []domain.TaskID, at time.Time) ([]*domain.Task, error) {
+	swept, err := r.db.beats.sweep(ctx, func(t *domain.Task) error {
+		s := t.State()
+		decide := rules.Decide(application.OwnedTask{
+			AttemptRef: application.RefOf(t), ClaimBeat: s.ClaimBeat, Deadline: s.Deadline,
+		}, at)
+		if decide == nil { // it is another attempt by now
+			return nil
+		}
+		return decide(t)
+	}, giveBackSQL, string(worker), pgenc.UUIDs(ids))
+	return slices.DeleteFunc(swept.Changed, func(t *domain.Task) bool { return t.Status() == domain.StatusProcessing }), err
 }
 
 // Leave forgets a worker that holds nothing any more.
@@ -159,23 +174,4 @@ func (r *WorkerRepository) Leave(ctx context.Context, id domain.WorkerID) error 
 // Forget removes workers that have long been silent and own no task.
 func (r *WorkerRepository) Forget(ctx context.Context, silentFor time.Duration) (int, error) {
 	return r.db.calls.Exec(ctx, forgetSQL, silentFor.Microseconds())
-}
-
-// held is a list of attempts as the columns of a statement.
-type held struct {
-	ids      []domain.TaskID
-	attempts []int64
-	running  []bool
-	givenUp  []bool
-}
-
-func heldOf(list []application.HeldAttempt) held {
-	var h held
-	for _, a := range list {
-		h.ids = append(h.ids, a.Task)
-		h.attempts = append(h.attempts, int64(a.Attempt))
-		h.running = append(h.running, a.Running)
-		h.givenUp = append(h.givenUp, a.GivenUp)
-	}
-	return h
 }

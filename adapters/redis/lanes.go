@@ -33,7 +33,7 @@ func (b *blockedLanes) block(ctx context.Context, l application.Lane, key string
 	b.seen[l] = time.Now()
 	b.mu.Unlock()
 	if !known {
-		b.log.ErrorContext(ctx, "key is not a list: the tasks of this lane wait until it is deleted", "key", key)
+		b.log.ErrorContext(ctx, "key is not a list: the tasks of its lane wait until the key is deleted", "key", key)
 	}
 }
 
@@ -56,8 +56,8 @@ func (b *blockedLanes) blocked(l application.Lane) bool {
 	return known && time.Since(seen) < blockedFor
 }
 
-// onLane judges the reply to a command on the lane's list. What is no list is noted, and
-// no error.
+// onLane interprets the reply to a command on the lane's key. A key that is no list is
+// noted, and is no error.
 func (q *Queue) onLane(ctx context.Context, l application.Lane, reply any) (any, error) {
 	err, refused := reply.(redigo.Error)
 	switch {

@@ -85,6 +85,6 @@ func TestPush_AKeyThatIsNoListFailsNobodyElse(t *testing.T) {
 	proxy.stall(false)
 	calls.Wait()
 	if got, err := q.Pull(t.Context(), request(10)); err != nil || len(got) != 2 {
-		t.Errorf("pulled %v, error %v; want what belongs to the list", got, err)
+		t.Errorf("pulled %v, error %v; want what belongs to the lane", got, err)
 	}
 }

@@ -261,7 +261,7 @@ func TestQueue_AServerThatRefusesWritesIsUnavailableForNow(t *testing.T) {
 	other := entry()
 	other.Queue = "other"
 	wantUnavailable(t, "push to a full server", q.Push(t.Context(), entry()))
-	wantUnavailable(t, "push of two lists to a full server", q.Push(t.Context(), entry(), other))
+	wantUnavailable(t, "push of two lanes to a full server", q.Push(t.Context(), entry(), other))
 	do("CONFIG", "SET", "maxmemory", "0")
 	do("REPLICAOF", "127.0.0.1", "1")
 	open := q.pool.calls.ActiveCount()
@@ -269,7 +269,7 @@ func TestQueue_AServerThatRefusesWritesIsUnavailableForNow(t *testing.T) {
 	if n := q.pool.calls.ActiveCount(); n != open-1 {
 		t.Errorf("of %d connections %d are left: that to a replica is kept", open, n)
 	}
-	wantUnavailable(t, "push of two lists to a replica", q.Push(t.Context(), entry(), other))
+	wantUnavailable(t, "push of two lanes to a replica", q.Push(t.Context(), entry(), other))
 	_, err := q.Pull(t.Context(), request(1))
 	wantUnavailable(t, "pull from a replica", err)
 	if n := len(q.pool.blocking); n != 0 {

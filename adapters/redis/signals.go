@@ -164,14 +164,14 @@ func (l *losses) report(ctx context.Context, log *slog.Logger, lost int, err err
 	switch {
 	case err != nil:
 		if !l.failing {
-			log.WarnContext(ctx, "publishing signals failing, dropping them", "error", err)
+			log.WarnContext(ctx, "signals cannot be published and are dropped", "error", err)
 		}
 		l.failing = true
 		return
 	case l.failing:
-		log.InfoContext(ctx, "publishing signals working again", "lost", l.lost)
+		log.InfoContext(ctx, "signals can be published again", "lost", l.lost)
 	case l.lost > 0 && time.Since(l.reported) > lossReport:
-		log.WarnContext(ctx, "signals dropped, buffer full", "lost", l.lost)
+		log.WarnContext(ctx, "signals dropped: the buffer is full", "lost", l.lost)
 	default:
 		return
 	}

@@ -182,7 +182,7 @@ func TestSignals_SurviveARestartOfTheirServer(t *testing.T) {
 	l.next(t)
 	closeSignals()
 	if text := log.String(); strings.Count(text, "level=WARN") != 1 || strings.Count(text, "level=INFO") != 1 || strings.Count(text, "\n") != 2 ||
-		!strings.Contains(text, "publishing signals failing") || !strings.Contains(text, "publishing signals working again") {
+		!strings.Contains(text, "signals cannot be published") || !strings.Contains(text, "signals can be published again") {
 		t.Errorf("the log says %s", text)
 	}
 }

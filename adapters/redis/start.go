@@ -49,7 +49,7 @@ func (p *Pool) Check(ctx context.Context) error {
 	defer cancel()
 	c, err := p.dial(ctx)
 	if err != nil {
-		return judge([]command{{name: "SELECT"}}, []any{err})
+		return errorOf([]command{{name: "SELECT"}}, []any{err})
 	}
 	defer c.Close()
 	commands := p.needed()
@@ -57,7 +57,7 @@ func (p *Pool) Check(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("check Redis: %w", translate(err))
 	}
-	return judge(commands, replies)
+	return errorOf(commands, replies)
 }
 
 // needed is each command that is used. The last subscribes, after which the connection
@@ -83,8 +83,8 @@ func (p *Pool) needed() []command {
 	}
 }
 
-// judge says what the replies to the commands mean.
-func judge(commands []command, replies []any) error {
+// errorOf is what the replies to the commands mean: nil if all of them were carried out.
+func errorOf(commands []command, replies []any) error {
 	var away, denied, unknown error
 	var deniedNames, unknownNames []string
 	for i, reply := range replies {

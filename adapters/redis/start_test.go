@@ -139,7 +139,7 @@ func TestProbe_SaysWhatTheWorkExperiences(t *testing.T) {
 	}
 }
 
-// A list that cannot be pushed to is seen by no probe: the last push tells.
+// A lane that cannot be pushed to is seen by no probe: the last push tells.
 func TestProbe_SaysThatTheLastPushesFailed(t *testing.T) {
 	server := services.StartRedis(t)
 	url := restrict(t, server, strings.Replace(rights, "~millrace:*", "~millrace:probe*", 1))

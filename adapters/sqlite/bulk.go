@@ -143,12 +143,8 @@ func (tx *tx) nextBulk(s application.BulkStep) (application.BulkStepResult, erro
 // advance does to the next tasks what the action says.
 func (tx *tx) advance(result *application.BulkStepResult, s application.BulkStep) (domain.BulkPart, error) {
 	b, begun := result.Bulk, time.Now()
-	window := s.Window
-	if b.Window > 0 {
-		window = min(window, b.Window)
-	}
-	rows, end, _, err := find(tx.ctx, tx.sql, application.TaskQuery{
-		TaskFilter: b.Filter, Before: b.Cursor, Limit: s.Limit, Window: window,
+	rows, end, _, err := find(tx.ctx, tx.sql, decidingColumns, application.TaskQuery{
+		TaskFilter: b.Filter, Before: b.Cursor, Limit: s.Limit, Window: s.WindowOf(b),
 	})
 	if err != nil {
 		return domain.BulkPart{}, err
@@ -156,7 +152,7 @@ func (tx *tx) advance(result *application.BulkStepResult, s application.BulkStep
 	part := domain.BulkPart{Full: len(rows) == s.Limit, End: end, Took: time.Since(begun)}
 	for _, row := range rows {
 		part.Found = append(part.Found, domain.TaskID(row.ID))
-		t, err := row.task()
+		t, err := row.withoutTexts()
 		if err != nil { // it must not keep the rest from being changed
 			part.Skipped++
 			continue

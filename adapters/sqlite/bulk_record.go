@@ -1,7 +1,6 @@
 package sqlite
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 
@@ -20,19 +19,16 @@ func (r *BulkRepository) AddOnce(ctx context.Context, k application.IdempotencyK
 	}
 	err = r.db.write(ctx, func(tx *tx) error {
 		first = nil
-		var known keyRow
-		found, err := tx.get(&known, selectKey, k.Owner, k.Key, instant{k.Now})
+		ids, found, err := tx.remembered(k)
 		switch {
 		case err != nil:
 			return err
-		case found && !bytes.Equal(known.Fingerprint, k.Fingerprint[:]):
-			return domain.ErrKeyReused
-		case found && len(known.TaskIDs) != len(b.ID):
-			return fmt.Errorf("an idempotency key of a bulk action names %d bytes of ids", len(known.TaskIDs))
+		case found && len(ids) != len(b.ID):
+			return fmt.Errorf("an idempotency key of a bulk action names %d bytes of ids", len(ids))
 		case found:
-			stored, err := tx.bulk(domain.BulkID(known.TaskIDs))
+			stored, err := tx.bulk(domain.BulkID(ids))
 			if err == domain.ErrBulkNotFound { //nolint:errorlint // it is not wrapped
-				return domain.BulkGone(domain.BulkID(known.TaskIDs))
+				return domain.BulkGone(domain.BulkID(ids))
 			}
 			first = &stored
 			return err
@@ -40,8 +36,7 @@ func (r *BulkRepository) AddOnce(ctx context.Context, k application.IdempotencyK
 		if _, err := tx.execRow(insertBulk, row); err != nil {
 			return err
 		}
-		_, err = tx.execRow(upsertKey, keyRow{Owner: k.Owner, Key: k.Key, Fingerprint: k.Fingerprint[:], TaskIDs: b.ID[:], Expires: instant{k.Expires}})
-		return err
+		return tx.remember(k, b.ID[:])
 	})
 	if err != nil {
 		return nil, err

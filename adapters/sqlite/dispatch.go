@@ -102,10 +102,10 @@ type sweepHolder struct {
 	until  time.Time
 }
 
-// Abandoned sweeps the tasks of workers that are unknown or whose leases have
+// Orphaned sweeps the tasks of workers that are unknown or whose leases have
 // lapsed, on the word of an observer that has beaten without a gap.
-func (r *DispatchRepository) Abandoned(ctx context.Context, j application.Observer, b application.SweepBatch) (application.SweepResult, error) {
-	return r.sweep(ctx, b, selectAbandoned, func(tx *tx) ([]any, bool, error) {
+func (r *DispatchRepository) Orphaned(ctx context.Context, j application.Observer, b application.SweepBatch) (application.SweepResult, error) {
+	return r.sweep(ctx, b, selectOrphaned, func(tx *tx) ([]any, bool, error) {
 		observer, err := tx.heartbeat(j.Worker)
 		if err != nil {
 			return nil, false, err

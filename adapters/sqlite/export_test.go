@@ -12,22 +12,22 @@ func Pools(db *DB) (writer, reader *sqlx.DB) { return db.writer, db.reader }
 
 // IndexedQueries are the queries that must not read all tasks, with the index of each.
 var IndexedQueries = map[string]string{
-	selectDue:       "INDEX tasks_due",
-	selectNextDue:   "COVERING INDEX tasks_due",
-	selectStranded:  "INDEX tasks_queued (queue=? AND priority=? AND queued_at>? AND queued_at<?)",
-	selectLists:     "COVERING INDEX tasks_queued ((queue,priority)>(?,?))",
-	selectAbandoned: "INDEX tasks_claimed",
-	selectHeld:      "INDEX tasks_claimed",
-	deleteWorker:    "INDEX tasks_claimed",
-	countRunning:    "COVERING INDEX tasks_claimed",
-	countAhead:      "COVERING INDEX tasks_queued (queue=? AND priority=? AND queued_at>? AND queued_at<?)",
-	selectQueued:    "INDEX sqlite_autoindex_tasks_1",
-	selectKnown:     "INDEX sqlite_autoindex_tasks_1",
-	selectMany:      "INDEX sqlite_autoindex_tasks_1",
-	selectAttempts:  "PRIMARY KEY (task_id=?)",
-	selectKey:       "INDEX sqlite_autoindex_idempotency_keys_1 (owner=? AND key=?)",
-	deleteKeys:      "INDEX idempotency_keys_expired (expires_at<?)",
-	selectNextBulk:  "INDEX bulks_to_do",
+	selectDue:      "INDEX tasks_due",
+	selectNextDue:  "COVERING INDEX tasks_due",
+	selectStranded: "INDEX tasks_queued (queue=? AND priority=? AND queued_at>? AND queued_at<?)",
+	selectLists:    "COVERING INDEX tasks_queued ((queue,priority)>(?,?))",
+	selectOrphaned: "INDEX tasks_claimed",
+	selectOwned:    "INDEX tasks_claimed (worker=? AND id>?)",
+	deleteWorker:   "INDEX tasks_claimed",
+	countRunning:   "COVERING INDEX tasks_claimed",
+	countAhead:     "COVERING INDEX tasks_queued (queue=? AND priority=? AND queued_at>? AND queued_at<?)",
+	selectQueued:   "INDEX sqlite_autoindex_tasks_1",
+	selectKnown:    "INDEX sqlite_autoindex_tasks_1",
+	selectMany:     "INDEX sqlite_autoindex_tasks_1",
+	selectAttempts: "PRIMARY KEY (task_id=?)",
+	selectKey:      "INDEX sqlite_autoindex_idempotency_keys_1 (owner=? AND key=?)",
+	deleteKeys:     "INDEX idempotency_keys_expired (expires_at<?)",
+	selectNextBulk: "INDEX bulks_to_do",
 }
 
 // CountingQueries count tasks by queue: they sort what they have counted, and read
@@ -40,18 +40,22 @@ type Query struct {
 	Args []any
 }
 
-// SearchQueries are all statements that a search may run, way by way.
-func SearchQueries(q application.TaskQuery) (ways [][]Query) {
-	for _, l := range looksFor(q) {
-		candidates, which := l.candidates()
-		matches, match := l.matches(taskColumns, domain.TaskID{15: 1})
-		counted, count := l.matches("1", domain.TaskID{15: 1})
-		ways = append(ways, []Query{
+// SearchQueries are all statements that a search may run, plan by plan.
+func SearchQueries(q application.TaskQuery) (plans [][]Query) {
+	s, ok := searchOf(q)
+	if !ok {
+		return nil
+	}
+	for _, plan := range s.plans() {
+		candidates, which := plan.candidates()
+		matches, match := plan.matches(taskColumns, domain.TaskID{15: 1})
+		counted, count := plan.matches("1", domain.TaskID{15: 1})
+		plans = append(plans, []Query{
 			{"SELECT count(*) FROM (" + candidates + " LIMIT 10)", which},
-			{candidates + l.newestFirst() + " LIMIT 2 OFFSET 10", which},
-			{matches + l.newestFirst() + " LIMIT 10", match},
+			{candidates + plan.newestFirst() + " LIMIT 2 OFFSET 10", which},
+			{matches + plan.newestFirst() + " LIMIT 10", match},
 			{"SELECT count(*) FROM (" + counted + ")", count},
 		})
 	}
-	return ways
+	return plans
 }

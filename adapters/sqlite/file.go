@@ -70,11 +70,13 @@ func (f *file) opened() error {
 	return nil
 }
 
-// check fails unless the paths still lead to the files that are open. It costs some
-// microseconds.
+// check fails unless the paths, which were free of links, still name the files that are
+// open. It costs some microseconds.
 func (f *file) check() error {
 	for path, opened := range f.open {
-		now, err := os.Stat(path)
+		// Not Stat: who opens the file by a link that has taken its place looks for the
+		// write-ahead log beside the file, and finds none.
+		now, err := os.Lstat(path)
 		if err == nil && !os.SameFile(opened, now) {
 			err = fmt.Errorf("%s is another file", path)
 		}
@@ -102,6 +104,9 @@ func canonical(path string) (string, error) {
 	}
 	target, err := filepath.EvalSymlinks(abs)
 	if errors.Is(err, fs.ErrNotExist) { // it is about to be created
+		if target, linkErr := os.Readlink(abs); linkErr == nil {
+			return "", fmt.Errorf("%s is a link to %s, which does not exist", path, target)
+		}
 		dir, dirErr := filepath.EvalSymlinks(filepath.Dir(abs))
 		return filepath.Join(dir, filepath.Base(abs)), dirErr
 	}

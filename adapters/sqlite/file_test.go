@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -62,6 +63,12 @@ var fates = map[string]struct{ happens, mended func(path string) error }{
 	"MovedOver": {happens: func(path string) error {
 		return errors.Join(os.WriteFile(path+".other", nil, 0o600), os.Rename(path+".other", path))
 	}},
+	"MovedBehindALink": {
+		func(path string) error {
+			return errors.Join(os.Rename(path, path+".moved"), os.Symlink(path+".moved", path))
+		},
+		func(path string) error { return os.Rename(path+".moved", path) },
+	},
 	"LogRemoved": {happens: func(path string) error { return os.Remove(path + "-wal") }},
 	"LogReplaced": {happens: func(path string) error {
 		return errors.Join(os.Remove(path+"-wal"), os.WriteFile(path+"-wal", nil, 0o600))
@@ -116,6 +123,17 @@ func TestWrite_FailsIfTheFileGoesMeanwhile(t *testing.T) {
 	err := store.Queues.Change(t.Context(), task.Queue(), func(*domain.QueueSettings) error { return os.Remove(path) })
 	if !errors.Is(err, domain.ErrUnavailable) {
 		t.Errorf("%v, want ErrUnavailable", err)
+	}
+}
+
+func TestOpen_RefusesALinkThatLeadsNowhere(t *testing.T) {
+	path := fresh(t)
+	must(t, os.Symlink(path+".gone", path))
+	if _, _, err := sqlite.Open(path); err == nil || !strings.Contains(err.Error(), path+".gone, which does not exist") {
+		t.Errorf("%v, want what the link leads to", err)
+	}
+	if _, err := os.Lstat(path + ".gone"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%v, want no file that the link leads to", err)
 	}
 }
 

@@ -23,25 +23,21 @@ type keyRow struct {
 func (r *TaskRepository) AddOnce(ctx context.Context, k application.IdempotencyKey, tasks ...*domain.Task) ([]*domain.Task, error) {
 	var first []*domain.Task
 	err := r.db.writeTogether(ctx, tasks, func(tx *tx) error {
-		var known keyRow
-		found, err := tx.get(&known, selectKey, k.Owner, k.Key, instant{k.Now})
-		switch {
-		case err != nil:
+		ids, found, err := tx.remembered(k)
+		if err != nil {
 			return err
-		case found && !bytes.Equal(known.Fingerprint, k.Fingerprint[:]):
-			return domain.ErrKeyReused
-		case found:
-			first, err = tx.load(known.TaskIDs)
+		}
+		if found && len(ids) != len(tasks)*len(taskID{}) { // somebody has changed the row: no tasks would mean that ours are stored
+			return fmt.Errorf("an idempotency key of %d tasks names %d bytes of ids", len(tasks), len(ids))
+		}
+		if found {
+			first, err = tx.load(ids)
 			return err
 		}
 		if err := tx.insert(tasks); err != nil {
 			return err
 		}
-		row := keyRow{Owner: k.Owner, Key: k.Key, Fingerprint: k.Fingerprint[:], TaskIDs: joined(tasks), Expires: instant{k.Expires}}
-		if _, err := tx.execRow(upsertKey, row); err != nil {
-			return fmt.Errorf("store the key: %w", err)
-		}
-		return nil
+		return tx.remember(k, joined(tasks))
 	})
 	if err != nil {
 		return nil, err
@@ -50,6 +46,26 @@ func (r *TaskRepository) AddOnce(ctx context.Context, k application.IdempotencyK
 		markStored(tasks)
 	}
 	return first, nil
+}
+
+// remembered returns the ids that were stored with the key, and whether it is
+// remembered; domain.ErrKeyReused if that was for another request.
+func (tx *tx) remembered(k application.IdempotencyKey) (ids []byte, found bool, err error) {
+	var known keyRow
+	found, err = tx.get(&known, selectKey, k.Owner, k.Key, instant{k.Now})
+	if err == nil && found && !bytes.Equal(known.Fingerprint, k.Fingerprint[:]) {
+		err = domain.ErrKeyReused
+	}
+	return known.TaskIDs, found, err
+}
+
+// remember stores the key with ids, in place of one that has expired.
+func (tx *tx) remember(k application.IdempotencyKey, ids []byte) error {
+	row := keyRow{Owner: k.Owner, Key: k.Key, Fingerprint: k.Fingerprint[:], TaskIDs: ids, Expires: instant{k.Expires}}
+	if _, err := tx.execRow(upsertKey, row); err != nil {
+		return fmt.Errorf("store the key: %w", err)
+	}
+	return nil
 }
 
 // joined are the ids of the tasks, one after the other.

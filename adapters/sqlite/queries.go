@@ -15,15 +15,19 @@ var (
 	held     = sqlstatus.Held("")
 )
 
+// aliveSQL is domain.Heartbeat.Alive of a worker whose row is called name; before is the
+// time that lies a lease back.
+func aliveSQL(name, before string) string { return name + ".seen_at > " + before }
+
 // What transactions run.
 var (
 	insertTask = `INSERT INTO tasks (` + taskColumns + `)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 	insertMetadata = `INSERT INTO task_metadata (key, value, task_id) SELECT key, value, ?1 FROM json_each(?2)`
 	// What never changes in a task's life is not written again.
 	updateTask = `UPDATE tasks SET status = ?, updated_at = ?, version = ?, run_at = ?, queued_at = ?, attempt = ?, failures = ?,
 			rescues = ?, worker = ?, claim_beat = ?, deadline = ?, started_at = ?, stop_requested_at = ?, result_truncated = ?,
-			last_error = ?, result = ?
+			result_altered = ?, last_error = ?, result = ?
 		WHERE id = ? AND version = ?`
 	// A doubled record must not cost the task its change.
 	insertRecord = `INSERT INTO attempts (` + recordColumns + `)
@@ -78,28 +82,29 @@ var (
 		WHERE excluded.beat > workers.beat`
 	deleteWorker = `DELETE FROM workers WHERE id = ?
 		AND NOT EXISTS (SELECT 1 FROM tasks WHERE tasks.worker = workers.id AND ` + sqlstatus.Held("tasks.") + `)`
-	deleteSilent = `DELETE FROM workers WHERE seen_at < ?
+	deleteSilent = `DELETE FROM workers WHERE NOT ` + aliveSQL("workers", "?") + `
 		AND NOT EXISTS (SELECT 1 FROM tasks WHERE tasks.worker = workers.id AND ` + sqlstatus.Held("tasks.") + `)`
-	deleteWorkers = `DELETE FROM workers`
-	selectHeld    = `SELECT id, attempt, claim_beat, deadline, stop_requested_at FROM tasks WHERE ` + held + ` AND worker = ?`
+	deleteWorkers    = `DELETE FROM workers`
+	selectToGiveBack = `SELECT ` + decidingColumns + ` FROM tasks INDEXED BY sqlite_autoindex_tasks_1
+		WHERE id = ? AND ` + held + ` AND worker = ?`
 
-	selectDue = `SELECT ` + taskColumns + ` FROM tasks
+	selectDue = `SELECT ` + decidingColumns + ` FROM tasks
 		WHERE ` + unqueued + ` AND run_at <= ? ORDER BY run_at, id LIMIT ?`
 	// The lists are a JSON array. They are looked at one after the other until there is
 	// enough, each in the order of the index: the CROSS says so.
-	selectStranded = `SELECT ` + taskColumns + ` FROM (
+	selectStranded = `SELECT ` + decidingColumns + ` FROM (
 			SELECT value ->> 'q' AS lane_queue, value ->> 'p' AS lane_priority, value ->> 'b' AS lane_before FROM json_each(?)
 		) CROSS JOIN tasks
 		WHERE ` + queued + ` AND queue = lane_queue AND priority = lane_priority AND queued_at < lane_before LIMIT ?`
-	selectAbandoned = `SELECT ` + taskColumns + ` FROM tasks
-		WHERE ` + held + ` AND NOT EXISTS (SELECT 1 FROM workers WHERE workers.id = tasks.worker AND seen_at >= ?)
+	selectOrphaned = `SELECT ` + decidingColumns + ` FROM tasks
+		WHERE ` + held + ` AND NOT EXISTS (SELECT 1 FROM workers WHERE workers.id = tasks.worker AND ` + aliveSQL("workers", "?") + `)
 		ORDER BY worker, id LIMIT ?`
 )
 
 var (
 	plainQueries = []string{
-		savepoint, rollbackTo, release, insertTask, insertMetadata, updateTask, selectTask, selectVersion, selectQueued, selectSizes, selectKnown, selectHeartbeat, deleteWorker, deleteSilent, deleteWorkers, selectHeld,
-		selectDue, selectStranded, selectAbandoned, selectKey, deleteKeys, selectQueue, countRunning, selectNextBulk, selectBulk,
+		savepoint, rollbackTo, release, insertTask, insertMetadata, updateTask, selectTask, selectVersion, selectQueued, selectSizes, selectKnown, selectHeartbeat, deleteWorker, deleteSilent, deleteWorkers, selectToGiveBack,
+		selectDue, selectStranded, selectOrphaned, selectKey, deleteKeys, selectQueue, countRunning, selectNextBulk, selectBulk,
 	}
 	namedQueries = []string{insertRecord, upsertWorker, upsertKey, upsertQueue, insertBulk, updateBulk}
 )
@@ -109,6 +114,8 @@ var (
 	// The ids are a JSON array of their hexadecimal digits.
 	selectVersions = `SELECT id, version FROM tasks WHERE id IN (SELECT unhex(value) FROM json_each(?))`
 	selectMany     = `SELECT ` + taskColumns + ` FROM tasks WHERE id IN (SELECT unhex(value) FROM json_each(?))`
+	selectOwned    = `SELECT id, attempt, claim_beat, deadline, stop_requested_at FROM tasks
+		WHERE ` + held + ` AND worker = ? AND id > ? ORDER BY id LIMIT ?`
 	selectAttempts = `SELECT ` + recordColumns + ` FROM attempts WHERE task_id = ? ORDER BY number DESC LIMIT ?`
 	selectBulks    = `SELECT ` + bulkColumns + ` FROM bulks WHERE id < ? ORDER BY id DESC LIMIT ?`
 	selectBulk     = `SELECT ` + bulkColumns + ` FROM bulks WHERE id = ?`

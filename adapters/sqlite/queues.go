@@ -154,7 +154,7 @@ func queueInfos(settings, tasks, taken string) string {
 		UNION ALL
 		SELECT value, 0, 0, 0, NULL, count(*), sum(abandoned), sum(stuck) FROM (
 			SELECT DISTINCT q.value, w.id, w.abandoned, w.stuck FROM workers AS w, json_each(w.queues) AS q
-			WHERE w.seen_at > ?1 - ` + strconv.Itoa(domain.BeatsPerLease) + ` * w.beat_interval AND ` + taken + `
+			WHERE ` + aliveSQL("w", "?1 - "+strconv.Itoa(domain.BeatsPerLease)+" * w.beat_interval") + ` AND ` + taken + `
 		) GROUP BY value
 	)
 	SELECT c.name, coalesce(s.paused, 0) AS paused, s.max_running, s.rate_count, s.rate_per, s.full_at,

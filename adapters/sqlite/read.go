@@ -27,6 +27,23 @@ func (db *DB) read(ctx context.Context, dest any, query string, args ...any) err
 	return db.translate(stmt.SelectContext(ctx, dest, args...))
 }
 
+// readUpTo is read for rows of tasks, which it reads up to so many bytes; see readUpTo.
+func (db *DB) readUpTo(ctx context.Context, bytes int, query string, args ...any) (found []*taskRow, full bool, err error) {
+	if err := db.file.check(); err != nil {
+		return nil, false, err
+	}
+	stmt, err := db.reading(ctx, query)
+	if err != nil {
+		return nil, false, db.translate(err)
+	}
+	rows, err := stmt.QueryxContext(ctx, args...)
+	if err != nil {
+		return nil, false, db.translate(err)
+	}
+	found, full, err = readUpTo(rows, bytes)
+	return found, full, db.translate(err)
+}
+
 // reading is the prepared query; it lasts as long as the reading connections do.
 func (db *DB) reading(ctx context.Context, query string) (*sqlx.Stmt, error) {
 	db.reads.mu.Lock()

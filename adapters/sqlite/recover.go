@@ -23,7 +23,7 @@ func Recover(ctx context.Context, db *DB, rescue application.Decide) (int, error
 	dispatch, taken := NewDispatchRepository(db), 0
 	batch := application.SweepBatch{Limit: recoverBatch, Decide: rescue}
 	for {
-		swept, err := dispatch.sweep(ctx, batch, selectAbandoned, fixed(instant{time.Now()}))
+		swept, err := dispatch.sweep(ctx, batch, selectOrphaned, fixed(instant{time.Now()}))
 		if err != nil {
 			return taken, err
 		}

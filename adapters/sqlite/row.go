@@ -160,6 +160,7 @@ type taskRow struct {
 	StartedAt       instant          `db:"started_at"`
 	StopRequestedAt instant          `db:"stop_requested_at"`
 	ResultTruncated bool             `db:"result_truncated"`
+	ResultAltered   bool             `db:"result_altered"`
 	TraceParent     optional         `db:"trace_parent"`
 	Metadata        pairs            `db:"metadata"`
 	LastError       string           `db:"last_error"`
@@ -177,9 +178,12 @@ func (row *taskRow) size() int {
 }
 
 // taskColumns are the columns of a taskRow.
-const taskColumns = `id, status, queue, priority, created_at, updated_at, version, run_at, queued_at, timeout, max_attempts,
-	attempt, failures, rescues, worker, claim_beat, deadline, started_at, stop_requested_at, result_truncated, trace_parent,
-	metadata, last_error, result, message`
+const taskColumns = decidingColumns + `, result, message`
+
+// decidingColumns are those that a rule may ask for: see taskRow.withoutTexts.
+const decidingColumns = `id, status, queue, priority, created_at, updated_at, version, run_at, queued_at, timeout, max_attempts,
+	attempt, failures, rescues, worker, claim_beat, deadline, started_at, stop_requested_at, result_truncated, result_altered,
+	trace_parent, metadata, last_error`
 
 // insertArgs are the arguments of insertTask, in the order of taskColumns. Neither
 // they nor updateArgs go through sqlx: these two statements are most of the work.
@@ -188,8 +192,8 @@ func insertArgs(t *domain.Task) []any {
 	return []any{
 		taskID(s.ID), s.Status, s.Queue, s.Priority, instant{s.CreatedAt}, instant{s.UpdatedAt}, s.Version, instant{s.RunAt},
 		instant{s.QueuedAt}, span(s.Timeout), s.MaxAttempts, s.Attempt, s.Failures, s.Rescues, optional(s.Worker), s.ClaimBeat,
-		instant{s.Deadline}, instant{s.StartedAt}, instant{s.StopRequestedAt}, s.ResultTruncated, optional(s.TraceParent),
-		pairs{of: s.Metadata}, s.LastError, s.Result, s.Message,
+		instant{s.Deadline}, instant{s.StartedAt}, instant{s.StopRequestedAt}, s.ResultTruncated, s.ResultAltered,
+		optional(s.TraceParent), pairs{of: s.Metadata}, s.LastError, s.Result, s.Message,
 	}
 }
 
@@ -199,22 +203,29 @@ func updateArgs(t *domain.Task) []any {
 	return []any{
 		s.Status, instant{s.UpdatedAt}, s.Version, instant{s.RunAt}, instant{s.QueuedAt}, s.Attempt, s.Failures, s.Rescues,
 		optional(s.Worker), s.ClaimBeat, instant{s.Deadline}, instant{s.StartedAt}, instant{s.StopRequestedAt}, s.ResultTruncated,
-		s.LastError, s.Result, taskID(s.ID), t.StoredVersion(),
+		s.ResultAltered, s.LastError, s.Result, taskID(s.ID), t.StoredVersion(),
 	}
 }
 
 // task makes the task again; it fails on a row that no task can be.
-func (row *taskRow) task() (*domain.Task, error) {
+func (row *taskRow) task() (*domain.Task, error) { return row.restore(domain.Restore) }
+
+// withoutTexts makes the task of a row of decidingColumns.
+func (row *taskRow) withoutTexts() (*domain.Task, error) {
+	return row.restore(domain.RestoreWithoutTexts)
+}
+
+func (row *taskRow) restore(restore func(domain.TaskState) (*domain.Task, error)) (*domain.Task, error) {
 	if err := row.Metadata.damage; err != nil {
 		return nil, fmt.Errorf("read the metadata of task %s: %w", domain.TaskID(row.ID), err)
 	}
-	return domain.Restore(domain.TaskState{
+	return restore(domain.TaskState{
 		ID: domain.TaskID(row.ID), Message: row.Message, Queue: row.Queue, Priority: row.Priority, Status: row.Status,
 		CreatedAt: row.CreatedAt.Time, UpdatedAt: row.UpdatedAt.Time, Version: row.Version, RunAt: row.RunAt.Time,
 		QueuedAt: row.QueuedAt.Time, MaxAttempts: row.MaxAttempts, Timeout: time.Duration(row.Timeout), Metadata: row.Metadata.of,
 		TraceParent: string(row.TraceParent), Attempt: row.Attempt, Failures: row.Failures, Rescues: row.Rescues,
 		Worker: domain.WorkerID(row.Worker), ClaimBeat: row.ClaimBeat, Deadline: row.Deadline.Time, StartedAt: row.StartedAt.Time,
 		LastError: row.LastError, StopRequestedAt: row.StopRequestedAt.Time,
-		Result: row.Result, ResultTruncated: row.ResultTruncated,
+		Result: row.Result, ResultTruncated: row.ResultTruncated, ResultAltered: row.ResultAltered,
 	})
 }

@@ -26,9 +26,10 @@ func TestSchema_RefusesWhatTheDomainDoes(t *testing.T) {
 		"status = 'completed', queued_at = NULL, attempt = 1, started_at = 1, worker = 'w', deadline = 1",
 		"status = 'completed', queued_at = NULL, worker = 'w'",
 		"status = 'completed', queued_at = NULL, attempt = 1, started_at = 1, worker = 'w', result_truncated = 2",
+		"status = 'completed', queued_at = NULL, attempt = 1, started_at = 1, worker = 'w', result_altered = 2",
 		"queue = ''", "queue = 'Default'", "queue = '.a'", "queue = 'a b'", "queue = 'a' || char(0)", "queue = 'ä'",
 		"queue = '" + strings.Repeat("a", 65) + "'", "priority = -1", "priority = 10", "timeout = 0", "timeout = -1", "timeout = '1 s'",
-		"metadata = '[]'", "metadata = '{'", "metadata = '1'", "result = 'done'", "result_truncated = 1", "stop_requested_at = 1",
+		"metadata = '[]'", "metadata = '{'", "metadata = '1'", "result = 'done'", "result_truncated = 1", "result_altered = 1", "stop_requested_at = 1",
 	} {
 		if _, err := writer.Exec("UPDATE tasks SET " + change + " WHERE id = x'" + hex.EncodeToString(id[:]) + "'"); err == nil {
 			t.Errorf("the schema takes %s", change)
@@ -37,7 +38,7 @@ func TestSchema_RefusesWhatTheDomainDoes(t *testing.T) {
 	for _, change := range []string{
 		"queue = '0._-" + strings.Repeat("z", 60) + "', priority = 9, timeout = 1, metadata = '{}', trace_parent = 'x'", "metadata = NULL",
 		"status = 'processing', queued_at = NULL, attempt = 1, started_at = 1, deadline = 1, worker = 'w'",
-		"status = 'completed', deadline = NULL, result = 'done', result_truncated = 1",
+		"status = 'completed', deadline = NULL, result = 'done', result_truncated = 1, result_altered = 1",
 	} {
 		if _, err := writer.Exec("UPDATE tasks SET " + change); err != nil {
 			t.Errorf("the schema refuses %s: %v", change, err)

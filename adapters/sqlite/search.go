@@ -22,7 +22,7 @@ func (s *TaskSearch) List(ctx context.Context, q application.TaskQuery) (applica
 	if err := s.db.file.check(); err != nil {
 		return application.SearchResult{}, err
 	}
-	rows, end, full, err := find(ctx, s.db.reader, q)
+	rows, end, full, err := find(ctx, s.db.reader, taskColumns, q)
 	if err != nil {
 		return application.SearchResult{}, s.db.translate(err)
 	}
@@ -42,35 +42,35 @@ func (s *TaskSearch) Count(ctx context.Context, q application.TaskQuery) (n int,
 	if err := s.db.file.check(); err != nil {
 		return 0, false, err
 	}
-	l, err := choose(ctx, s.db.reader, q)
-	if err != nil || l == nil {
+	plan, err := choosePlan(ctx, s.db.reader, q)
+	if err != nil || plan == nil {
 		return 0, err == nil, s.db.translate(err)
 	}
-	end, err := windowEnd(ctx, s.db.reader, l, q.Window)
+	end, err := windowEnd(ctx, s.db.reader, plan, q.Window)
 	if err != nil {
 		return 0, false, s.db.translate(err)
 	}
-	query, args := l.matches("1", end)
+	query, args := plan.matches("1", end)
 	if err := s.db.reader.GetContext(ctx, &n, "SELECT count(*) FROM ("+query+")", args...); err != nil {
 		return 0, false, s.db.translate(err)
 	}
 	return n, end == domain.TaskID{}, nil
 }
 
-// find returns the rows that match, newest first, and where it stopped because it
+// find returns the rows that match, of these columns, newest first, and where it stopped because it
 // had looked at as many as it may, or because they are as large as they may be. What
 // changes between its queries does no harm: the last one sees one moment, and looks at
 // all candidates down to the end.
-func find(ctx context.Context, x sqlx.QueryerContext, q application.TaskQuery) (found []*taskRow, end domain.TaskID, full bool, err error) {
-	l, err := choose(ctx, x, q)
-	if err != nil || l == nil {
+func find(ctx context.Context, x sqlx.QueryerContext, columns string, q application.TaskQuery) (found []*taskRow, end domain.TaskID, full bool, err error) {
+	plan, err := choosePlan(ctx, x, q)
+	if err != nil || plan == nil {
 		return nil, domain.TaskID{}, false, err
 	}
-	if end, err = windowEnd(ctx, x, l, q.Window); err != nil {
+	if end, err = windowEnd(ctx, x, plan, q.Window); err != nil {
 		return nil, domain.TaskID{}, false, err
 	}
-	query, args := l.matches(taskColumns, end)
-	rows, err := x.QueryxContext(ctx, query+l.newestFirst()+" LIMIT ?", append(args, q.Limit)...)
+	query, args := plan.matches(columns, end)
+	rows, err := x.QueryxContext(ctx, query+plan.newestFirst()+" LIMIT ?", append(args, q.Limit)...)
 	if err != nil {
 		return nil, domain.TaskID{}, false, err
 	}
@@ -104,31 +104,32 @@ func readUpTo(rows *sqlx.Rows, bytes int) (found []*taskRow, full bool, err erro
 }
 
 // windowEnd is the last candidate of the window; zero if there are no more.
-func windowEnd(ctx context.Context, x sqlx.QueryerContext, l look, window int) (domain.TaskID, error) {
-	query, args := l.candidates()
+func windowEnd(ctx context.Context, x sqlx.QueryerContext, plan searchPlan, window int) (domain.TaskID, error) {
+	query, args := plan.candidates()
 	var last []taskID // and the one after it
-	if err := sqlx.SelectContext(ctx, x, &last, query+l.newestFirst()+" LIMIT 2 OFFSET ?", append(args, window-1)...); err != nil || len(last) < 2 {
+	if err := sqlx.SelectContext(ctx, x, &last, query+plan.newestFirst()+" LIMIT 2 OFFSET ?", append(args, window-1)...); err != nil || len(last) < 2 {
 		return domain.TaskID{}, err
 	}
 	return domain.TaskID(last[0]), nil
 }
 
-// probe is how many candidates are counted to find out where there are few.
-const probe = 1000
+// maxCounted is how many candidates are counted to find out where there are few.
+const maxCounted = 1000
 
-// choose says where to look: of all ways the one with the fewest candidates; nil if
+// choosePlan is, of all ways to search, the one with the fewest candidates; nil if
 // nothing can match.
-func choose(ctx context.Context, x sqlx.QueryerContext, q application.TaskQuery) (look, error) {
-	ways := looksFor(q)
-	switch len(ways) {
-	case 0:
+func choosePlan(ctx context.Context, x sqlx.QueryerContext, q application.TaskQuery) (searchPlan, error) {
+	s, ok := searchOf(q)
+	if !ok {
 		return nil, nil
-	case 1:
-		return ways[0], nil
 	}
-	best, fewest := 0, probe
-	for i, l := range ways {
-		query, args := l.candidates()
+	plans := s.plans()
+	if len(plans) == 1 {
+		return plans[0], nil
+	}
+	best, fewest := 0, maxCounted
+	for i, plan := range plans {
+		query, args := plan.candidates()
 		var n int
 		if err := sqlx.GetContext(ctx, x, &n, "SELECT count(*) FROM ("+query+" LIMIT ?)", append(args, fewest)...); err != nil {
 			return nil, err
@@ -137,5 +138,5 @@ func choose(ctx context.Context, x sqlx.QueryerContext, q application.TaskQuery)
 			best, fewest = i, n
 		}
 	}
-	return ways[best], nil
+	return plans[best], nil
 }

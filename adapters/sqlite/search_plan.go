@@ -11,12 +11,12 @@ import (
 	"github.com/millrace/millrace/domain"
 )
 
-// look is a way to search: along one or more indexes that are in the order of ids
+// searchPlan is one way to search: along one or more indexes that are in the order of ids
 // and together hold all that can match, once each.
-type look []place
+type searchPlan []indexRange
 
-// place is a part of an index.
-type place struct {
+// indexRange is a part of an index.
+type indexRange struct {
 	from  string     // the index
 	join  string     // the tasks, as t, unless they are in from
 	id    string     // the column that it goes along
@@ -46,25 +46,25 @@ func (c conditions) String() string {
 }
 
 // candidates is the query for the ids of what it looks at.
-func (l look) candidates() (query string, args []any) {
-	return l.union(func(p place) (string, conditions) { return "SELECT " + p.id + " AS id FROM " + p.from, p.where })
+func (plan searchPlan) candidates() (query string, args []any) {
+	return plan.union(func(r indexRange) (string, conditions) { return "SELECT " + r.id + " AS id FROM " + r.from, r.where })
 }
 
 // matches is the query for what matches, down to the end if there is one.
-func (l look) matches(columns string, end domain.TaskID) (query string, args []any) {
-	return l.union(func(p place) (string, conditions) {
-		where := p.where.and(p.match)
+func (plan searchPlan) matches(columns string, end domain.TaskID) (query string, args []any) {
+	return plan.union(func(r indexRange) (string, conditions) {
+		where := r.where.and(r.match)
 		if end != (domain.TaskID{}) {
-			where.add(p.id+" >= ?", taskID(end))
+			where.add(r.id+" >= ?", taskID(end))
 		}
-		return "SELECT " + columns + " FROM " + p.from + p.join, where
+		return "SELECT " + columns + " FROM " + r.from + r.join, where
 	})
 }
 
-func (l look) union(part func(place) (string, conditions)) (query string, args []any) {
-	parts := make([]string, len(l))
-	for i, p := range l {
-		query, where := part(p)
+func (plan searchPlan) union(part func(indexRange) (string, conditions)) (query string, args []any) {
+	parts := make([]string, len(plan))
+	for i, r := range plan {
+		query, where := part(r)
 		parts[i] = query + where.String()
 		args = append(args, where.args...)
 	}
@@ -72,94 +72,106 @@ func (l look) union(part func(place) (string, conditions)) (query string, args [
 }
 
 // newestFirst orders either query, without sorting.
-func (l look) newestFirst() string {
-	if len(l) == 1 {
-		return " ORDER BY " + l[0].id + " DESC"
+func (plan searchPlan) newestFirst() string {
+	if len(plan) == 1 {
+		return " ORDER BY " + plan[0].id + " DESC"
 	}
 	return " ORDER BY id DESC" // of what the parts have in common
 }
 
-// looksFor are the ways to search, none if nothing can match. Each says which index
-// it takes: a bound must not hang on statistics.
-func looksFor(q application.TaskQuery) []look {
-	f, ok := q.TaskFilter.Normalize()
+// search is a query that some task may match, its filter normalized.
+type search struct {
+	application.TaskQuery
+	ids domain.IDRange
+}
+
+// searchOf works out what the query means; false: no task can match.
+func searchOf(q application.TaskQuery) (s *search, ok bool) {
+	filter, ok := q.TaskFilter.Normalize()
 	if !ok {
-		return nil
+		return nil, false
 	}
-	ids := f.IDs().Below(q.Before)
+	q.TaskFilter = filter
+	return &search{TaskQuery: q, ids: filter.IDs().Below(q.Before)}, true
+}
+
+// plans are the ways to search. Each says which index it takes: a bound must not hang on
+// statistics.
+func (s *search) plans() []searchPlan {
+	plans := s.metadataPlans()
+	match := s.matches("")
+	if rare := s.rarePlan(match); rare != nil {
+		plans = append(plans, rare)
+	}
+	if len(plans) == 0 { // the last resort: all tasks
+		plans = []searchPlan{{{from: "tasks AS t INDEXED BY sqlite_autoindex_tasks_1", id: "t.id", where: s.bounds("t.id"), match: match}}}
+	}
+	return plans
+}
+
+// matches is what a normalized filter asks of a task t, all of it but the pair of one key.
+func (s *search) matches(exceptKey string) conditions {
+	f := s.TaskFilter
 	var match conditions
 	if len(f.Statuses) > 0 {
-		match.add("t.status IN ("+marks(len(f.Statuses))+")", anys(f.Statuses)...)
+		match.add("t.status IN ("+placeholders(len(f.Statuses))+")", argsOf(f.Statuses)...)
 	}
 	if len(f.Queues) > 0 {
-		match.add("t.queue IN ("+marks(len(f.Queues))+")", anys(f.Queues)...)
+		match.add("t.queue IN ("+placeholders(len(f.Queues))+")", argsOf(f.Queues)...)
 	}
 	addRange(&match, "t.created_at", f.CreatedFrom, f.CreatedBefore)
 	addRange(&match, "t.updated_at", f.FinishedFrom, f.FinishedBefore)
 	if f.Text != "" {
 		match.add("instr(t.message, ?) > 0", f.Text)
 	}
-	ways := byMetadata(ids, f.Metadata, match)
-	match = metadataMatch(match, f.Metadata, "")
-	if rare := byStatus(ids, f.Statuses, match); rare != nil {
-		ways = append(ways, rare)
-	}
-	if len(ways) == 0 { // the last resort: all tasks
-		ways = []look{{{from: "tasks AS t INDEXED BY sqlite_autoindex_tasks_1", id: "t.id", where: within(ids, "t.id"), match: match}}}
-	}
-	return ways
-}
-
-// byMetadata are the ways along each of the pairs.
-func byMetadata(ids domain.IDRange, pairs map[string]string, match conditions) []look {
-	var ways []look
-	for _, key := range slices.Sorted(maps.Keys(pairs)) {
-		p := place{
-			from: "task_metadata AS m", join: " CROSS JOIN tasks AS t ON t.id = m.task_id", id: "m.task_id",
-			where: within(ids, "m.task_id"), match: metadataMatch(match, pairs, key),
-		}
-		p.where.add("m.key = ? AND m.value = ?", key, pairs[key])
-		ways = append(ways, look{p})
-	}
-	return ways
-}
-
-// metadataMatch adds all pairs but that of one key.
-func metadataMatch(match conditions, pairs map[string]string, except string) conditions {
-	match = match.and(conditions{})
-	for _, key := range slices.Sorted(maps.Keys(pairs)) {
-		if key != except {
-			match.add("EXISTS (SELECT 1 FROM task_metadata AS o WHERE o.key = ? AND o.value = ? AND o.task_id = t.id)", key, pairs[key])
+	for _, key := range slices.Sorted(maps.Keys(f.Metadata)) {
+		if key != exceptKey {
+			match.add("EXISTS (SELECT 1 FROM task_metadata AS o WHERE o.key = ? AND o.value = ? AND o.task_id = t.id)", key, f.Metadata[key])
 		}
 	}
 	return match
 }
 
-// rarities are the indexes of tasks by status.
-var rarities = []struct {
+// metadataPlans go along each of the pairs.
+func (s *search) metadataPlans() []searchPlan {
+	var plans []searchPlan
+	for _, key := range slices.Sorted(maps.Keys(s.Metadata)) {
+		r := indexRange{
+			from: "task_metadata AS m", join: " CROSS JOIN tasks AS t ON t.id = m.task_id", id: "m.task_id",
+			where: s.bounds("m.task_id"), match: s.matches(key),
+		}
+		r.where.add("m.key = ? AND m.value = ?", key, s.Metadata[key])
+		plans = append(plans, searchPlan{r})
+	}
+	return plans
+}
+
+// statusIndexes are the partial indexes of the tasks that are rare among all: most have
+// completed.
+var statusIndexes = []struct {
 	statuses []domain.Status
-	from     string
+	name     string
 }{
 	{sqlstatus.Open(), "tasks_open"},
 	{[]domain.Status{domain.StatusFailed}, "tasks_failed"},
 	{[]domain.Status{domain.StatusCanceled}, "tasks_canceled"},
 }
 
-// byStatus is the way along the tasks that are rare among all, if those are meant,
-// or else nil: most tasks have completed.
-func byStatus(ids domain.IDRange, statuses []domain.Status, match conditions) look {
-	if len(statuses) == 0 || slices.Contains(statuses, domain.StatusCompleted) {
+// rarePlan goes along the partial indexes that have all that is asked for; nil if there
+// is a status without such an index.
+func (s *search) rarePlan(match conditions) searchPlan {
+	if len(s.Statuses) == 0 || slices.Contains(s.Statuses, domain.StatusCompleted) {
 		return nil
 	}
-	var l look
-	for _, r := range rarities {
-		if slices.ContainsFunc(r.statuses, func(s domain.Status) bool { return slices.Contains(statuses, s) }) {
-			p := place{from: "tasks AS t INDEXED BY " + r.from, id: "t.id", where: within(ids, "t.id"), match: match}
-			p.where.add(sqlstatus.Is("t.", r.statuses...))
-			l = append(l, p)
+	var plan searchPlan
+	for _, index := range statusIndexes {
+		if slices.ContainsFunc(index.statuses, func(status domain.Status) bool { return slices.Contains(s.Statuses, status) }) {
+			r := indexRange{from: "tasks AS t INDEXED BY " + index.name, id: "t.id", where: s.bounds("t.id"), match: match}
+			r.where.add(sqlstatus.Is("t.", index.statuses...))
+			plan = append(plan, r)
 		}
 	}
-	return l
+	return plan
 }
 
 // addRange adds that a time is in the range.
@@ -172,21 +184,21 @@ func addRange(c *conditions, column string, from, before time.Time) {
 	}
 }
 
-// within is a range of ids to look at.
-func within(ids domain.IDRange, column string) conditions {
+// bounds are those of the ids that the search looks at.
+func (s *search) bounds(id string) conditions {
 	var c conditions
-	if ids.Before != (domain.TaskID{}) {
-		c.add(column+" < ?", taskID(ids.Before))
+	if s.ids.Before != (domain.TaskID{}) {
+		c.add(id+" < ?", taskID(s.ids.Before))
 	}
-	if ids.From != (domain.TaskID{}) {
-		c.add(column+" >= ?", taskID(ids.From))
+	if s.ids.From != (domain.TaskID{}) {
+		c.add(id+" >= ?", taskID(s.ids.From))
 	}
 	return c
 }
 
-func marks(n int) string { return strings.TrimSuffix(strings.Repeat("?, ", n), ", ") }
+func placeholders(n int) string { return strings.TrimSuffix(strings.Repeat("?, ", n), ", ") }
 
-func anys[T any](values []T) []any {
+func argsOf[T any](values []T) []any {
 	all := make([]any, len(values))
 	for i, v := range values {
 		all[i] = v

@@ -53,7 +53,7 @@ func (r *DispatchRepository) sweep(ctx context.Context, b application.SweepBatch
 
 // step handles one task of a sweep.
 func (tx *tx) step(row *taskRow, decide application.Decide, swept *application.SweepResult) error {
-	t, err := row.task()
+	t, err := row.withoutTexts()
 	if err != nil {
 		swept.Passed[domain.TaskID(row.ID)] = err
 		return nil //nolint:nilerr // the step has handled it

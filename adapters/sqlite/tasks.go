@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
+	"slices"
 
 	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/domain"
@@ -91,27 +92,33 @@ func (r *TaskRepository) Versions(ctx context.Context, ids ...domain.TaskID) (ma
 	return versions, nil
 }
 
-// GetMany returns those of the tasks that there are. A row that cannot be read
-// is left out: it must not hide the others, and Get says what is wrong with it.
-func (r *TaskRepository) GetMany(ctx context.Context, ids ...domain.TaskID) ([]*domain.Task, error) {
+// GetMany returns those of the tasks that there are, up to the bytes of a portion. A row
+// that cannot be read is left out: it must not hide the others, and Get says what is
+// wrong with it.
+func (r *TaskRepository) GetMany(ctx context.Context, ids ...domain.TaskID) (tasks []*domain.Task, rest []domain.TaskID, err error) {
 	if len(ids) == 0 {
-		return nil, nil
+		return nil, nil, nil
 	}
 	list, err := listOf(ids)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var rows []*taskRow
-	if err := r.db.read(ctx, &rows, selectMany, list); err != nil {
-		return nil, err
+	rows, full, err := r.db.readUpTo(ctx, application.PortionBytes, selectMany, list)
+	if err != nil {
+		return nil, nil, err
 	}
-	tasks := make([]*domain.Task, 0, len(rows))
+	tasks = make([]*domain.Task, 0, len(rows))
+	read := make(map[domain.TaskID]bool, len(rows))
 	for _, row := range rows {
+		read[domain.TaskID(row.ID)] = true
 		if t, err := row.task(); err == nil {
 			tasks = append(tasks, t)
 		}
 	}
-	return tasks, nil
+	if full {
+		rest = slices.DeleteFunc(slices.Clone(ids), func(id domain.TaskID) bool { return read[id] })
+	}
+	return tasks, rest, nil
 }
 
 // Save stores t, and how its attempts ended, if the stored version is the one

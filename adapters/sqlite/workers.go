@@ -48,8 +48,8 @@ func (tx *tx) heartbeat(id domain.WorkerID) (domain.Heartbeat, error) {
 	}, err
 }
 
-// heldRow is what a beat has to know of a task that the worker owns.
-type heldRow struct {
+// ownedRow is what a beat has to know of a task that the worker owns.
+type ownedRow struct {
 	ID              taskID  `db:"id"`
 	Attempt         int     `db:"attempt"`
 	ClaimBeat       int64   `db:"claim_beat"`
@@ -57,90 +57,113 @@ type heldRow struct {
 	StopRequestedAt instant `db:"stop_requested_at"`
 }
 
-func (row heldRow) owned() application.OwnedTask {
+func (row ownedRow) owned() application.OwnedTask {
 	return application.OwnedTask{
 		AttemptRef: application.AttemptRef{Task: domain.TaskID(row.ID), Attempt: row.Attempt},
 		ClaimBeat:  row.ClaimBeat, Deadline: row.Deadline.Time,
 	}
 }
 
-// Beat renews the worker's lease, gives back what it does not hold and times out
-// what it holds too long. The lock on the file lets no one else be changing a row.
+// Beat renews the worker's lease, then gives back what it does not hold and times out
+// what it holds too long, with a transaction for each portion: others write in between.
+// The lock on the file lets no one else be changing a row.
 func (r *WorkerRepository) Beat(ctx context.Context, b application.Beat) (application.BeatAnswer, error) {
-	var answer application.BeatAnswer
 	queues, err := toJSON(append([]domain.QueueName{}, b.Worker.Queues...)) // never null
 	if err != nil {
 		return application.BeatAnswer{}, err
 	}
-	err = r.db.write(ctx, func(tx *tx) error {
-		now := domain.Moment(time.Now())
-		if _, err := tx.execRow(upsertWorker, workerRow{
+	if err := r.db.write(ctx, func(tx *tx) error {
+		_, err := tx.execRow(upsertWorker, workerRow{
 			ID: b.Worker.ID, Host: b.Worker.Host, PID: b.Worker.PID, Version: b.Worker.Version, Started: instant{b.Worker.Started},
-			Seen: instant{now}, Beat: b.Number, Interval: b.Interval.Microseconds(), Queues: queues,
+			Seen: instant{domain.Moment(time.Now())}, Beat: b.Number, Interval: b.Interval.Microseconds(), Queues: queues,
 			Capacity: b.Worker.Capacity, Running: b.Worker.Running, Abandoned: b.Worker.Abandoned, Stuck: b.Worker.Stuck,
-		}); err != nil {
-			return fmt.Errorf("renew the lease: %w", err)
-		}
-		rules := b.Rules()
-		owned, err := tx.settle(b.Worker.ID, rules, now)
-		if err != nil {
-			return err
-		}
-		for _, held := range rules.Held() {
-			switch row, ok := owned[held.AttemptRef]; {
-			case !ok:
-				answer.Lost = append(answer.Lost, held.AttemptRef)
-			case !row.StopRequestedAt.IsZero():
-				answer.Stop = append(answer.Stop, held.AttemptRef)
-			}
-		}
-		return nil
-	})
+		})
+		return err
+	}); err != nil {
+		return application.BeatAnswer{}, fmt.Errorf("renew the lease: %w", err)
+	}
+	rules := b.Rules()
+	owned, err := r.settle(ctx, b.Worker.ID, rules)
 	if err != nil {
 		return application.BeatAnswer{}, err
+	}
+	var answer application.BeatAnswer
+	for _, held := range rules.Held() {
+		switch stop, ok := owned[held.AttemptRef]; {
+		case !ok:
+			answer.Lost = append(answer.Lost, held.AttemptRef)
+		case stop:
+			answer.Stop = append(answer.Stop, held.AttemptRef)
+		}
 	}
 	return answer, nil
 }
 
-// settle gives back and times out, and returns what the worker owns after that.
-func (tx *tx) settle(worker domain.WorkerID, rules application.BeatRules, now time.Time) (map[application.AttemptRef]heldRow, error) {
-	var rows []heldRow
-	if err := tx.all(&rows, selectHeld, worker); err != nil {
-		return nil, err
-	}
-	owned := make(map[application.AttemptRef]heldRow, len(rows))
-	for _, row := range rows {
-		gone := false
-		if decide := rules.Decide(row.owned(), now); decide != nil {
-			var err error
-			if gone, err = tx.giveBack(row.ID, decide); err != nil {
-				return nil, err
+// settle lets the rules of the beat decide about what the worker owns, portion by
+// portion, and returns what it owns after that, and whether it is asked to stop it.
+func (r *WorkerRepository) settle(ctx context.Context, worker domain.WorkerID, rules application.BeatRules) (map[application.AttemptRef]bool, error) {
+	owned := map[application.AttemptRef]bool{}
+	for last := (taskID{}); ; {
+		now := domain.Moment(time.Now())
+		var rows []ownedRow
+		if err := r.db.read(ctx, &rows, selectOwned, worker, last, rules.Portion()); err != nil {
+			return nil, err
+		}
+		var toGiveBack []taskID
+		for _, row := range rows {
+			owned[row.owned().AttemptRef] = !row.StopRequestedAt.IsZero()
+			if rules.Decide(row.owned(), now) != nil {
+				toGiveBack = append(toGiveBack, row.ID)
 			}
 		}
-		if !gone {
-			owned[row.owned().AttemptRef] = row
+		if len(toGiveBack) > 0 {
+			gone, err := r.giveBack(ctx, worker, rules, toGiveBack, now)
+			if err != nil {
+				return nil, err
+			}
+			for _, ref := range gone {
+				delete(owned, ref)
+			}
 		}
+		if len(rows) < rules.Portion() {
+			return owned, nil
+		}
+		last = rows[len(rows)-1].ID
 	}
-	return owned, nil
 }
 
-// giveBack lets decide take a task from its worker, and reports whether it did.
-// One that cannot be read, or that SQLite refuses to store, stays: a sweep will name it,
-// and no heartbeat fails because of it.
-func (tx *tx) giveBack(id taskID, decide application.Decide) (bool, error) {
-	var row taskRow
-	if found, err := tx.get(&row, selectTask, id); err != nil || !found {
-		return false, err
-	}
-	t, err := row.task()
-	if err != nil {
-		return false, nil //nolint:nilerr // a sweep will name it
-	}
-	_, _, err = tx.decide(t, decide)
-	if aboutData(err) {
-		return false, nil // as above
-	}
-	return err == nil && t.Status() != domain.StatusProcessing, err
+// giveBack takes those of the tasks from the worker of which the rules say so, as of the
+// time now, and returns the attempts. One that cannot be read, or that SQLite refuses to
+// store, stays: a sweep will name it, and no heartbeat fails because of it.
+func (r *WorkerRepository) giveBack(ctx context.Context, worker domain.WorkerID, rules application.BeatRules, ids []taskID, now time.Time) ([]application.AttemptRef, error) {
+	var gone []application.AttemptRef
+	err := r.db.write(ctx, func(tx *tx) error {
+		gone = nil
+		for _, id := range ids {
+			var row taskRow
+			if found, err := tx.get(&row, selectToGiveBack, id, worker); err != nil {
+				return err
+			} else if !found { // it is not the worker's any more
+				continue
+			}
+			t, err := row.withoutTexts()
+			if err != nil {
+				continue
+			}
+			ref := application.RefOf(t)
+			decide := rules.Decide(application.OwnedTask{AttemptRef: ref, ClaimBeat: row.ClaimBeat, Deadline: row.Deadline.Time}, now)
+			if decide == nil { // it is another attempt by now
+				continue
+			}
+			if _, _, err := tx.decide(t, decide); err != nil && !aboutData(err) {
+				return err
+			} else if err == nil && t.Status() != domain.StatusProcessing {
+				gone = append(gone, ref)
+			}
+		}
+		return nil
+	})
+	return gone, err
 }
 
 // Leave forgets a worker that holds nothing any more.

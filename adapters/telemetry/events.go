@@ -86,18 +86,18 @@ func (e *Events) enabled(ctx context.Context, level slog.Level) bool {
 
 // AttemptLost logs that an attempt had lost its task before its outcome was saved.
 func (e *Events) AttemptLost(ctx context.Context, ref application.AttemptRef) {
-	e.log.WarnContext(ctx, "attempt lost its task, outcome dropped", "task", ref.Task.String(), "attempt", ref.Attempt)
+	e.log.WarnContext(ctx, "attempt lost its task: its outcome was dropped", "task", ref.Task.String(), "attempt", ref.Attempt)
 }
 
 // OutcomeRefused logs that the store did not take an outcome.
 func (e *Events) OutcomeRefused(ctx context.Context, ref application.AttemptRef, err error) {
-	e.log.ErrorContext(ctx, "outcome refused by the store, the task has failed",
+	e.log.ErrorContext(ctx, "outcome refused by the store: the task has failed",
 		"task", ref.Task.String(), "attempt", ref.Attempt, "error", err)
 }
 
 // OutcomeUnsaved logs that an outcome could not be saved.
 func (e *Events) OutcomeUnsaved(ctx context.Context, ref application.AttemptRef, err error) {
-	e.log.ErrorContext(ctx, "outcome not saved, the task is given back",
+	e.log.ErrorContext(ctx, "outcome not saved: the task was given back",
 		"task", ref.Task.String(), "attempt", ref.Attempt, "error", err)
 }
 
@@ -108,7 +108,7 @@ func (e *Events) HandlerPanicked(ctx context.Context, ref application.AttemptRef
 
 // HandlerAbandoned logs that a handler goes on after the end of its context.
 func (e *Events) HandlerAbandoned(ctx context.Context, ref application.AttemptRef) {
-	e.log.ErrorContext(ctx, "handler ignored the end of its context, abandoned", "task", ref.Task.String(), "attempt", ref.Attempt)
+	e.log.ErrorContext(ctx, "handler ignored the end of its context and was abandoned", "task", ref.Task.String(), "attempt", ref.Attempt)
 }
 
 // Swept logs what a sweep has changed. Due tasks are normal work.

@@ -37,9 +37,9 @@ func (u *unknownEntries) add(ctx context.Context, id domain.TaskID) {
 	u.mu.Unlock()
 	switch {
 	case seen <= unknownAlone:
-		u.log.WarnContext(ctx, "entry names no task, dropped", "task", id.String())
+		u.log.WarnContext(ctx, "dropped an entry that names no task", "task", id.String())
 	case seen == unknownAlone+1:
-		u.log.WarnContext(ctx, "many entries name no task, dropped: another database seems to use the same Redis and prefix",
+		u.log.WarnContext(ctx, "dropped many entries that name no task: another database seems to use the same Redis and prefix",
 			"example", id.String(), "in_the_minute_before", last, "hint", "set another ?prefix= in QUEUE_URL")
 	}
 }

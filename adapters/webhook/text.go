@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"bufio"
+	"bytes"
 	"compress/gzip"
 	"compress/zlib"
 	"io"
@@ -24,9 +25,13 @@ func readBody(res *http.Response) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	b, err := io.ReadAll(io.LimitReader(asUTF8(res.Header, plain), domain.MaxResult+1))
+	text, decoded := asUTF8(res.Header, plain)
+	b, err := io.ReadAll(io.LimitReader(text, domain.MaxResult+1))
 	if err != nil {
 		return "", err
+	}
+	if decoded {
+		b = bytes.ReplaceAll(b, undecodable, notUTF8)
 	}
 	late := time.AfterFunc(drainTime, func() { _ = res.Body.Close() }) // ends the wait
 	defer late.Stop()
@@ -55,9 +60,19 @@ func orEmpty(r io.Reader, err error) (io.Reader, error) {
 	return r, err
 }
 
+// What a decoder writes for bytes that mean nothing in their character set, and what
+// readBody leaves there: bytes that are not UTF-8, for which the task writes U+FFFD as for
+// any others, and says that its result is altered. Both have one length, so that as much
+// is kept of the text.
+var (
+	undecodable = []byte("\uFFFD")
+	notUTF8     = []byte("\xff\xff\xff")
+)
+
 // asUTF8 decodes the character set that the answer names. A text without one may say by a
-// byte order mark that it is UTF-16.
-func asUTF8(header http.Header, body io.Reader) io.Reader {
+// byte order mark that it is UTF-16. What is UTF-8, or of a character set that nobody
+// knows, is not decoded.
+func asUTF8(header http.Header, body io.Reader) (text io.Reader, decoded bool) {
 	_, params, err := mime.ParseMediaType(header.Get("Content-Type"))
 	label := params["charset"]
 	if err != nil || label == "" {
@@ -65,16 +80,16 @@ func asUTF8(header http.Header, body io.Reader) io.Reader {
 	}
 	charset, err := htmlindex.Get(label)
 	if err != nil || charset == unicode.UTF8 {
-		return body
+		return body, false
 	}
-	return transform.NewReader(body, unicode.BOMOverride(charset.NewDecoder()))
+	return transform.NewReader(body, unicode.BOMOverride(charset.NewDecoder())), true
 }
 
 // unmarked decodes a body that begins with the byte order mark of UTF-16.
-func unmarked(body io.Reader) io.Reader {
+func unmarked(body io.Reader) (text io.Reader, decoded bool) {
 	buffered := bufio.NewReader(body)
 	if mark, err := buffered.Peek(2); err == nil && (string(mark) == "\xff\xfe" || string(mark) == "\xfe\xff") {
-		return transform.NewReader(buffered, unicode.UTF16(unicode.LittleEndian, unicode.UseBOM).NewDecoder())
+		return transform.NewReader(buffered, unicode.UTF16(unicode.LittleEndian, unicode.UseBOM).NewDecoder()), true
 	}
-	return buffered
+	return buffered, false
 }

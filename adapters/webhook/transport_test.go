@@ -205,6 +205,53 @@ func TestHandler_DecodesAnAnswerIntoText(t *testing.T) {
 	}
 }
 
+// kept is what a task keeps that the handler completes with this answer.
+func kept(t *testing.T, receive http.HandlerFunc) domain.TaskState {
+	t.Helper()
+	task := claimed(t, "Hello World", time.Now())
+	result, err := open(t, serve(t, receive), Config{}).Handle(t.Context(), task)
+	if err := errors.Join(err, task.Complete(task.Attempt(), result, time.Now())); err != nil {
+		t.Fatal(err)
+	}
+	return task.State()
+}
+
+func TestHandler_LetsTheTaskSayThatItsResultIsAltered(t *testing.T) {
+	t.Parallel()
+	typed := func(charset string) []string { return []string{"Content-Type", "text/plain; charset=" + charset} }
+	long := strings.Repeat("x", domain.MaxResult)
+	for name, c := range map[string]struct {
+		body, want         string
+		headers            []string
+		altered, truncated bool
+	}{
+		"text":                          {"Grüße\r\n", "Grüße\r\n", nil, false, false},
+		"U+FFFD":                        {"a\uFFFDb", "a\uFFFDb", typed("utf-8"), false, false},
+		"gzip":                          {zipped("Grüße", withGzip), "Grüße", []string{"Content-Encoding", "gzip"}, false, false},
+		"Latin-1":                       {"Gr\xfc\xdfe", "Grüße", typed("ISO-8859-1"), false, false},
+		"UTF-16":                        {"\xff\xfeH\x00i\x00", "Hi", typed("utf-16"), false, false},
+		"Latin-1, unnamed":              {"Gr\xfc\xdfe", "Gr\uFFFDe", nil, true, false},
+		"Latin-1 as UTF-8":              {"Gr\xfc\xdfe", "Gr\uFFFDe", typed("utf-8"), true, false},
+		"an unknown set":                {"Gr\xfc\xdfe", "Gr\uFFFDe", typed("x-unheard-of"), true, false},
+		"a set that is not decoded":     {"text", "\uFFFD", typed("iso-2022-kr"), true, false},
+		"half a character of Shift JIS": {"a\x81", "a\uFFFD", typed("shift_jis"), true, false},
+		"half a surrogate of UTF-16":    {"a\x00\x00\xd8b\x00", "a\uFFFDb", typed("utf-16le"), true, false},
+		"half a surrogate, by a mark":   {"\xff\xfea\x00\x00\xd8b\x00", "a\uFFFDb", nil, true, false},
+		"UTF-8 by a mark, and not":      {"\xef\xbb\xbfa\xff", "a\uFFFD", typed("latin1"), true, false},
+		"NUL":                           {"a\x00b", "a\uFFFDb", typed("latin1"), true, false},
+		"an unknown compression":        {"\x8b\x02\x80", "\uFFFD\x02\uFFFD", []string{"Content-Encoding", "br"}, true, false},
+		"too long":                      {long + "x", long, typed("latin1"), false, true},
+		"too long, and no text":         {"\x81\xff" + long, "\uFFFD" + long[3:], typed("shift_jis"), true, true},
+		"gzip, too long":                {zipped(long+"x", withGzip), long, []string{"Content-Encoding", "gzip"}, false, true},
+	} {
+		got := kept(t, answer(http.StatusOK, c.body, c.headers...))
+		if got.Result != c.want || got.ResultAltered != c.altered || got.ResultTruncated != c.truncated {
+			t.Errorf("%s: %d bytes %.40q, altered %v, truncated %v; want %d bytes %.40q, %v, %v", name,
+				len(got.Result), got.Result, got.ResultAltered, got.ResultTruncated, len(c.want), c.want, c.altered, c.truncated)
+		}
+	}
+}
+
 // A small answer may unfold into a large one.
 func TestHandler_UnfoldsNoMoreThanATaskKeeps(t *testing.T) {
 	t.Parallel()

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/application/internal/loop"
 	"github.com/millrace/millrace/domain"
 )
 
@@ -16,11 +17,14 @@ const (
 // Bulk carries out bulk actions, step by step.
 type Bulk struct {
 	Deps
-	named map[domain.BulkID]bool // actions that cannot be read, once they were reported
+	portion *loop.Portion          // of tasks that one step changes
+	named   map[domain.BulkID]bool // actions that cannot be read, once they were reported
 }
 
 // NewBulk makes the sweep.
-func NewBulk(deps Deps) *Bulk { return &Bulk{Deps: deps, named: map[domain.BulkID]bool{}} }
+func NewBulk(deps Deps) *Bulk {
+	return &Bulk{Deps: deps, portion: loop.NewPortion(bulkLimit), named: map[domain.BulkID]bool{}}
+}
 
 // Run sweeps until ctx ends.
 func (s *Bulk) Run(ctx context.Context) {
@@ -28,13 +32,18 @@ func (s *Bulk) Run(ctx context.Context) {
 }
 
 // Sweep takes step after step until no action is left. One that cannot be read is
-// tried again with the next sweep, and reported once.
+// tried again with the next sweep, and reported once. A step that took too long is
+// repeated smaller.
 func (s *Bulk) Sweep(ctx context.Context) error {
-	step := application.BulkStep{Limit: bulkLimit, Window: application.SearchWindow}
+	step := application.BulkStep{Window: application.SearchWindow}
 	step.Decide = func(b domain.Bulk, t *domain.Task) error { return b.Action.Apply(t, s.Clock.Now()) }
 	for {
-		step.Now = s.Clock.Now()
+		step.Limit, step.Now = s.portion.Size(), s.Clock.Now()
 		result, err := s.Bulks.Step(ctx, step)
+		if s.portion.Note(step.Limit, step.Limit, err) && ctx.Err() == nil {
+			s.Events.LoopRan(ctx, application.SweepBulk, err)
+			continue
+		}
 		if err != nil {
 			return err
 		}

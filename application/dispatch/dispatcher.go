@@ -34,16 +34,16 @@ type Config struct {
 // Dispatcher runs all sweeps. One runs in every worker, without a leader: a sweep
 // skips the rows that another one has locked.
 type Dispatcher struct {
-	stranded  *Stranded
-	abandoned *Abandoned
-	loops     []interface{ Run(ctx context.Context) }
+	stranded *Stranded
+	orphaned *Orphaned
+	loops    []interface{ Run(ctx context.Context) }
 }
 
 // New makes a dispatcher.
 func New(deps Deps, cfg Config) *Dispatcher {
-	d := &Dispatcher{stranded: NewStranded(deps, cfg.Observer.Worker), abandoned: NewAbandoned(deps, cfg)}
+	d := &Dispatcher{stranded: NewStranded(deps, cfg.Observer.Worker), orphaned: NewOrphaned(deps, cfg)}
 	d.loops = []interface{ Run(ctx context.Context) }{
-		NewDue(deps), d.stranded, d.abandoned, NewBulk(deps), NewKeys(deps), NewWorkers(deps, cfg.Observer.Lease),
+		NewDue(deps), d.stranded, d.orphaned, NewBulk(deps), NewKeys(deps), NewWorkers(deps, cfg.Observer.Lease),
 	}
 	return d
 }
@@ -62,11 +62,17 @@ func (d *Dispatcher) Run(ctx context.Context) {
 func (d *Dispatcher) Refill(ctx context.Context) error { return d.stranded.Refill(ctx) }
 
 // Rescue takes a task from a worker that was lost.
-func (d *Dispatcher) Rescue(t *domain.Task) error { return d.abandoned.Rescue(t) }
+func (d *Dispatcher) Rescue(t *domain.Task) error { return d.orphaned.Rescue(t) }
 
-// every calls run at the interval until ctx ends, and reports each result.
+// retryInterval is the longest pause after a sweep that has failed. /readyz tells what the
+// last sweep experienced: one that runs once a minute would make a worker unready for a
+// minute after an outage.
+const retryInterval = 5 * time.Second
+
+// every calls run at the interval until ctx ends, sooner after a failure, and reports each
+// result.
 func every(ctx context.Context, interval time.Duration, name application.Loop, events application.Events, run func(context.Context) error) {
-	ticker := time.NewTicker(interval)
+	ticker, last := time.NewTicker(interval), interval
 	defer ticker.Stop()
 	for {
 		select {
@@ -74,8 +80,18 @@ func every(ctx context.Context, interval time.Duration, name application.Loop, e
 		case <-ctx.Done():
 			return
 		}
-		if err := run(ctx); ctx.Err() == nil {
-			events.LoopRan(ctx, name, err)
+		err := run(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		events.LoopRan(ctx, name, err)
+		pause := interval
+		if err != nil {
+			pause = min(interval, retryInterval)
+		}
+		if pause != last {
+			ticker.Reset(pause)
+			last = pause
 		}
 	}
 }

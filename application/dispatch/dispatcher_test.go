@@ -17,11 +17,11 @@ import (
 
 // The pace and the bounds of the sweeps.
 const (
-	dueEvery       = application.DueInterval
-	strandedEvery  = application.StrandedInterval
-	strandedGrace  = domain.StrandedGrace
-	abandonedEvery = dispatch.AbandonedInterval
-	sweepLimit     = dispatch.SweepLimit
+	dueEvery      = application.DueInterval
+	strandedEvery = application.StrandedInterval
+	strandedGrace = domain.StrandedGrace
+	orphanedEvery = dispatch.OrphanedInterval
+	sweepLimit    = dispatch.SweepLimit
 )
 
 func deps(p *apptest.Ports) dispatch.Deps {
@@ -50,7 +50,7 @@ func runFor(t *testing.T, p *apptest.Ports, d time.Duration) {
 func run(t *testing.T, p *apptest.Ports, dispatcher *dispatch.Dispatcher, d time.Duration) {
 	t.Helper()
 	p.Dispatch.EXPECT().NextDue(apptest.Any).AnyTimes()
-	p.Dispatch.EXPECT().Abandoned(apptest.Any, apptest.Any, apptest.Any).AnyTimes()
+	p.Dispatch.EXPECT().Orphaned(apptest.Any, apptest.Any, apptest.Any).AnyTimes()
 	p.Dispatch.EXPECT().QueuedBefore(apptest.Any, apptest.Any).AnyTimes()
 	p.Dispatch.EXPECT().AcquireSweep(apptest.Any, application.SweepStranded, domain.WorkerID("w"), apptest.Any).Return(true, nil).AnyTimes()
 	p.Dispatch.EXPECT().ReleaseSweep(apptest.Any, application.SweepStranded, domain.WorkerID("w")).AnyTimes()
@@ -186,17 +186,17 @@ func TestDispatcher_RefillPushesAllThatIsMarkedHoweverLately(t *testing.T) {
 	})
 }
 
-func TestDispatcher_RescuesWhatIsAbandonedAndPushesNothingYet(t *testing.T) {
+func TestDispatcher_RescuesWhatIsOrphanedAndPushesNothingYet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, task := apptest.NewPorts(t), apptest.Claimed(t)
 		judge := application.Observer{Worker: "w", Interval: 3 * time.Second, Lease: 30 * time.Second}
-		p.Dispatch.EXPECT().Abandoned(apptest.Any, judge, apptest.Any).DoAndReturn(
+		p.Dispatch.EXPECT().Orphaned(apptest.Any, judge, apptest.Any).DoAndReturn(
 			func(_ context.Context, _ application.Observer, b application.SweepBatch) (application.SweepResult, error) {
 				return deciding(t, b, task), nil
 			})
-		p.Events.EXPECT().Swept(apptest.Any, application.SweepAbandoned, 1)
+		p.Events.EXPECT().Swept(apptest.Any, application.SweepOrphaned, 1)
 
-		runFor(t, p, abandonedEvery)
+		runFor(t, p, orphanedEvery)
 
 		apptest.Same(t, "status", task.Status(), domain.StatusPending)
 		apptest.Same(t, "rescues", task.State().Rescues, 1)

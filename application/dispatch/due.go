@@ -13,10 +13,10 @@ const dueDebounce = 100 * time.Millisecond
 
 // Due pushes the tasks whose time has come: delayed tasks, retries, and tasks
 // that were released.
-type Due struct{ Deps }
+type Due struct{ sweeper }
 
 // NewDue makes the sweep.
-func NewDue(deps Deps) *Due { return &Due{deps} }
+func NewDue(deps Deps) *Due { return &Due{newSweeper(deps)} }
 
 // Run sweeps as soon as something is due, until ctx ends. It asks when that is at
 // least every application.DueInterval: what is submitted meanwhile may come sooner.

@@ -133,3 +133,22 @@ func TestDispatcher_TellsThatKeysCannotBeForgotten(t *testing.T) {
 		runFor(t, p, time.Minute)
 	})
 }
+
+// A sweep that runs once a minute must not leave a worker unready for a minute after an
+// outage: its failure counts until it has run again.
+func TestDispatcher_RepeatsARareSweepSoonAfterAFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, begun := apptest.NewPorts(t), time.Now()
+		var at []time.Duration
+		results := []error{domain.ErrUnavailable, domain.ErrUnavailable, nil, nil}
+		p.Dispatch.EXPECT().ForgetKeys(apptest.Any, apptest.Any, apptest.Any).DoAndReturn(func(context.Context, time.Time, int) (int, error) {
+			at = append(at, time.Since(begun))
+			return 0, results[len(at)-1]
+		}).Times(4)
+		p.Events.EXPECT().LoopRan(apptest.Any, application.SweepKeys, domain.ErrUnavailable).Times(2)
+
+		runFor(t, p, 130*time.Second)
+
+		apptest.Equal(t, "sweeps at", at, []time.Duration{60 * time.Second, 65 * time.Second, 70 * time.Second, 130 * time.Second})
+	})
+}

@@ -2,6 +2,8 @@ package dispatch
 
 // The figures that the tests of the package's users need.
 const (
-	AbandonedInterval = abandonedInterval
-	SweepLimit        = sweepLimit
+	OrphanedInterval = orphanedInterval
+	SweepLimit       = sweepLimit
+	BulkLimit        = bulkLimit
+	KeyLimit         = keyLimit
 )

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/application/internal/loop"
 )
 
 const (
@@ -13,22 +14,31 @@ const (
 )
 
 // Keys removes idempotency keys that have expired.
-type Keys struct{ Deps }
+type Keys struct {
+	Deps
+	portion *loop.Portion // of one transaction
+}
 
 // NewKeys makes the sweep.
-func NewKeys(deps Deps) *Keys { return &Keys{deps} }
+func NewKeys(deps Deps) *Keys { return &Keys{deps, loop.NewPortion(keyLimit)} }
 
 // Run sweeps until ctx ends.
 func (s *Keys) Run(ctx context.Context) {
 	every(ctx, keyInterval, application.SweepKeys, s.Events, s.Sweep)
 }
 
-// Sweep removes all keys that have expired by now.
+// Sweep removes all keys that have expired by now. A step that took too long is repeated
+// smaller.
 func (s *Keys) Sweep(ctx context.Context) error {
 	now := s.Clock.Now()
 	for {
-		n, err := s.Tasks.ForgetKeys(ctx, now, keyLimit)
-		if err != nil || n < keyLimit {
+		limit := s.portion.Size()
+		n, err := s.Tasks.ForgetKeys(ctx, now, limit)
+		if s.portion.Note(limit, n, err) && ctx.Err() == nil {
+			s.Events.LoopRan(ctx, application.SweepKeys, err)
+			continue
+		}
+		if err != nil || n < limit {
 			return err
 		}
 	}

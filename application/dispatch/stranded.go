@@ -27,14 +27,14 @@ const lanesPerStep = 500
 // One worker sweeps for all. The cost of a sweep that finds nothing is one statement,
 // and one look at the heads of the lanes in which something waits for long.
 type Stranded struct {
-	Deps
+	sweeper
 	worker domain.WorkerID
 	last   map[application.Lane]time.Time // the bounds of the lanes that the last sweep suspected
 }
 
 // NewStranded makes the sweep of a worker.
 func NewStranded(deps Deps, worker domain.WorkerID) *Stranded {
-	return &Stranded{Deps: deps, worker: worker, last: map[application.Lane]time.Time{}}
+	return &Stranded{sweeper: newSweeper(deps), worker: worker, last: map[application.Lane]time.Time{}}
 }
 
 // Run sweeps until ctx ends.

@@ -4,21 +4,35 @@ import (
 	"context"
 
 	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/application/internal/loop"
 	"github.com/millrace/millrace/domain"
 )
 
 // sweepLimit bounds how many tasks one transaction of a sweep changes.
 const sweepLimit = 500
 
+// sweeper takes the steps of a sweep.
+type sweeper struct {
+	Deps
+	portion *loop.Portion // of one step
+}
+
+func newSweeper(deps Deps) sweeper { return sweeper{deps, loop.NewPortion(sweepLimit)} }
+
 // sweep takes one batch after the other until there is no more. What was marked
 // is pushed once its mark is committed; if the push fails, or a crash comes in
-// between, the stranded sweep finds it.
-func (d Deps) sweep(ctx context.Context, name application.Loop, decide application.Decide,
+// between, the stranded sweep finds it. A step that took too long is repeated smaller.
+func (d sweeper) sweep(ctx context.Context, name application.Loop, decide application.Decide,
 	step func(application.SweepBatch) (application.SweepResult, error),
 ) error {
-	b := application.SweepBatch{Limit: sweepLimit, Decide: decide}
+	b := application.SweepBatch{Decide: decide}
 	for {
+		b.Limit = d.portion.Size()
 		swept, err := step(b)
+		if d.portion.Note(b.Limit, swept.Found, err) && ctx.Err() == nil {
+			d.Events.LoopRan(ctx, name, err)
+			continue
+		}
 		if err != nil {
 			return err
 		}

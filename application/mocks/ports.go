@@ -248,7 +248,7 @@ func (c *MockTaskRepositoryGetCall) DoAndReturn(f func(context.Context, domain.T
 }
 
 // GetMany mocks base method.
-func (m *MockTaskRepository) GetMany(ctx context.Context, ids ...domain.TaskID) ([]*domain.Task, error) {
+func (m *MockTaskRepository) GetMany(ctx context.Context, ids ...domain.TaskID) ([]*domain.Task, []domain.TaskID, error) {
 	m.ctrl.T.Helper()
 	varargs := []any{ctx}
 	for _, a := range ids {
@@ -256,8 +256,9 @@ func (m *MockTaskRepository) GetMany(ctx context.Context, ids ...domain.TaskID) 
 	}
 	ret := m.ctrl.Call(m, "GetMany", varargs...)
 	ret0, _ := ret[0].([]*domain.Task)
-	ret1, _ := ret[1].(error)
-	return ret0, ret1
+	ret1, _ := ret[1].([]domain.TaskID)
+	ret2, _ := ret[2].(error)
+	return ret0, ret1, ret2
 }
 
 // GetMany indicates an expected call of GetMany.
@@ -274,19 +275,19 @@ type MockTaskRepositoryGetManyCall struct {
 }
 
 // Return rewrite *gomock.Call.Return
-func (c *MockTaskRepositoryGetManyCall) Return(arg0 []*domain.Task, arg1 error) *MockTaskRepositoryGetManyCall {
-	c.Call = c.Call.Return(arg0, arg1)
+func (c *MockTaskRepositoryGetManyCall) Return(tasks []*domain.Task, rest []domain.TaskID, err error) *MockTaskRepositoryGetManyCall {
+	c.Call = c.Call.Return(tasks, rest, err)
 	return c
 }
 
 // Do rewrite *gomock.Call.Do
-func (c *MockTaskRepositoryGetManyCall) Do(f func(context.Context, ...domain.TaskID) ([]*domain.Task, error)) *MockTaskRepositoryGetManyCall {
+func (c *MockTaskRepositoryGetManyCall) Do(f func(context.Context, ...domain.TaskID) ([]*domain.Task, []domain.TaskID, error)) *MockTaskRepositoryGetManyCall {
 	c.Call = c.Call.Do(f)
 	return c
 }
 
 // DoAndReturn rewrite *gomock.Call.DoAndReturn
-func (c *MockTaskRepositoryGetManyCall) DoAndReturn(f func(context.Context, ...domain.TaskID) ([]*domain.Task, error)) *MockTaskRepositoryGetManyCall {
+func (c *MockTaskRepositoryGetManyCall) DoAndReturn(f func(context.Context, ...domain.TaskID) ([]*domain.Task, []domain.TaskID, error)) *MockTaskRepositoryGetManyCall {
 	c.Call = c.Call.DoAndReturn(f)
 	return c
 }
@@ -640,45 +641,6 @@ func (m *MockDispatchRepository) EXPECT() *MockDispatchRepositoryMockRecorder {
 	return m.recorder
 }
 
-// Abandoned mocks base method.
-func (m *MockDispatchRepository) Abandoned(ctx context.Context, j application.Observer, b application.SweepBatch) (application.SweepResult, error) {
-	m.ctrl.T.Helper()
-	ret := m.ctrl.Call(m, "Abandoned", ctx, j, b)
-	ret0, _ := ret[0].(application.SweepResult)
-	ret1, _ := ret[1].(error)
-	return ret0, ret1
-}
-
-// Abandoned indicates an expected call of Abandoned.
-func (mr *MockDispatchRepositoryMockRecorder) Abandoned(ctx, j, b any) *MockDispatchRepositoryAbandonedCall {
-	mr.mock.ctrl.T.Helper()
-	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Abandoned", reflect.TypeOf((*MockDispatchRepository)(nil).Abandoned), ctx, j, b)
-	return &MockDispatchRepositoryAbandonedCall{Call: call}
-}
-
-// MockDispatchRepositoryAbandonedCall wrap *gomock.Call
-type MockDispatchRepositoryAbandonedCall struct {
-	*gomock.Call
-}
-
-// Return rewrite *gomock.Call.Return
-func (c *MockDispatchRepositoryAbandonedCall) Return(arg0 application.SweepResult, arg1 error) *MockDispatchRepositoryAbandonedCall {
-	c.Call = c.Call.Return(arg0, arg1)
-	return c
-}
-
-// Do rewrite *gomock.Call.Do
-func (c *MockDispatchRepositoryAbandonedCall) Do(f func(context.Context, application.Observer, application.SweepBatch) (application.SweepResult, error)) *MockDispatchRepositoryAbandonedCall {
-	c.Call = c.Call.Do(f)
-	return c
-}
-
-// DoAndReturn rewrite *gomock.Call.DoAndReturn
-func (c *MockDispatchRepositoryAbandonedCall) DoAndReturn(f func(context.Context, application.Observer, application.SweepBatch) (application.SweepResult, error)) *MockDispatchRepositoryAbandonedCall {
-	c.Call = c.Call.DoAndReturn(f)
-	return c
-}
-
 // AcquireSweep mocks base method.
 func (m *MockDispatchRepository) AcquireSweep(ctx context.Context, sweep application.Loop, w domain.WorkerID, d time.Duration) (bool, error) {
 	m.ctrl.T.Helper()
@@ -832,6 +794,45 @@ func (c *MockDispatchRepositoryNextDueCall) Do(f func(context.Context) (time.Tim
 
 // DoAndReturn rewrite *gomock.Call.DoAndReturn
 func (c *MockDispatchRepositoryNextDueCall) DoAndReturn(f func(context.Context) (time.Time, bool, error)) *MockDispatchRepositoryNextDueCall {
+	c.Call = c.Call.DoAndReturn(f)
+	return c
+}
+
+// Orphaned mocks base method.
+func (m *MockDispatchRepository) Orphaned(ctx context.Context, j application.Observer, b application.SweepBatch) (application.SweepResult, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Orphaned", ctx, j, b)
+	ret0, _ := ret[0].(application.SweepResult)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// Orphaned indicates an expected call of Orphaned.
+func (mr *MockDispatchRepositoryMockRecorder) Orphaned(ctx, j, b any) *MockDispatchRepositoryOrphanedCall {
+	mr.mock.ctrl.T.Helper()
+	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Orphaned", reflect.TypeOf((*MockDispatchRepository)(nil).Orphaned), ctx, j, b)
+	return &MockDispatchRepositoryOrphanedCall{Call: call}
+}
+
+// MockDispatchRepositoryOrphanedCall wrap *gomock.Call
+type MockDispatchRepositoryOrphanedCall struct {
+	*gomock.Call
+}
+
+// Return rewrite *gomock.Call.Return
+func (c *MockDispatchRepositoryOrphanedCall) Return(arg0 application.SweepResult, arg1 error) *MockDispatchRepositoryOrphanedCall {
+	c.Call = c.Call.Return(arg0, arg1)
+	return c
+}
+
+// Do rewrite *gomock.Call.Do
+func (c *MockDispatchRepositoryOrphanedCall) Do(f func(context.Context, application.Observer, application.SweepBatch) (application.SweepResult, error)) *MockDispatchRepositoryOrphanedCall {
+	c.Call = c.Call.Do(f)
+	return c
+}
+
+// DoAndReturn rewrite *gomock.Call.DoAndReturn
+func (c *MockDispatchRepositoryOrphanedCall) DoAndReturn(f func(context.Context, application.Observer, application.SweepBatch) (application.SweepResult, error)) *MockDispatchRepositoryOrphanedCall {
 	c.Call = c.Call.DoAndReturn(f)
 	return c
 }
@@ -1452,10 +1453,10 @@ func (m *MockQueue) EXPECT() *MockQueueMockRecorder {
 }
 
 // Oldest mocks base method.
-func (m *MockQueue) Oldest(ctx context.Context, lists ...application.Lane) (map[application.Lane]time.Time, error) {
+func (m *MockQueue) Oldest(ctx context.Context, lanes ...application.Lane) (map[application.Lane]time.Time, error) {
 	m.ctrl.T.Helper()
 	varargs := []any{ctx}
-	for _, a := range lists {
+	for _, a := range lanes {
 		varargs = append(varargs, a)
 	}
 	ret := m.ctrl.Call(m, "Oldest", varargs...)
@@ -1465,9 +1466,9 @@ func (m *MockQueue) Oldest(ctx context.Context, lists ...application.Lane) (map[
 }
 
 // Oldest indicates an expected call of Oldest.
-func (mr *MockQueueMockRecorder) Oldest(ctx any, lists ...any) *MockQueueOldestCall {
+func (mr *MockQueueMockRecorder) Oldest(ctx any, lanes ...any) *MockQueueOldestCall {
 	mr.mock.ctrl.T.Helper()
-	varargs := append([]any{ctx}, lists...)
+	varargs := append([]any{ctx}, lanes...)
 	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Oldest", reflect.TypeOf((*MockQueue)(nil).Oldest), varargs...)
 	return &MockQueueOldestCall{Call: call}
 }

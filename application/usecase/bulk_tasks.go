@@ -88,9 +88,6 @@ func (in BulkTasksInput) fingerprint() ([sha256.Size]byte, error) {
 	return sha256.Sum256(fmt.Appendf(nil, "bulk %s %s", in.Action, filter)), nil
 }
 
-// MaxBulkPage bounds a page of bulk actions.
-const MaxBulkPage = 100
-
 // BulkPage is a part of the list of bulk actions, the latest first.
 type BulkPage struct {
 	application.BulkList
@@ -100,22 +97,19 @@ type BulkPage struct {
 // List returns a page. A Limit of 0 means DefaultPageSize; one that is out of bounds is
 // domain.CodeInvalid.
 func (uc *BulkTasks) List(ctx context.Context, q application.BulkQuery) (BulkPage, error) {
-	if q.Limit == 0 {
-		q.Limit = DefaultPageSize
+	size, err := pageSize(q.Limit, DefaultPageSize, MaxBulkPage)
+	if err != nil {
+		return BulkPage{}, err
 	}
-	if q.Limit < 1 || q.Limit > MaxBulkPage {
-		return BulkPage{}, domain.Invalid("limit", "must be from 1 to %d, not %d", MaxBulkPage, q.Limit)
-	}
-	want := q.Limit
-	q.Limit++ // one more tells whether there is a next page
+	q.Limit = size + 1
 	list, err := uc.bulks.List(ctx, q)
 	if err != nil {
 		return BulkPage{}, fmt.Errorf("list bulk actions: %w", err)
 	}
 	page := BulkPage{BulkList: list}
-	if ids := idsOf(list); len(ids) > want {
-		last := ids[want]
-		page.Next = ids[want-1]
+	if ids := idsOf(list); len(ids) > size {
+		last := ids[size]
+		page.Next = ids[size-1]
 		page.Bulks = slices.DeleteFunc(page.Bulks, func(b domain.Bulk) bool { return b.ID == last })
 		page.Omitted = slices.DeleteFunc(page.Omitted, func(id domain.BulkID) bool { return id == last })
 	}
@@ -155,7 +149,7 @@ func (uc *BulkTasks) Count(ctx context.Context, in BulkTasksInput) (n int, all b
 		q.Window = application.TextWindow
 	}
 	n, all, err = uc.search.Count(ctx, q)
-	if tookTooLong(err) {
+	if application.TookTooLong(err) {
 		err = tooMuch(ctx, uc.search, q, err)
 	}
 	if err != nil {

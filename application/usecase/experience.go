@@ -22,7 +22,7 @@ var (
 	// needed is the work without which no task is submitted, or none runs.
 	needed = []application.Loop{application.CallSubmit, application.LoopPull, application.LoopClaim, application.LoopHeartbeat}
 	// sweeps repeat at least every minute, whatever became of the last one.
-	sweeps = []application.Loop{application.SweepDue, application.SweepStranded, application.SweepAbandoned,
+	sweeps = []application.Loop{application.SweepDue, application.SweepStranded, application.SweepOrphaned,
 		application.SweepWorkers, application.SweepKeys, application.SweepBulk}
 	// helpful is the work without which tasks run all the same: outcomes are kept while they
 	// cannot be saved, and signals are hints. What is saved may be one task whose row is locked.

@@ -3,19 +3,11 @@ package usecase
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"os"
 	"slices"
 
 	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/domain"
-)
-
-// The bounds of a page.
-const (
-	DefaultPageSize = 50
-	MaxPageSize     = 1000
 )
 
 // ListTasks pages through tasks, newest first.
@@ -40,34 +32,31 @@ type TaskPage struct {
 // store answers, it is domain.CodeTooMuch. Tasks that arrive while a client pages do
 // not move what it has yet to see.
 func (uc *ListTasks) Run(ctx context.Context, q application.TaskQuery) (TaskPage, error) {
-	if q.Limit == 0 {
-		q.Limit = DefaultPageSize
-	}
-	if q.Limit < 1 || q.Limit > MaxPageSize {
-		return TaskPage{}, domain.Invalid("limit", "must be from 1 to %d, not %d", MaxPageSize, q.Limit)
+	size, err := pageSize(q.Limit, DefaultPageSize, MaxPageSize)
+	if err != nil {
+		return TaskPage{}, err
 	}
 	if err := q.Check(); err != nil {
 		return TaskPage{}, err
 	}
-	want := q.Limit
-	q.Limit++ // one more tells whether there is a next page
+	q.Limit = size + 1
 	q.Bytes = application.PageBytes
 	q.Window = application.SearchWindow
 	if q.Text != "" {
 		q.Window = application.TextWindow
 	}
 	found, err := uc.search.List(ctx, q)
-	if tookTooLong(err) {
+	if application.TookTooLong(err) {
 		q.Window /= smallerWindow
-		if found, err = uc.search.List(ctx, q); tookTooLong(err) {
+		if found, err = uc.search.List(ctx, q); application.TookTooLong(err) {
 			err = tooMuch(ctx, uc.search, q, err)
 		}
 	}
 	if err != nil {
 		return TaskPage{}, fmt.Errorf("list tasks: %w", err)
 	}
-	if len(found.Tasks)+len(found.Omitted) > want {
-		return fullPage(found, want), nil
+	if len(found.Tasks)+len(found.Omitted) > size {
+		return fullPage(found, size), nil
 	}
 	page := TaskPage{Tasks: found.Tasks, Omitted: found.Omitted, Next: found.End}
 	if found.End != (domain.TaskID{}) && !found.Full {
@@ -80,11 +69,6 @@ func (uc *ListTasks) Run(ctx context.Context, q application.TaskQuery) (TaskPage
 // is repeated.
 const smallerWindow = 50
 
-// tookTooLong reports whether the store did not end a call in time.
-func tookTooLong(err error) bool {
-	return errors.Is(err, domain.ErrUnavailable) && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded))
-}
-
 // tooMuch is err, the outage of a search that took too long, unless the store answers
 // the smallest search of the kind: then more was asked than it can do in time.
 func tooMuch(ctx context.Context, search application.TaskSearch, q application.TaskQuery, err error) error {
@@ -95,10 +79,10 @@ func tooMuch(ctx context.Context, search application.TaskSearch, q application.T
 	return fmt.Errorf("%w (%s)", domain.ErrTooMuch, err.Error()) // no outage
 }
 
-// fullPage is what a page has room for of more than that.
-func fullPage(found application.SearchResult, room int) TaskPage {
+// fullPage is a page of that size, of a search that has found more.
+func fullPage(found application.SearchResult, size int) TaskPage {
 	if len(found.Omitted) == 0 {
-		return TaskPage{Tasks: found.Tasks[:room], Next: found.Tasks[room-1].ID()}
+		return TaskPage{Tasks: found.Tasks[:size], Next: found.Tasks[size-1].ID()}
 	}
 	ids := slices.Clone(found.Omitted)
 	for _, t := range found.Tasks {
@@ -106,7 +90,7 @@ func fullPage(found application.SearchResult, room int) TaskPage {
 	}
 	newest := func(a, b domain.TaskID) int { return bytes.Compare(b[:], a[:]) }
 	slices.SortFunc(ids, newest)
-	last := ids[room-1]
+	last := ids[size-1]
 	beyond := func(id domain.TaskID) bool { return newest(last, id) < 0 }
 	return TaskPage{
 		Tasks:   slices.DeleteFunc(found.Tasks, func(t *domain.Task) bool { return beyond(t.ID()) }),

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -171,7 +170,7 @@ func TestListTasks_RefusesAFilterThatNoStoreCanLookFor(t *testing.T) {
 }
 
 // errSlow is what a store says of a call that took too long.
-var errSlow = fmt.Errorf("%w: %w", domain.ErrUnavailable, os.ErrDeadlineExceeded)
+var errSlow = apptest.ErrTookTooLong
 
 func TestListTasks_EndsByBytesWithoutAWindow(t *testing.T) {
 	p, stored := apptest.NewPorts(t), apptest.NewTasks(t, 2)

@@ -25,20 +25,17 @@ type QueuePage struct {
 // List returns a page of the queues, by name. A Limit of 0 means MaxPageSize; one that is
 // out of bounds is domain.CodeInvalid.
 func (uc *ManageQueues) List(ctx context.Context, q application.QueueQuery) (QueuePage, error) {
-	if q.Limit == 0 {
-		q.Limit = MaxPageSize
+	size, err := pageSize(q.Limit, MaxPageSize, MaxPageSize)
+	if err != nil {
+		return QueuePage{}, err
 	}
-	if q.Limit < 1 || q.Limit > MaxPageSize {
-		return QueuePage{}, domain.Invalid("limit", "must be from 1 to %d, not %d", MaxPageSize, q.Limit)
-	}
-	want := q.Limit
-	q.Limit++ // one more tells whether there is a next page
+	q.Limit = size + 1
 	infos, err := uc.queues.List(ctx, q)
 	if err != nil {
 		return QueuePage{}, fmt.Errorf("list queues: %w", err)
 	}
-	if len(infos) > want {
-		return QueuePage{Queues: infos[:want], Next: infos[want-1].Name}, nil
+	if len(infos) > size {
+		return QueuePage{Queues: infos[:size], Next: infos[size-1].Name}, nil
 	}
 	return QueuePage{Queues: infos}, nil
 }

@@ -59,7 +59,7 @@ func (h *waitHarness) open(limit int) {
 	synctest.Wait()
 }
 
-func (h *waitHarness) getMany(ctx context.Context, ids ...domain.TaskID) ([]*domain.Task, error) {
+func (h *waitHarness) getMany(ctx context.Context, ids ...domain.TaskID) ([]*domain.Task, []domain.TaskID, error) {
 	h.reads.Add(len(ids))
 	return h.store.GetMany(ctx, ids...)
 }

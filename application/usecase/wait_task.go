@@ -32,6 +32,7 @@ type WaitTask struct {
 	signals application.Signals
 	events  application.Events
 	limit   int
+	portion *loop.Portion // of one read
 
 	mu      sync.Mutex
 	count   int
@@ -50,7 +51,7 @@ type waiter struct {
 // NewWaitTask makes the use case for at most limit callers at a time.
 func NewWaitTask(tasks application.TaskRepository, signals application.Signals, events application.Events, limit WaitLimit) *WaitTask {
 	return &WaitTask{
-		tasks: tasks, signals: signals, events: events, limit: int(limit),
+		tasks: tasks, signals: signals, events: events, limit: int(limit), portion: loop.NewPortion(readBatch),
 		waiting: map[domain.TaskID]map[*waiter]struct{}{}, hinted: map[domain.TaskID]struct{}{},
 		wake: make(chan struct{}, 1), ended: make(chan struct{}),
 	}
@@ -154,15 +155,26 @@ func (uc *WaitTask) Serve(ctx context.Context) {
 			}
 			ids = uc.drainHinted()
 		}
-		for batch := range slices.Chunk(ids, readBatch) {
-			tasks, err := uc.tasks.GetMany(ctx, batch...)
-			if ctx.Err() == nil {
-				uc.events.LoopRan(ctx, application.LoopWait, err)
-			}
-			for _, t := range tasks {
-				uc.publish(t)
-			}
+		uc.read(ctx, ids)
+	}
+}
+
+// read reads the tasks, a portion at a time, and publishes them. A read that took too
+// long is repeated smaller; what cannot be read is left to the next poll.
+func (uc *WaitTask) read(ctx context.Context, ids []domain.TaskID) {
+	for len(ids) > 0 && ctx.Err() == nil {
+		size := min(uc.portion.Size(), len(ids))
+		tasks, rest, err := uc.tasks.GetMany(ctx, ids[:size]...)
+		if ctx.Err() == nil {
+			uc.events.LoopRan(ctx, application.LoopWait, err)
 		}
+		if uc.portion.Note(size, size-len(rest), err) {
+			continue
+		}
+		for _, t := range tasks {
+			uc.publish(t)
+		}
+		ids = slices.Concat(rest, ids[size:])
 	}
 }
 

@@ -275,7 +275,7 @@ func TestWaitTask_AStaleReadTakesNobodyBack(t *testing.T) {
 		id := h.task()
 		stale, err := h.store.Get(t.Context(), id)
 		apptest.Must(t, err)
-		h.Tasks.EXPECT().GetMany(apptest.Any, id).Return([]*domain.Task{stale}, nil)
+		h.Tasks.EXPECT().GetMany(apptest.Any, id).Return([]*domain.Task{stale}, nil, nil)
 		h.open(1)
 		apptest.Must(t, h.store.Change(id, func(task *domain.Task) error { return task.RequestStop(apptest.Now()) }))
 		waits := h.waits(t.Context(), id, time.Minute)
@@ -327,5 +327,34 @@ func TestWaitTask_ListensAgainWhenTheConnectionIsLost(t *testing.T) {
 		apptest.Pass(usecase.HintDebounce)
 
 		h.want(waits, domain.StatusCompleted, 10*time.Millisecond+usecase.HintDebounce)
+	})
+}
+
+// A read that takes too long is repeated smaller, and what a read has not got to is read next.
+func TestWaitTask_ReadsInPortionsThatTheStoreCanDo(t *testing.T) {
+	withWaiting(t, func(t *testing.T, h *waitHarness) {
+		var asked []int
+		h.Tasks.EXPECT().GetMany(apptest.Any, apptest.Any).DoAndReturn(func(ctx context.Context, ids ...domain.TaskID) ([]*domain.Task, []domain.TaskID, error) {
+			if asked = append(asked, len(ids)); len(ids) > 4 {
+				return nil, nil, apptest.ErrTookTooLong
+			}
+			tasks, _, err := h.store.GetMany(ctx, ids[:1]...)
+			return tasks, ids[1:], err
+		}).AnyTimes()
+		h.open(8)
+		ids, waits := make([]domain.TaskID, 8), make([]<-chan waited, 8)
+		for i := range ids {
+			ids[i] = h.task()
+			waits[i] = h.waits(t.Context(), ids[i], time.Minute)
+			h.complete(ids[i])
+		}
+
+		h.hint(ids...)
+		apptest.Pass(usecase.HintDebounce)
+
+		for _, w := range waits {
+			h.want(w, domain.StatusCompleted, usecase.HintDebounce)
+		}
+		apptest.Equal(t, "tasks asked for", asked[:3], []int{8, 4, 4})
 	})
 }

@@ -24,6 +24,7 @@ type heartbeat struct {
 	leases   *leases
 	slots    *slots
 	watchdog *watchdog
+	portion  *loop.Portion // of what the worker owns, for one statement
 
 	registered chan struct{} // closed after the first beat that succeeded
 	once       sync.Once
@@ -32,7 +33,7 @@ type heartbeat struct {
 
 func newHeartbeat(deps Deps, cfg Config, info application.WorkerInfo, l *leases, s *slots, w *watchdog) *heartbeat {
 	return &heartbeat{
-		Deps: deps, cfg: cfg, info: info, leases: l, slots: s, watchdog: w,
+		Deps: deps, cfg: cfg, info: info, leases: l, slots: s, watchdog: w, portion: loop.NewPortion(application.BeatPortion),
 		registered: make(chan struct{}), wakeBeat: make(chan struct{}, 1),
 	}
 }
@@ -79,12 +80,16 @@ func (h *heartbeat) listen(ctx context.Context) {
 	})
 }
 
-// beat sends one beat and does what its answer says.
+// beat sends one beat and does what its answer says. After one that took too long the
+// next has smaller portions.
 func (h *heartbeat) beat(ctx context.Context) error {
-	b := application.Beat{Worker: h.info, Interval: h.cfg.interval(), Release: h.release, TimeOut: h.timeOut, GiveUp: h.giveUp}
+	b := application.Beat{
+		Worker: h.info, Interval: h.cfg.interval(), Portion: h.portion.Size(), Release: h.release, TimeOut: h.timeOut, GiveUp: h.giveUp,
+	}
 	b.Worker.Abandoned, b.Worker.Stuck = h.slots.stuck()
 	h.leases.compose(&b)
 	answer, err := h.Workers.Beat(ctx, b)
+	h.portion.Note(b.Portion, b.Portion, err)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}

@@ -36,3 +36,25 @@ func TestHeartbeat_IsRegisteredByTheFirstBeatThatSucceeds(t *testing.T) {
 		<-ended
 	})
 }
+
+func TestHeartbeat_HasSmallerPortionsAfterABeatThatTookTooLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, cfg := apptest.NewPorts(t), Config{Lease: 10 * time.Second}
+		h := newHeartbeat(Deps{Workers: p.Workers, Signals: p.Signals, Clock: p.Clock, Events: p.Events}, cfg,
+			application.WorkerInfo{ID: "w"}, newLeases(), newSlots(1, 0), newWatchdog())
+		p.Events.EXPECT().LoopRan(apptest.Any, apptest.Any, apptest.Any).AnyTimes()
+		var portions []int
+		p.Workers.EXPECT().Beat(apptest.Any, apptest.Any).DoAndReturn(func(_ context.Context, b application.Beat) (application.BeatAnswer, error) {
+			if portions = append(portions, b.Portion); b.Portion > application.BeatPortion/4 {
+				return application.BeatAnswer{}, apptest.ErrTookTooLong
+			}
+			return application.BeatAnswer{}, nil
+		}).Times(4)
+
+		for range 4 {
+			_ = h.beat(t.Context())
+		}
+
+		apptest.Equal(t, "portions", portions, []int{500, 250, 125, 250})
+	})
+}

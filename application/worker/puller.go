@@ -64,13 +64,15 @@ func (p *puller) Run(ctx context.Context) {
 			continue
 		}
 		wait.Reset()
-		tasks, err := p.claim(ctx, entries, claimWait)
-		tasks = p.admit(ctx, tasks)
-		p.slots.release(len(entries) - len(tasks))
-		for _, t := range tasks {
-			p.slots.occupy(t.Queue())
-		}
-		p.start(tasks)
+		started := 0
+		err = p.claim(ctx, entries, claimWait, func(tasks []*domain.Task) {
+			started += len(tasks)
+			for _, t := range tasks {
+				p.slots.occupy(t.Queue())
+			}
+			p.start(tasks)
+		})
+		p.slots.release(len(entries) - started)
 		if err == nil {
 			p.watchdog.idle(application.LoopPull) // a worker that is busy makes progress
 		}
@@ -117,27 +119,30 @@ func (p *puller) awaitGate(ctx context.Context, at time.Time) {
 	}
 }
 
-// claim makes the entries' tasks the worker's, a portion at a time. While that fails it
-// is tried again, a few times: then, or on a stop, the entries go back on the queue, like
-// those that their queue has no room for. With an error it returns what it has claimed.
-func (p *puller) claim(ctx context.Context, entries []application.Entry, wait *backoff.ExponentialBackOff) ([]*domain.Task, error) {
+// claim makes the entries' tasks the worker's, a portion at a time, and hands those that
+// may start to start before it claims the next. While that fails it is tried again, a few
+// times: then, or on a stop, the entries go back on the queue, like those that their queue
+// has no room for.
+func (p *puller) claim(ctx context.Context, entries []application.Entry, wait *backoff.ExponentialBackOff, start func(tasks []*domain.Task)) error {
 	left := make(map[domain.TaskID][]application.Entry, len(entries)) // that no claim has asked for
 	ids := make([]domain.TaskID, len(entries))
 	for i, e := range entries {
 		ids[i], left[e.ID] = e.ID, append(left[e.ID], e)
 	}
-	var tasks []*domain.Task
 	for len(ids) > 0 {
 		result, err := p.retryClaim(ctx, ids, wait)
 		if err != nil {
 			application.PutBack(ctx, p.Queue, take(left, ids)...)
-			return tasks, err
+			return err
 		}
 		asked := take(left, notIn(ids, result.Rest))
 		p.settle(ctx, asked, result)
-		tasks, ids = append(tasks, result.Tasks...), result.Rest
+		if tasks := p.admit(ctx, result.Tasks); len(tasks) > 0 {
+			start(tasks)
+		}
+		ids = result.Rest
 	}
-	return tasks, nil
+	return nil
 }
 
 // retryClaim claims, and waits after each try that failed, for longer from claim to

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -49,5 +50,34 @@ func TestPuller_HandsOnWhatItClaimedAndClosesTheChannelWhenItsContextEnds(t *tes
 			t.Errorf("the channel is open, with %v", left)
 		}
 		apptest.Same(t, "slots that are free", puller.slots.available(), 1)
+	})
+}
+
+func TestPuller_StartsAPortionBeforeItClaimsTheNext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, first, second := apptest.NewPorts(t), apptest.Claimed(t), apptest.Claimed(t)
+		puller, claimed := newPuller(p)
+		ctx, stop := context.WithCancel(t.Context())
+		p.Queue.EXPECT().Pull(apptest.Any, apptest.Any).
+			Return([]application.Entry{apptest.Entry(first.ID(), apptest.Now()), apptest.Entry(second.ID(), apptest.Now())}, nil)
+		var started []domain.TaskID
+		p.Tasks.EXPECT().Claim(apptest.Any, apptest.Any).
+			Return(application.ClaimResult{Tasks: []*domain.Task{first}, Rest: []domain.TaskID{second.ID()}}, nil)
+		p.Tasks.EXPECT().Claim(apptest.Any, apptest.Any).DoAndReturn(func(_ context.Context, c application.ClaimRequest) (application.ClaimResult, error) {
+			apptest.Same(t, "asked for with the second claim", slices.Equal(c.IDs, []domain.TaskID{second.ID()}), true)
+			apptest.Same(t, "the first is started before it", slices.Equal(started, []domain.TaskID{first.ID()}), true)
+			return application.ClaimResult{Tasks: []*domain.Task{second}}, nil
+		})
+		p.Signals.EXPECT().Send(apptest.Any).Times(2)
+		go puller.Run(ctx)
+
+		for range 2 {
+			task := <-claimed
+			started = append(started, task.ID())
+			puller.starting.Done()
+		}
+		synctest.Wait()
+		apptest.Same(t, "both are started", slices.Equal(started, []domain.TaskID{first.ID(), second.ID()}), true)
+		stop()
 	})
 }

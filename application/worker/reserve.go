@@ -44,7 +44,7 @@ func (p *puller) pullIntoReserve(ctx context.Context) {
 }
 
 // pullOne pulls one entry of the queues and claims its task; nil: there was none.
-func (p *puller) pullOne(ctx context.Context, idle []domain.QueueName, wait *backoff.ExponentialBackOff) (*domain.Task, error) {
+func (p *puller) pullOne(ctx context.Context, idle []domain.QueueName, wait *backoff.ExponentialBackOff) (task *domain.Task, err error) {
 	queues := p.schedule.open(idle, p.Clock.Now())
 	if len(queues) == 0 { // every gate is closed
 		loop.Sleep(ctx, reserveWait)
@@ -58,10 +58,6 @@ func (p *puller) pullOne(ctx context.Context, idle []domain.QueueName, wait *bac
 		return nil, err
 	}
 	p.schedule.pulled(queues, entries)
-	tasks, err := p.claim(ctx, entries, wait)
-	tasks = p.admit(ctx, tasks)
-	if len(tasks) == 0 {
-		return nil, err
-	}
-	return tasks[0], nil
+	err = p.claim(ctx, entries, wait, func(tasks []*domain.Task) { task = tasks[0] })
+	return task, err
 }

@@ -86,7 +86,7 @@ func (s *outcomeSave) resolve(ctx context.Context) (done bool, err error) {
 const maxRefusal = 200
 
 // refusal is the failure of an attempt whose outcome the store refused. It is small and
-// plain, so that the store takes it whatever it disliked before.
+// plain, so that the store takes it whatever it refused before.
 func refusal(err error) domain.Failure {
 	plain := strings.Map(func(c rune) rune {
 		if c > unicode.MaxASCII || !unicode.IsPrint(c) {

@@ -5,6 +5,8 @@ package apptest
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
 	"slices"
 	"sync"
 	"testing"
@@ -18,6 +20,9 @@ import (
 	"github.com/millrace/millrace/application/mocks"
 	"github.com/millrace/millrace/domain"
 )
+
+// ErrTookTooLong is that of a store that was not done in time.
+var ErrTookTooLong = fmt.Errorf("%w: %w", domain.ErrUnavailable, os.ErrDeadlineExceeded)
 
 // ErrBroken is a failure without a code, as a defect causes it.
 var ErrBroken = errors.New("broken")

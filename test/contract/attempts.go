@@ -26,7 +26,7 @@ var attemptChecks = map[string]check{
 	"AttemptsAreTheLatestByNumber":    attemptsLatest,
 	"AttemptsOfAnUnknownTaskAreNone":  attemptsUnknown,
 	"BeatRecordsWhatItGivesBack":      attemptsOfBeats,
-	"AbandonedRecordsLostAttempts":    attemptsOfRescues,
+	"OrphanedRecordsLostAttempts":     attemptsOfRescues,
 }
 
 // retries is the policy of attempts that fail in these checks.

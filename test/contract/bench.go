@@ -22,7 +22,7 @@ type filled struct {
 // as a worker or a client does most of the time: most sweeps find nothing.
 var benchmarks = map[string]func(ctx context.Context, x *filled) error{
 	"GetMany": func(ctx context.Context, x *filled) error {
-		_, err := x.Tasks.GetMany(ctx, idsOf(x.waiting[:100])...)
+		_, _, err := x.Tasks.GetMany(ctx, idsOf(x.waiting[:100])...)
 		return err
 	},
 	"Versions": func(ctx context.Context, x *filled) error {
@@ -55,9 +55,9 @@ var benchmarks = map[string]func(ctx context.Context, x *filled) error{
 		_, err := x.Dispatch.QueuedBefore(ctx, now().Add(time.Hour))
 		return err
 	},
-	"Abandoned": func(ctx context.Context, x *filled) error {
-		judge := application.Observer{Worker: x.worker, Interval: longInterval, Lease: 10 * longInterval}
-		_, err := x.Dispatch.Abandoned(ctx, judge, application.SweepBatch{Limit: 100, Decide: released(now())})
+	"Orphaned": func(ctx context.Context, x *filled) error {
+		observer := application.Observer{Worker: x.worker, Interval: longInterval, Lease: 10 * longInterval}
+		_, err := x.Dispatch.Orphaned(ctx, observer, application.SweepBatch{Limit: 100, Decide: released(now())})
 		return err
 	},
 	"ForgetKeys": func(ctx context.Context, x *filled) error {

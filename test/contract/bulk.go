@@ -133,7 +133,7 @@ func wantAct(t *testing.T, s Store, limit, window int, want []*domain.Task, skip
 	}
 	wantIDs(t, sortedByID(changed), sortedByID(want))
 	for _, task := range changed {
-		wantStored(t, s, task.State())
+		wantStoredWhole(t, s, task)
 		if task.StoredVersion() != task.Version() || task.Version() < 2 {
 			t.Errorf("task %s: version %d, stored %d", task.ID(), task.Version(), task.StoredVersion())
 		}

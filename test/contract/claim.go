@@ -28,6 +28,7 @@ var claimChecks = map[string]check{
 	"ClaimNeedsAYoungHeartbeat":      claimStaleWorker,
 	"ClaimTakesAPortionOfManyTasks":  claimPortionOfMany,
 	"ClaimTakesAPortionOfManyBytes":  claimPortionOfBytes,
+	"ClaimTakesLongMessagesInTurn":   claimLongAndShort,
 }
 
 func claimIsTheDomains(t *testing.T, s Store) {
@@ -172,6 +173,32 @@ func claimPortionOfBytes(t *testing.T, s Store) {
 	wantPortions(t, s, claimOf(worker, addMany(t, s, most+2, long)...), nil, most, 2)
 	setQueue(t, s, "q", maxRunning(10*most))
 	wantPortions(t, s, claimOf(worker, addMany(t, s, most+2, long, inQueue("q"))...), nil, most, 2)
+}
+
+// claimLongAndShort claims until nothing is left of long messages among short ones.
+func claimLongAndShort(t *testing.T, s Store) {
+	const size = 250_000
+	worker := enlist(t, s)
+	long := func(s *domain.TaskState) { s.Message = strings.Repeat("x", size) }
+	most := (application.PortionBytes + size - 1) / size
+	all := slices.Concat(addMany(t, s, 10), addMany(t, s, most+2, long), addMany(t, s, 10))
+	req := claimOf(worker, all...)
+	var got []*domain.Task
+	for claims := 1; len(req.IDs) > 0; claims++ {
+		result, err := s.Tasks.Claim(t.Context(), req)
+		if err != nil || len(result.Tasks) == 0 || len(result.Skipped)+len(result.Unknown)+len(result.Refused) > 0 {
+			t.Fatalf("claim %d: %d tasks, %d skipped, %d unknown, %v", claims, len(result.Tasks), len(result.Skipped), len(result.Unknown), err)
+		}
+		bytes := 0
+		for _, task := range result.Tasks {
+			bytes += len(task.Message())
+		}
+		if bytes >= application.PortionBytes+size {
+			t.Errorf("claim %d took %d tasks of %d bytes", claims, len(result.Tasks), bytes)
+		}
+		got, req.IDs = append(got, result.Tasks...), result.Rest
+	}
+	wantIDs(t, sortedByID(got), sortedByID(all))
 }
 
 // wantPortions claims until nothing is left, and checks how many tasks each claim took.

@@ -131,8 +131,8 @@ func get(t *testing.T, s Store, id domain.TaskID) *domain.Task {
 // getAll loads the tasks as they are stored, in no particular order.
 func getAll(t *testing.T, s Store, tasks ...*domain.Task) []*domain.Task {
 	t.Helper()
-	stored, err := s.Tasks.GetMany(t.Context(), idsOf(tasks)...)
-	if err != nil || len(stored) != len(tasks) {
+	stored, rest, err := s.Tasks.GetMany(t.Context(), idsOf(tasks)...)
+	if err != nil || len(stored) != len(tasks) || len(rest) > 0 {
 		t.Fatalf("get %d tasks: %d, %v", len(tasks), len(stored), err)
 	}
 	return stored

@@ -119,8 +119,8 @@ func handlerResult(t *testing.T, h application.Handler) {
 		t.Fatalf("result %q, error %v", result, err)
 	}
 	complete(t, task, result)
-	if s := task.State(); s.Result != "Hello World" || s.ResultTruncated {
-		t.Errorf("the task keeps %q, cut: %v", s.Result, s.ResultTruncated)
+	if s := task.State(); s.Result != "Hello World" || s.ResultTruncated || s.ResultAltered {
+		t.Errorf("the task keeps %q, cut: %v, altered: %v", s.Result, s.ResultTruncated, s.ResultAltered)
 	}
 }
 
@@ -273,8 +273,8 @@ func handlerFlood(t *testing.T, h application.Handler) {
 		return
 	}
 	complete(t, task, result)
-	if s := task.State(); s.Result != strings.Repeat(HandlerFlood, domain.MaxResult) || !s.ResultTruncated {
-		t.Errorf("the task keeps %d bytes, cut: %v", len(s.Result), s.ResultTruncated)
+	if s := task.State(); s.Result != strings.Repeat(HandlerFlood, domain.MaxResult) || !s.ResultTruncated || s.ResultAltered {
+		t.Errorf("the task keeps %d bytes, cut: %v, altered: %v", len(s.Result), s.ResultTruncated, s.ResultAltered)
 	}
 }
 
@@ -305,6 +305,9 @@ func handlerGarbage(t *testing.T, h application.Handler) {
 	}
 	complete(t, task, result)
 	checkText(t, task.State().Result)
+	if !task.State().ResultAltered {
+		t.Error("the task does not say that its result is altered")
+	}
 }
 
 func handlerRant(t *testing.T, h application.Handler) {

@@ -12,7 +12,7 @@ import (
 	"github.com/millrace/millrace/domain"
 )
 
-// queueEntries makes n entries of the default list, whose times differ by a
+// queueEntries makes n entries of the default lane, whose times differ by a
 // microsecond.
 func queueEntries(n int) []application.Entry { return queueEntriesOf(defaultList, n) }
 

@@ -162,14 +162,14 @@ func queueManyPushers(t *testing.T, q application.Queue) {
 	}
 }
 
-// queueWantEmpty checks that nothing is left in the lists of the entries.
+// queueWantEmpty checks that nothing is left in the lanes of the entries.
 func queueWantEmpty(t *testing.T, q application.Queue, entries []application.Entry) {
 	t.Helper()
-	lists := map[application.Lane]bool{}
+	lanes := map[application.Lane]bool{}
 	for _, e := range entries {
-		lists[e.Lane] = true
+		lanes[e.Lane] = true
 	}
-	for l := range lists {
+	for l := range lanes {
 		if oldest, err := q.Oldest(t.Context(), l); len(oldest) != 0 || err != nil {
 			t.Errorf("entries are left in %v: %v, error %v", l, oldest, err)
 		}

@@ -72,7 +72,7 @@ func refusedSweep(t *testing.T, s Store) {
 		t.Errorf("found %d, passed %v; want the refused one named", swept.Found, swept.Passed)
 	}
 	for _, task := range swept.Changed {
-		wantStored(t, s, task.State())
+		wantStoredWhole(t, s, task)
 	}
 	wantStored(t, s, tasks[4].State())
 }

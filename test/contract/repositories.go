@@ -42,7 +42,7 @@ type check func(t *testing.T, s Store)
 func Repositories(t *testing.T, open func(t *testing.T) Store) {
 	for _, checks := range []map[string]check{
 		taskChecks, onceChecks, attemptChecks, refusalChecks, damageChecks, claimChecks, limitChecks, settingsChecks, searchChecks, bulkChecks,
-		workerChecks, dispatchChecks, sweepChecks,
+		workerChecks, dispatchChecks, sweepChecks, bytesChecks,
 	} {
 		for name, check := range checks {
 			t.Run(name, func(t *testing.T) {

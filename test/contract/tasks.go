@@ -54,6 +54,10 @@ func addKeepsEveryField(t *testing.T, s Store) {
 			Message: "m", Status: domain.StatusCompleted, CreatedAt: at, UpdatedAt: at, Version: 3, RunAt: at, MaxAttempts: 1, Attempt: 1,
 			Worker: "w", StartedAt: at, Result: strings.Repeat("\U0001F600", domain.MaxResult/4), ResultTruncated: true,
 		},
+		"completed, altered": {
+			Message: "m", Status: domain.StatusCompleted, CreatedAt: at, UpdatedAt: at, Version: 3, RunAt: at, MaxAttempts: 1, Attempt: 1,
+			Worker: "w", StartedAt: at, Result: "\uFFFD", ResultAltered: true,
+		},
 		"completed before it could stop": {
 			Message: "m", Status: domain.StatusCompleted, CreatedAt: at, UpdatedAt: at, Version: 4, RunAt: at,
 			MaxAttempts: 1, Attempt: 1, Worker: "w", StartedAt: at, StopRequestedAt: at.Add(-time.Microsecond),
@@ -177,9 +181,9 @@ func getMany(t *testing.T, s Store) {
 	want := sortedByID(stored)
 	ids := append(idsOf(want), makeTask(t).ID()) // unknown
 	ids = append(ids, ids...)
-	got, err := s.Tasks.GetMany(t.Context(), ids...)
-	if err != nil {
-		t.Fatalf("get many: %v", err)
+	got, rest, err := s.Tasks.GetMany(t.Context(), ids...)
+	if err != nil || len(rest) > 0 {
+		t.Fatalf("get many: %d left, %v", len(rest), err)
 	}
 	got = sortedByID(got)
 	wantIDs(t, got, want)
@@ -187,8 +191,8 @@ func getMany(t *testing.T, s Store) {
 		wantState(t, got[i], want[i].State())
 	}
 	for name, ids := range map[string][]domain.TaskID{"none": nil, "unknown": {makeTask(t).ID()}} {
-		if got, err := s.Tasks.GetMany(t.Context(), ids...); err != nil || len(got) > 0 {
-			t.Errorf("get many, %s: %d tasks, %v", name, len(got), err)
+		if got, rest, err := s.Tasks.GetMany(t.Context(), ids...); err != nil || len(got)+len(rest) > 0 {
+			t.Errorf("get many, %s: %d tasks, %d left, %v", name, len(got), len(rest), err)
 		}
 	}
 }
@@ -255,12 +259,12 @@ func saveResult(t *testing.T, s Store) {
 	worker := enlist(t, s)
 	for _, x := range []struct {
 		answer, result string
-		cut            bool
+		cut, altered   bool
 	}{
-		{"", "", false},
-		{strings.Repeat("é", domain.MaxResult/2), strings.Repeat("é", domain.MaxResult/2), false},
-		{strings.Repeat("日", domain.MaxResult/3+1), strings.Repeat("日", domain.MaxResult/3), true}, // 65536 is no multiple of 3
-		{"\x00\xff'", "\uFFFD\uFFFD'", false},
+		{"", "", false, false},
+		{strings.Repeat("é", domain.MaxResult/2), strings.Repeat("é", domain.MaxResult/2), false, false},
+		{strings.Repeat("日", domain.MaxResult/3+1), strings.Repeat("日", domain.MaxResult/3), true, false}, // 65536 is no multiple of 3
+		{"\x00\xff'", "\uFFFD\uFFFD'", false, true},
 	} {
 		task := addMade(t, s)
 		req := claimOf(worker, task)
@@ -272,8 +276,9 @@ func saveResult(t *testing.T, s Store) {
 		}
 		wantStored(t, s, task.State())
 		got := get(t, s, task.ID()).State()
-		if got.Result != x.result || got.ResultTruncated != x.cut {
-			t.Errorf("%d bytes of a result, cut: %v; want %d, %v", len(got.Result), got.ResultTruncated, len(x.result), x.cut)
+		if got.Result != x.result || got.ResultTruncated != x.cut || got.ResultAltered != x.altered {
+			t.Errorf("%d bytes of a result, cut: %v, altered: %v; want %d, %v, %v",
+				len(got.Result), got.ResultTruncated, got.ResultAltered, len(x.result), x.cut, x.altered)
 		}
 		if got.Worker != worker || !got.StartedAt.Equal(req.Now) || !got.Deadline.IsZero() {
 			t.Errorf("once completed: by %q, started %v, deadline %v; want %q, %v, none", got.Worker, got.StartedAt, got.Deadline, worker, req.Now)

@@ -17,7 +17,7 @@ const (
 	// keep up the heartbeats of whoever lives.
 	shortLease  = 5 * time.Second
 	leaseEnv    = "LEASE_TIMEOUT=5s"
-	outcomeLost = "attempt lost its task, outcome dropped"
+	outcomeLost = "attempt lost its task: its outcome was dropped"
 )
 
 func (d *deployment) patch(id, status string, want int) task {

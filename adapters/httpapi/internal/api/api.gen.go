@@ -143,7 +143,7 @@ type NewBulk struct {
 	// DryRun Count the matching tasks and change nothing.
 	DryRun Field[bool] `json:"dry_run,omitempty"`
 
-	// All Has to be `true` for an empty filter, so that nothing is done to all tasks for want of a filter. Cannot be combined with any other.
+	// All Has to be `true` for an empty filter, so that a forgotten filter does not act on all tasks. Cannot be combined with any other.
 	All Field[bool] `json:"all,omitempty"`
 }
 
@@ -235,7 +235,7 @@ type Queue struct {
 	// Rate How many tasks may start per second, minute or hour, across all workers. Null if there is no limit.
 	Rate *string `json:"rate"`
 
-	// Burst How many tasks may start at once after an idle time: those of one second, at least 1. Null without a rate.
+	// Burst How many tasks may start at once after a pause: as many as in one second, at least 1. Null without a rate.
 	Burst *int `json:"burst"`
 
 	// Pending Tasks that are due and wait for a worker.
@@ -351,6 +351,9 @@ type Task struct {
 
 	// ResultTruncated Whether the handler returned more than that. Absent if not.
 	ResultTruncated *bool `json:"result_truncated,omitempty"`
+
+	// ResultAltered Whether the handler returned bytes that a text cannot hold, such as invalid UTF-8 or NUL, which are U+FFFD in `result`. Absent if not.
+	ResultAltered *bool `json:"result_altered,omitempty"`
 
 	// Queue The queue that it belongs to.
 	Queue string `json:"queue"`

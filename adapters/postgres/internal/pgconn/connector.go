@@ -13,10 +13,10 @@ import (
 	"github.com/lib/pq"
 )
 
-// server is what the pools of one program know of the server together.
+// server is what the pools of one program share about the server.
 type server struct {
 	hosts  []pq.Config // one host each
-	random bool        // the order of hosts, as the URL wishes
+	random bool        // the order of hosts, as the URL says
 	limits Limits
 	pin    string // the statement that a session begins with
 
@@ -65,7 +65,7 @@ func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
 	conn, err := c.race(ctx)
 	if err != nil {
 		<-c.sessions
-		return nil, c.judge(err)
+		return nil, c.classify(err)
 	}
 	c.known.Store(true)
 	conn.pool = c
@@ -78,9 +78,9 @@ func (c *connector) release(after time.Duration) {
 	time.AfterFunc(after, func() { <-c.sessions })
 }
 
-// judge marks what is wrong with the settings, which is known as long as they have
-// never worked. Later it is an outage: somebody is changing something.
-func (c *connector) judge(err error) error {
+// classify makes an error one of the settings as long as they have never worked. Later
+// it is an outage: somebody is changing something.
+func (c *connector) classify(err error) error {
 	if c.known.Load() || standby(err) {
 		if !errors.Is(err, context.Canceled) {
 			err = Outage(err)
@@ -88,7 +88,7 @@ func (c *connector) judge(err error) error {
 		return err
 	}
 	if message, ok := unsupportedParameter(err); ok {
-		return &UnfitError{Want: "the URL of a PgBouncer that ignores the settings of Millrace's sessions (it says: " + message +
+		return &UnfitError{Want: "the URL of a PgBouncer that accepts the settings of Millrace's sessions (its answer: " + message +
 			"): set ignore_startup_parameters = " + strings.Join(startupSettings(), ",")}
 	}
 	if refused(err) {

@@ -40,6 +40,7 @@ const (
 	codeSerialization    = "40001"
 	codeDeadlock         = "40P01"
 	codeCanceled         = "57014"
+	codeLocked           = "55P03" // a wait for a lock took longer than lock_timeout
 	codeLimit            = "54000" // such as a value that is too long for an index
 	codeTooComplex       = "54001"
 	codeProtocol         = "08P01" // also all that PgBouncer says
@@ -92,7 +93,7 @@ type UnfitError struct {
 // Error returns a line that says so.
 func (e *UnfitError) Error() string { return "the database's URL must be " + e.Want }
 
-// refusedError reports that the server is there and does not want us, and never has.
+// refusedError reports that the server is there and refuses us, and has never done otherwise.
 type refusedError struct{ error }
 
 func (e *refusedError) Unwrap() error { return e.error }
@@ -157,10 +158,10 @@ func AboutData(err error) bool {
 // nobody else may cancel one here.
 func Canceled(err error) bool { return SQLState(err) == codeCanceled }
 
-// UndefinedTable reports whether the server does not know a table of a statement.
+// UndefinedTable reports whether a table of a statement does not exist.
 func UndefinedTable(err error) bool { return SQLState(err) == codeUndefinedTable }
 
-// refused reports whether the server is there and does not want us.
+// refused reports whether the server is there and refuses us.
 func refused(err error) bool {
 	e := serverError(err)
 	if e == nil {

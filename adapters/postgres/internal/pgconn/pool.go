@@ -91,6 +91,18 @@ func (p *Pool) Write(ctx context.Context, change func(ctx context.Context, c *sq
 	return Translate(err)
 }
 
+// WriteBriefly runs a change that waits Briefly for the rows that others have locked. If
+// one stays locked, nothing is done, and free runs instead, which waits for none. Behind
+// the lock of a whole table both would wait for long: then the first one's error is all.
+func (p *Pool) WriteBriefly(ctx context.Context, change, free func(ctx context.Context, c *sqlx.Conn) error) error {
+	begun := time.Now()
+	err := p.Write(ctx, change)
+	if SQLState(err) == codeLocked && time.Since(begun) < p.limits.Lock/2 {
+		return p.Write(ctx, free)
+	}
+	return err
+}
+
 // Exec runs one statement that changes rows, and returns how many they were.
 func (p *Pool) Exec(ctx context.Context, query string, args ...any) (int, error) {
 	var rows int64

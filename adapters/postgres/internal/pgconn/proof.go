@@ -29,7 +29,7 @@ func (p *Pool) ProvePrepared(ctx context.Context) (pooled bool, err error) {
 	}
 	err = prove(context.WithoutCancel(ctx), &clients[0], &clients[1])
 	if outlived(err) || errors.Is(err, errAnothers) {
-		return true, &UnfitError{Want: "the URL of a pool that keeps prepared statements from one transaction to the next (it says: " + err.Error() +
+		return true, &UnfitError{Want: "the URL of a pool that keeps prepared statements from one transaction to the next (its answer: " + err.Error() +
 			"): set max_prepared_statements of PgBouncer 1.21 or later to 100 or more, or pool_mode to session"}
 	}
 	return len(clients[0].pids) > 1 || len(clients[1].pids) > 1, Translate(err)

@@ -130,26 +130,26 @@ func queuePutBack(t *testing.T, q application.Queue) {
 	queueWant(t, queuePull(t, q, 3, 3), all[:3])
 	queueBack(t, q, all[1:3]...)
 	queueWant(t, queueTake(t, q, queueRequest(100)), all[1:])
-	queueBack(t, q, all[3:6]...) // to an empty list
+	queueBack(t, q, all[3:6]...) // to an empty lane
 	queuePush(t, q, all[6:]...)
 	queueWant(t, queueTake(t, q, queueRequest(1)), all[3:4])
 	queueWant(t, queueTake(t, q, queueRequest(100)), all[4:])
 }
 
 func queuePutBackLists(t *testing.T, q application.Queue) {
-	lists := []application.Lane{{Queue: "a", Priority: 0}, {Queue: "a", Priority: 9}, {Queue: "b", Priority: 0}}
+	lanes := []application.Lane{{Queue: "a", Priority: 0}, {Queue: "a", Priority: 9}, {Queue: "b", Priority: 0}}
 	var of, heads [][]application.Entry
-	for _, l := range lists {
+	for _, l := range lanes {
 		entries := queueEntriesOf(l, 6)
 		of, heads = append(of, entries), append(heads, entries[:3])
 	}
 	queuePush(t, q, queueInterleaved(of...)...)
 	for _, l := range []int{1, 2} { // of a, only the higher priority
-		queueWant(t, queueTake(t, q, queueOf(3, lists[l].Queue)), heads[l])
+		queueWant(t, queueTake(t, q, queueOf(3, lanes[l].Queue)), heads[l])
 	}
 	queueBack(t, q, queueInterleaved(heads[1:]...)...)
 	for _, l := range []int{2, 1, 0} {
-		queueWant(t, queueTake(t, q, queueOf(100, lists[l].Queue)), of[l])
+		queueWant(t, queueTake(t, q, queueOf(100, lanes[l].Queue)), of[l])
 	}
 }
 
@@ -172,7 +172,7 @@ func queuePutBackMany(t *testing.T, q application.Queue) {
 }
 
 func queueOldest(t *testing.T, q application.Queue) {
-	lists := []application.Lane{{Queue: "a", Priority: 0}, {Queue: "a", Priority: 9}, {Queue: "b", Priority: 0}, {Queue: "none", Priority: 0}}
+	lanes := []application.Lane{{Queue: "a", Priority: 0}, {Queue: "a", Priority: 9}, {Queue: "b", Priority: 0}, {Queue: "none", Priority: 0}}
 	want := func(want map[application.Lane]time.Time, asked ...application.Lane) {
 		t.Helper()
 		got, err := q.Oldest(t.Context(), asked...)
@@ -181,29 +181,29 @@ func queueOldest(t *testing.T, q application.Queue) {
 		}
 	}
 	want(nil)
-	want(nil, lists...)
+	want(nil, lanes...)
 	var of [][]application.Entry
-	for i, l := range lists[:3] {
+	for i, l := range lanes[:3] {
 		entries := queueEntriesOf(l, 3)
 		entries[0].QueuedAt = entries[2].QueuedAt.Add(time.Duration(1+i) * time.Hour) // the head counts, not the time
 		of = append(of, entries)
 	}
 	queuePush(t, q, queueInterleaved(of...)...)
-	heads := map[application.Lane]time.Time{lists[0]: of[0][0].QueuedAt, lists[1]: of[1][0].QueuedAt, lists[2]: of[2][0].QueuedAt}
-	want(heads, lists...)
-	want(map[application.Lane]time.Time{lists[1]: heads[lists[1]]}, lists[3], lists[1])
-	want(nil, lists[3])
+	heads := map[application.Lane]time.Time{lanes[0]: of[0][0].QueuedAt, lanes[1]: of[1][0].QueuedAt, lanes[2]: of[2][0].QueuedAt}
+	want(heads, lanes...)
+	want(map[application.Lane]time.Time{lanes[1]: heads[lanes[1]]}, lanes[3], lanes[1])
+	want(nil, lanes[3])
 	want(nil)
 
 	queueWant(t, queueTake(t, q, queueOf(2, "b")), of[2][:2])
-	heads[lists[2]] = of[2][2].QueuedAt
-	want(heads, lists...)
+	heads[lanes[2]] = of[2][2].QueuedAt
+	want(heads, lanes...)
 	queueBack(t, q, of[2][1])
-	heads[lists[2]] = of[2][1].QueuedAt
-	want(heads, lists...)
+	heads[lanes[2]] = of[2][1].QueuedAt
+	want(heads, lanes...)
 	queueWant(t, queueTake(t, q, queueOf(3, "b")), of[2][1:])
 	queueWant(t, queueTake(t, q, queueOf(3, "a")), of[1])
-	want(map[application.Lane]time.Time{lists[0]: heads[lists[0]]}, lists...)
+	want(map[application.Lane]time.Time{lanes[0]: heads[lanes[0]]}, lanes...)
 }
 
 func queueLargeBatchOfLists(t *testing.T, q application.Queue) {
@@ -221,14 +221,14 @@ func queueLargeBatchOfLists(t *testing.T, q application.Queue) {
 		}
 		queueBack(t, q, all...)
 	}
-	var lists []application.Lane
+	var lanes []application.Lane
 	for _, entries := range of {
-		lists = append(lists, entries[0].Lane)
+		lanes = append(lanes, entries[0].Lane)
 	}
 	for i := range 1200 { // more than an adapter may ask for at once
-		lists = append(lists, application.Lane{Queue: domain.QueueName("x" + string(rune('a'+i%26))), Priority: i % 10})
+		lanes = append(lanes, application.Lane{Queue: domain.QueueName("x" + string(rune('a'+i%26))), Priority: i % 10})
 	}
-	if got, err := q.Oldest(t.Context(), lists...); err != nil || len(got) != len(of) {
-		t.Errorf("%d lists have an oldest entry, error %v, want %d", len(got), err, len(of))
+	if got, err := q.Oldest(t.Context(), lanes...); err != nil || len(got) != len(of) {
+		t.Errorf("%d lanes have an oldest entry, error %v, want %d", len(got), err, len(of))
 	}
 }

@@ -12,34 +12,34 @@ import (
 )
 
 const (
-	// judgeInterval is short, so that a check sees an unbroken heartbeat soon, and
+	// observerInterval is short, so that a check sees an unbroken heartbeat soon, and
 	// so much longer than a beat takes that a busy machine keeps it up.
-	judgeInterval = 300 * time.Millisecond
+	observerInterval = 300 * time.Millisecond
 	// patience bounds what has to come true at some time: only a hang takes longer.
 	patience = 2 * time.Minute
 )
 
 // judging is a worker in whose name a check judges leases.
 type judging struct {
-	s      Store
-	judge  application.Observer
-	number int64
-	holds  []application.HeldAttempt
+	s        Store
+	observer application.Observer
+	number   int64
+	holds    []application.HeldAttempt
 }
 
 func newJudge(s Store, lease time.Duration) *judging {
-	return &judging{s: s, judge: application.Observer{Worker: domain.NewWorkerID(), Interval: judgeInterval, Lease: lease}}
+	return &judging{s: s, observer: application.Observer{Worker: domain.NewWorkerID(), Interval: observerInterval, Lease: lease}}
 }
 
 func (j *judging) step(ctx context.Context, b application.SweepBatch) (application.SweepResult, error) {
-	return j.s.Dispatch.Abandoned(ctx, j.judge, b)
+	return j.s.Dispatch.Orphaned(ctx, j.observer, b)
 }
 
-// beat sends the judge's next beat.
+// beat sends the observer's next beat.
 func (j *judging) beat(t *testing.T) {
 	t.Helper()
 	j.number++
-	b := beatOf(t, j.judge.Worker, j.number, judgeInterval)
+	b := beatOf(t, j.observer.Worker, j.number, observerInterval)
 	b.Held = j.holds
 	beat(t, j.s, b)
 }
@@ -47,7 +47,7 @@ func (j *judging) beat(t *testing.T) {
 // untilFound beats and judges until something is found.
 func (j *judging) untilFound(t *testing.T, b application.SweepBatch, others ...func()) application.SweepResult {
 	t.Helper()
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(judgeInterval / 10) {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(observerInterval / 10) {
 		for _, other := range others {
 			other()
 		}
@@ -56,16 +56,16 @@ func (j *judging) untilFound(t *testing.T, b application.SweepBatch, others ...f
 			return swept
 		}
 	}
-	t.Fatalf("nothing was found abandoned within %v", patience)
+	t.Fatalf("nothing was found orphaned within %v", patience)
 	return application.SweepResult{}
 }
 
-// rescue is what a sweep for abandoned tasks does, as of one moment.
+// rescue is what a sweep for orphaned tasks does, as of one moment.
 func rescue(at time.Time) application.Decide {
 	return func(task *domain.Task) error { return task.Rescue(domain.RetryPolicy{MaxRescues: 3}, at) }
 }
 
-func abandonedUnknown(t *testing.T, s Store) {
+func orphanedUnknown(t *testing.T, s Store) {
 	j := newJudge(s, time.Minute)
 	lost := []*domain.Task{
 		addMade(t, s, heldBy("unknown", 1)), addMade(t, s, heldBy("unknown", 9)), addMade(t, s, heldBy("nobody", 1), askedToStop),
@@ -83,7 +83,7 @@ func abandonedUnknown(t *testing.T, s Store) {
 	}
 }
 
-func abandonedBounded(t *testing.T, s Store) {
+func orphanedBounded(t *testing.T, s Store) {
 	j := newJudge(s, time.Minute)
 	addMany(t, s, 7, heldBy("unknown", 1))
 	refusal := errors.New("not this one")
@@ -117,14 +117,14 @@ func abandonedBounded(t *testing.T, s Store) {
 	}
 }
 
-func abandonedLapsed(t *testing.T, s Store) {
+func orphanedLapsed(t *testing.T, s Store) {
 	const lease = 2 * time.Second
 	j := newJudge(s, lease)
 	dead, alive := domain.NewWorkerID(), domain.NewWorkerID()
 	start := time.Now()
 	beat(t, s, beatOf(t, dead, 1, longInterval)) // its lease counts, not its interval
 	lost := addMade(t, s, heldBy(dead, 1))
-	living, own := addMade(t, s, heldBy(alive, 1)), addMade(t, s, heldBy(j.judge.Worker, 1))
+	living, own := addMade(t, s, heldBy(alive, 1)), addMade(t, s, heldBy(j.observer.Worker, 1))
 	j.holds = running(own)
 	b := application.SweepBatch{Limit: 100, Decide: rescue(now().Add(time.Minute))}
 	swept := j.untilFound(t, b, func() {
@@ -133,14 +133,14 @@ func abandonedLapsed(t *testing.T, s Store) {
 		beat(t, s, renewal)
 	})
 	if early := lease - time.Since(start); early > 0 {
-		t.Errorf("found abandoned %v before its lease could lapse", early)
+		t.Errorf("found orphaned %v before its lease could lapse", early)
 	}
 	wantSwept(t, s, swept, b.Decide, lost)
 	wantStored(t, s, living.State())
 	wantStored(t, s, own.State())
 }
 
-func abandonedUnknownJudge(t *testing.T, s Store) {
+func orphanedUnknownObserver(t *testing.T, s Store) {
 	lost := addMade(t, s, heldBy("unknown", 1))
 	enlist(t, s)
 	j := newJudge(s, time.Minute)
@@ -151,14 +151,14 @@ func abandonedUnknownJudge(t *testing.T, s Store) {
 	wantSwept(t, s, j.untilFound(t, b), b.Decide, lost)
 }
 
-func abandonedBrokenJudge(t *testing.T, s Store) {
+func orphanedBrokenObserver(t *testing.T, s Store) {
 	lost := addMade(t, s, heldBy("unknown", 1))
 	j := newJudge(s, time.Minute)
 	refuse := application.SweepBatch{Limit: 100, Decide: func(*domain.Task) error { return errors.New("only looking") }}
 	b := application.SweepBatch{Limit: 100, Decide: rescue(now())}
 	j.untilFound(t, refuse)
 	for range 3 { // the longer it has beaten, the less it may matter
-		time.Sleep(2*judgeInterval + 100*time.Millisecond)
+		time.Sleep(2*observerInterval + 100*time.Millisecond)
 		wantSwept(t, s, step(j.step).must(t, b), b.Decide) // its heartbeat is old
 		j.beat(t)
 		wantSwept(t, s, step(j.step).must(t, b), b.Decide) // young, but with a gap
@@ -170,7 +170,7 @@ func abandonedBrokenJudge(t *testing.T, s Store) {
 	wantSwept(t, s, j.untilFound(t, b), b.Decide, lost)
 }
 
-func abandonedRace(t *testing.T, s Store) {
+func orphanedRace(t *testing.T, s Store) {
 	const count = 100
 	addMany(t, s, count, heldBy("unknown", 1))
 	j := newJudge(s, time.Minute)
@@ -179,11 +179,11 @@ func abandonedRace(t *testing.T, s Store) {
 	var beating sync.WaitGroup
 	beating.Go(func() { // Fatal would end the wrong goroutine: a failed beat shows in the sweeps
 		for number := j.number + 1; ctx.Err() == nil; number++ {
-			_, _ = s.Workers.Beat(ctx, beatOf(t, j.judge.Worker, number, judgeInterval))
-			time.Sleep(judgeInterval / 10)
+			_, _ = s.Workers.Beat(ctx, beatOf(t, j.observer.Worker, number, observerInterval))
+			time.Sleep(observerInterval / 10)
 		}
 	})
-	wantEachOnce(t, "abandoned", j.step, rescue(now().Add(time.Second)), count)
+	wantEachOnce(t, "orphaned", j.step, rescue(now().Add(time.Second)), count)
 	stop()
 	beating.Wait()
 }

@@ -1,0 +1,62 @@
+package loop_test
+
+import (
+	"context"
+	"slices"
+	"testing"
+
+	"github.com/millrace/millrace/application/internal/loop"
+	"github.com/millrace/millrace/domain"
+	"github.com/millrace/millrace/test/apptest"
+)
+
+// noted notes steps, each as large as it may be, until no smaller one is to follow, and
+// returns their sizes.
+func noted(p *loop.Portion, err error) (sizes []int) {
+	for {
+		size := p.Size()
+		sizes = append(sizes, size)
+		if !p.Note(size, 0, err) {
+			return sizes
+		}
+	}
+}
+
+func TestPortion_IsHalvedDownToOneAndGrowsBack(t *testing.T) {
+	p := loop.NewPortion(500)
+	if got, want := noted(p, apptest.ErrTookTooLong), []int{500, 250, 125, 62, 31, 15, 7, 3, 1}; !slices.Equal(got, want) {
+		t.Errorf("steps that take too long are of %v, want %v", got, want)
+	}
+	var sizes []int
+	for range 11 {
+		sizes = append(sizes, p.Size())
+		p.Note(p.Size(), p.Size(), nil)
+	}
+	if want := []int{1, 2, 4, 8, 16, 32, 64, 128, 256, 500, 500}; !slices.Equal(sizes, want) {
+		t.Errorf("steps that find enough are of %v, want %v", sizes, want)
+	}
+}
+
+func TestPortion_StaysAsItIs(t *testing.T) {
+	for name, c := range map[string]struct {
+		size, found int
+		err         error
+	}{
+		"AfterAStepThatFoundLess":  {64, 63, nil},
+		"AfterASmallerStep":        {10, 10, nil},
+		"AfterAnotherError":        {64, 0, domain.ErrUnavailable},
+		"AfterACallerWhoHasGone":   {64, 0, context.Canceled},
+		"AfterADeadlineOfItsOwn":   {64, 0, context.DeadlineExceeded},
+		"AfterALargerStepTooLong":  {128, 0, apptest.ErrTookTooLong},
+		"AfterALargerStepThatWent": {32, 32, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := loop.NewPortion(128)
+			p.Note(128, 0, apptest.ErrTookTooLong) // 64
+			p.Note(c.size, c.found, c.err)
+			if p.Size() != 64 {
+				t.Errorf("%d, want 64", p.Size())
+			}
+		})
+	}
+}
