@@ -31,7 +31,7 @@ func TestReadiness_NamesASweepThatHasFailedForAMinute(t *testing.T) {
 			}
 			return time.Time{}, false, full
 		}).AnyTimes()
-		p.Dispatch.EXPECT().Abandoned(apptest.Any, apptest.Any, apptest.Any).AnyTimes()
+		p.Dispatch.EXPECT().Orphaned(apptest.Any, apptest.Any, apptest.Any).AnyTimes()
 		p.Dispatch.EXPECT().QueuedBefore(apptest.Any, apptest.Any).AnyTimes()
 		p.Dispatch.EXPECT().AcquireSweep(apptest.Any, apptest.Any, apptest.Any, apptest.Any).Return(true, nil).AnyTimes()
 		p.Dispatch.EXPECT().ReleaseSweep(apptest.Any, apptest.Any, apptest.Any).AnyTimes()
