@@ -55,10 +55,10 @@ func (r *roomProof) note(err error) {
 }
 
 // doubtful reports whether room has to be proved, and why a write has lacked it.
-func (r *roomProof) doubtful() (lacked error, doubtful bool) {
+func (r *roomProof) doubtful() (doubtful bool, lacked error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.lacked, time.Since(r.proven) >= provenFor
+	return time.Since(r.proven) >= provenFor, r.lacked
 }
 
 // found notes that there was room, unless a write has failed since the given one.
@@ -76,7 +76,7 @@ func (r *roomProof) found(lacked error, at time.Time) {
 func (db *DB) proveRoom(ctx context.Context) error {
 	db.room.proving.Lock()
 	defer db.room.proving.Unlock()
-	lacked, doubtful := db.room.doubtful()
+	doubtful, lacked := db.room.doubtful()
 	if !doubtful {
 		return nil
 	}
