@@ -34,6 +34,9 @@ func (p *Portion) Size() int {
 	return p.size
 }
 
+// Reduced reports whether a step of that size is smaller than the first was.
+func (p *Portion) Reduced(size int) bool { return size < p.most }
+
 // Note notes what became of a step of that size, which has found so much, and reports
 // whether to repeat it smaller.
 func (p *Portion) Note(size, found int, err error) (smaller bool) {
