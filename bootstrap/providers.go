@@ -91,6 +91,7 @@ func provideAPIReadiness(db *postgres.DB, pool *redis.Pool, x *usecase.Experienc
 		usecase.NamedProbe{Name: "work", Probe: x.Needed(), Needs: true},
 		usecase.NamedProbe{Name: "side_work", Probe: x.Helpful()},
 		usecase.NamedProbe{Name: "database", Probe: db, Needs: true},
+		usecase.NamedProbe{Name: "side_tables", Probe: db.SideTables()},
 		usecase.NamedProbe{Name: "queue", Probe: pool},
 	)
 }
@@ -100,6 +101,7 @@ func provideWorkerReadiness(db *postgres.DB, pool *redis.Pool, worker *worker.Wo
 		usecase.NamedProbe{Name: "work", Probe: x.Needed(), Needs: true},
 		usecase.NamedProbe{Name: "side_work", Probe: x.Helpful()},
 		usecase.NamedProbe{Name: "database", Probe: db, Needs: true},
+		usecase.NamedProbe{Name: "side_tables", Probe: db.SideTables()},
 		usecase.NamedProbe{Name: "queue", Probe: pool},
 		usecase.NamedProbe{Name: "queue_lasting", Probe: pool.Lasting(), Needs: true},
 		usecase.NamedProbe{Name: "worker", Probe: worker, Needs: true},

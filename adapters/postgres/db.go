@@ -28,6 +28,8 @@ type DB struct {
 	shared shared
 	proven atomic.Value // time.Time: when a write was last proven
 	roomy  atomic.Value // time.Time: when the disk was last seen to have room
+
+	schemaSeen atomic.Bool // the schema was right when it was last looked at
 }
 
 // pool is a pool of connections that also sweeps; see sweep.go.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/adapters/internal/room"
+	"github.com/millrace/millrace/adapters/internal/schema"
 	"github.com/millrace/millrace/adapters/postgres/internal/pgconn"
 	"github.com/millrace/millrace/domain"
 	"github.com/millrace/millrace/test/services"
@@ -30,6 +31,31 @@ func TestProbe_FailsWhileNoTaskCanBeStored(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "the probe succeeds", func() error { return db.Probe(t.Context()) })
+}
+
+// Work that needs the table says so itself. What the balancer asks does not wait for it.
+func TestProbe_DoesNotWaitForALockOnAnotherTable(t *testing.T) {
+	db := migrated(t, Config{})
+	for _, n := range needed {
+		for _, seen := range []bool{true, false} { // whether it has looked before
+			if n.table == "tasks" || n.table == schema.VersionTable && !seen {
+				continue
+			}
+			lock, err := db.calls.SQL.BeginTxx(t.Context(), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			lock.MustExec("LOCK TABLE " + n.table + " IN ACCESS EXCLUSIVE MODE")
+			db.schemaSeen.Store(seen)
+			db.proven.Store(time.Time{})
+			if err := errors.Join(db.Probe(t.Context()), db.SideTables().Probe(t.Context())); err != nil {
+				t.Errorf("while %s is locked, seen %t: %v", n.table, seen, err)
+			}
+			if err := lock.Rollback(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 }
 
 // What is asked every few seconds for ever must leave nothing behind.
