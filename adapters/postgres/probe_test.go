@@ -2,12 +2,14 @@ package postgres
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/millrace/millrace/adapters/internal/room"
 	"github.com/millrace/millrace/adapters/internal/schema"
 	"github.com/millrace/millrace/adapters/postgres/internal/pgconn"
+	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/domain"
 	"github.com/millrace/millrace/test/services"
 )
@@ -55,6 +57,18 @@ func TestProbe_DoesNotWaitForALockOnAnotherTable(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+	}
+}
+
+func TestProbe_SaysWhatTheServerAnswers(t *testing.T) {
+	owner := migrated(t, Config{})
+	db := open(t, Config{URL: owner.cfg.URL + "&default_transaction_read_only=on"})
+	err := db.Probe(t.Context())
+	if want := "PostgreSQL refuses: cannot execute SELECT in a read-only transaction (SQLSTATE 25006)"; application.ReasonOf(err) != want {
+		t.Errorf("%v: %s, want %s", err, application.ReasonOf(err), want)
+	}
+	if strings.Contains(err.Error(), domain.ErrUnavailable.Message) {
+		t.Errorf("the log says %v of a server that responds", err)
 	}
 }
 
