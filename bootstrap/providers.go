@@ -93,6 +93,7 @@ func provideAPIReadiness(db *postgres.DB, pool *redis.Pool, x *usecase.Experienc
 		usecase.NamedProbe{Name: "database", Probe: telemetry.NewProbe(db, "database", log), Needs: true},
 		usecase.NamedProbe{Name: "side_tables", Probe: telemetry.NewProbe(db.SideTables(), "side_tables", log)},
 		usecase.NamedProbe{Name: "queue", Probe: pool},
+		usecase.NamedProbe{Name: "signals", Probe: pool.Signals()},
 	)
 }
 
@@ -103,6 +104,7 @@ func provideWorkerReadiness(db *postgres.DB, pool *redis.Pool, worker *worker.Wo
 		usecase.NamedProbe{Name: "database", Probe: telemetry.NewProbe(db, "database", log), Needs: true},
 		usecase.NamedProbe{Name: "side_tables", Probe: telemetry.NewProbe(db.SideTables(), "side_tables", log)},
 		usecase.NamedProbe{Name: "queue", Probe: pool},
+		usecase.NamedProbe{Name: "signals", Probe: pool.Signals()},
 		usecase.NamedProbe{Name: "queue_lasting", Probe: pool.Lasting(), Needs: true},
 		usecase.NamedProbe{Name: "worker", Probe: worker, Needs: true},
 	)
