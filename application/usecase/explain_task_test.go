@@ -216,7 +216,7 @@ func TestExplainTask_TellsEveryReason(t *testing.T) {
 }
 
 // Whoever asks why nothing runs must not wait for what is the reason.
-func TestExplainTask_WaitsBrieflyForAQueueThatHangs(t *testing.T) {
+func TestExplainTask_DoesNotWaitLongForAQueueThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, task := apptest.NewPorts(t), apptest.NewTask(t)
 		p.Tasks.EXPECT().Get(apptest.Any, apptest.Any).Return(task, nil)
