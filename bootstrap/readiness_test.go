@@ -60,7 +60,7 @@ func TestReadiness_NamesASweepThatHasFailedForAMinute(t *testing.T) {
 		time.Sleep(59 * time.Second)
 		want(http.StatusOK, `"status":"ready"`)
 		time.Sleep(2 * time.Second)
-		want(http.StatusServiceUnavailable, `"work":"sweep due has failed for 1m1s: the disk is full"`)
+		want(http.StatusServiceUnavailable, `"work":"the sweep of due tasks has failed for 1m1s: the disk is full"`)
 		mended.Store(true)
 		time.Sleep(10 * time.Second)
 		want(http.StatusOK, `"status":"ready"`)

@@ -67,7 +67,7 @@ func newAPI(cfg APIConfig, log *slog.Logger, local postgres.LocalTime) (*API, fu
 	queueRepository := postgres.NewQueueRepository(db)
 	manageQueues := usecase.NewManageQueues(queueRepository)
 	explainTask := usecase.NewExplainTask(taskRepository, queueRepository, applicationQueue, pool, clock)
-	checkReadiness := provideAPIReadiness(db, pool, experience)
+	checkReadiness := provideAPIReadiness(db, pool, experience, log)
 	useCases := httpapi.UseCases{
 		Submit:    submitTasks,
 		Get:       getTask,
@@ -155,7 +155,7 @@ func newWorker(cfg WorkerConfig, handler application.Handler, log *slog.Logger, 
 		Log:        log,
 		Info:       workerInfo,
 	}
-	checkReadiness := provideWorkerReadiness(db, pool, workerWorker, experience)
+	checkReadiness := provideWorkerReadiness(db, pool, workerWorker, experience, log)
 	bootstrapWorker := provideWorker(adminConfig, db, clock, pool, bootstrapWorkerGroup, checkReadiness, log)
 	return bootstrapWorker, func() {
 		cleanup3()
@@ -220,7 +220,7 @@ func newEmbedded(cfg EmbeddedConfig, handler application.Handler, log *slog.Logg
 		return nil, nil, err
 	}
 	workerWorker := worker.New(deps, workerInfo, workerConfig)
-	checkReadiness := provideEmbeddedReadiness(db, workerWorker, experience)
+	checkReadiness := provideEmbeddedReadiness(db, workerWorker, experience, log)
 	useCases := httpapi.UseCases{
 		Submit:    submitTasks,
 		Get:       getTask,

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/adapters/httpapi/internal/api"
+	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/application/usecase"
 	"github.com/millrace/millrace/domain"
 )
@@ -41,6 +42,9 @@ func (e *endpoints) check(ctx context.Context, name string, err error) string {
 		return "ok"
 	}
 	e.log.DebugContext(ctx, "readiness check failed", "check", name, "error", err)
+	if reason := application.ReasonOf(err); reason != "" {
+		return reason
+	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		return "did not answer in time"
 	}

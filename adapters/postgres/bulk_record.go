@@ -49,7 +49,7 @@ func bulkStoredWith(ctx context.Context, tx *sqlx.Tx, k application.IdempotencyK
 	ids, err := remembered(ctx, tx, k)
 	switch {
 	case errors.Is(err, sql.ErrNoRows): // it has been deleted since
-		return nil, pgconn.Outage(errors.New("the idempotency key was forgotten"))
+		return nil, pgconn.OutageBecause("the idempotency key was forgotten")
 	case err != nil:
 		return nil, err
 	case len(ids) != 1:

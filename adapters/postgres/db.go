@@ -28,6 +28,8 @@ type DB struct {
 	shared shared
 	proven atomic.Value // time.Time: when a write was last proven
 	roomy  atomic.Value // time.Time: when the disk was last seen to have room
+
+	schemaSeen atomic.Bool // the schema was right when it was last looked at
 }
 
 // pool is a pool of connections that also sweeps; see sweep.go.
@@ -61,7 +63,7 @@ const (
 // done as long as somebody else has the row locked. A lock that lasts for longer than
 // the call timeout is an outage of this row.
 func (db *DB) untilFree(ctx context.Context, what string, try func() (done bool, err error)) error {
-	locked := pgconn.Outage(fmt.Errorf("another transaction has locked %s for %s", what, db.cfg.CallTimeout))
+	locked := pgconn.OutageBecause(fmt.Sprintf("another transaction has locked %s for %s", what, db.cfg.CallTimeout))
 	waits := backoff.NewExponentialBackOff()
 	waits.InitialInterval, waits.MaxInterval = firstLockPause, lastLockPause
 	waits.Multiplier, waits.RandomizationFactor = 2, 0

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -92,15 +94,18 @@ func Migrate(ctx context.Context, db *DB, log *slog.Logger) error {
 // it returns a domain.ErrUnavailable that says what is missing: wait for it. A newer
 // schema is none of our business. Any other error says that waiting does not help, as
 // with tables of another program.
+//
+// It reads the version and the catalogs, and no other table, which somebody may have locked.
 func CheckSchema(ctx context.Context, db *DB) error {
-	missing := db.checkVersion(ctx, schema.ProbeSQL)
-	if !pgconn.UndefinedTable(missing) {
-		return pgconn.AtStart(missing)
-	}
-	if err := db.checkVersion(ctx, schema.VersionSQL); err == nil {
-		return schema.Unready(errDamagedSchema, missing)
-	} else if !pgconn.UndefinedTable(err) {
+	missing, err := db.missingTables(ctx)
+	if err != nil {
 		return pgconn.AtStart(err)
+	}
+	if !slices.Contains(missing, schema.VersionTable) {
+		if err := db.checkVersion(ctx); err != nil || len(missing) == 0 {
+			return pgconn.AtStart(err)
+		}
+		return schema.Unready(errDamagedSchema, noTable(missing))
 	}
 	d, err := dialect()
 	if err != nil {
@@ -111,11 +116,44 @@ func CheckSchema(ctx context.Context, db *DB) error {
 	}); err != nil {
 		return fmt.Errorf("check the schema: %w", pgconn.AtStart(err))
 	}
-	return schema.Unready(errNoSchema, missing)
+	return schema.Unready(errNoSchema, noTable(missing))
 }
 
-// checkVersion runs a query for the version.
-func (db *DB) checkVersion(ctx context.Context, query string) error {
+// checkSchema is CheckSchema for a program that runs. Once the schema was right, it looks
+// at the catalogs alone: no lock on a table keeps it from them.
+func (db *DB) checkSchema(ctx context.Context) error {
+	if db.schemaSeen.Load() {
+		missing, err := db.missingTables(ctx)
+		if err != nil || len(missing) == 0 {
+			return err
+		}
+	}
+	err := CheckSchema(ctx, db)
+	db.schemaSeen.Store(err == nil)
+	return err
+}
+
+// missingTablesSQL asks which tables are not there. To look for one by its name takes no
+// lock on it.
+var missingTablesSQL = `SELECT n.t FROM (VALUES ('` + strings.Join(schema.Tables(), "'), ('") + `')) AS n(t)
+	WHERE to_regclass(n.t) IS NULL ORDER BY n.t`
+
+func (db *DB) missingTables(ctx context.Context) (missing []string, err error) {
+	if err := db.calls.Read(ctx, func(ctx context.Context, q sqlx.QueryerContext) error {
+		return sqlx.SelectContext(ctx, q, &missing, missingTablesSQL)
+	}); err != nil {
+		return nil, fmt.Errorf("check the schema: %w", err)
+	}
+	return missing, nil
+}
+
+// noTable says which tables are not there.
+func noTable(names []string) error {
+	return fmt.Errorf("there is no table %s", strings.Join(names, ", "))
+}
+
+// checkVersion checks the version that is recorded.
+func (db *DB) checkVersion(ctx context.Context) error {
 	d, err := dialect()
 	if err != nil {
 		return err
@@ -126,7 +164,7 @@ func (db *DB) checkVersion(ctx context.Context, query string) error {
 	}
 	var there int64
 	if err := db.calls.Read(ctx, func(ctx context.Context, q sqlx.QueryerContext) error {
-		return sqlx.GetContext(ctx, q, &there, query)
+		return sqlx.GetContext(ctx, q, &there, schema.VersionSQL)
 	}); err != nil {
 		return fmt.Errorf("check the schema: %w", err)
 	}

@@ -11,15 +11,22 @@ import (
 	"github.com/millrace/millrace/adapters/internal/room"
 	"github.com/millrace/millrace/adapters/internal/schema"
 	"github.com/millrace/millrace/adapters/postgres/internal/pgconn"
+	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/domain"
 )
 
-// Probe reports whether the server answers, has the schema that this program needs, as
-// CheckSchema does, takes writes and has room for tasks, within Limits.Probe. Whatever
-// keeps it from that is an outage.
+var (
+	_ application.Probe = (*DB)(nil)
+	_ application.Probe = sideProbe{}
+)
+
+// Probe reports whether the server answers, has the schema that this program needs, takes
+// writes, grants the rights without which no task runs, and has room for tasks, within
+// Limits.Probe. Whatever keeps it from that is an outage. Of all tables it touches tasks
+// alone: a lock on another is told by the work that it is in the way of.
 func (db *DB) Probe(ctx context.Context) error {
 	return db.probe(ctx, func(ctx context.Context) error {
-		err := CheckSchema(ctx, db)
+		err := db.checkSchema(ctx)
 		if err == nil {
 			err = db.proveWrites(ctx)
 		}
@@ -30,6 +37,24 @@ func (db *DB) Probe(ctx context.Context) error {
 			err = pgconn.Outage(err)
 		}
 		return err
+	})
+}
+
+// SideTables is the Probe of what tasks run without, most of them: the rights on the other
+// tables.
+func (db *DB) SideTables() application.Probe { return sideProbe{db} }
+
+type sideProbe struct{ db *DB }
+
+// Probe names the rights that are missing. A server that does not answer is none of its
+// business.
+func (s sideProbe) Probe(ctx context.Context) error {
+	return s.db.probe(ctx, func(ctx context.Context) error {
+		missing, err := s.db.missingRights(ctx, func(table string) bool { return sideTables[table] })
+		if err == nil && missing != "" {
+			return domain.Errorf(domain.CodeUnavailable, "%s", missing)
+		}
+		return nil
 	})
 }
 

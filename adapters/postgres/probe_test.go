@@ -2,11 +2,14 @@ package postgres
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/millrace/millrace/adapters/internal/room"
+	"github.com/millrace/millrace/adapters/internal/schema"
 	"github.com/millrace/millrace/adapters/postgres/internal/pgconn"
+	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/domain"
 	"github.com/millrace/millrace/test/services"
 )
@@ -30,6 +33,43 @@ func TestProbe_FailsWhileNoTaskCanBeStored(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "the probe succeeds", func() error { return db.Probe(t.Context()) })
+}
+
+// Work that needs the table says so itself. What the balancer asks does not wait for it.
+func TestProbe_DoesNotWaitForALockOnAnotherTable(t *testing.T) {
+	db := migrated(t, Config{})
+	for _, n := range needed {
+		for _, seen := range []bool{true, false} { // whether it has looked before
+			if n.table == "tasks" || n.table == schema.VersionTable && !seen {
+				continue
+			}
+			lock, err := db.calls.SQL.BeginTxx(t.Context(), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			lock.MustExec("LOCK TABLE " + n.table + " IN ACCESS EXCLUSIVE MODE")
+			db.schemaSeen.Store(seen)
+			db.proven.Store(time.Time{})
+			if err := errors.Join(db.Probe(t.Context()), db.SideTables().Probe(t.Context())); err != nil {
+				t.Errorf("while %s is locked, seen %t: %v", n.table, seen, err)
+			}
+			if err := lock.Rollback(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+func TestProbe_SaysWhatTheServerAnswers(t *testing.T) {
+	owner := migrated(t, Config{})
+	db := open(t, Config{URL: owner.cfg.URL + "&default_transaction_read_only=on"})
+	err := db.Probe(t.Context())
+	if want := "PostgreSQL refuses: cannot execute SELECT in a read-only transaction (SQLSTATE 25006)"; application.ReasonOf(err) != want {
+		t.Errorf("%v: %s, want %s", err, application.ReasonOf(err), want)
+	}
+	if strings.Contains(err.Error(), domain.ErrUnavailable.Message) {
+		t.Errorf("the log says %v of a server that responds", err)
+	}
 }
 
 // What is asked every few seconds for ever must leave nothing behind.

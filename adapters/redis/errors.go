@@ -12,6 +12,7 @@ import (
 
 	redigo "github.com/gomodule/redigo/redis"
 
+	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/domain"
 )
 
@@ -21,10 +22,19 @@ func translate(err error) error {
 	case err == nil:
 		return nil
 	case unavailable(err):
-		return fmt.Errorf("redis: %w: %w", domain.ErrUnavailable, err)
+		return &outage{err}
 	}
 	return fmt.Errorf("redis: %w", err)
 }
+
+// outage is a domain.ErrUnavailable, whose cause is the text: Redis is not the store.
+type outage struct{ cause error }
+
+var _ application.Told = (*outage)(nil)
+
+func (e *outage) Error() string   { return "redis: " + e.cause.Error() }
+func (e *outage) Reason() string  { return explain(e.cause) }
+func (e *outage) Unwrap() []error { return []error{domain.ErrUnavailable, e.cause} }
 
 // unavailable reports whether err is a failure of the connection or of the server, rather
 // than of this key. Whatever else a server answers with an error - it is full, a replica,

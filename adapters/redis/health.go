@@ -32,6 +32,8 @@ const (
 	workPush  = "push"
 	workPull  = "pull"
 	workProbe = "probe"
+	// workSignal is apart from the others: signals are hints, and tasks run without them.
+	workSignal = "signal"
 )
 
 // health is what the work on Redis has last experienced, by kind.
@@ -59,16 +61,19 @@ func (h *health) note(kind string, err error) {
 	defer h.mu.Unlock()
 	h.kinds[kind] = &experience{err, time.Now()}
 	switch {
-	case h.failing() == nil:
+	case h.failing(queueWork...) == nil:
 		h.since = time.Time{}
 	case h.since.IsZero():
 		h.since = time.Now()
 	}
 }
 
-// failing returns why the work fails; nil if it does not. Its caller holds mu.
-func (h *health) failing() error {
-	for _, kind := range []string{workProbe, workPush, workPull} {
+// queueWork is what tasks need in order to run.
+var queueWork = []string{workProbe, workPush, workPull}
+
+// failing returns why the work of those kinds fails; nil if it does not. Its caller holds mu.
+func (h *health) failing(kinds ...string) error {
+	for _, kind := range kinds {
 		e := h.kinds[kind]
 		if e != nil && e.err != nil && time.Since(e.at) < failureAge {
 			return fmt.Errorf("%s: %w", kind, e.err)
@@ -81,7 +86,7 @@ func (h *health) failing() error {
 func (h *health) state() (since time.Time, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.since, h.failing()
+	return h.since, h.failing(queueWork...)
 }
 
 // probed reports whether the last look answers a probe that began at the given time.
@@ -117,7 +122,22 @@ func (l lastingProbe) Probe(ctx context.Context) error {
 	return reason(err)
 }
 
-// look pushes an entry to a list of its own and pulls it again.
+// Signals is the Probe of what makes tasks end and stop sooner: it fails while signals
+// cannot be published.
+func (p *Pool) Signals() application.Probe { return signalProbe{p} }
+
+type signalProbe struct{ pool *Pool }
+
+// Probe tells whether signals can be published. If all of Redis fails, Pool.Probe says so.
+func (s signalProbe) Probe(ctx context.Context) error {
+	s.pool.look(ctx)
+	s.pool.health.mu.Lock()
+	defer s.pool.health.mu.Unlock()
+	return reason(s.pool.health.failing(workSignal))
+}
+
+// look does what the work does, with the same commands: it pushes an entry to a list of its
+// own, reads its head and pulls it again, and publishes a signal that listeners skip.
 func (p *Pool) look(ctx context.Context) {
 	began := time.Now()
 	p.health.probing.Lock()
@@ -127,16 +147,26 @@ func (p *Pool) look(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.target.limits.Probe)
 	defer cancel()
-	key := p.key(probeKey)
+	key, other := p.key(probeKey), p.key(probeKey+":2")
 	replies, err := p.pipeline(ctx, []command{
 		{"RPUSH", []any{key, "probe"}},
-		{"LMPOP", []any{2, key, p.key(probeKey + ":2"), "LEFT", "COUNT", maxPerCommand}},
+		{"LINDEX", []any{key, 0}},
+		{"BLMPOP", []any{leastWait.Seconds(), 2, key, other, "LEFT", "COUNT", maxPerCommand}},
+		{"LMPOP", []any{2, key, other, "LEFT", "COUNT", maxPerCommand}},
+		{"PUBLISH", []any{p.key(signalChannel), probeSignal}},
 	})
-	for _, reply := range replies {
-		if answer, ok := reply.(redigo.Error); ok && err == nil && !wrongType(answer) {
+	signal := err
+	for i, reply := range replies {
+		answer, refused := reply.(redigo.Error)
+		switch {
+		case !refused || wrongType(answer):
+		case i == len(replies)-1:
+			signal = translate(answer)
+		case err == nil:
 			err = translate(answer)
 		}
 	}
+	p.health.note(workSignal, signal)
 	p.health.note(workProbe, err)
 }
 

@@ -140,6 +140,7 @@ func (s *Signals) publish(ctx context.Context, unsent map[application.SignalKind
 			}
 		}
 	}
+	s.pool.health.note(workSignal, failed)
 	return lost, failed
 }
 

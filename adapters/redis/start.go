@@ -16,6 +16,9 @@ import (
 // probeKey is a list that only probes use.
 const probeKey = "probe"
 
+// probeSignal is of a kind that no listener knows: they skip it.
+var probeSignal = encodeSignal(application.Signal{Kind: "probe", Tasks: make([]domain.TaskID, 1)})
+
 // RefusedError says why a Redis cannot serve, whatever time passes. Its text is what
 // the Redis would have to be.
 type RefusedError struct {
@@ -65,8 +68,6 @@ func (p *Pool) Check(ctx context.Context) error {
 func (p *Pool) needed() []command {
 	key, other := p.key(probeKey), p.key(probeKey+":2") // of two slots, in a cluster
 	channel := p.key(signalChannel)
-	// Listeners skip a kind of signal that they do not know.
-	signal := encodeSignal(application.Signal{Kind: "probe", Tasks: make([]domain.TaskID, 1)})
 	return []command{
 		{"PING", nil},
 		{"CLIENT", []any{"ID"}},
@@ -78,7 +79,7 @@ func (p *Pool) needed() []command {
 		{"TYPE", []any{key}},
 		{"BLMPOP", []any{leastWait.Seconds(), 2, key, other, "LEFT", "COUNT", 1}},
 		{"LMPOP", []any{2, key, other, "LEFT", "COUNT", maxPerCommand}},
-		{"PUBLISH", []any{channel, signal}},
+		{"PUBLISH", []any{channel, probeSignal}},
 		{"SUBSCRIBE", []any{channel}},
 	}
 }

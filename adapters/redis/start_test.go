@@ -139,6 +139,35 @@ func TestProbe_SaysWhatTheWorkExperiences(t *testing.T) {
 	}
 }
 
+// What a program asks of Redis in order to look at it must be what its work asks.
+func TestProbe_TriesTheCommandsOfTheWork(t *testing.T) {
+	server := services.StartRedis(t)
+	q, _ := openQueue(t, Config{URL: server.URL()})
+	allow := func(command string) {
+		t.Helper()
+		if _, err := q.pool.do(t.Context(), "ACL", "SETUSER", "default", command); err != nil {
+			t.Fatal(err)
+		}
+		q.pool.health.kinds = map[string]*experience{}
+	}
+	for _, command := range []string{"rpush", "lindex", "blmpop", "lmpop", "publish"} {
+		queue, signals := q.pool.Probe(t.Context()), q.pool.Signals().Probe(t.Context())
+		if queue != nil || signals != nil {
+			t.Errorf("with all rights: %v, %v", queue, signals)
+		}
+		allow("-" + command)
+		queue, signals = q.pool.Probe(t.Context()), q.pool.Signals().Probe(t.Context())
+		failed, works := queue, signals
+		if command == "publish" {
+			failed, works = signals, queue
+		}
+		if !strings.Contains(domain.Public(failed).Message, "'"+command+"'") || works != nil {
+			t.Errorf("without %s: %v; the other probe: %v", command, failed, works)
+		}
+		allow("+" + command)
+	}
+}
+
 // A lane that cannot be pushed to is seen by no probe: the last push tells.
 func TestProbe_SaysThatTheLastPushesFailed(t *testing.T) {
 	server := services.StartRedis(t)

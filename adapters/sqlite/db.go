@@ -22,6 +22,8 @@ type DB struct {
 	keeper *sqlx.DB // its one connection keeps the write-ahead log from being made anew
 	file   *file
 	closed atomic.Bool
+	// damaged: SQLite has met something in the file that it cannot make sense of
+	damaged atomic.Bool
 
 	reads      reads                 // of reader
 	statements statements            // of writer; both last as long as their connections do

@@ -10,6 +10,7 @@ import (
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 
+	"github.com/millrace/millrace/adapters/internal/schema"
 	"github.com/millrace/millrace/domain"
 )
 
@@ -24,12 +25,25 @@ func (db *DB) translate(err error) error {
 		return err
 	case errors.Is(err, sql.ErrNoRows):
 		return domain.ErrTaskNotFound
+	case damaged(err):
+		db.damaged.Store(true)
+		return schema.Unready(errDamaged, err)
 	case db.closed.Load() || unavailable(err):
 		return fmt.Errorf("%w: sqlite: %w", domain.ErrUnavailable, err)
 	case aboutData(err):
 		return fmt.Errorf("%w: sqlite: %w", domain.ErrRefused, err)
 	}
 	return fmt.Errorf("sqlite: %w", err)
+}
+
+// errDamaged is why some calls fail, or all. It stays so until the file is replaced, which
+// takes a restart.
+var errDamaged = domain.Errorf(domain.CodeUnavailable, "the database file is damaged: stop the program, and restore the file from a backup")
+
+// damaged reports whether SQLite cannot make sense of what is in the file.
+func damaged(err error) bool {
+	code := codeOf(err)
+	return code == sqlite3.SQLITE_CORRUPT || code == sqlite3.SQLITE_NOTADB
 }
 
 // codeOf is what SQLite calls the error, without what an extended code adds; 0 if it is

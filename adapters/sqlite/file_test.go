@@ -73,6 +73,11 @@ var fates = map[string]struct{ happens, mended func(path string) error }{
 	"LogReplaced": {happens: func(path string) error {
 		return errors.Join(os.Remove(path+"-wal"), os.WriteFile(path+"-wal", nil, 0o600))
 	}},
+	"LogCutToNothing": {happens: func(path string) error { return os.Truncate(path+"-wal", 0) }},
+	"LogCutByAByte": {happens: func(path string) error {
+		log, err := os.Stat(path + "-wal")
+		return errors.Join(err, os.Truncate(path+"-wal", log.Size()-1))
+	}},
 	"FolderMoved": {
 		func(path string) error { return os.Rename(filepath.Dir(path), filepath.Dir(path)+".away") },
 		func(path string) error { return os.Rename(filepath.Dir(path)+".away", filepath.Dir(path)) },
@@ -110,6 +115,43 @@ func TestDB_IsUnavailableWhileItsFileIsGone(t *testing.T) {
 			must(t, db.Probe(t.Context()))
 			must(t, store.Tasks.Add(t.Context(), task))
 		})
+	}
+}
+
+// SQLite itself shortens the log when somebody asks it to.
+func TestDB_GoesOnWhenACheckpointHasEmptiedTheLog(t *testing.T) {
+	path := fresh(t)
+	db, _ := open(t, path)
+	store := storeOn(db)
+	writer, _ := sqlite.Pools(db)
+	for range 3 {
+		addTask(t, store)
+		writer.MustExec("PRAGMA wal_checkpoint(TRUNCATE)")
+		if log, err := os.Stat(path + "-wal"); err != nil || log.Size() != 0 {
+			t.Fatalf("the log was not emptied: %v", err)
+		}
+		must(t, db.Probe(t.Context()))
+	}
+	addTask(t, store)
+	must(t, db.Probe(t.Context()))
+}
+
+// Half of the file is gone: a list says so as an outage, and so does readiness from then on.
+func TestDB_ADamagedFileIsAnOutageWithAReason(t *testing.T) {
+	path := fresh(t)
+	db, _ := open(t, path)
+	store := storeOn(db)
+	for range 50 {
+		addTask(t, store)
+	}
+	writer, _ := sqlite.Pools(db)
+	writer.MustExec("PRAGMA wal_checkpoint(TRUNCATE)")
+	must(t, os.Truncate(path, 8192))
+	_, err := store.Search.List(t.Context(), application.TaskQuery{Limit: 50, Window: 50})
+	for name, err := range map[string]error{"list": err, "probe": db.Probe(t.Context())} {
+		if !errors.Is(err, domain.ErrUnavailable) || !strings.Contains(domain.Public(err).Message, "damaged") {
+			t.Errorf("%s: %v, want ErrUnavailable and that the file is damaged", name, err)
+		}
 	}
 }
 

@@ -28,6 +28,9 @@ func (db *DB) Probe(ctx context.Context) error {
 	if err := db.checkSchema(ctx); err != nil {
 		return err
 	}
+	if db.damaged.Load() {
+		return schema.Unready(errDamaged, errors.New("a call has met that"))
+	}
 	return db.proveRoom(ctx)
 }
 

@@ -94,14 +94,14 @@ func TestDispatcher_SweepsManyTogetherThatAreDueOneByOne(t *testing.T) {
 	}
 }
 
-func TestDispatcher_TellsThatADueTaskCouldNotBePushed(t *testing.T) {
+func TestDispatcher_AFailedPushIsNoFailureOfItsSweep(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, task := apptest.NewPorts(t), apptest.NewTask(t)
 		p.Dispatch.EXPECT().NextDue(apptest.Any).Return(apptest.Now(), true, nil)
 		p.Dispatch.EXPECT().Due(apptest.Any, apptest.Any, apptest.Any).Return(application.SweepResult{Found: 1, Changed: []*domain.Task{task}}, nil)
 		p.Events.EXPECT().Swept(apptest.Any, application.SweepDue, 1)
 		p.Queue.EXPECT().Push(apptest.Any, apptest.Any).Return(domain.ErrUnavailable)
-		p.Events.EXPECT().LoopRan(apptest.Any, application.SweepDue, domain.ErrUnavailable)
+		p.Dispatch.EXPECT().NextDue(apptest.Any).Return(time.Time{}, false, nil)
 
 		runFor(t, p, dueEvery)
 	})

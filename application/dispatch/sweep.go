@@ -21,7 +21,9 @@ func newSweeper(deps Deps) sweeper { return sweeper{deps, loop.NewPortion(sweepL
 
 // sweep takes one batch after the other until there is no more. What was marked
 // is pushed once its mark is committed; if the push fails, or a crash comes in
-// between, the stranded sweep finds it. A step that took too long is repeated smaller.
+// between, the stranded sweep finds it. A failed push ends the sweep and is none of its own
+// failures, which its next one, with nothing to push, would end: the decorator of Queue
+// tells of it, until a push succeeds. A step that took too long is repeated smaller.
 func (d sweeper) sweep(ctx context.Context, name application.Loop, decide application.Decide,
 	step func(application.SweepBatch) (application.SweepResult, error),
 ) error {
@@ -41,8 +43,8 @@ func (d sweeper) sweep(ctx context.Context, name application.Loop, decide applic
 		}
 		if len(swept.Changed) > 0 {
 			d.Events.Swept(ctx, name, len(swept.Changed))
-			if err := d.pushMarked(ctx, swept.Changed); err != nil {
-				return err
+			if !d.pushMarked(ctx, swept.Changed) {
+				return nil
 			}
 		}
 		if swept.Found < b.Limit {
@@ -65,10 +67,8 @@ func (d Deps) tooLong(ctx context.Context, name application.Loop, p *loop.Portio
 // mark marks a task as queued.
 func (d Deps) mark(t *domain.Task) error { return t.MarkQueued(d.Clock.Now()) }
 
-func (d Deps) pushMarked(ctx context.Context, tasks []*domain.Task) error {
+// pushMarked reports whether the tasks that are marked were pushed.
+func (d Deps) pushMarked(ctx context.Context, tasks []*domain.Task) bool {
 	entries := application.MarkedEntries(tasks)
-	if len(entries) == 0 {
-		return nil
-	}
-	return d.Queue.Push(ctx, entries...)
+	return len(entries) == 0 || d.Queue.Push(ctx, entries...) == nil
 }

@@ -92,20 +92,37 @@ func (x experienceOf) Probe(context.Context) error {
 	now := time.Now()
 	for _, loop := range x.loops {
 		f, ok := x.failing[loop]
-		name, tolerance := string(loop), workTolerance
+		tolerance := workTolerance
 		if slices.Contains(sweeps, loop) {
-			name, tolerance = "sweep "+name, sweepTolerance
+			tolerance = sweepTolerance
 		}
 		if !ok || stale(loop, f, now) || f.times < 2 || now.Sub(f.since) < tolerance {
 			continue
 		}
-		why := ""
-		if public := domain.Public(f.err); public.Code != domain.CodeInternal && public != domain.ErrUnavailable {
-			why = ": " + public.Message
+		why := application.ReasonOf(f.err)
+		if why != "" {
+			why = ": " + why
 		}
-		return domain.Errorf(domain.CodeUnavailable, "%s has failed for %s%s", name, now.Sub(f.since).Round(time.Second), why)
+		return domain.Errorf(domain.CodeUnavailable, "%s has failed for %s%s", inWords(loop), now.Sub(f.since).Round(time.Second), why)
 	}
 	return nil
+}
+
+// workInWords is the work whose name alone does not say what it is for.
+var workInWords = map[application.Loop]string{
+	application.LoopSave: "saving outcomes", application.LoopListen: "listening for signals",
+	application.LoopWait: "reading for waiting requests", application.SweepDue: "the sweep of due tasks",
+	application.SweepStranded: "the sweep of stranded tasks", application.SweepOrphaned: "the sweep of orphaned tasks",
+	application.SweepWorkers: "the sweep of silent workers", application.SweepKeys: "the sweep of expired idempotency keys",
+	application.SweepBulk: "the sweep of bulk actions",
+}
+
+// inWords names the work for operators.
+func inWords(loop application.Loop) string {
+	if words, ok := workInWords[loop]; ok {
+		return words
+	}
+	return string(loop)
 }
 
 // ExperiencedEvents notes the results of loops, and passes all events on.

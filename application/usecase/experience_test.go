@@ -12,6 +12,13 @@ import (
 	"github.com/millrace/millrace/test/apptest"
 )
 
+// told is an error of a server that has answered.
+type told struct{}
+
+func (told) Error() string  { return "for the log" }
+func (told) Reason() string { return "the server refuses" }
+func (told) Unwrap() error  { return domain.ErrUnavailable }
+
 func TestExperience_FailsWhenWorkHasFailedForTooLong(t *testing.T) {
 	full := domain.Errorf(domain.CodeUnavailable, "the disk is full")
 	for name, c := range map[string]struct {
@@ -29,11 +36,12 @@ func TestExperience_FailsWhenWorkHasFailedForTooLong(t *testing.T) {
 		"ClaimsThatSucceeded":  {application.LoopClaim, time.Second, 6 * time.Second, full, true, "", ""},
 		"Heartbeats":           {application.LoopHeartbeat, 3 * time.Second, 9 * time.Second, domain.ErrUnavailable, false, "heartbeat has failed for 9s", ""},
 		"Submissions":          {application.CallSubmit, time.Second, 7 * time.Second, full, false, "submit has failed for 7s: the disk is full", ""},
+		"AnswersOfAServer":     {application.LoopClaim, time.Second, 6 * time.Second, told{}, false, "claim has failed for 6s: the server refuses", ""},
 		"Reads":                {application.CallRead, time.Second, time.Hour, full, false, "", ""},
-		"AnOutcomeThatIsHeld":  {application.LoopSave, 2 * time.Second, time.Minute, full, false, "", "save has failed for 1m0s: the disk is full"},
+		"AnOutcomeThatIsHeld":  {application.LoopSave, 2 * time.Second, time.Minute, full, false, "", "saving outcomes has failed for 1m0s: the disk is full"},
 		"ASweepForHalfAMinute": {application.SweepDue, time.Second, 30 * time.Second, apptest.ErrBroken, false, "", ""},
-		"ASweepForAMinute":     {application.SweepDue, time.Second, time.Minute, apptest.ErrBroken, false, "sweep due has failed for 1m0s", ""},
-		"ARareSweep":           {application.SweepKeys, time.Minute, 2 * time.Minute, apptest.ErrBroken, false, "sweep keys has failed for 2m0s", ""},
+		"ASweepForAMinute":     {application.SweepDue, time.Second, time.Minute, apptest.ErrBroken, false, "the sweep of due tasks has failed for 1m0s", ""},
+		"ARareSweep":           {application.SweepKeys, time.Minute, 2 * time.Minute, apptest.ErrBroken, false, "the sweep of expired idempotency keys has failed for 2m0s", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

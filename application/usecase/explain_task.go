@@ -169,11 +169,7 @@ func (uc *ExplainTask) workers(ctx context.Context, info application.QueueInfo) 
 
 // away is why the queue brings no task to a worker.
 func away(err error) Explanation {
-	e := Explanation{Reason: ReasonQueueAway}
-	if public := domain.Public(err); public.Code != domain.CodeInternal && public.Message != domain.ErrUnavailable.Message {
-		e.Detail = public.Message
-	}
-	return e
+	return Explanation{Reason: ReasonQueueAway, Detail: application.ReasonOf(err)}
 }
 
 // waiting is why a task is not queued.

@@ -27,6 +27,9 @@ const (
 	legacyVersion = 1
 )
 
+// Tables returns the tables of version 1 and VersionTable.
+func Tables() []string { return append(slices.Clone(tables), VersionTable) }
+
 // tables are those of version 1.
 var tables = []string{"tasks", "task_metadata", "queues", "idempotency_keys", "bulks", "attempts", "workers"}
 

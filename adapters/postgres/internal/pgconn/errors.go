@@ -14,6 +14,7 @@ import (
 
 	"github.com/lib/pq"
 
+	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/domain"
 )
 
@@ -66,10 +67,35 @@ func Translate(err error) error {
 	return fmt.Errorf("postgres: %w", err)
 }
 
-// Outage makes err a domain.ErrUnavailable.
+// Outage makes err a domain.ErrUnavailable, whose reason is what the server has answered.
 func Outage(err error) error {
-	return fmt.Errorf("%w: postgres: %w", domain.ErrUnavailable, err)
+	if _, ok := errors.AsType[*outage](err); ok {
+		return err
+	}
+	reason := "PostgreSQL does not answer"
+	if e := serverError(err); e != nil {
+		reason = fmt.Sprintf("PostgreSQL refuses: %s (SQLSTATE %s)", e.Message[:min(len(e.Message), maxReason)], e.Code)
+	}
+	return &outage{reason, err}
 }
+
+// OutageBecause is an Outage of which we know the reason.
+func OutageBecause(reason string) error { return &outage{reason, errors.New(reason)} }
+
+// maxReason bounds what is shown of an answer of the server.
+const maxReason = 200
+
+// outage is a domain.ErrUnavailable, whose cause is the text.
+type outage struct {
+	reason string
+	cause  error
+}
+
+var _ application.Told = (*outage)(nil)
+
+func (e *outage) Error() string   { return "postgres: " + e.cause.Error() }
+func (e *outage) Reason() string  { return e.reason }
+func (e *outage) Unwrap() []error { return []error{domain.ErrUnavailable, e.cause} }
 
 // AtStart is err for a program that has not yet worked: no outage if waiting does not
 // help, as with a missing right.
