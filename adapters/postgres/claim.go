@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"slices"
 	"strconv"
@@ -53,15 +52,6 @@ FROM portion
 WHERE t.id = ANY(ARRAY[portion.id]) AND portion.before < ` + strconv.Itoa(application.PortionBytes) + " AND " + byFreshWorker + returned)
 	// claimOursSQL claims what this transaction has locked, and has counted the bytes of.
 	claimOursSQL = pgconn.Prepared("UPDATE tasks AS t " + setClaimed + " WHERE " + claimable + "AND " + byFreshWorker + returned)
-
-	// returnedColumns are those that a claim has not set to an argument of its own,
-	// or to NULL: see asClaimed.
-	returnedColumns = slices.DeleteFunc(slices.Clone(insertColumns), func(c pgenc.Column[written]) bool {
-		return slices.Contains([]string{
-			"status", "queued_at", "worker", "claim_beat", "stop_requested_at", "result", "result_truncated", "result_altered",
-		}, c.Name())
-	})
-	returned = " RETURNING " + qualified(returnedColumns)
 )
 
 // setClaimed does to a task what domain.Task.Claim does.
@@ -78,12 +68,6 @@ var isShort = fmt.Sprintf("octet_length(t.message) <= %d ", application.PortionB
 // byFreshWorker is true if the worker ($5) may claim. The time is looked at anew with
 // each task, and again after a wait for one that somebody else has changed.
 var byFreshWorker = "clock_timestamp() < (SELECT " + freshUntil + " FROM workers AS w WHERE w.id = $5::text) "
-
-// asClaimed adds the arguments that the statement has stored as they are.
-func (r row) asClaimed(c application.ClaimRequest) row {
-	r.Status, r.Worker, r.ClaimBeat = string(domain.StatusProcessing), sql.NullString{String: string(c.Worker), Valid: true}, c.Beat
-	return r
-}
 
 // freshUntil is the end of domain.Heartbeat.Fresh of a worker.
 var freshUntil = fmt.Sprintf("w.seen_at + %d * w.beat_interval", domain.FreshBeats)
@@ -127,7 +111,7 @@ func (r *TaskRepository) Claim(ctx context.Context, c application.ClaimRequest) 
 	case err != nil && len(got.rows) == 0:
 		return application.ClaimResult{}, err
 	case err != nil:
-		got.rest = append(notIn(got.rows, asked), got.rest...)
+		got.rest = append(notIn(claimedIDs(got.rows), asked), got.rest...)
 	case len(left.queues) > 0:
 		more, err := r.claimLimited(ctx, c, left)
 		if err != nil && len(got.rows)+len(more.rows)+len(more.limited) == 0 {
@@ -159,7 +143,7 @@ func portionOf(ids []domain.TaskID) (portion, beyond []domain.TaskID) {
 
 // claimed is what some of the statements of a claim have come to.
 type claimed struct {
-	rows    []row
+	rows    []claimedRow
 	rest    []domain.TaskID         // not asked for yet, or beyond the bytes of a portion
 	refused map[domain.TaskID]error // by the store
 }
@@ -189,7 +173,7 @@ func (got *claimed) isElsewhere() func(id domain.TaskID) bool {
 
 // claimUnlimited claims of what is in queues without limits what sel selects. A batch that the store
 // refuses because of one task is divided, so that the others are claimed.
-func (r *TaskRepository) claimUnlimited(ctx context.Context, c application.ClaimRequest, ids []domain.TaskID, sel selectClaimed) (got claimed, err error) {
+func (r *TaskRepository) claimUnlimited(ctx context.Context, c application.ClaimRequest, ids []domain.TaskID, sel claimWith) (got claimed, err error) {
 	for parts := [][]domain.TaskID{ids}; len(parts) > 0; {
 		part := parts[0]
 		parts = parts[1:]
@@ -212,7 +196,7 @@ func (r *TaskRepository) claimUnlimited(ctx context.Context, c application.Claim
 				got.rows = append(got.rows, rows...)
 			}
 			if bytesOf(got.rows) >= application.PortionBytes {
-				got.rest = slices.Concat(append([][]domain.TaskID{notIn(rows, part)}, parts...)...)
+				got.rest = slices.Concat(append([][]domain.TaskID{notIn(claimedIDs(rows), part)}, parts...)...)
 				return got, nil
 			}
 		}
@@ -220,26 +204,26 @@ func (r *TaskRepository) claimUnlimited(ctx context.Context, c application.Claim
 	return got, nil
 }
 
-// selectClaimed runs a statement that claims tasks.
-type selectClaimed func(ctx context.Context, c application.ClaimRequest, ids []domain.TaskID) ([]row, error)
+// claimWith runs a statement that claims tasks.
+type claimWith func(ctx context.Context, c application.ClaimRequest, ids []domain.TaskID) ([]claimedRow, error)
 
 // selectShort claims what is not long; if it meets a lock that lasts, it claims anew
 // what is free.
-func (r *TaskRepository) selectShort(ctx context.Context, c application.ClaimRequest, ids []domain.TaskID) (rows []row, err error) {
+func (r *TaskRepository) selectShort(ctx context.Context, c application.ClaimRequest, ids []domain.TaskID) (rows []claimedRow, err error) {
 	err = r.db.calls.WriteBriefly(ctx, selectInto(&rows, claimSQL, c, ids), selectInto(&rows, claimFreeSQL, c, ids))
 	return rows, err
 }
 
 // selectFree claims what is free.
-func (r *TaskRepository) selectFree(ctx context.Context, c application.ClaimRequest, ids []domain.TaskID) (rows []row, err error) {
+func (r *TaskRepository) selectFree(ctx context.Context, c application.ClaimRequest, ids []domain.TaskID) (rows []claimedRow, err error) {
 	err = r.db.calls.Write(ctx, selectInto(&rows, claimFreeSQL, c, ids))
 	return rows, err
 }
 
-func selectInto(rows *[]row, query pgconn.Stmt, c application.ClaimRequest, ids []domain.TaskID) func(ctx context.Context, x *sqlx.Conn) error {
-	return func(ctx context.Context, x *sqlx.Conn) error {
-		*rows = make([]row, 0, len(ids))
-		return query.Select(ctx, x, rows, claimArgs(c, ids)...)
+func selectInto(rows *[]claimedRow, query pgconn.Stmt, c application.ClaimRequest, ids []domain.TaskID) func(ctx context.Context, x *sqlx.Conn) error {
+	return func(ctx context.Context, x *sqlx.Conn) (err error) {
+		*rows, err = selectClaimed(ctx, x, query, c, ids)
+		return err
 	}
 }
 
@@ -256,13 +240,6 @@ func (r *TaskRepository) claimLong(ctx context.Context, c application.ClaimReque
 	got.add(more)
 	l.without(claimedLimited{claimed: more})
 	return nil
-}
-
-func bytesOf(rows []row) (n int) {
-	for i := range rows {
-		n += len(rows[i].Message)
-	}
-	return n
 }
 
 func claimArgs(c application.ClaimRequest, ids []domain.TaskID) []any {
@@ -284,7 +261,7 @@ type left struct {
 func (l *left) without(more claimedLimited) {
 	done := make(map[domain.TaskID]bool, len(l.known))
 	for i := range more.rows {
-		done[domain.TaskID(more.rows[i].ID)] = true
+		done[more.rows[i].id] = true
 	}
 	for _, q := range more.limited {
 		for _, id := range q.Refused {
@@ -297,8 +274,8 @@ func (l *left) without(more claimedLimited) {
 
 // whyLeft finds out what is left of a claim that asked for ids and got these rows. A
 // worker that may not claim gets domain.ErrWorkerStale.
-func (r *TaskRepository) whyLeft(ctx context.Context, c application.ClaimRequest, ids []domain.TaskID, got []row) (left, error) {
-	ids = notIn(got, ids)
+func (r *TaskRepository) whyLeft(ctx context.Context, c application.ClaimRequest, ids []domain.TaskID, got []claimedRow) (left, error) {
+	ids = notIn(claimedIDs(got), ids)
 	if len(ids) == 0 && len(got) > 0 {
 		return left{}, nil
 	}
@@ -338,14 +315,14 @@ func setOf(texts []string) map[string]bool {
 	return set
 }
 
-// notIn are the ids that have no row, each once, in their order.
-func notIn(rows []row, ids []domain.TaskID) []domain.TaskID {
-	if len(rows) > 0 && len(rows) == len(ids) {
+// notIn are the ids that are not among the others, each once, in their order.
+func notIn(others, ids []domain.TaskID) []domain.TaskID {
+	if len(others) > 0 && len(others) == len(ids) {
 		return nil
 	}
 	seen := make(map[domain.TaskID]bool, len(ids))
-	for i := range rows {
-		seen[domain.TaskID(rows[i].ID)] = true
+	for _, id := range others {
+		seen[id] = true
 	}
 	var left []domain.TaskID
 	for _, id := range ids {
@@ -357,26 +334,25 @@ func notIn(rows []row, ids []domain.TaskID) []domain.TaskID {
 	return left
 }
 
-// inOrder makes the tasks that were claimed, in the order of the request. A row that cannot be
+// inOrder are the tasks that were claimed, in the order of the request. A row that cannot be
 // read is refused, as an error would lose sight of all the others: the next
 // beat finds it held by the worker and not listed.
 func inOrder(got *claimed, c application.ClaimRequest) []*domain.Task {
-	rows := got.rows
-	byID := make(map[domain.TaskID]int, len(rows))
-	for i := range rows {
-		byID[domain.TaskID(rows[i].ID)] = i
+	byID := make(map[domain.TaskID]int, len(got.rows))
+	for i := range got.rows {
+		byID[got.rows[i].id] = i
 	}
-	tasks := make([]*domain.Task, 0, len(rows))
+	tasks := make([]*domain.Task, 0, len(got.rows))
 	for _, id := range c.IDs {
 		i, ok := byID[id]
 		if !ok {
 			continue
 		}
 		delete(byID, id) // an id that is given twice was claimed once
-		if t, err := rows[i].asClaimed(c).task(); err == nil {
-			tasks = append(tasks, t)
+		if row := got.rows[i]; row.err == nil {
+			tasks = append(tasks, row.task)
 		} else {
-			got.refuse(id, err)
+			got.refuse(id, row.err)
 		}
 	}
 	return tasks

@@ -174,7 +174,7 @@ func (r *TaskRepository) tryLimited(ctx context.Context, c application.ClaimRequ
 			if len(plan.ids) == 0 {
 				return nil
 			}
-			if err := claimOursSQL.Select(ctx, tx, &got.rows, claimArgs(c, plan.ids)...); err != nil {
+			if got.rows, err = selectClaimed(ctx, tx, claimOursSQL, c, plan.ids); err != nil {
 				return err
 			}
 			switch len(got.rows) {

@@ -41,6 +41,10 @@ func claimIsTheDomains(t *testing.T, s Store) {
 		addMade(t, s, func(s *domain.TaskState) { s.RunAt = s.RunAt.Add(time.Hour) }), // the mark decides, not the time
 		addMade(t, s, marked(now().Add(-time.Hour))),
 		addMade(t, s, func(s *domain.TaskState) { s.Timeout = time.Hour + 3*time.Microsecond }), // before that of the claim
+		addMade(t, s, func(s *domain.TaskState) {
+			s.Queue, s.Priority, s.Metadata, s.TraceParent = "mail", 7, map[string]string{"customer": `"7"`}, "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+		}),
+		addMade(t, s, func(s *domain.TaskState) { s.CreatedAt = s.CreatedAt.Add(-time.Hour) }),
 	}
 	req := application.ClaimRequest{
 		Claim: domain.Claim{Worker: worker, Beat: 5, Timeout: 90*time.Second + 7*time.Microsecond, Grace: 11*time.Second + 13*time.Microsecond},
@@ -71,6 +75,7 @@ func claimClockBehind(t *testing.T, s Store) {
 		t.Fatal(err)
 	}
 	wantIDs(t, claimed, []*domain.Task{task})
+	wantState(t, claimed[0], task.State())
 	wantStored(t, s, task.State())
 }
 
