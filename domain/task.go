@@ -138,6 +138,9 @@ func (t *Task) ID() TaskID { return t.s.ID }
 // Message returns what the client sent, to the byte.
 func (t *Task) Message() string { return t.s.Message }
 
+// Result returns what the handler answered, once the task is completed.
+func (t *Task) Result() string { return t.s.Result }
+
 // Status returns where the task is in its life.
 func (t *Task) Status() Status { return t.s.Status }
 
