@@ -46,29 +46,29 @@ var (
 	// lockQueuesSQL makes claims of one queue, and changes of its settings, exclude
 	// one another. A queue that somebody else holds comes back as not ours: to wait for
 	// it would hold up the others.
-	lockQueuesSQL = "WITH ours AS MATERIALIZED (SELECT " + settingsColumns + ` FROM queues AS q
+	lockQueuesSQL = pgconn.Prepared("WITH ours AS MATERIALIZED (SELECT " + settingsColumns + ` FROM queues AS q
 			WHERE q.name = ANY($1::text[]) ORDER BY q.name COLLATE "C" FOR UPDATE SKIP LOCKED)
 		SELECT *, true AS ours FROM ours
 		UNION ALL SELECT ` + settingsColumns + ` , false FROM queues AS q
-		WHERE q.name = ANY($1::text[]) AND NOT EXISTS (SELECT FROM ours WHERE ours.name = q.name)`
+		WHERE q.name = ANY($1::text[]) AND NOT EXISTS (SELECT FROM ours WHERE ours.name = q.name)`)
 
 	// lockClaimableSQL locks what is claimable in the queues ($3), and counts what of
 	// each is processing: those of dead workers, too. It has to be a statement of its
 	// own after the queues are locked, for then it sees what the claim before has
 	// committed. What is locked it passes over.
-	lockClaimableSQL = `WITH running AS MATERIALIZED (
+	lockClaimableSQL = pgconn.Prepared(`WITH running AS MATERIALIZED (
 			SELECT t.queue, count(*) AS n FROM tasks AS t WHERE ` + processing + ` AND t.queue = ANY($3::text[]) GROUP BY t.queue
 		)
 		SELECT t.id, t.queue, octet_length(t.message) AS size, coalesce(running.n, 0) AS running
 		FROM tasks AS t LEFT JOIN running ON running.queue = t.queue
 		WHERE ` + claimable + `AND t.queue = ANY($3::text[])
-		ORDER BY t.id FOR UPDATE OF t SKIP LOCKED`
+		ORDER BY t.id FOR UPDATE OF t SKIP LOCKED`)
 
 	// busySQL finds the claimable tasks of queues ($3) that somebody else holds.
 	busySQL = "SELECT t.id, t.queue FROM tasks AS t WHERE " + claimable + "AND t.queue = ANY($3::text[])"
 
-	spendSQL = `UPDATE queues AS q SET full_at = s.full_at
-		FROM unnest($1::text[], $2::timestamptz[]) AS s(name, full_at) WHERE q.name = s.name`
+	spendSQL = pgconn.Prepared(`UPDATE queues AS q SET full_at = s.full_at
+		FROM unnest($1::text[], $2::timestamptz[]) AS s(name, full_at) WHERE q.name = s.name`)
 )
 
 // busyPauses are the pauses between the tries to get hold of a queue: another claim
@@ -231,7 +231,7 @@ func planClaim(ctx context.Context, tx *sqlx.Tx, c application.ClaimRequest, l l
 		settingsRow
 		Ours bool
 	}
-	if err := tx.SelectContext(ctx, &stored, lockQueuesSQL, pgenc.Texts(l.queues)); err != nil {
+	if err := lockQueuesSQL.Select(ctx, tx, &stored, pgenc.Texts(l.queues)); err != nil {
 		return plan, err
 	}
 	queues := map[string]domain.QueueSettings{}
@@ -246,7 +246,7 @@ func planClaim(ctx context.Context, tx *sqlx.Tx, c application.ClaimRequest, l l
 	}
 	ours := slices.Sorted(maps.Keys(queues))
 	var found []candidate
-	if err := tx.SelectContext(ctx, &found, lockClaimableSQL, pgenc.UUIDs(l.known),
+	if err := lockClaimableSQL.Select(ctx, tx, &found, pgenc.UUIDs(l.known),
 		pgenc.Texts(domain.Before(domain.StatusProcessing)), pgenc.Texts(ours)); err != nil {
 		return plan, err
 	}
@@ -307,6 +307,5 @@ func (p *claimPlan) spend(ctx context.Context, tx *sqlx.Tx) error {
 	if len(p.spent) == 0 {
 		return nil
 	}
-	_, err := tx.ExecContext(ctx, spendSQL, pgenc.Texts(p.spent), pgenc.Time.Array(p.fullAt))
-	return err
+	return spendSQL.Exec(ctx, tx, pgenc.Texts(p.spent), pgenc.Time.Array(p.fullAt))
 }
