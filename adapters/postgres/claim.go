@@ -90,45 +90,64 @@ FROM (
 
 // Claim makes tasks the worker's: with one statement, as long as no limit is set
 // for their queues. What that leaves out because of a limit is claimed in a
-// transaction of its own, which locks the queues.
+// transaction of its own, which locks the queues. That transaction comes first if the claim
+// before has met limits: most likely they are there still.
 //
 // An error that comes after some are claimed is not returned: nobody would hear of
 // them, and only the worker's next heartbeat would give them back. The others are left
 // to the next claim, which meets it again.
 func (r *TaskRepository) Claim(ctx context.Context, c application.ClaimRequest) (application.ClaimResult, error) {
 	ids, beyond := portionOf(c.IDs)
-	got, err := r.claimUnlimited(ctx, c, ids, r.selectShort)
-	if err != nil {
-		return application.ClaimResult{}, err
+	got, ids := r.claimLimitedFirst(ctx, c, ids)
+	var l left
+	if len(ids) > 0 || len(got.rows) == 0 {
+		more, out, err := r.claimAny(ctx, c, ids)
+		switch {
+		case err == nil:
+			got.add(more)
+			l = out
+		case len(got.rows) == 0:
+			return application.ClaimResult{}, err
+		default:
+			got.rest = append(got.rest, ids...)
+		}
+	}
+	r.rememberLimited(got.limited)
+	tasks := inOrder(&got.claimed, c) // may refuse some
+	return application.ClaimResult{
+		Tasks: tasks, Limited: got.limited, Skipped: l.known, Unknown: l.unknown,
+		Rest: append(got.rest, beyond...), Refused: got.refused,
+	}, nil
+}
+
+// claimAny claims the ids, of which nothing is known. What it returns of l is skipped or
+// unknown.
+func (r *TaskRepository) claimAny(ctx context.Context, c application.ClaimRequest, ids []domain.TaskID) (got claimedLimited, l left, err error) {
+	if got.claimed, err = r.claimUnlimited(ctx, c, ids, r.selectShort); err != nil {
+		return got, l, err
 	}
 	asked := slices.DeleteFunc(slices.Clone(ids), got.isElsewhere())
-	left, err := r.whyLeft(ctx, c, asked, got.rows)
-	if err == nil && len(left.long) > 0 {
-		err = r.claimLong(ctx, c, &left, &got)
+	l, err = r.whyLeft(ctx, c, asked, got.rows)
+	if err == nil && len(l.long) > 0 {
+		err = r.claimLong(ctx, c, &l, &got.claimed)
 	}
-	result := application.ClaimResult{Unknown: left.unknown}
 	switch {
 	case err != nil && len(got.rows) == 0:
-		return application.ClaimResult{}, err
+		return got, l, err
 	case err != nil:
 		got.rest = append(notIn(claimedIDs(got.rows), asked), got.rest...)
-	case len(left.queues) > 0:
-		more, err := r.claimLimited(ctx, c, left)
+	case len(l.queues) > 0:
+		more, err := r.claimLimited(ctx, c, l)
 		if err != nil && len(got.rows)+len(more.rows)+len(more.limited) == 0 {
-			return application.ClaimResult{}, fmt.Errorf("claim from limited queues: %w", err)
+			return got, l, fmt.Errorf("claim from limited queues: %w", err)
 		}
-		left.without(more)
+		l.without(more)
 		if err != nil {
-			more.rest, left.known = append(more.rest, left.known...), nil
+			more.rest, l.known = append(more.rest, l.known...), nil
 		}
-		result.Limited = more.limited
-		got.add(more.claimed)
+		got.add(more)
 	}
-	got.rest = append(got.rest, beyond...)
-	result.Rest = got.rest
-	result.Tasks, result.Skipped = inOrder(&got, c), left.known
-	result.Refused = got.refused
-	return result, nil
+	return got, l, nil
 }
 
 // portionOf parts what one claim asks for from the rest.

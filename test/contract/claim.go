@@ -97,14 +97,16 @@ func claimOnlyQueued(t *testing.T, s Store) {
 }
 
 // claimSorts asks for tasks of every kind, some of them twice: with and without a
-// queue that has a limit, as that may be another way to claim.
+// queue that has a limit, and after a claim that has met the limit, as those may be other
+// ways to claim.
 func claimSorts(t *testing.T, s Store) {
 	worker := enlist(t, s)
-	for _, limited := range []bool{false, true} {
+	for limit := range 3 {
+		limited := limit > 0
 		free, full := domain.QueueName("free"), domain.QueueName("unlimited")
 		if limited {
 			full = "limited"
-			setQueue(t, s, full, maxRunning(1))
+			setQueue(t, s, full, maxRunning(limit)) // room for one
 		}
 		good := append(addMany(t, s, 2, inQueue(free)), addMade(t, s, inQueue(full)))
 		more := addMany(t, s, 2, inQueue(full)) // refused if there is a limit
@@ -136,7 +138,7 @@ func claimSorts(t *testing.T, s Store) {
 			"refused": {refused, gotRefused}, "skipped": {idsOf(skipped), got.Skipped}, "unknown": {idsOf(unknown), got.Unknown},
 		} {
 			if !slices.Equal(ids[0], ids[1]) {
-				t.Errorf("limited %v: %s are %s, want %s", limited, name, ids[1], ids[0])
+				t.Errorf("limit %d: %s are %s, want %s", limit, name, ids[1], ids[0])
 			}
 		}
 	}
