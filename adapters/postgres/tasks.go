@@ -124,9 +124,10 @@ func (r *TaskRepository) Versions(ctx context.Context, ids ...domain.TaskID) (ma
 	return versions, nil
 }
 
-// Save stores t, and how its attempts ended, if the stored task is as t was loaded: with one statement for it and the tasks of other callers. That
-// leaves out a task that somebody else has locked, which is tried again with pauses:
-// nothing is held meanwhile, and nobody waits but this caller.
+// Save stores t, and how its attempts ended, if the stored task is as t was loaded: with
+// one statement for it and the tasks of other callers. That leaves out a task that
+// somebody else keeps locked, which is tried again with pauses: nothing is held
+// meanwhile, and nobody waits but this caller.
 func (r *TaskRepository) Save(ctx context.Context, t *domain.Task) error {
 	if done, err := r.save(ctx, &saveItem{task: t}); done || err != nil {
 		return err

@@ -146,8 +146,8 @@ func (r *TaskRepository) Save(ctx context.Context, t *domain.Task) error {
 	return nil
 }
 
-// store stores a task, and how its attempts ended, if the stored one is as
-// it was loaded, and returns how many rows of tasks that was true of.
+// store stores a task, and how its attempts ended, if the stored one is as it was
+// loaded, and returns how many rows of tasks that was true of.
 func (tx *tx) store(t *domain.Task) (int64, error) {
 	changed, err := tx.count(updateTask, updateArgs(t)...)
 	if err != nil || changed == 0 {

@@ -87,7 +87,8 @@ func (s *outcomeSave) resolve(ctx context.Context) (done bool, err error) {
 		s.Events.LoopRan(ctx, application.LoopSave, err)
 		return false, err
 	}
-	done = now.Version() == s.task.Version() && now.Status() == s.task.Status() && now.Attempt() == s.ref.Attempt
+	done = now.Version() == s.task.Version() && now.Status() == s.task.Status() && now.Attempt() == s.ref.Attempt &&
+		now.State().StartedAt.Equal(s.claim.StartedAt) // of another claim, see holds
 	s.task = now
 	return done, nil
 }

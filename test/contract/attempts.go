@@ -292,7 +292,7 @@ func attemptsOfBeats(t *testing.T, s Store) {
 }
 
 func attemptsOfRescues(t *testing.T, s Store) {
-	j := newJudge(s, time.Minute)
+	j := newObserver(s, time.Minute)
 	lost := addMany(t, s, 3, tried(4), heldBy("unknown", 1))
 	stopped := addMade(t, s, heldBy("unknown", 1), askedToStop)
 	refused := addMade(t, s, heldBy("unknown", 1))
