@@ -1,6 +1,7 @@
 package domain_test
 
 import (
+	"reflect"
 	"testing"
 	"time"
 
@@ -70,6 +71,24 @@ func TestRestoreWithoutTexts_AsksForNoTexts(t *testing.T) {
 		}
 		s.Version = 0
 		_, err = domain.RestoreWithoutTexts(s)
+		wantCode(t, err, domain.CodeInternal)
+	}
+}
+
+func TestRestoreClaimed_AddsWhatFollowsFromTheClaim(t *testing.T) {
+	for _, timeout := range []time.Duration{0, time.Hour + 3*time.Microsecond} {
+		s := newTask(t, 3).State()
+		s.Timeout = timeout
+		want, err := domain.Restore(s)
+		c := domain.Claim{Worker: "w", Beat: 7, Timeout: time.Minute + time.Nanosecond, Grace: time.Second + 999*time.Nanosecond}
+		must(t, err, want.Claim(c, at(5)))
+		s.UpdatedAt, s.Version, s.Attempt = want.State().UpdatedAt, want.Version(), want.Attempt()
+		got, err := domain.RestoreClaimed(s, c)
+		if must(t, err); !reflect.DeepEqual(got.State(), want.State()) || got.StoredVersion() != want.Version() {
+			t.Errorf("restored %+v, want %+v", got.State(), want.State())
+		}
+		s.Attempt = 0
+		_, err = domain.RestoreClaimed(s, c)
 		wantCode(t, err, domain.CodeInternal)
 	}
 }

@@ -108,6 +108,15 @@ func RestoreWithoutTexts(s TaskState) (*Task, error) {
 	return &Task{s: s, stored: s}, nil
 }
 
+// RestoreClaimed makes a task that a store has claimed, as Task.Claim does, from what it
+// has of the task since. The store need not say what follows from the claim: the status,
+// who holds the task, from when and until when.
+func RestoreClaimed(s TaskState, c Claim) (*Task, error) {
+	s.Status = StatusProcessing
+	s.hold(c)
+	return Restore(s)
+}
+
 func impossible(id TaskID, wrong string) error {
 	return Errorf(CodeInternal, "task %s is in an impossible state: %s", id, wrong)
 }
@@ -128,6 +137,9 @@ func (t *Task) ID() TaskID { return t.s.ID }
 
 // Message returns what the client sent, to the byte.
 func (t *Task) Message() string { return t.s.Message }
+
+// Result returns what the handler answered, once the task is completed.
+func (t *Task) Result() string { return t.s.Result }
 
 // Status returns where the task is in its life.
 func (t *Task) Status() Status { return t.s.Status }
@@ -189,11 +201,16 @@ func (t *Task) Claim(c Claim, now time.Time) error {
 		return err
 	}
 	t.s.Attempt++
-	t.s.Worker, t.s.ClaimBeat = c.Worker, c.Beat
-	t.s.Deadline = Moment(t.s.UpdatedAt.Add(t.TimeoutOr(c.Timeout) + c.Grace))
-	t.s.StartedAt = t.s.UpdatedAt
-	t.s.QueuedAt, t.s.StopRequestedAt = time.Time{}, time.Time{}
+	t.s.hold(c)
 	return nil
+}
+
+// hold sets what follows from a claim at UpdatedAt.
+func (s *TaskState) hold(c Claim) {
+	s.Worker, s.ClaimBeat = c.Worker, c.Beat
+	s.Deadline = Moment(s.UpdatedAt.Add(cmp.Or(s.Timeout, c.Timeout) + c.Grace))
+	s.StartedAt = s.UpdatedAt
+	s.QueuedAt, s.StopRequestedAt = time.Time{}, time.Time{}
 }
 
 // Complete ends the attempt and the task with success, and keeps what the

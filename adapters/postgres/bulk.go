@@ -257,7 +257,11 @@ func lockMatches(ctx context.Context, tx *sqlx.Tx, q application.TaskQuery, ids 
 	if err := tx.SelectContext(ctx, &rows, query, args...); err != nil {
 		return nil, nil, err
 	}
-	missing := notIn(rows, ids)
+	got := make([]domain.TaskID, len(rows))
+	for i := range rows {
+		got[i] = domain.TaskID(rows[i].ID)
+	}
+	missing := notIn(got, ids)
 	if len(missing) == 0 {
 		return rows, nil, nil
 	}

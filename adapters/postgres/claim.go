@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"slices"
 	"strconv"
@@ -53,15 +52,6 @@ FROM portion
 WHERE t.id = ANY(ARRAY[portion.id]) AND portion.before < ` + strconv.Itoa(application.PortionBytes) + " AND " + byFreshWorker + returned)
 	// claimOursSQL claims what this transaction has locked, and has counted the bytes of.
 	claimOursSQL = pgconn.Prepared("UPDATE tasks AS t " + setClaimed + " WHERE " + claimable + "AND " + byFreshWorker + returned)
-
-	// returnedColumns are those that a claim has not set to an argument of its own,
-	// or to NULL: see asClaimed.
-	returnedColumns = slices.DeleteFunc(slices.Clone(insertColumns), func(c pgenc.Column[written]) bool {
-		return slices.Contains([]string{
-			"status", "queued_at", "worker", "claim_beat", "stop_requested_at", "result", "result_truncated", "result_altered",
-		}, c.Name())
-	})
-	returned = " RETURNING " + qualified(returnedColumns)
 )
 
 // setClaimed does to a task what domain.Task.Claim does.
@@ -78,12 +68,6 @@ var isShort = fmt.Sprintf("octet_length(t.message) <= %d ", application.PortionB
 // byFreshWorker is true if the worker ($5) may claim. The time is looked at anew with
 // each task, and again after a wait for one that somebody else has changed.
 var byFreshWorker = "clock_timestamp() < (SELECT " + freshUntil + " FROM workers AS w WHERE w.id = $5::text) "
-
-// asClaimed adds the arguments that the statement has stored as they are.
-func (r row) asClaimed(c application.ClaimRequest) row {
-	r.Status, r.Worker, r.ClaimBeat = string(domain.StatusProcessing), sql.NullString{String: string(c.Worker), Valid: true}, c.Beat
-	return r
-}
 
 // freshUntil is the end of domain.Heartbeat.Fresh of a worker.
 var freshUntil = fmt.Sprintf("w.seen_at + %d * w.beat_interval", domain.FreshBeats)
@@ -106,45 +90,64 @@ FROM (
 
 // Claim makes tasks the worker's: with one statement, as long as no limit is set
 // for their queues. What that leaves out because of a limit is claimed in a
-// transaction of its own, which locks the queues.
+// transaction of its own, which locks the queues. That transaction comes first if the claim
+// before has met limits: most likely they are there still.
 //
 // An error that comes after some are claimed is not returned: nobody would hear of
 // them, and only the worker's next heartbeat would give them back. The others are left
 // to the next claim, which meets it again.
 func (r *TaskRepository) Claim(ctx context.Context, c application.ClaimRequest) (application.ClaimResult, error) {
 	ids, beyond := portionOf(c.IDs)
-	got, err := r.claimUnlimited(ctx, c, ids, r.selectShort)
-	if err != nil {
-		return application.ClaimResult{}, err
+	got, ids := r.claimLimitedFirst(ctx, c, ids)
+	var l left
+	if len(ids) > 0 || len(got.rows) == 0 {
+		more, out, err := r.claimAny(ctx, c, ids)
+		switch {
+		case err == nil:
+			got.add(more)
+			l = out
+		case len(got.rows) == 0:
+			return application.ClaimResult{}, err
+		default:
+			got.rest = append(got.rest, ids...)
+		}
+	}
+	r.rememberLimited(got.limited)
+	tasks := inOrder(&got.claimed, c) // may refuse some
+	return application.ClaimResult{
+		Tasks: tasks, Limited: got.limited, Skipped: l.known, Unknown: l.unknown,
+		Rest: append(got.rest, beyond...), Refused: got.refused,
+	}, nil
+}
+
+// claimAny claims the ids, of which nothing is known. What it returns of l is skipped or
+// unknown.
+func (r *TaskRepository) claimAny(ctx context.Context, c application.ClaimRequest, ids []domain.TaskID) (got claimedLimited, l left, err error) {
+	if got.claimed, err = r.claimUnlimited(ctx, c, ids, r.selectShort); err != nil {
+		return got, l, err
 	}
 	asked := slices.DeleteFunc(slices.Clone(ids), got.isElsewhere())
-	left, err := r.whyLeft(ctx, c, asked, got.rows)
-	if err == nil && len(left.long) > 0 {
-		err = r.claimLong(ctx, c, &left, &got)
+	l, err = r.whyLeft(ctx, c, asked, got.rows)
+	if err == nil && len(l.long) > 0 {
+		err = r.claimLong(ctx, c, &l, &got.claimed)
 	}
-	result := application.ClaimResult{Unknown: left.unknown}
 	switch {
 	case err != nil && len(got.rows) == 0:
-		return application.ClaimResult{}, err
+		return got, l, err
 	case err != nil:
-		got.rest = append(notIn(got.rows, asked), got.rest...)
-	case len(left.queues) > 0:
-		more, err := r.claimLimited(ctx, c, left)
+		got.rest = append(notIn(claimedIDs(got.rows), asked), got.rest...)
+	case len(l.queues) > 0:
+		more, err := r.claimLimited(ctx, c, l)
 		if err != nil && len(got.rows)+len(more.rows)+len(more.limited) == 0 {
-			return application.ClaimResult{}, fmt.Errorf("claim from limited queues: %w", err)
+			return got, l, fmt.Errorf("claim from limited queues: %w", err)
 		}
-		left.without(more)
+		l.without(more)
 		if err != nil {
-			more.rest, left.known = append(more.rest, left.known...), nil
+			more.rest, l.known = append(more.rest, l.known...), nil
 		}
-		result.Limited = more.limited
-		got.add(more.claimed)
+		got.add(more)
 	}
-	got.rest = append(got.rest, beyond...)
-	result.Rest = got.rest
-	result.Tasks, result.Skipped = inOrder(&got, c), left.known
-	result.Refused = got.refused
-	return result, nil
+	return got, l, nil
 }
 
 // portionOf parts what one claim asks for from the rest.
@@ -159,7 +162,7 @@ func portionOf(ids []domain.TaskID) (portion, beyond []domain.TaskID) {
 
 // claimed is what some of the statements of a claim have come to.
 type claimed struct {
-	rows    []row
+	rows    []claimedRow
 	rest    []domain.TaskID         // not asked for yet, or beyond the bytes of a portion
 	refused map[domain.TaskID]error // by the store
 }
@@ -189,7 +192,7 @@ func (got *claimed) isElsewhere() func(id domain.TaskID) bool {
 
 // claimUnlimited claims of what is in queues without limits what sel selects. A batch that the store
 // refuses because of one task is divided, so that the others are claimed.
-func (r *TaskRepository) claimUnlimited(ctx context.Context, c application.ClaimRequest, ids []domain.TaskID, sel selectClaimed) (got claimed, err error) {
+func (r *TaskRepository) claimUnlimited(ctx context.Context, c application.ClaimRequest, ids []domain.TaskID, sel claimWith) (got claimed, err error) {
 	for parts := [][]domain.TaskID{ids}; len(parts) > 0; {
 		part := parts[0]
 		parts = parts[1:]
@@ -212,7 +215,7 @@ func (r *TaskRepository) claimUnlimited(ctx context.Context, c application.Claim
 				got.rows = append(got.rows, rows...)
 			}
 			if bytesOf(got.rows) >= application.PortionBytes {
-				got.rest = slices.Concat(append([][]domain.TaskID{notIn(rows, part)}, parts...)...)
+				got.rest = slices.Concat(append([][]domain.TaskID{notIn(claimedIDs(rows), part)}, parts...)...)
 				return got, nil
 			}
 		}
@@ -220,26 +223,26 @@ func (r *TaskRepository) claimUnlimited(ctx context.Context, c application.Claim
 	return got, nil
 }
 
-// selectClaimed runs a statement that claims tasks.
-type selectClaimed func(ctx context.Context, c application.ClaimRequest, ids []domain.TaskID) ([]row, error)
+// claimWith runs a statement that claims tasks.
+type claimWith func(ctx context.Context, c application.ClaimRequest, ids []domain.TaskID) ([]claimedRow, error)
 
 // selectShort claims what is not long; if it meets a lock that lasts, it claims anew
 // what is free.
-func (r *TaskRepository) selectShort(ctx context.Context, c application.ClaimRequest, ids []domain.TaskID) (rows []row, err error) {
+func (r *TaskRepository) selectShort(ctx context.Context, c application.ClaimRequest, ids []domain.TaskID) (rows []claimedRow, err error) {
 	err = r.db.calls.WriteBriefly(ctx, selectInto(&rows, claimSQL, c, ids), selectInto(&rows, claimFreeSQL, c, ids))
 	return rows, err
 }
 
 // selectFree claims what is free.
-func (r *TaskRepository) selectFree(ctx context.Context, c application.ClaimRequest, ids []domain.TaskID) (rows []row, err error) {
+func (r *TaskRepository) selectFree(ctx context.Context, c application.ClaimRequest, ids []domain.TaskID) (rows []claimedRow, err error) {
 	err = r.db.calls.Write(ctx, selectInto(&rows, claimFreeSQL, c, ids))
 	return rows, err
 }
 
-func selectInto(rows *[]row, query pgconn.Stmt, c application.ClaimRequest, ids []domain.TaskID) func(ctx context.Context, x *sqlx.Conn) error {
-	return func(ctx context.Context, x *sqlx.Conn) error {
-		*rows = make([]row, 0, len(ids))
-		return query.Select(ctx, x, rows, claimArgs(c, ids)...)
+func selectInto(rows *[]claimedRow, query pgconn.Stmt, c application.ClaimRequest, ids []domain.TaskID) func(ctx context.Context, x *sqlx.Conn) error {
+	return func(ctx context.Context, x *sqlx.Conn) (err error) {
+		*rows, err = selectClaimed(ctx, x, query, c, ids)
+		return err
 	}
 }
 
@@ -256,13 +259,6 @@ func (r *TaskRepository) claimLong(ctx context.Context, c application.ClaimReque
 	got.add(more)
 	l.without(claimedLimited{claimed: more})
 	return nil
-}
-
-func bytesOf(rows []row) (n int) {
-	for i := range rows {
-		n += len(rows[i].Message)
-	}
-	return n
 }
 
 func claimArgs(c application.ClaimRequest, ids []domain.TaskID) []any {
@@ -284,7 +280,7 @@ type left struct {
 func (l *left) without(more claimedLimited) {
 	done := make(map[domain.TaskID]bool, len(l.known))
 	for i := range more.rows {
-		done[domain.TaskID(more.rows[i].ID)] = true
+		done[more.rows[i].id] = true
 	}
 	for _, q := range more.limited {
 		for _, id := range q.Refused {
@@ -297,8 +293,8 @@ func (l *left) without(more claimedLimited) {
 
 // whyLeft finds out what is left of a claim that asked for ids and got these rows. A
 // worker that may not claim gets domain.ErrWorkerStale.
-func (r *TaskRepository) whyLeft(ctx context.Context, c application.ClaimRequest, ids []domain.TaskID, got []row) (left, error) {
-	ids = notIn(got, ids)
+func (r *TaskRepository) whyLeft(ctx context.Context, c application.ClaimRequest, ids []domain.TaskID, got []claimedRow) (left, error) {
+	ids = notIn(claimedIDs(got), ids)
 	if len(ids) == 0 && len(got) > 0 {
 		return left{}, nil
 	}
@@ -338,14 +334,14 @@ func setOf(texts []string) map[string]bool {
 	return set
 }
 
-// notIn are the ids that have no row, each once, in their order.
-func notIn(rows []row, ids []domain.TaskID) []domain.TaskID {
-	if len(rows) > 0 && len(rows) == len(ids) {
+// notIn are the ids that are not among the others, each once, in their order.
+func notIn(others, ids []domain.TaskID) []domain.TaskID {
+	if len(others) > 0 && len(others) == len(ids) {
 		return nil
 	}
 	seen := make(map[domain.TaskID]bool, len(ids))
-	for i := range rows {
-		seen[domain.TaskID(rows[i].ID)] = true
+	for _, id := range others {
+		seen[id] = true
 	}
 	var left []domain.TaskID
 	for _, id := range ids {
@@ -357,26 +353,25 @@ func notIn(rows []row, ids []domain.TaskID) []domain.TaskID {
 	return left
 }
 
-// inOrder makes the tasks that were claimed, in the order of the request. A row that cannot be
+// inOrder are the tasks that were claimed, in the order of the request. A row that cannot be
 // read is refused, as an error would lose sight of all the others: the next
 // beat finds it held by the worker and not listed.
 func inOrder(got *claimed, c application.ClaimRequest) []*domain.Task {
-	rows := got.rows
-	byID := make(map[domain.TaskID]int, len(rows))
-	for i := range rows {
-		byID[domain.TaskID(rows[i].ID)] = i
+	byID := make(map[domain.TaskID]int, len(got.rows))
+	for i := range got.rows {
+		byID[got.rows[i].id] = i
 	}
-	tasks := make([]*domain.Task, 0, len(rows))
+	tasks := make([]*domain.Task, 0, len(got.rows))
 	for _, id := range c.IDs {
 		i, ok := byID[id]
 		if !ok {
 			continue
 		}
 		delete(byID, id) // an id that is given twice was claimed once
-		if t, err := rows[i].asClaimed(c).task(); err == nil {
-			tasks = append(tasks, t)
+		if row := got.rows[i]; row.err == nil {
+			tasks = append(tasks, row.task)
 		} else {
-			got.refuse(id, err)
+			got.refuse(id, row.err)
 		}
 	}
 	return tasks

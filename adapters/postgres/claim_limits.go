@@ -46,29 +46,29 @@ var (
 	// lockQueuesSQL makes claims of one queue, and changes of its settings, exclude
 	// one another. A queue that somebody else holds comes back as not ours: to wait for
 	// it would hold up the others.
-	lockQueuesSQL = "WITH ours AS MATERIALIZED (SELECT " + settingsColumns + ` FROM queues AS q
+	lockQueuesSQL = pgconn.Prepared("WITH ours AS MATERIALIZED (SELECT " + settingsColumns + ` FROM queues AS q
 			WHERE q.name = ANY($1::text[]) ORDER BY q.name COLLATE "C" FOR UPDATE SKIP LOCKED)
 		SELECT *, true AS ours FROM ours
 		UNION ALL SELECT ` + settingsColumns + ` , false FROM queues AS q
-		WHERE q.name = ANY($1::text[]) AND NOT EXISTS (SELECT FROM ours WHERE ours.name = q.name)`
+		WHERE q.name = ANY($1::text[]) AND NOT EXISTS (SELECT FROM ours WHERE ours.name = q.name)`)
 
 	// lockClaimableSQL locks what is claimable in the queues ($3), and counts what of
 	// each is processing: those of dead workers, too. It has to be a statement of its
 	// own after the queues are locked, for then it sees what the claim before has
 	// committed. What is locked it passes over.
-	lockClaimableSQL = `WITH running AS MATERIALIZED (
+	lockClaimableSQL = pgconn.Prepared(`WITH running AS MATERIALIZED (
 			SELECT t.queue, count(*) AS n FROM tasks AS t WHERE ` + processing + ` AND t.queue = ANY($3::text[]) GROUP BY t.queue
 		)
-		SELECT t.id, t.queue, octet_length(t.message) AS size, coalesce(running.n, 0) AS running
+		SELECT uuid_send(t.id), t.queue, octet_length(t.message), coalesce(running.n, 0)
 		FROM tasks AS t LEFT JOIN running ON running.queue = t.queue
 		WHERE ` + claimable + `AND t.queue = ANY($3::text[])
-		ORDER BY t.id FOR UPDATE OF t SKIP LOCKED`
+		ORDER BY t.id FOR UPDATE OF t SKIP LOCKED`)
 
 	// busySQL finds the claimable tasks of queues ($3) that somebody else holds.
 	busySQL = "SELECT t.id, t.queue FROM tasks AS t WHERE " + claimable + "AND t.queue = ANY($3::text[])"
 
-	spendSQL = `UPDATE queues AS q SET full_at = s.full_at
-		FROM unnest($1::text[], $2::timestamptz[]) AS s(name, full_at) WHERE q.name = s.name`
+	spendSQL = pgconn.Prepared(`UPDATE queues AS q SET full_at = s.full_at
+		FROM unnest($1::text[], $2::timestamptz[]) AS s(name, full_at) WHERE q.name = s.name`)
 )
 
 // busyPauses are the pauses between the tries to get hold of a queue: another claim
@@ -95,6 +95,41 @@ func (got *claimedLimited) add(more claimedLimited) {
 		if !slices.Contains(got.busy, name) {
 			got.busy = append(got.busy, name)
 		}
+	}
+}
+
+// claimLimitedFirst claims from the queues in which the claim before has met a limit, and
+// returns the ids that it has nothing to say of. A claim of nothing says nothing, not even
+// whether the worker may claim.
+func (r *TaskRepository) claimLimitedFirst(ctx context.Context, c application.ClaimRequest, ids []domain.TaskID) (got claimedLimited, others []domain.TaskID) {
+	queues := r.limited.Load()
+	if queues == nil {
+		return got, ids
+	}
+	l := left{known: notIn(nil, ids), queues: *queues}
+	got, err := r.tryLimited(ctx, c, l)
+	if len(got.rows) == 0 {
+		return claimedLimited{}, ids
+	}
+	got.busy = nil // they are tried again
+	full := len(got.rest) > 0 || err != nil
+	got.rest = nil
+	if l.without(got); full {
+		got.rest, l.known = l.known, nil
+	}
+	return got, l.known
+}
+
+// rememberLimited keeps the names for claimLimitedFirst.
+func (r *TaskRepository) rememberLimited(queues []application.LimitedQueue) {
+	var names []string
+	for _, q := range queues {
+		names = append(names, string(q.Name))
+	}
+	if len(names) == 0 {
+		r.limited.Store(nil)
+	} else {
+		r.limited.Store(&names)
 	}
 }
 
@@ -174,7 +209,7 @@ func (r *TaskRepository) tryLimited(ctx context.Context, c application.ClaimRequ
 			if len(plan.ids) == 0 {
 				return nil
 			}
-			if err := claimOursSQL.Select(ctx, tx, &got.rows, claimArgs(c, plan.ids)...); err != nil {
+			if got.rows, err = selectClaimed(ctx, tx, claimOursSQL, c, plan.ids); err != nil {
 				return err
 			}
 			switch len(got.rows) {
@@ -231,7 +266,7 @@ func planClaim(ctx context.Context, tx *sqlx.Tx, c application.ClaimRequest, l l
 		settingsRow
 		Ours bool
 	}
-	if err := tx.SelectContext(ctx, &stored, lockQueuesSQL, pgenc.Texts(l.queues)); err != nil {
+	if err := lockQueuesSQL.Select(ctx, tx, &stored, pgenc.Texts(l.queues)); err != nil {
 		return plan, err
 	}
 	queues := map[string]domain.QueueSettings{}
@@ -245,9 +280,8 @@ func planClaim(ctx context.Context, tx *sqlx.Tx, c application.ClaimRequest, l l
 		}
 	}
 	ours := slices.Sorted(maps.Keys(queues))
-	var found []candidate
-	if err := tx.SelectContext(ctx, &found, lockClaimableSQL, pgenc.UUIDs(l.known),
-		pgenc.Texts(domain.Before(domain.StatusProcessing)), pgenc.Texts(ours)); err != nil {
+	found, err := lockClaimable(ctx, tx, l.known, ours)
+	if err != nil {
 		return plan, err
 	}
 	wanted, running := plan.portion(l.known, found)
@@ -261,10 +295,23 @@ func planClaim(ctx context.Context, tx *sqlx.Tx, c application.ClaimRequest, l l
 
 // candidate is a task that a claim has locked.
 type candidate struct {
-	ID      uuid.UUID
-	Queue   string
-	Size    int // of its message
-	Running int // tasks of the queue
+	id      domain.TaskID
+	queue   string
+	size    int // of its message
+	running int // tasks of the queue
+}
+
+// lockClaimable locks those of the ids that are claimable in the queues.
+func lockClaimable(ctx context.Context, tx *sqlx.Tx, ids []domain.TaskID, queues []string) ([]candidate, error) {
+	found := make([]candidate, 0, len(ids))
+	var f candidate
+	dest := []any{scanInto(&f.id, idOf), scanInto(&f.queue, textOf), scanInto(&f.size, numberOf[int]), scanInto(&f.running, numberOf[int])}
+	err := lockClaimableSQL.Each(ctx, tx, func(row *sql.Rows) error {
+		err := row.Scan(dest...)
+		found = append(found, f)
+		return err
+	}, pgenc.UUIDs(ids), pgenc.Texts(domain.Before(domain.StatusProcessing)), pgenc.Texts(queues))
+	return found, err
 }
 
 // portion sorts by queue what was found of the ids, up to the bytes of a portion, and
@@ -273,7 +320,7 @@ func (p *claimPlan) portion(ids []domain.TaskID, found []candidate) (wanted map[
 	wanted, running = map[string][]domain.TaskID{}, map[string]int{}
 	at := make(map[domain.TaskID]int, len(found))
 	for i, f := range found {
-		at[domain.TaskID(f.ID)], running[f.Queue] = i, f.Running
+		at[f.id], running[f.queue] = i, f.running
 	}
 	size := 0
 	for _, id := range ids {
@@ -283,8 +330,8 @@ func (p *claimPlan) portion(ids []domain.TaskID, found []candidate) (wanted map[
 		case size >= application.PortionBytes:
 			p.rest = append(p.rest, id)
 		default:
-			size += found[i].Size
-			wanted[found[i].Queue] = append(wanted[found[i].Queue], id)
+			size += found[i].size
+			wanted[found[i].queue] = append(wanted[found[i].queue], id)
 		}
 	}
 	return wanted, running
@@ -307,6 +354,5 @@ func (p *claimPlan) spend(ctx context.Context, tx *sqlx.Tx) error {
 	if len(p.spent) == 0 {
 		return nil
 	}
-	_, err := tx.ExecContext(ctx, spendSQL, pgenc.Texts(p.spent), pgenc.Time.Array(p.fullAt))
-	return err
+	return spendSQL.Exec(ctx, tx, pgenc.Texts(p.spent), pgenc.Time.Array(p.fullAt))
 }

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/jmoiron/sqlx"
 
 	"github.com/millrace/millrace/adapters/internal/group"
@@ -72,7 +71,7 @@ type keyID struct{ owner, key string }
 
 func (i *onceItem) id() keyID { return keyID{i.Owner, i.Key} }
 
-func (i *saveItem) size() (count, weight int) { return 1, len(i.task.State().Result) }
+func (i *saveItem) size() (count, weight int) { return 1, len(i.task.Result()) }
 
 // id says which task it is: a statement cannot store two versions of one.
 func (i *saveItem) id() domain.TaskID { return i.task.ID() }
@@ -88,6 +87,8 @@ func (s shared) close() {
 func share[T any](ctx context.Context, g *group.Group[T], item T) error {
 	err := g.Do(ctx, item)
 	switch {
+	case err == nil:
+		return nil
 	case errors.Is(err, group.ErrClosed):
 		return pgconn.Outage(err)
 	case pgconn.SQLState(err) != "":
@@ -145,7 +146,7 @@ func (p pool) saveAll(items []*saveItem) error {
 	for i, item := range items {
 		tasks[i] = item.task
 	}
-	var stored []uuid.UUID
+	var stored []domain.TaskID
 	store := func(l locks) func(ctx context.Context, c *sqlx.Conn) error {
 		return func(ctx context.Context, c *sqlx.Conn) (err error) {
 			stored, err = storeChanged(ctx, c, tasks, l)
@@ -163,7 +164,7 @@ func (p pool) saveAll(items []*saveItem) error {
 	}
 	ids := make(map[domain.TaskID]bool, len(stored))
 	for _, id := range stored {
-		ids[domain.TaskID(id)] = true
+		ids[id] = true
 	}
 	for _, item := range items {
 		item.stored = ids[item.task.ID()]

@@ -44,7 +44,7 @@ func TestSweeps_UseTheirIndexes(t *testing.T) {
 		{"claim", claimSQL.String(), false, "tasks_pkey queues_limited", []any{pgenc.UUIDs(ids), pending, "processing", now, "w1", 1, 1, 1}},
 		{"claim what is free", claimFreeSQL.String(), false, "tasks_pkey queues_limited", []any{pgenc.UUIDs(ids), pending, "processing", now, "w1", 1, 1, 1}},
 		{"left of a claim", leftSQL.String(), false, "tasks_pkey", []any{pgenc.UUIDs(ids), pending, "w1"}},
-		{"limited claim", lockClaimableSQL, false, "tasks_claimed tasks_pkey", []any{pgenc.UUIDs(ids), pending, pq.Array([]string{"q1", "q2"})}},
+		{"limited claim", lockClaimableSQL.String(), false, "tasks_claimed tasks_pkey", []any{pgenc.UUIDs(ids), pending, pq.Array([]string{"q1", "q2"})}},
 		{"queues", infosSQL, true, "tasks_queued tasks_due tasks_claimed", []any{"", 10}},
 		{"queue", infoSQL, false, "tasks_queued tasks_due tasks_claimed queues_pkey", []any{"q1"}},
 		{"ahead", aheadSQL, false, "tasks_queued", []any{"q1", 0, now, 10}},
@@ -111,7 +111,8 @@ func TestPrepared_PlansDoNotDependOnTheSizeOfTheTable(t *testing.T) {
 		}
 		for name, query := range map[string]pgconn.Stmt{
 			"claim": claimSQL, "claim what is free": claimFreeSQL, "claim limited": claimOursSQL, "left": leftSQL,
-			"save": update, "save what is free": updateFree,
+			"lock for a limited claim": lockClaimableSQL,
+			"save":                     update, "save what is free": updateFree,
 		} {
 			var lines []string
 			if _, err := c.ExecContext(t.Context(), "SET plan_cache_mode = force_generic_plan; PREPARE p AS "+query.String()); err != nil {

@@ -67,6 +67,10 @@ func TestClaim_IsOneStatementWithoutLimits(t *testing.T) {
 	if n, statements := claim(add(10)); n != 10 || statements > most {
 		t.Errorf("%d tasks of a limited queue were claimed with %d statements, want 10 with %d at most", n, statements, most)
 	}
+	const known = 5 // the transaction alone
+	if n, statements := claim(add(10)); n != 10 || statements > known {
+		t.Errorf("%d more tasks of a limited queue were claimed with %d statements, want 10 with %d at most", n, statements, known)
+	}
 }
 
 // lockTask locks the task's row as an open transaction does, until unlock is called.

@@ -2,11 +2,11 @@ package postgres
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"slices"
 	"strings"
 
-	"github.com/google/uuid"
 	"github.com/jmoiron/sqlx"
 
 	"github.com/millrace/millrace/adapters/postgres/internal/pgconn"
@@ -60,10 +60,16 @@ const (
 // storeChanged stores all the tasks and their ended attempts with one statement,
 // each if its stored version is the one that it was loaded at, and returns the
 // ids of those. The tasks differ.
-func storeChanged(ctx context.Context, x sqlx.QueryerContext, tasks []*domain.Task, l locks) ([]uuid.UUID, error) {
-	ids := make([]uuid.UUID, 0, len(tasks))
+func storeChanged(ctx context.Context, x sqlx.QueryerContext, tasks []*domain.Task, l locks) ([]domain.TaskID, error) {
+	ids := make([]domain.TaskID, 0, len(tasks))
+	var id domain.TaskID
+	to := scanInto(&id, idOf)
 	query, args := updateOf(tasks, l)
-	err := query.Select(ctx, x, &ids, args...)
+	err := query.Each(ctx, x, func(row *sql.Rows) error {
+		err := row.Scan(to)
+		ids = append(ids, id)
+		return err
+	}, args...)
 	return ids, err
 }
 
@@ -101,11 +107,13 @@ func updateOf(tasks []*domain.Task, l locks) (_ pgconn.Stmt, args []any) {
 		with = append(with, freeSQL)
 		condition = " AND " + isFree
 	}
-	query := fmt.Sprintf("UPDATE tasks AS t SET %s FROM %s WHERE t.id = ANY(ARRAY[n.id]) AND %s%s RETURNING t.id",
+	query := fmt.Sprintf("UPDATE tasks AS t SET %s FROM %s WHERE t.id = ANY(ARRAY[n.id]) AND %s%s RETURNING ",
 		strings.Join(set, ", "), source, asLoaded(values[1:fixed]), condition)
 	if records := recordsOf(tasks); len(records) > 0 {
-		with = append(with, "changed AS ("+query+")", "recorded AS ("+recordOf(&p, records)+")")
-		query = "SELECT id FROM changed"
+		with = append(with, "changed AS ("+query+"t.id)", "recorded AS ("+recordOf(&p, records)+")")
+		query = "SELECT uuid_send(id) FROM changed"
+	} else {
+		query += "uuid_send(t.id)"
 	}
 	if len(with) > 0 {
 		query = "WITH " + strings.Join(with, ", ") + " " + query
@@ -123,18 +131,20 @@ func recordOf(p *pgenc.Params, records []record) string {
 
 // changedColumns are those that a save of the tasks has to store.
 func changedColumns(tasks []*domain.Task, now []written) []pgenc.Column[written] {
-	before := make([]written, len(tasks))
+	perhaps := mutableColumns[len(alwaysUpdated):]
+	changed := make([]bool, len(perhaps))
+	var before written // one of them at a time: they are large
+	var buf [2][]byte
 	for i, t := range tasks {
-		before[i].TaskState = t.Stored()
+		before.TaskState = t.Stored()
+		for k, c := range perhaps {
+			changed[k] = changed[k] || !c.Equal(&before, &now[i], &buf)
+		}
 	}
 	columns := slices.Clone(alwaysUpdated)
-	var buf [2][]byte
-	for _, c := range mutableColumns[len(alwaysUpdated):] {
-		for i := range tasks {
-			if !c.Equal(&before[i], &now[i], &buf) {
-				columns = append(columns, c)
-				break
-			}
+	for k, c := range perhaps {
+		if changed[k] {
+			columns = append(columns, c)
 		}
 	}
 	return columns

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync/atomic"
 
 	"github.com/google/uuid"
 	"github.com/jmoiron/sqlx"
@@ -19,7 +20,8 @@ var _ application.TaskRepository = (*TaskRepository)(nil)
 // table attempts, and the keys of requests that may be repeated in the table
 // idempotency_keys. It is safe for concurrent use.
 type TaskRepository struct {
-	db *DB
+	db      *DB
+	limited atomic.Pointer[[]string] // the queues in which the last claim has met a limit; nil: none
 }
 
 // NewTaskRepository makes a repository on db, whose schema Migrate has made.

@@ -41,6 +41,10 @@ func claimIsTheDomains(t *testing.T, s Store) {
 		addMade(t, s, func(s *domain.TaskState) { s.RunAt = s.RunAt.Add(time.Hour) }), // the mark decides, not the time
 		addMade(t, s, marked(now().Add(-time.Hour))),
 		addMade(t, s, func(s *domain.TaskState) { s.Timeout = time.Hour + 3*time.Microsecond }), // before that of the claim
+		addMade(t, s, func(s *domain.TaskState) {
+			s.Queue, s.Priority, s.Metadata, s.TraceParent = "mail", 7, map[string]string{"customer": `"7"`}, "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+		}),
+		addMade(t, s, func(s *domain.TaskState) { s.CreatedAt = s.CreatedAt.Add(-time.Hour) }),
 	}
 	req := application.ClaimRequest{
 		Claim: domain.Claim{Worker: worker, Beat: 5, Timeout: 90*time.Second + 7*time.Microsecond, Grace: 11*time.Second + 13*time.Microsecond},
@@ -71,6 +75,7 @@ func claimClockBehind(t *testing.T, s Store) {
 		t.Fatal(err)
 	}
 	wantIDs(t, claimed, []*domain.Task{task})
+	wantState(t, claimed[0], task.State())
 	wantStored(t, s, task.State())
 }
 
@@ -92,14 +97,16 @@ func claimOnlyQueued(t *testing.T, s Store) {
 }
 
 // claimSorts asks for tasks of every kind, some of them twice: with and without a
-// queue that has a limit, as that may be another way to claim.
+// queue that has a limit, and after a claim that has met the limit, as those may be other
+// ways to claim.
 func claimSorts(t *testing.T, s Store) {
 	worker := enlist(t, s)
-	for _, limited := range []bool{false, true} {
+	for limit := range 3 {
+		limited := limit > 0
 		free, full := domain.QueueName("free"), domain.QueueName("unlimited")
 		if limited {
 			full = "limited"
-			setQueue(t, s, full, maxRunning(1))
+			setQueue(t, s, full, maxRunning(limit)) // room for one
 		}
 		good := append(addMany(t, s, 2, inQueue(free)), addMade(t, s, inQueue(full)))
 		more := addMany(t, s, 2, inQueue(full)) // refused if there is a limit
@@ -131,7 +138,7 @@ func claimSorts(t *testing.T, s Store) {
 			"refused": {refused, gotRefused}, "skipped": {idsOf(skipped), got.Skipped}, "unknown": {idsOf(unknown), got.Unknown},
 		} {
 			if !slices.Equal(ids[0], ids[1]) {
-				t.Errorf("limited %v: %s are %s, want %s", limited, name, ids[1], ids[0])
+				t.Errorf("limit %d: %s are %s, want %s", limit, name, ids[1], ids[0])
 			}
 		}
 	}

@@ -83,13 +83,14 @@ func damagedList(t *testing.T, s Store) {
 func damagedClaim(t *testing.T, s Store) {
 	worker, tasks := enlist(t, s), addMany(t, s, 5)
 	damage(t, s, tasks[2], "run_at", false)
+	damage(t, s, tasks[3], "run_at", true)
 	got, err := s.Tasks.Claim(t.Context(), claimOf(worker, tasks...))
 	if err != nil {
 		t.Fatalf("claim: %v", err)
 	}
-	wantIDs(t, got.Tasks, slices.Concat(tasks[:2], tasks[3:]))
-	if len(got.Refused) != 1 || got.Refused[tasks[2].ID()] == nil {
-		t.Errorf("refused %v, want the damaged one", got.Refused)
+	wantIDs(t, got.Tasks, slices.Concat(tasks[:2], tasks[4:]))
+	if len(got.Refused) != 2 || got.Refused[tasks[2].ID()] == nil || got.Refused[tasks[3].ID()] == nil {
+		t.Errorf("refused %v, want the damaged two", got.Refused)
 	}
 }
 

@@ -50,7 +50,7 @@ type Config[T any] struct {
 // safe for concurrent use.
 type Group[T any] struct {
 	cfg     Config[T]
-	isFirst func() func(item T) bool // see NewKeyed; nil: items have no keys
+	isFirst func(n int) func(item T) bool // of n items; see NewKeyed; nil: items have no keys
 
 	mu      sync.Mutex
 	waiting []*call[T]
@@ -79,8 +79,8 @@ func New[T any](cfg Config[T]) *Group[T] {
 // came first is done first, and the others are left for the commits after it.
 func NewKeyed[T any, K comparable](cfg Config[T], key func(item T) K) *Group[T] {
 	g := New(cfg)
-	g.isFirst = func() func(item T) bool {
-		seen := map[K]struct{}{}
+	g.isFirst = func(n int) func(item T) bool {
+		seen := make(map[K]struct{}, n)
 		return func(item T) bool {
 			k := key(item)
 			if _, ok := seen[k]; ok {
@@ -195,7 +195,7 @@ func (g *Group[T]) take() []*call[T] {
 func (g *Group[T]) gather() []*call[T] {
 	isFirst := func(T) bool { return true }
 	if g.isFirst != nil && len(g.waiting) > 1 {
-		isFirst = g.isFirst()
+		isFirst = g.isFirst(min(len(g.waiting), g.cfg.MaxCount))
 	}
 	var calls, postponed []*call[T]
 	seen, count, weight := 0, 0, 0

@@ -2,6 +2,7 @@ package pgconn
 
 import (
 	"context"
+	"database/sql"
 	"database/sql/driver"
 	"errors"
 	"fmt"
@@ -37,6 +38,22 @@ func (s Stmt) String() string { return s.text }
 // Select is sqlx.SelectContext.
 func (s Stmt) Select(ctx context.Context, q sqlx.QueryerContext, dest any, args ...any) error {
 	return sqlx.SelectContext(ctx, q, dest, s.text, args...)
+}
+
+// Each calls scan with each row that the statement returns, until that is an error. It
+// spares those who read many rows the reflection of Select.
+func (s Stmt) Each(ctx context.Context, q sqlx.QueryerContext, scan func(row *sql.Rows) error, args ...any) error {
+	rows, err := q.QueryContext(ctx, s.text, args...)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		if err := scan(rows); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
 }
 
 // Get is sqlx.GetContext.

@@ -87,3 +87,31 @@ func TestArrays_OfTimesAreWhatTheDriverWouldSend(t *testing.T) {
 		t.Errorf("the zero time is not NULL, %v", err)
 	}
 }
+
+func TestReadTime_IsWhatWasStored(t *testing.T) {
+	db := connect(t)
+	for _, want := range []time.Time{
+		time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(1999, 12, 31, 23, 59, 59, 999_999_000, time.UTC),
+		time.Date(9999, 12, 31, 0, 0, 0, 1000, time.UTC), time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC),
+	} {
+		var sent []byte
+		if err := db.Get(&sent, "SELECT timestamptz_send($1::timestamptz)", want); err != nil {
+			t.Fatal(err)
+		}
+		if got, ok := ReadTime(sent); !ok || !got.Equal(want) {
+			t.Errorf("%s came back as %s", want, got)
+		}
+	}
+	for _, infinity := range []string{"infinity", "-infinity"} {
+		var sent []byte
+		if err := db.Get(&sent, "SELECT timestamptz_send($1::timestamptz)", infinity); err != nil {
+			t.Fatal(err)
+		}
+		if got, ok := ReadTime(sent); !ok || got.Year() > -100_000 {
+			t.Errorf("%s came back as %s", infinity, got)
+		}
+	}
+	if got, ok := ReadTime([]byte("no time")); ok {
+		t.Errorf("a time of seven bytes: %s", got)
+	}
+}
