@@ -230,6 +230,9 @@ func checkAddr(name, addr string) error {
 }
 
 func (c WorkConfig) check() error {
+	if c.RetryBase > c.RetryCap {
+		return &SettingError{"RETRY_BASE", c.RetryBase.String(), "at most RETRY_CAP, which is " + c.RetryCap.String()}
+	}
 	if _, err := c.queues(); err != nil {
 		return err
 	}

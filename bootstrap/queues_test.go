@@ -37,6 +37,7 @@ func TestQueues_RefusesAWrongSettingWithOneLine(t *testing.T) {
 		{"QUEUES=default=1001", "QUEUES", "weight of default"},
 		{"QUEUES=default=x", "QUEUES", "weight of default"},
 		{"QUEUES=mail,mail=2", "QUEUES", "named twice"},
+		{"RETRY_CAP=500ms", "RETRY_BASE", "must be at most RETRY_CAP, which is 500ms"},
 		{"HANDLERS=noop:", "HANDLERS", "line 1"},
 		{"HANDLERS=default=noop:\nmail=noop:", "HANDLERS", "line 2"},
 		{"HANDLERS=default=noop:\ndefault=log:", "HANDLERS", "line 2"},

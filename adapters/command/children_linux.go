@@ -43,16 +43,20 @@ func (c *children) serveStarts() {
 	}
 }
 
-// start starts the program in a group of its own, which ends with this process.
+// start starts the program in a group of its own, which ends with this process. It fails
+// where there is no room but for this process.
 func (c *children) start(cmd *exec.Cmd) error {
 	if err := c.guard.ensure(); err != nil {
+		return err
+	}
+	if err := roomIn(pidsGroups()); err != nil {
 		return err
 	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	started := make(chan error)
 	c.starts <- func() {
 		c.mu.Lock() // reap finds it among the own children, or not at all
-		err := cmd.Start()
+		err := withLess(cmd.Start)
 		if err == nil {
 			c.own[cmd.Process.Pid] = true
 		}

@@ -63,6 +63,7 @@ func New(cfg Config) (*Handler, error) {
 		return nil, fmt.Errorf("the program %q cannot be run: %w", cfg.Path, err)
 	}
 	cfg.Path = path
+	prepare()
 	if cfg.Grace <= 0 {
 		cfg.Grace = defaultGrace
 	}

@@ -26,6 +26,13 @@ const maxPipe = 1 << 20
 // supported reports that programs can be run, and their groups killed, on this system.
 func supported() error { return nil }
 
+// prepare makes this process ready for programs, once: it and its guard have the threads
+// that they need before programs take the room for them.
+var prepare = sync.OnceFunc(func() {
+	makeSpareThreads()
+	_ = theChildren().guard.ensure() // the start of a program tries again
+})
+
 // process is a running program and its process group, whose id is the program's. The id
 // is not reused until end has collected the exit code, so no signal reaches another
 // process.

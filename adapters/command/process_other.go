@@ -14,6 +14,8 @@ var errUnsupported = errors.New("programs can be run on Linux only, where a grou
 
 func supported() error { return errUnsupported }
 
+func prepare() {}
+
 type process struct{}
 
 func start(*exec.Cmd, io.Writer, io.Writer) (*process, error) { return nil, errUnsupported }

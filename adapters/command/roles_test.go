@@ -26,6 +26,8 @@ var roles = map[string]func(){
 	"worker":  func() { runScript(`sleep 600 & echo pid $$ pid $! >/dev/fd/3; wait`); select {} },
 	"threads": countThreads,
 	"init":    inheritOrphans,
+	"crowd":   crowd,
+	"limited": showLimits,
 }
 
 const roleVariable = "MILLRACE_TEST_ROLE"

@@ -56,9 +56,7 @@ var ofBulks = url.Values{"list": {"bulk"}}
 func (e *endpoints) ListBulks(w http.ResponseWriter, r *http.Request, params api.ListBulksParams) {
 	e.handle(w, r, func() error {
 		var q application.BulkQuery
-		if err := limitOf(params.Limit, &q.Limit); err != nil {
-			return err
-		}
+		q.Limit = limitOf(params.Limit)
 		if params.Cursor != nil {
 			before, err := decodeCursor(*params.Cursor, ofBulks)
 			if err != nil {

@@ -163,7 +163,7 @@ func TestBulk_IsListedCanceledAndStartedOnce(t *testing.T) {
 				wantProblem(t, s.call(http.MethodPatch, "/bulk/"+second, body), http.StatusUnprocessableEntity, "invalid", detail)
 			}
 			wantProblem(t, s.call(http.MethodPatch, "/bulk/"+domain.NewTaskID(time.Now()).String(), `{"status":"canceled"}`), http.StatusNotFound, "not_found", "bulk action not found")
-			for query, detail := range map[string]string{"limit=0": "limit: must be at least 1", "limit=101": "limit: must be from 1 to 100", "cursor=x": "cursor: is not a cursor", "limit=x": "limit: must be a whole number"} {
+			for query, detail := range map[string]string{"limit=0": "limit: must be from 1 to 100", "limit=101": "limit: must be from 1 to 100", "cursor=x": "cursor: is not a cursor", "limit=x": "limit: must be a whole number"} {
 				wantProblem(t, s.call(http.MethodGet, "/bulk?"+query, ""), http.StatusUnprocessableEntity, "invalid", detail)
 			}
 		})

@@ -8,15 +8,12 @@ import (
 	"github.com/millrace/millrace/domain"
 )
 
-// limitOf reads the parameter limit. To the use cases, 0 is the default.
-func limitOf(param *int, limit *int) error {
+// limitOf reads the parameter limit, which checkQuery has checked.
+func limitOf(param *int) int {
 	if param == nil {
-		return nil
+		return 0 // the default of the use cases
 	}
-	if *limit = *param; *limit == 0 {
-		return invalid.withErrors(wrongParameter("limit", "must be at least 1"))
-	}
-	return nil
+	return *param
 }
 
 // linkNext links the page after cursor: same filters, same limit.

@@ -178,9 +178,6 @@ func (k problemKind) parametersOf(err error) *problem {
 
 // parameterProblem is the problem of a parameter that the generated code could not bind.
 func parameterProblem(err error) error {
-	if format, ok := errors.AsType[*api.InvalidParamFormatError](err); ok && slices.Contains(wholeNumbers, format.ParamName) {
-		return invalid.withErrors(wrongParameter(format.ParamName, "must be a whole number"))
-	}
 	if many, ok := errors.AsType[*api.TooManyValuesForParamError](err); ok {
 		return invalid.withErrors(wrongParameter(many.ParamName, "must not be repeated"))
 	}

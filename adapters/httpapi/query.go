@@ -1,24 +1,27 @@
 package httpapi
 
 import (
+	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/millrace/millrace/adapters/httpapi/internal/api"
+	"github.com/millrace/millrace/domain"
 )
 
 // lenientTags mark the operations that ignore unknown query parameters: whoever
 // asks for probes and pages may add what they like.
 var lenientTags = []string{"health", "about"}
 
-// queryParameters are the query parameters of an operation, and whether each may
-// be repeated.
-type queryParameters map[string]bool
+// queryParameters are the query parameters of an operation.
+type queryParameters map[string]apiParameter
 
 // strictQueries has an entry for each operation whose query is checked, such as
 // "GET /tasks". It is read from openapi.yaml.
@@ -43,7 +46,9 @@ type apiParameter struct {
 	In     string `json:"in"`
 	Name   string `json:"name"`
 	Schema struct {
-		Type string `json:"type"`
+		Type    string `json:"type"`
+		Minimum int    `json:"minimum"`
+		Maximum int    `json:"maximum"`
 	} `json:"schema"`
 }
 
@@ -78,7 +83,7 @@ func (d apiDocument) queryParameters(op apiOperation) queryParameters {
 			p = d.Components.Parameters[name]
 		}
 		if p.In == "query" {
-			params[p.Name] = p.Schema.Type == "array"
+			params[p.Name] = p
 		}
 	}
 	return params
@@ -100,7 +105,7 @@ func (m *middleware) checkQuery(next http.Handler) http.Handler {
 	})
 }
 
-// check returns the query without empty parameters.
+// check returns the query without empty parameters, and with whole numbers in digits.
 func (known queryParameters) check(raw string) (string, error) {
 	query, err := url.ParseQuery(raw)
 	if err != nil {
@@ -108,15 +113,22 @@ func (known queryParameters) check(raw string) (string, error) {
 	}
 	var wrong []api.ProblemError
 	for name, values := range query {
-		repeatable, ok := known[name]
+		p, ok := known[name]
 		switch {
 		case !ok:
 			wrong = append(wrong, wrongParameter(name, "unknown parameter"))
-		case len(values) > 1 && !repeatable:
+		case len(values) > 1 && p.Schema.Type != "array":
 			wrong = append(wrong, wrongParameter(name, "must not be repeated"))
 		}
 		if query[name] = slices.DeleteFunc(values, func(v string) bool { return v == "" }); len(query[name]) == 0 {
 			delete(query, name)
+			continue
+		}
+		if p.Schema.Type == "integer" {
+			text, fault := p.whole(query[name][0])
+			if query[name][0] = text; fault != "" {
+				wrong = append(wrong, wrongParameter(name, fault))
+			}
 		}
 	}
 	if len(wrong) > 0 {
@@ -125,5 +137,14 @@ func (known queryParameters) check(raw string) (string, error) {
 	return query.Encode(), nil
 }
 
-// wholeNumbers are the parameters that have to be whole numbers.
-var wholeNumbers = []string{"limit", "wait"}
+// whole spells a whole number in digits, however it is written, or says what is wrong.
+func (p apiParameter) whole(text string) (digits, fault string) {
+	n, err := api.ParseWhole(text)
+	switch {
+	case err != nil && !errors.Is(err, strconv.ErrRange):
+		return "", "must be a whole number, not " + domain.Quoted(text)
+	case err != nil || n < p.Schema.Minimum || n > p.Schema.Maximum:
+		return "", fmt.Sprintf("must be from %d to %d", p.Schema.Minimum, p.Schema.Maximum)
+	}
+	return strconv.Itoa(n), ""
+}

@@ -15,9 +15,7 @@ import (
 func (e *endpoints) ListQueues(w http.ResponseWriter, r *http.Request, params api.ListQueuesParams) {
 	e.handle(w, r, func() error {
 		var q application.QueueQuery
-		if err := limitOf(params.Limit, &q.Limit); err != nil {
-			return err
-		}
+		q.Limit = limitOf(params.Limit)
 		if params.Cursor != nil {
 			var err error
 			if q.After, err = decodeQueueCursor(*params.Cursor); err != nil {

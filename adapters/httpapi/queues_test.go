@@ -147,7 +147,7 @@ func TestQueues_ArePages(t *testing.T) {
 		t.Error(diff)
 	}
 	for query, detail := range map[string]string{
-		"limit=0": "limit: must be at least 1", "limit=1001": "limit: must be from 1 to 1000", "cursor=x": "cursor: is not a cursor",
+		"limit=0": "limit: must be from 1 to 1000", "limit=1001": "limit: must be from 1 to 1000", "cursor=x": "cursor: is not a cursor",
 		"cursor=AmA": "cursor: is not a cursor", "cursor=AQGbHF-O4Xs7gAAAAb9zGdNJbrXt3E6D5g": "cursor: is not a cursor",
 	} {
 		wantProblem(t, s.call(http.MethodGet, "/queues?"+query, ""), http.StatusUnprocessableEntity, "invalid", detail)

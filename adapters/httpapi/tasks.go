@@ -45,10 +45,7 @@ func (e *endpoints) GetTask(w http.ResponseWriter, r *http.Request, id string, p
 		if err != nil {
 			return err
 		}
-		wait, err := waitOf(w, params)
-		if err != nil {
-			return err
-		}
+		wait := waitOf(w, params)
 		known := func(t *domain.Task) bool {
 			return params.IfNoneMatch != nil && matches(*params.IfNoneMatch, etag(t), true)
 		}
@@ -111,9 +108,7 @@ func taskQuery(params api.ListTasksParams) (application.TaskQuery, url.Values, e
 		return application.TaskQuery{}, nil, err
 	}
 	q, filters := application.TaskQuery{TaskFilter: f}, filterQuery(f)
-	if err := limitOf(params.Limit, &q.Limit); err != nil {
-		return q, nil, err
-	}
+	q.Limit = limitOf(params.Limit)
 	if params.Cursor != nil {
 		if q.Before, err = decodeCursor(*params.Cursor, filters); err != nil {
 			return q, nil, invalid.withErrors(wrongParameter("cursor", err.Error()))

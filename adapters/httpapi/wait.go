@@ -1,7 +1,6 @@
 package httpapi
 
 import (
-	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
@@ -15,23 +14,20 @@ const maxWait = 60
 
 // waitOf is how long the client wants to wait: the parameter wait, or else the
 // preference of that name, which the response then confirms.
-func waitOf(w http.ResponseWriter, params api.GetTaskParams) (time.Duration, error) {
+func waitOf(w http.ResponseWriter, params api.GetTaskParams) time.Duration {
 	switch {
 	case params.Wait != nil:
-		if *params.Wait < 0 || *params.Wait > maxWait {
-			return 0, invalid.withErrors(wrongParameter("wait", fmt.Sprintf("must be from 0 to %d seconds", maxWait)))
-		}
-		return time.Duration(*params.Wait) * time.Second, nil
+		return time.Duration(*params.Wait) * time.Second // checkQuery has checked it
 	case params.Prefer != nil:
 		seconds, ok := preferredWait(*params.Prefer)
 		if !ok {
-			return 0, nil
+			return 0
 		}
 		seconds = min(seconds, maxWait)
 		w.Header().Set("Preference-Applied", "wait="+strconv.Itoa(seconds))
-		return time.Duration(seconds) * time.Second, nil
+		return time.Duration(seconds) * time.Second
 	}
-	return 0, nil
+	return 0
 }
 
 // preferredWait finds wait in a list of preferences (RFC 7240). The first of a

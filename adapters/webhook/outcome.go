@@ -62,7 +62,7 @@ func (h *Handler) outcome(ctx context.Context, res *http.Response) (string, erro
 func (h *Handler) failure(res *http.Response, body string) error {
 	status := strings.TrimSpace(strconv.Itoa(res.StatusCode) + " " + http.StatusText(res.StatusCode))
 	text := fmt.Sprintf("the webhook at %s answered %s", h.url.Host, status)
-	if res.StatusCode >= 300 && res.StatusCode < 400 {
+	if res.StatusCode >= 300 && res.StatusCode < 400 && res.StatusCode != http.StatusNotModified { // which leads nowhere else
 		return errors.New(text + ": redirects are not followed")
 	}
 	if line := excerpt(body); line != "" {

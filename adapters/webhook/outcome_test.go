@@ -44,6 +44,7 @@ func TestHandler_FailsOnEveryOtherAnswer(t *testing.T) {
 	}{
 		{status: 300, reason: "answered 300 Multiple Choices: redirects are not followed"},
 		{status: 302, headers: []string{"Location", "/elsewhere"}, reason: "answered 302 Found: redirects are not followed"},
+		{status: 304, reason: "answered 304 Not Modified"},
 		{status: 308, headers: []string{"Location", "http://127.0.0.1:1/"}, reason: "answered 308 Permanent Redirect: redirects"},
 		{status: 400, reason: "answered 400 Bad Request: first line"},
 		{status: 404, reason: "answered 404 Not Found: first line"},

@@ -177,6 +177,16 @@ func readInt(dec *jsontext.Decoder, into *int) error {
 	return nil
 }
 
+// ParseWhole reads a whole number that a client wrote outside of JSON, in one of the ways of
+// JSON or with leading zeros. Its error is one of strconv.
+func ParseWhole(text string) (int, error) {
+	n, err := strconv.Atoi(text)
+	if v := jsontext.Value(text); err != nil && v.IsValid() && v.Kind() == jsontext.KindNumber {
+		return parseWhole(text)
+	}
+	return n, err
+}
+
 // parseWhole reads a number of JSON that is whole, exactly. Its error is one of strconv.
 func parseWhole(text string) (int, error) {
 	if n, err := strconv.Atoi(text); err == nil { // as most are
