@@ -37,6 +37,7 @@ var lockChecks = map[string]func(t *testing.T, s Store, l Locks){
 	"BeatGivesBackWhatIsNotLocked":        lockedBeat,
 	"BulkStepLeavesALockedTaskForLater":   lockedBulk,
 	"ForgetAndLeavePassOverALockedWorker": lockedWorker,
+	"OrphanedJudgesNoLockedWorker":        lockedLapsed,
 }
 
 // RowLocks checks that no call which works for many waits for one row, in a store
@@ -265,6 +266,29 @@ func lockedWorker(t *testing.T, s Store, l Locks) {
 	release()
 	if n, err := s.Workers.Forget(t.Context(), 0); err != nil || n != 1 {
 		t.Errorf("forgot %d workers, %v; want the one that was locked", n, err)
+	}
+}
+
+// lockedLapsed: of two workers whose lease has lapsed only the one that is free is judged,
+// and a lock that somebody else has does not hold up the beats of others.
+func lockedLapsed(t *testing.T, s Store, l Locks) {
+	const lease = time.Second
+	j := newJudge(s, lease)
+	locked, dead := domain.NewWorkerID(), domain.NewWorkerID()
+	beat(t, s, beatOf(t, locked, 1, longInterval))
+	beat(t, s, beatOf(t, dead, 1, longInterval))
+	kept, lost := addMade(t, s, heldBy(locked, 1)), addMade(t, s, heldBy(dead, 1))
+	release := l.Worker(t, locked)
+	time.Sleep(lease + lease/10)
+	b := application.SweepBatch{Limit: 100, Decide: rescue(now().Add(time.Minute))}
+	wantSwept(t, s, j.untilFound(t, b), b.Decide, lost)
+	soon(t, "beat of another worker", func() { j.beat(t) })
+	wantStored(t, s, kept.State())
+	release()
+	renewal := beatOf(t, locked, 2, longInterval)
+	renewal.Held = running(kept)
+	if answer := beat(t, s, renewal); len(answer.Lost) > 0 {
+		t.Errorf("once its row is free, the worker has lost %v", answer.Lost)
 	}
 }
 
