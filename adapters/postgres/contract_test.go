@@ -101,6 +101,14 @@ func locksOf(db *DB) contract.Locks {
 		Key: func(t *testing.T, k application.IdempotencyKey) func() {
 			return lock(t, "idempotency_keys WHERE owner = $1 AND key = $2", k.Owner, k.Key)
 		},
+		NewKey: func(t *testing.T, k application.IdempotencyKey) func() {
+			t.Helper()
+			tx := db.beats.SQL.MustBegin()
+			tx.MustExec("INSERT INTO idempotency_keys VALUES ($1, $2, $3, '{}', $4)", k.Owner, k.Key, k.Fingerprint[:], k.Expires)
+			release := func() { _ = tx.Rollback() }
+			t.Cleanup(release)
+			return release
+		},
 		Worker: func(t *testing.T, id domain.WorkerID) func() { return lock(t, "workers WHERE id = $1", string(id)) },
 	}
 }

@@ -97,7 +97,7 @@ func onceAnswers(t *testing.T, s Store) {
 	tasks := makeMany(t, 20)
 	wantFresh(t, s, k, tasks...)
 	for range 2 {
-		again := makeMany(t, 3)
+		again := makeMany(t, 20)
 		first := addOnce(t, s, k, again...)
 		wantIDs(t, first, tasks)
 		for i := range min(len(first), len(tasks)) {
@@ -181,7 +181,7 @@ func onceExpired(t *testing.T, s Store) {
 	if _, err := s.Tasks.AddOnce(t.Context(), later(k, -time.Microsecond, "a"), makeTask(t)); !errors.Is(err, domain.ErrKeyReused) {
 		t.Errorf("the former request once the key was taken over: %v, want ErrKeyReused", err)
 	}
-	wantIDs(t, addOnce(t, s, later(k, -time.Microsecond, "b"), makeTask(t)), second)
+	wantIDs(t, addOnce(t, s, later(k, -time.Microsecond, "b"), makeMany(t, 2)...), second)
 	wantFresh(t, s, later(k, time.Hour, "b"), makeTask(t))
 }
 
