@@ -20,7 +20,7 @@ func TestRepositories(t *testing.T) {
 		owner := migrated(t, Config{})
 		store, operator := storeOn(open(t, grant(t, owner))), storeOn(owner)
 		store.Delete, store.Refuse, store.Damage = operator.Delete, operator.Refuse, operator.Damage
-		store.Unprotect, store.BreakFilter = operator.Unprotect, operator.BreakFilter
+		store.Unprotect, store.BreakFilter, store.RefuseBulk = operator.Unprotect, operator.BreakFilter, operator.RefuseBulk
 		return store
 	})
 }
@@ -133,6 +133,10 @@ func storeOn(db *DB) contract.Store {
 		Refuse: func(t *testing.T, id domain.TaskID) {
 			t.Helper()
 			db.calls.SQL.MustExecContext(t.Context(), fmt.Sprintf(`ALTER TABLE tasks ADD CHECK (id <> '%s') NOT VALID`, id))
+		},
+		RefuseBulk: func(t *testing.T, id domain.BulkID) {
+			t.Helper()
+			db.calls.SQL.MustExecContext(t.Context(), fmt.Sprintf(`ALTER TABLE bulks ADD CHECK (id <> '%s') NOT VALID`, id))
 		},
 		Damage: func(t *testing.T, id domain.TaskID, column string, latest bool) error {
 			t.Helper()
