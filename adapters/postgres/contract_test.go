@@ -21,6 +21,7 @@ func TestRepositories(t *testing.T) {
 		store, operator := storeOn(open(t, grant(t, owner))), storeOn(owner)
 		store.Delete, store.Refuse, store.Damage = operator.Delete, operator.Refuse, operator.Damage
 		store.Unprotect, store.BreakFilter, store.RefuseBulk = operator.Unprotect, operator.BreakFilter, operator.RefuseBulk
+		store.RefuseRecords = operator.RefuseRecords
 		return store
 	})
 }
@@ -133,6 +134,11 @@ func storeOn(db *DB) contract.Store {
 		Refuse: func(t *testing.T, id domain.TaskID) {
 			t.Helper()
 			db.calls.SQL.MustExecContext(t.Context(), fmt.Sprintf(`ALTER TABLE tasks ADD CHECK (id <> '%s') NOT VALID`, id))
+		},
+		RefuseRecords: func(t *testing.T) func() {
+			t.Helper()
+			db.calls.SQL.MustExecContext(t.Context(), "ALTER TABLE attempts RENAME TO elsewhere")
+			return func() { db.calls.SQL.MustExecContext(t.Context(), "ALTER TABLE elsewhere RENAME TO attempts") }
 		},
 		RefuseBulk: func(t *testing.T, id domain.BulkID) {
 			t.Helper()

@@ -56,7 +56,7 @@ END;
 CREATE TRIGGER tasks_paired_insert BEFORE INSERT ON tasks
 WHEN NEW.metadata IS NOT NULL AND json_valid(NEW.metadata) AND EXISTS (SELECT 1 FROM json_each(NEW.metadata) WHERE type <> 'text')
 BEGIN
-    SELECT RAISE(ABORT, 'tasks: metadata is pairs of strings');
+    SELECT RAISE(ABORT, 'tasks: a value of metadata is no string');
 END;
 -- +goose StatementEnd
 
@@ -64,7 +64,7 @@ END;
 CREATE TRIGGER tasks_paired_update BEFORE UPDATE OF metadata ON tasks
 WHEN NEW.metadata IS NOT NULL AND json_valid(NEW.metadata) AND EXISTS (SELECT 1 FROM json_each(NEW.metadata) WHERE type <> 'text')
 BEGIN
-    SELECT RAISE(ABORT, 'tasks: metadata is pairs of strings');
+    SELECT RAISE(ABORT, 'tasks: a value of metadata is no string');
 END;
 -- +goose StatementEnd
 
