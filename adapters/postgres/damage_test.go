@@ -1,9 +1,13 @@
 package postgres
 
 import (
+	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/jmoiron/sqlx"
 
 	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/domain"
@@ -102,6 +106,29 @@ func TestReads_BoundARowThatNoProgramWrites(t *testing.T) {
 	got, err := bulks.Step(t.Context(), cancelStep())
 	if err != nil || got.Bulk.ID != good.ID || len(got.Changed) != 1 || got.Passed[odd.ID] == nil {
 		t.Errorf("step %+v, %v; want the odd one named and the other done", got, err)
+	}
+}
+
+// A read that fails because of what is stored says nothing of a write, and a trigger that
+// leaves a row out is not taken for a lock alone.
+func TestErrors_SayWhatWasTried(t *testing.T) {
+	db := migrated(t, Config{CallTimeout: time.Second})
+	var n int
+	err := db.calls.Read(t.Context(), func(ctx context.Context, q sqlx.QueryerContext) error {
+		return sqlx.GetContext(ctx, q, &n, "SELECT 1 / 0")
+	})
+	if err == nil || errors.Is(err, domain.ErrRefused) || !strings.HasPrefix(err.Error(), "the database could not work out an answer") {
+		t.Errorf("read: %v", err)
+	}
+	task := newTask(t)
+	if err := NewTaskRepository(db).Add(t.Context(), task); err != nil {
+		t.Fatal(err)
+	}
+	db.calls.SQL.MustExec(`CREATE FUNCTION leave_out() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+		CREATE TRIGGER leave_out BEFORE UPDATE ON tasks FOR EACH ROW EXECUTE FUNCTION leave_out()`)
+	err = errors.Join(task.Cancel(time.Now()), NewTaskRepository(db).Save(t.Context(), task))
+	if !errors.Is(err, domain.ErrUnavailable) || !strings.Contains(err.Error(), "or a trigger leaves it out") {
+		t.Errorf("save: %v", err)
 	}
 }
 

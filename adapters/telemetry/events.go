@@ -91,7 +91,7 @@ func (e *Events) AttemptLost(ctx context.Context, ref application.AttemptRef) {
 
 // OutcomeRefused logs that the store did not take an outcome.
 func (e *Events) OutcomeRefused(ctx context.Context, ref application.AttemptRef, err error) {
-	e.log.ErrorContext(ctx, "outcome refused by the store: the task has failed",
+	e.log.ErrorContext(ctx, "outcome refused by the store: the task is to fail instead",
 		"task", ref.Task.String(), "attempt", ref.Attempt, "error", err)
 }
 

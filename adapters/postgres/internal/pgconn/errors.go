@@ -66,8 +66,11 @@ func Translate(err error) error {
 	return fmt.Errorf("postgres: %w", err)
 }
 
-// Outage makes err a domain.ErrUnavailable.
+// Outage makes err a domain.ErrUnavailable, once.
 func Outage(err error) error {
+	if errors.Is(err, domain.ErrUnavailable) {
+		return err
+	}
 	return fmt.Errorf("%w: postgres: %w", domain.ErrUnavailable, err)
 }
 

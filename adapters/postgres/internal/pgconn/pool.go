@@ -70,6 +70,9 @@ func (p *Pool) Read(caller context.Context, query func(ctx context.Context, q sq
 	if lost(err) { // the others are as old, and each would cost its caller as much time
 		p.dropIdle()
 	}
+	if AboutData(err) { // nothing was to be written
+		return fmt.Errorf("the database could not work out an answer: postgres: %w", err)
+	}
 	return Translate(err)
 }
 
