@@ -56,7 +56,7 @@ func TestRestore_RefusesWhatContradictsItself(t *testing.T) {
 		if task != nil {
 			t.Errorf("%s: accepted", name)
 		}
-		wantCode(t, err, domain.CodeInternal)
+		wantCode(t, err, domain.CodeDamaged)
 	}
 }
 
@@ -70,6 +70,6 @@ func TestRestoreWithoutTexts_AsksForNoTexts(t *testing.T) {
 		}
 		s.Version = 0
 		_, err = domain.RestoreWithoutTexts(s)
-		wantCode(t, err, domain.CodeInternal)
+		wantCode(t, err, domain.CodeDamaged)
 	}
 }
