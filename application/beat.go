@@ -51,8 +51,8 @@ func (r BeatRules) Portion() int { return cmp.Or(r.beat.Portion, BeatPortion) }
 // store; nil: nothing. A task that is listed as running is timed out once its
 // deadline has passed, that is when now is after it. One that is listed as given up is
 // taken from its attempt, and charged. One that is on no list is given back if it was
-// claimed under a lower number than the beat's: the answer to its claim was lost. Under the beat's own number or a higher one, the claim came after the
-// lists were made.
+// claimed under a lower number than the beat's: the answer to its claim was lost. Under
+// the beat's own number or a higher one, the claim came after the lists were made.
 func (r BeatRules) Decide(t OwnedTask, now time.Time) Decide {
 	i, held := r.index[t.AttemptRef]
 	switch {

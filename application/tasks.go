@@ -34,13 +34,15 @@ type TaskRepository interface {
 	// ended without success, at most the latest MaxAttemptRecords. A task that is
 	// unknown has none.
 	Attempts(ctx context.Context, id domain.TaskID) ([]domain.Attempt, error)
-	// Save stores t if the stored version is the one that t was loaded at, together
-	// with t.EndedAttempts. Otherwise it stores nothing and returns
-	// domain.ErrConflict, or domain.ErrTaskNotFound if there is no such task. A task
-	// that another transaction has locked is waited for, and no other save waits with
-	// it for longer than a moment; after the time that a call may take that is
-	// domain.ErrUnavailable. A task that the store refuses because of what is in it is
-	// domain.ErrRefused.
+	// Save stores t if the stored version is the one that t was loaded at, with the
+	// attempt and the worker that t had then, together with t.EndedAttempts. (The
+	// version alone does not say so once the store has lost a change, in a failover to
+	// a standby that had not got it: its number is given again.) Otherwise it stores
+	// nothing and returns domain.ErrConflict, or domain.ErrTaskNotFound if there is no
+	// such task. A task that another transaction has locked is waited for, and no other
+	// save waits with it for longer than a moment; after the time that a call may take
+	// that is domain.ErrUnavailable. A task that the store refuses because of what is in
+	// it is domain.ErrRefused.
 	Save(ctx context.Context, t *domain.Task) error
 	// Claim makes those of the ids that are pending and marked as queued the
 	// worker's, as domain.Task.Claim does. Any other id is skipped or unknown: no

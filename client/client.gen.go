@@ -264,7 +264,8 @@ type QueueList struct {
 type Readiness struct {
 	Status string `json:"status"`
 
-	// Checks For each dependency of the program, `ok` or what is wrong.
+	// Checks `ok` or what is wrong, for what the work itself has last experienced (`work`; `side_work`: what tasks run
+	// without) and for each dependency of the program. Other programs and later versions have other checks.
 	Checks map[string]string `json:"checks"`
 }
 

@@ -7,7 +7,8 @@ import (
 )
 
 // The bounds of a filter: what a search has to compare each task with. Those of its
-// metadata are a task's own: MaxMetadata, MaxMetadataKey, MaxMetadataValue.
+// metadata are a task's own: MaxMetadata, MaxMetadataKey, MaxMetadataValue. How many
+// tasks it looks at is bounded by the window of the search, not here.
 const (
 	MaxFilterText   = 1000 // bytes
 	MaxFilterQueues = 100

@@ -2,7 +2,9 @@ package domain
 
 import "time"
 
-// RetryPolicy says when and how often a task is tried again.
+// RetryPolicy says when a task is tried again, and how many workers it may lose. How many
+// failures it may have is its own: TaskSpec.MaxAttempts. All are settings; the README says
+// how long retries go on by default.
 type RetryPolicy struct {
 	Base       time.Duration // the longest wait before the first retry
 	Cap        time.Duration // no wait is longer

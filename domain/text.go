@@ -27,7 +27,8 @@ func textFault(s string) string {
 }
 
 // bounded makes any text fit to be stored and shown: valid UTF-8 without NUL,
-// no longer than limit, and says whether it had to cut.
+// no longer than limit, and says whether it had to cut. Whether the text is altered as
+// well, by U+FFFD for what no text can hold, is for Task.Complete to say.
 func bounded(s string, limit int) (text string, cut bool) {
 	if cut = len(s) > limit; cut {
 		s = s[:limit]

@@ -159,12 +159,16 @@ var responseSetups = map[string]exampleSetup{
 		withTask(running)(s, r)
 		r.body = `{"status": "canceled", "stop": true}`
 	}},
-	"listAttempts 200 none":     {},
-	"listAttempts 200 retried":  {prepare: withTask(retried)},
-	"getHealth 200":             {},
-	"getReadiness 200 ready":    {},
-	"getReadiness 200 degraded": {prepare: func(s *service, _ *request) { s.queue.err = domain.ErrUnavailable }},
-	"getReadiness 503 unready":  {prepare: func(s *service, _ *request) { s.db.err = domain.ErrUnavailable }},
+	"listAttempts 200 none":    {},
+	"listAttempts 200 retried": {prepare: withTask(retried)},
+	"getHealth 200":            {},
+	"getReadiness 200 ready":   {},
+	"getReadiness 200 degraded": {prepare: func(s *service, _ *request) {
+		s.queue.err = domain.Errorf(domain.CodeUnavailable, "Redis does not answer")
+	}},
+	"getReadiness 503 unready": {prepare: func(s *service, _ *request) {
+		s.work.err, s.db.err = domain.Errorf(domain.CodeUnavailable, "submit has failed for 7s"), domain.ErrUnavailable
+	}},
 	"getReadiness 503 stopping": {prepare: func(s *service, _ *request) { s.readiness.Stop() }},
 	"getIndex 200":              {},
 	"getIndex 302":              {prepare: accept("text/html")},

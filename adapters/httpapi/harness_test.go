@@ -51,6 +51,7 @@ type service struct {
 	*httptest.Server
 	t         *testing.T
 	store     *faultStore
+	work      *probe
 	db, queue *probe
 	readiness *usecase.CheckReadiness
 	server    *httpapi.Server
@@ -69,10 +70,12 @@ func newService(t *testing.T, change ...func(*httpapi.Config)) *service {
 func newServiceOn(t *testing.T, on stores, change ...func(*httpapi.Config)) *service {
 	t.Helper()
 	s := &service{
-		t: t, store: newFaultStore(on), db: &probe{next: on.tasksProbe}, queue: &probe{next: on.queueProbe},
+		t: t, store: newFaultStore(on), work: new(probe), db: &probe{next: on.tasksProbe}, queue: &probe{next: on.queueProbe},
 		log: &logBuffer{}, clock: on.clock,
 	}
-	s.readiness = usecase.NewCheckReadiness(
+	s.readiness = usecase.NewCheckReadiness( // as an API's
+		usecase.NamedProbe{Name: "work", Probe: s.work, Needs: true},
+		usecase.NamedProbe{Name: "side_work", Probe: new(probe)},
 		usecase.NamedProbe{Name: "database", Probe: s.db, Needs: true},
 		usecase.NamedProbe{Name: "queue", Probe: s.queue})
 	cfg := httpapi.Config{

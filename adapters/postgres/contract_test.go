@@ -131,6 +131,11 @@ func storeOn(db *DB) contract.Store {
 			t.Helper()
 			db.calls.SQL.MustExecContext(t.Context(), `DELETE FROM tasks WHERE id = $1`, id.String())
 		},
+		Double: func(t *testing.T, id domain.TaskID) {
+			t.Helper()
+			db.calls.SQL.MustExecContext(t.Context(), `INSERT INTO attempts
+				SELECT task_id, number + 1, worker, started_at, ended_at, outcome, error FROM attempts WHERE task_id = $1`, id.String())
+		},
 		Refuse: func(t *testing.T, id domain.TaskID) {
 			t.Helper()
 			db.calls.SQL.MustExecContext(t.Context(), fmt.Sprintf(`ALTER TABLE tasks ADD CHECK (id <> '%s') NOT VALID`, id))

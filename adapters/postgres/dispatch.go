@@ -32,7 +32,7 @@ var (
 	dueSQL = "FROM tasks AS t WHERE " + unqueued + " AND t.run_at <= $3::timestamptz" + exceptSQL +
 		"ORDER BY t.run_at, t.id LIMIT $1"
 
-	// strandedSQL looks at many lists, $3 to $5, one after the other until it has found
+	// strandedSQL looks at many lanes, $3 to $5, one after the other until it has found
 	// enough: it reads and locks no more than it returns, however much waits in each.
 	strandedSQL = "SELECT " + decidingColumns + ` FROM unnest($3::text[], $4::bigint[], $5::timestamptz[]) AS lane (queue, priority, before),
 		LATERAL (SELECT t.* FROM tasks AS t WHERE ` + queued + ` AND t.queue = lane.queue AND t.priority = lane.priority
@@ -74,8 +74,8 @@ var (
 	nextDueSQL = "SELECT CASE WHEN at IS NOT NULL THEN greatest(least(at, " + latestSQL + "), " + earliestSQL + ") END " +
 		"FROM (SELECT min(t.run_at) AS at FROM tasks AS t WHERE " + unqueued + ") AS next"
 
-	// queuedBeforeSQL goes from the head of one list to the head of the next, and
-	// passes over what waits behind it: its cost is that of the lists, however long
+	// queuedBeforeSQL goes from the head of one lane to the head of the next, and
+	// passes over what waits behind it: its cost is that of the lanes, however long
 	// they are. (A loose index scan, which PostgreSQL does not do by itself.) A mark that no
 	// program could read, such as -infinity, is an old one.
 	queuedBeforeSQL = "WITH RECURSIVE heads AS ((" + headSQL + " ORDER BY t.queue, t.priority, t.queued_at LIMIT 1)" + `
@@ -108,7 +108,7 @@ func (r *DispatchRepository) NextDue(ctx context.Context) (time.Time, bool, erro
 	return next.Time, !next.IsZero(), err
 }
 
-// Stranded finds what is pending, of one of the lists, and was marked before its time. It
+// Stranded finds what is pending, of one of the lanes, and was marked before its time. It
 // is asked only when there is something to find.
 func (r *DispatchRepository) Stranded(ctx context.Context, before map[application.Lane]time.Time, b application.SweepBatch) (application.SweepResult, error) {
 	queues, priorities, bounds := make([]string, 0, len(before)), make([]int64, 0, len(before)), make([]string, 0, len(before))
@@ -119,7 +119,7 @@ func (r *DispatchRepository) Stranded(ctx context.Context, before map[applicatio
 	return r.db.calls.sweepLocked(ctx, b.Decide, strandedSQL, b.Limit, pgenc.UUIDs(b.Except), pq.Array(queues), pq.Array(priorities), pq.Array(bounds))
 }
 
-// QueuedBefore returns the lists with tasks that were marked before the given time, and
+// QueuedBefore returns the lanes with tasks that were marked before the given time, and
 // the oldest mark of each.
 func (r *DispatchRepository) QueuedBefore(ctx context.Context, before time.Time) (map[application.Lane]time.Time, error) {
 	var rows []struct {

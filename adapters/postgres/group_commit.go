@@ -141,10 +141,10 @@ func (p pool) addOnce(ctx context.Context, items []*onceItem) error {
 	return nil
 }
 
-// saveAll stores the tasks of many callers, each if its stored version is the one
-// that it was loaded at and nobody else has locked it. It waits for none of them, but for
-// the moment that others need to end what they have begun; for those that were locked
-// before, not even that.
+// saveAll stores the tasks of many callers, each if the stored task is as it was loaded
+// and nobody else has locked it. It waits for none of them, but for the moment that
+// others need to end what they have begun; for those that were locked before, not even
+// that.
 func (p pool) saveAll(items []*saveItem) error {
 	tasks := make([]*domain.Task, len(items))
 	for i, item := range items {

@@ -85,11 +85,11 @@ const isFree = "CASE WHEN n.id IN (SELECT free.id FROM free) THEN true ELSE fals
 func updateOf(tasks []*domain.Task, l locks) (_ pgconn.Stmt, args []any) {
 	var p pgenc.Params
 	all := writtenOf(tasks)
-	columns := slices.Concat([]pgenc.Column[written]{idColumn, loadedAtColumn}, changedColumns(tasks, all))
+	columns := slices.Concat([]pgenc.Column[written]{idColumn}, loadedColumns, changedColumns(tasks, all))
 	source, values := pgenc.UnnestSource(&p, "n", columns, all)
-	set := make([]string, 0, len(columns))
-	for i, c := range columns[2:] {
-		set = append(set, c.Name()+" = "+values[i+2])
+	set, fixed := make([]string, 0, len(columns)), 1+len(loadedColumns)
+	for i, c := range columns[fixed:] {
+		set = append(set, c.Name()+" = "+values[fixed+i])
 	}
 	var with []string
 	condition := ""
@@ -101,8 +101,8 @@ func updateOf(tasks []*domain.Task, l locks) (_ pgconn.Stmt, args []any) {
 		with = append(with, freeSQL)
 		condition = " AND " + isFree
 	}
-	query := fmt.Sprintf("UPDATE tasks AS t SET %s FROM %s WHERE t.id = ANY(ARRAY[n.id]) AND t.version = n.loaded_at%s RETURNING t.id",
-		strings.Join(set, ", "), source, condition)
+	query := fmt.Sprintf("UPDATE tasks AS t SET %s FROM %s WHERE t.id = ANY(ARRAY[n.id]) AND %s%s RETURNING t.id",
+		strings.Join(set, ", "), source, asLoaded(values[1:fixed]), condition)
 	if records := recordsOf(tasks); len(records) > 0 {
 		with = append(with, "changed AS ("+query+")", "recorded AS ("+recordOf(&p, records)+")")
 		query = "SELECT id FROM changed"

@@ -13,23 +13,22 @@ import (
 // written is a task as a statement stores it: what its columns are made of.
 type written struct {
 	domain.TaskState
-	loadedAt int64 // the version that it must have in the store
-	key      int64 // the number of its idempotency key among those of the statement, from 1
+	loaded loadedAs // what it must be in the store
+	key    int64    // the number of its idempotency key among those of the statement, from 1
 }
 
 func writtenOf(tasks []*domain.Task) []written {
 	all := make([]written, len(tasks))
 	for i, t := range tasks {
-		all[i] = written{TaskState: t.State(), loadedAt: t.StoredVersion()}
+		all[i] = written{TaskState: t.State(), loaded: loadedAsOf(t)}
 	}
 	return all
 }
 
 // insertOnlyColumns never change after the insert, mutableColumns are all others.
 var (
-	idColumn       = pgenc.PerRow(pgenc.ColumnOf("id", pgenc.UUID, func(s *written) uuid.UUID { return uuid.UUID(s.ID) }))
-	loadedAtColumn = pgenc.PerRow(pgenc.ColumnOf("loaded_at", pgenc.Int, func(s *written) int64 { return s.loadedAt }))
-	keyColumn      = pgenc.PerRow(pgenc.ColumnOf("n", pgenc.Int, func(s *written) int64 { return s.key }))
+	idColumn  = pgenc.PerRow(pgenc.ColumnOf("id", pgenc.UUID, func(s *written) uuid.UUID { return uuid.UUID(s.ID) }))
+	keyColumn = pgenc.PerRow(pgenc.ColumnOf("n", pgenc.Int, func(s *written) int64 { return s.key }))
 
 	insertOnlyColumns = []pgenc.Column[written]{
 		idColumn,

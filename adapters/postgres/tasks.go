@@ -122,10 +122,10 @@ func (r *TaskRepository) Versions(ctx context.Context, ids ...domain.TaskID) (ma
 	return versions, nil
 }
 
-// Save stores t, and how its attempts ended, if the stored version is the one that
-// t was loaded at: with one statement for it and the tasks of other callers. That
-// leaves out a task that somebody else has locked, which is tried again with pauses:
-// nothing is held meanwhile, and nobody waits but this caller.
+// Save stores t, and how its attempts ended, if the stored task is as t was loaded: with
+// one statement for it and the tasks of other callers. That leaves out a task that
+// somebody else keeps locked, which is tried again with pauses: nothing is held
+// meanwhile, and nobody waits but this caller.
 func (r *TaskRepository) Save(ctx context.Context, t *domain.Task) error {
 	if done, err := r.save(ctx, &saveItem{task: t}); done || err != nil {
 		return err
@@ -145,15 +145,8 @@ func (r *TaskRepository) save(ctx context.Context, item *saveItem) (done bool, e
 		t.MarkStored()
 		return true, nil
 	}
-	versions, err := r.Versions(ctx, t.ID())
-	version, known := versions[t.ID()]
-	switch {
-	case err != nil:
+	if asLoaded, err := r.isLoaded(ctx, t); err != nil || asLoaded {
 		return false, err
-	case !known:
-		return false, domain.ErrTaskNotFound
-	case version != t.StoredVersion():
-		return false, domain.ErrConflict
 	}
-	return false, nil
+	return false, domain.ErrConflict
 }

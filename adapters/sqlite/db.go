@@ -49,7 +49,7 @@ func Open(path string) (*DB, func(), error) {
 		return nil, nil, fmt.Errorf("open database %s: %w", path, err)
 	}
 	db := &DB{
-		file: f, reads: reads{stmts: map[string]*sqlx.Stmt{}},
+		file: f, reads: reads{stmts: map[string]*sqlx.Stmt{}}, room: roomProof{proving: make(chan struct{}, 1)},
 		statements: statements{plain: map[string]*sqlx.Stmt{}, named: map[string]*sqlx.NamedStmt{}},
 	}
 	db.together = group.New(group.Config[*change]{

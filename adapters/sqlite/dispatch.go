@@ -32,7 +32,7 @@ func (r *DispatchRepository) NextDue(ctx context.Context) (time.Time, bool, erro
 	return next[0].Time, true, nil
 }
 
-// Stranded sweeps the tasks of the lists that were marked as queued before the time that is
+// Stranded sweeps the tasks of the lanes that were marked as queued before the time that is
 // given for each.
 func (r *DispatchRepository) Stranded(ctx context.Context, before map[application.Lane]time.Time, b application.SweepBatch) (application.SweepResult, error) {
 	type bound struct {
@@ -51,14 +51,14 @@ func (r *DispatchRepository) Stranded(ctx context.Context, before map[applicatio
 	return r.sweep(ctx, b, selectStranded, fixed(string(text)))
 }
 
-// QueuedBefore returns the lists with tasks that were marked as queued before the given
+// QueuedBefore returns the lanes with tasks that were marked as queued before the given
 // time, and the oldest mark of each.
 func (r *DispatchRepository) QueuedBefore(ctx context.Context, before time.Time) (map[application.Lane]time.Time, error) {
 	var rows []struct {
 		application.Lane
 		QueuedAt instant `db:"queued_at"`
 	}
-	err := r.db.read(ctx, &rows, selectLists, instant{before})
+	err := r.db.read(ctx, &rows, selectLanes, instant{before})
 	oldest := make(map[application.Lane]time.Time, len(rows))
 	for _, row := range rows {
 		oldest[row.Lane] = row.QueuedAt.Time

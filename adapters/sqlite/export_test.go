@@ -15,7 +15,7 @@ var IndexedQueries = map[string]string{
 	selectDue:      "INDEX tasks_due",
 	selectNextDue:  "COVERING INDEX tasks_due",
 	selectStranded: "INDEX tasks_queued (queue=? AND priority=? AND queued_at>? AND queued_at<?)",
-	selectLists:    "COVERING INDEX tasks_queued ((queue,priority)>(?,?))",
+	selectLanes:    "COVERING INDEX tasks_queued ((queue,priority)>(?,?))",
 	selectOrphaned: "INDEX tasks_claimed",
 	selectOwned:    "INDEX tasks_claimed (worker=? AND id>?)",
 	deleteWorker:   "INDEX tasks_claimed",

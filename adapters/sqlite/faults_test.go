@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -118,6 +119,23 @@ func TestProbe_FailsWhileTheFolderTakesNoFile(t *testing.T) {
 	if _, err := os.Stat(path + "-room"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the probe has left its file: %v", err)
 	}
+}
+
+// A disk that hangs holds no probe beyond its time: here the file is a pipe that nobody reads.
+func TestProbe_EndsWithItsContextWhileTheDiskHangs(t *testing.T) {
+	path := fresh(t)
+	db, _ := open(t, path)
+	must(t, syscall.Mkfifo(path+"-room", 0o600))
+	for range 2 { // the second finds the proof of the first still under way
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		if err := db.Probe(ctx); !errors.Is(err, domain.ErrUnavailable) {
+			t.Errorf("%v, want ErrUnavailable", err)
+		}
+	}
+	pipe, err := os.Open(path + "-room") // frees the first
+	must(t, err)
+	must(t, pipe.Close())
 }
 
 // What is not about the data is an outage, whatever SQLite calls it.

@@ -42,6 +42,12 @@ func storeOn(db *sqlite.DB) contract.Store {
 			writer, _ := sqlite.Pools(db)
 			writer.MustExecContext(t.Context(), `DELETE FROM tasks WHERE id = ?`, id[:])
 		},
+		Double: func(t *testing.T, id domain.TaskID) {
+			t.Helper()
+			writer, _ := sqlite.Pools(db)
+			writer.MustExecContext(t.Context(), `INSERT INTO attempts
+				SELECT task_id, number + 1, worker, started_at, ended_at, outcome, error FROM attempts WHERE task_id = ?`, id[:])
+		},
 		Refuse: func(t *testing.T, id domain.TaskID) {
 			t.Helper()
 			writer, _ := sqlite.Pools(db)

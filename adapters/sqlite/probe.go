@@ -40,7 +40,7 @@ type roomProof struct {
 	lacked error     // the last write that failed for want of something; nil: none has, or there is room again
 	proven time.Time // when there was room
 
-	proving sync.Mutex // one proof at a time
+	proving chan struct{} // full while there is a proof: one at a time
 }
 
 // note notes how a write has ended. One that succeeds proves nothing: it may have found
@@ -55,10 +55,10 @@ func (r *roomProof) note(err error) {
 }
 
 // doubtful reports whether room has to be proved, and why a write has lacked it.
-func (r *roomProof) doubtful() (lacked error, doubtful bool) {
+func (r *roomProof) doubtful() (doubtful bool, lacked error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.lacked, time.Since(r.proven) >= provenFor
+	return time.Since(r.proven) >= provenFor, r.lacked
 }
 
 // found notes that there was room, unless a write has failed since the given one.
@@ -70,13 +70,32 @@ func (r *roomProof) found(lacked error, at time.Time) {
 	}
 }
 
-// proveRoom proves that there is room for tasks: a file beside the database shows whether
+// proveRoom leaves the proof behind when ctx ends: a disk that hangs holds it for as long
+// as it hangs, and nobody who asks later begins another one.
+func (db *DB) proveRoom(ctx context.Context) error {
+	select {
+	case db.room.proving <- struct{}{}:
+	case <-ctx.Done():
+		return db.translate(ctx.Err())
+	}
+	done := make(chan error, 1)
+	go func() {
+		defer func() { <-db.room.proving }()
+		done <- db.tryRoom(ctx)
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return db.translate(ctx.Err())
+	}
+}
+
+// tryRoom proves that there is room for tasks: a file beside the database shows whether
 // the disk has any, and after a write that failed for want of it, a task is stored and
 // rolled back, which writes nothing to the disk.
-func (db *DB) proveRoom(ctx context.Context) error {
-	db.room.proving.Lock()
-	defer db.room.proving.Unlock()
-	lacked, doubtful := db.room.doubtful()
+func (db *DB) tryRoom(ctx context.Context) error {
+	doubtful, lacked := db.room.doubtful()
 	if !doubtful {
 		return nil
 	}

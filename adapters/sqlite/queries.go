@@ -28,7 +28,7 @@ var (
 	updateTask = `UPDATE tasks SET status = ?, updated_at = ?, version = ?, run_at = ?, queued_at = ?, attempt = ?, failures = ?,
 			rescues = ?, worker = ?, claim_beat = ?, deadline = ?, started_at = ?, stop_requested_at = ?, result_truncated = ?,
 			result_altered = ?, last_error = ?, result = ?
-		WHERE id = ? AND version = ?`
+		WHERE id = ? AND version = ? AND attempt = ? AND worker IS ?`
 	// A doubled record must not cost the task its change.
 	insertRecord = `INSERT INTO attempts (` + recordColumns + `)
 		VALUES (:task_id, :number, :worker, :started_at, :ended_at, :outcome, :error) ON CONFLICT DO NOTHING`
@@ -90,7 +90,7 @@ var (
 
 	selectDue = `SELECT ` + decidingColumns + ` FROM tasks
 		WHERE ` + unqueued + ` AND run_at <= ? ORDER BY run_at, id LIMIT ?`
-	// The lists are a JSON array. They are looked at one after the other until there is
+	// The lanes are a JSON array. They are looked at one after the other until there is
 	// enough, each in the order of the index: the CROSS says so.
 	selectStranded = `SELECT ` + decidingColumns + ` FROM (
 			SELECT value ->> 'q' AS lane_queue, value ->> 'p' AS lane_priority, value ->> 'b' AS lane_before FROM json_each(?)
@@ -120,9 +120,9 @@ var (
 	selectBulks    = `SELECT ` + bulkColumns + ` FROM bulks WHERE id < ? ORDER BY id DESC LIMIT ?`
 	selectBulk     = `SELECT ` + bulkColumns + ` FROM bulks WHERE id = ?`
 	selectNextDue  = `SELECT run_at FROM tasks WHERE ` + unqueued + ` ORDER BY run_at LIMIT 1`
-	// From one list to the next, however many entries each has; the first of a list is
+	// From one lane to the next, however many entries each has; the first of a lane is
 	// its oldest. The + lets the comparison of the priority use the index.
-	selectLists = `WITH RECURSIVE
+	selectLanes = `WITH RECURSIVE
 		heads (list, queue, priority, queued_at) AS (
 			SELECT * FROM (
 				SELECT rowid, queue, priority, queued_at FROM tasks WHERE ` + queued + `

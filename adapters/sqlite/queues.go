@@ -154,7 +154,7 @@ func queueInfos(settings, tasks, taken string) string {
 		UNION ALL
 		SELECT value, 0, 0, 0, NULL, count(*), sum(min(abandoned, 1000000)), sum(stuck) FROM (
 			SELECT DISTINCT q.value, w.id, w.abandoned, w.stuck FROM workers AS w, json_each(w.queues) AS q
-			WHERE ` + aliveSQL("w", "?1 - "+strconv.Itoa(domain.BeatsPerLease)+" * w.beat_interval") + ` AND ` + taken + `
+			WHERE ` + lives + ` AND ` + taken + `
 		) GROUP BY value
 	)
 	SELECT c.name, coalesce(s.paused, 0) AS paused, s.max_running, s.rate_count, s.rate_per, s.full_at,
@@ -171,12 +171,15 @@ var countAhead = `SELECT count(*) FROM (
 		SELECT 1 FROM tasks WHERE ` + queued + ` AND queue = ?1 AND priority = ?2 AND queued_at < ?3
 		LIMIT ?4)`
 
+// lives is true of a worker w whose lease has not lapsed at ?1.
+var lives = aliveSQL("w", "?1 - "+strconv.Itoa(domain.BeatsPerLease)+" * w.beat_interval")
+
 // selectTakers asks for the workers that take a queue, and finds their tasks by worker.
 var selectTakers = `SELECT w.capacity AS slots, w.running, w.stuck, (SELECT count(DISTINCT q.value) FROM json_each(w.queues) AS q) AS queues,
 	(SELECT count(DISTINCT t.queue) FROM tasks AS t WHERE t.worker = w.id AND ` + held + `
 		AND t.queue IN (SELECT q.value FROM json_each(w.queues) AS q)) AS busy,
 	NOT EXISTS (SELECT 1 FROM tasks AS t WHERE t.worker = w.id AND ` + held + ` AND t.queue = ?2) AS idle
-FROM workers AS w WHERE w.seen_at > ?1 - ` + strconv.Itoa(domain.BeatsPerLease) + ` * w.beat_interval
+FROM workers AS w WHERE ` + lives + `
 	AND EXISTS (SELECT 1 FROM json_each(w.queues) AS q WHERE q.value = ?2)`
 
 // Takers returns the workers that take the queue.

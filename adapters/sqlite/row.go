@@ -199,11 +199,11 @@ func insertArgs(t *domain.Task) []any {
 
 // updateArgs are the arguments of updateTask.
 func updateArgs(t *domain.Task) []any {
-	s := t.State()
+	s, loaded := t.State(), t.Stored()
 	return []any{
 		s.Status, instant{s.UpdatedAt}, s.Version, instant{s.RunAt}, instant{s.QueuedAt}, s.Attempt, s.Failures, s.Rescues,
 		optional(s.Worker), s.ClaimBeat, instant{s.Deadline}, instant{s.StartedAt}, instant{s.StopRequestedAt}, s.ResultTruncated,
-		s.ResultAltered, s.LastError, s.Result, taskID(s.ID), t.StoredVersion(),
+		s.ResultAltered, s.LastError, s.Result, taskID(s.ID), t.StoredVersion(), loaded.Attempt, optional(loaded.Worker),
 	}
 }
 

@@ -121,8 +121,8 @@ func (r *TaskRepository) GetMany(ctx context.Context, ids ...domain.TaskID) (tas
 	return tasks, rest, nil
 }
 
-// Save stores t, and how its attempts ended, if the stored version is the one
-// that t was loaded at.
+// Save stores t, and how its attempts ended, if the stored task has the version, the
+// attempt and the worker that t was loaded with.
 func (r *TaskRepository) Save(ctx context.Context, t *domain.Task) error {
 	err := r.db.writeTogether(ctx, []*domain.Task{t}, func(tx *tx) error {
 		changed, err := tx.store(t)
@@ -146,8 +146,8 @@ func (r *TaskRepository) Save(ctx context.Context, t *domain.Task) error {
 	return nil
 }
 
-// store stores a task, and how its attempts ended, if the stored version is the
-// one that it was loaded at, and returns how many rows of tasks that was true of.
+// store stores a task, and how its attempts ended, if the stored one is as it was
+// loaded, and returns how many rows of tasks that was true of.
 func (tx *tx) store(t *domain.Task) (int64, error) {
 	changed, err := tx.count(updateTask, updateArgs(t)...)
 	if err != nil || changed == 0 {
@@ -165,7 +165,7 @@ func (tx *tx) store(t *domain.Task) (int64, error) {
 func (tx *tx) update(t *domain.Task) error {
 	changed, err := tx.store(t)
 	if err == nil && changed != 1 {
-		err = fmt.Errorf("%d rows have its id and version", changed)
+		err = fmt.Errorf("%d rows have its id, version, attempt and worker", changed)
 	}
 	if err != nil {
 		return fmt.Errorf("update task %s: %w", t.ID(), err)

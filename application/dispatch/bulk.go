@@ -40,8 +40,7 @@ func (s *Bulk) Sweep(ctx context.Context) error {
 	for {
 		step.Limit, step.Now = s.portion.Size(), s.Clock.Now()
 		result, err := s.Bulks.Step(ctx, step)
-		if s.portion.Note(step.Limit, step.Limit, err) && ctx.Err() == nil {
-			s.Events.LoopRan(ctx, application.SweepBulk, err)
+		if s.tooLong(ctx, application.SweepBulk, s.portion, step.Limit, step.Limit, err) {
 			continue
 		}
 		if err != nil {

@@ -34,8 +34,7 @@ func (s *Keys) Sweep(ctx context.Context) error {
 	for {
 		limit := s.portion.Size()
 		n, err := s.Tasks.ForgetKeys(ctx, now, limit)
-		if s.portion.Note(limit, n, err) && ctx.Err() == nil {
-			s.Events.LoopRan(ctx, application.SweepKeys, err)
+		if s.tooLong(ctx, application.SweepKeys, s.portion, limit, n, err) {
 			continue
 		}
 		if err != nil || n < limit {

@@ -29,8 +29,7 @@ func (d sweeper) sweep(ctx context.Context, name application.Loop, decide applic
 	for {
 		b.Limit = d.portion.Size()
 		swept, err := step(b)
-		if d.portion.Note(b.Limit, swept.Found, err) && ctx.Err() == nil {
-			d.Events.LoopRan(ctx, name, err)
+		if d.tooLong(ctx, name, d.portion, b.Limit, swept.Found, err) {
 			continue
 		}
 		if err != nil {
@@ -50,6 +49,17 @@ func (d sweeper) sweep(ctx context.Context, name application.Loop, decide applic
 			return nil
 		}
 	}
+}
+
+// tooLong notes what became of a step, and reports whether to repeat it smaller. It
+// reports the timeout, and each smaller step that succeeds: a sweep may take long in small
+// steps, and one that makes progress does not fail.
+func (d Deps) tooLong(ctx context.Context, name application.Loop, p *loop.Portion, size, found int, err error) (repeat bool) {
+	repeat = p.Note(size, found, err) && ctx.Err() == nil
+	if repeat || err == nil && p.Reduced(size) {
+		d.Events.LoopRan(ctx, name, err)
+	}
+	return repeat
 }
 
 // mark marks a task as queued.

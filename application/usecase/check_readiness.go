@@ -34,7 +34,10 @@ type Readiness struct {
 	Checks map[string]error // by probe; nil: it answers
 }
 
-// CheckReadiness tells whether a program can do its work.
+// CheckReadiness tells whether a program can do its work. It cannot while it is held,
+// or a probe fails that it Needs: a server's, a worker's own, or one of Experience, which
+// says what work has to fail for how long. Each program has its list of probes where it is
+// assembled.
 type CheckReadiness struct {
 	probes   []NamedProbe
 	held     atomic.Bool

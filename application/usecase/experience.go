@@ -92,9 +92,9 @@ func (x experienceOf) Probe(context.Context) error {
 	now := time.Now()
 	for _, loop := range x.loops {
 		f, ok := x.failing[loop]
-		tolerance := workTolerance
+		name, tolerance := string(loop), workTolerance
 		if slices.Contains(sweeps, loop) {
-			tolerance = sweepTolerance
+			name, tolerance = "sweep "+name, sweepTolerance
 		}
 		if !ok || stale(loop, f, now) || f.times < 2 || now.Sub(f.since) < tolerance {
 			continue
@@ -103,7 +103,7 @@ func (x experienceOf) Probe(context.Context) error {
 		if public := domain.Public(f.err); public.Code != domain.CodeInternal && public != domain.ErrUnavailable {
 			why = ": " + public.Message
 		}
-		return domain.Errorf(domain.CodeUnavailable, "%s has failed for %s%s", loop, now.Sub(f.since).Round(time.Second), why)
+		return domain.Errorf(domain.CodeUnavailable, "%s has failed for %s%s", name, now.Sub(f.since).Round(time.Second), why)
 	}
 	return nil
 }

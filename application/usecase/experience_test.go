@@ -32,8 +32,8 @@ func TestExperience_FailsWhenWorkHasFailedForTooLong(t *testing.T) {
 		"Reads":                {application.CallRead, time.Second, time.Hour, full, false, "", ""},
 		"AnOutcomeThatIsHeld":  {application.LoopSave, 2 * time.Second, time.Minute, full, false, "", "save has failed for 1m0s: the disk is full"},
 		"ASweepForHalfAMinute": {application.SweepDue, time.Second, 30 * time.Second, apptest.ErrBroken, false, "", ""},
-		"ASweepForAMinute":     {application.SweepDue, time.Second, time.Minute, apptest.ErrBroken, false, "due has failed for 1m0s", ""},
-		"ARareSweep":           {application.SweepKeys, time.Minute, 2 * time.Minute, apptest.ErrBroken, false, "keys has failed for 2m0s", ""},
+		"ASweepForAMinute":     {application.SweepDue, time.Second, time.Minute, apptest.ErrBroken, false, "sweep due has failed for 1m0s", ""},
+		"ARareSweep":           {application.SweepKeys, time.Minute, 2 * time.Minute, apptest.ErrBroken, false, "sweep keys has failed for 2m0s", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

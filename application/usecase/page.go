@@ -2,7 +2,7 @@ package usecase
 
 import "github.com/millrace/millrace/domain"
 
-// The bounds of a page.
+// The bounds of a page, in entries. One of tasks is bounded in bytes, too: application.PageBytes.
 const (
 	DefaultPageSize = 50
 	MaxPageSize     = 1000

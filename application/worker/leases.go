@@ -48,8 +48,11 @@ func (l *leases) startClaim(ids []domain.TaskID) int64 {
 	return l.beat
 }
 
-// endClaim takes the ids off the list and holds the tasks that were claimed.
-func (l *leases) endClaim(ids []domain.TaskID, claimed []*domain.Task) {
+// endClaim takes the ids off the list and holds the tasks that were claimed. It returns
+// those whose attempt is held already: the store has lost the claim of that one, in a
+// failover, and has given its number again. That one has to end, and the new claim is to
+// be given back: an attempt begins once.
+func (l *leases) endClaim(ids []domain.TaskID, claimed []*domain.Task) (again []*domain.Task) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, id := range ids {
@@ -58,8 +61,15 @@ func (l *leases) endClaim(ids []domain.TaskID, claimed []*domain.Task) {
 		}
 	}
 	for _, t := range claimed {
-		l.held[application.RefOf(t)] = &lease{deadline: t.State().Deadline}
+		ref := application.RefOf(t)
+		if held, ok := l.held[ref]; ok {
+			held.end(domain.ErrAttemptLost)
+			again = append(again, t)
+			continue
+		}
+		l.held[ref] = &lease{deadline: t.State().Deadline}
 	}
+	return again
 }
 
 // admitSuspect notes that the attempt is that of a suspect; false if another is held.

@@ -203,8 +203,25 @@ func (p *puller) tryClaim(ctx context.Context, ids []domain.TaskID) (application
 	c := application.ClaimRequest{Claim: p.claimAs, IDs: ids, Now: p.Clock.Now()}
 	c.Beat = p.leases.startClaim(ids)
 	result, err := p.Tasks.Claim(ctx, c)
-	p.leases.endClaim(ids, result.Tasks)
+	again := p.leases.endClaim(ids, result.Tasks)
+	if len(again) > 0 {
+		result.Tasks = slices.DeleteFunc(result.Tasks, func(t *domain.Task) bool { return slices.Contains(again, t) })
+		for _, t := range again {
+			p.giveBack(ctx, t)
+		}
+	}
 	return result, err
+}
+
+// giveBack releases a task that was claimed while the worker still held the same attempt.
+// If that fails a heartbeat does it, once that attempt has ended.
+func (p *puller) giveBack(ctx context.Context, t *domain.Task) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
+	defer cancel()
+	if err := t.Release(t.Attempt(), p.Clock.Now()); err == nil {
+		_ = p.Tasks.Save(ctx, t)
+	}
+	p.schedule.attemptEnded(t.Queue(), p.Clock.Now())
 }
 
 // putRefusedBack puts back the entries that were refused for want of capacity.

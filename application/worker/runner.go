@@ -69,6 +69,7 @@ func (r *runner) store(ctx context.Context, t *domain.Task, o outcome, cause err
 	ref := application.RefOf(t)
 	defer r.drop(ref, t.Queue())
 	save := outcomeSave{runner: r, ref: ref, task: t, outcome: o}
+	save.claim, _ = t.LatestAttempt()
 	r.leases.saves(ref, true)
 	stored, err := loop.Retry(ctx, func() (*domain.Task, error) { return save.try(ctx) })
 	r.leases.saves(ref, false)

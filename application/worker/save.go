@@ -13,14 +13,16 @@ import (
 
 // outcomeSave stores one outcome. It is tried again for as long as the lease holds,
 // whatever the error: only a heartbeat's answer ends it, the end of the worker, or a
-// store that refuses this very outcome.
+// store that refuses this very outcome. A lock on the task's row is such an error, after
+// the store has waited for it: see application.TaskRepository.Save.
 type outcomeSave struct {
 	*runner
 	outcome
 	ref     application.AttemptRef
-	task    *domain.Task // as it was loaded last
-	sent    bool         // a save was, and what became of it has to be resolved before the next
-	refused bool         // the outcome is now the failure that says so
+	task    *domain.Task   // as it was loaded last
+	claim   domain.Attempt // by which the worker has it
+	sent    bool           // a save was, and what became of it has to be resolved before the next
+	refused bool           // the outcome is now the failure that says so
 }
 
 // try stores what the outcome makes of the task, and returns it as it is stored.
@@ -35,7 +37,7 @@ func (s *outcomeSave) try(ctx context.Context) (*domain.Task, error) {
 				return s.task, nil
 			}
 		}
-		if s.task.Attempt() != s.ref.Attempt {
+		if !s.holds() {
 			return nil, loop.Stop(domain.ErrAttemptLost)
 		}
 		if err := s.decide(s.task); err != nil {
@@ -62,6 +64,14 @@ func (s *outcomeSave) try(ctx context.Context) (*domain.Task, error) {
 	}
 }
 
+// holds reports whether the task is still held by the claim whose outcome this is. The
+// attempt's number does not say so once the store has lost a claim, in a failover: the
+// number is given again, to another worker or to this one, and the message may be another.
+func (s *outcomeSave) holds() bool {
+	a, ok := s.task.LatestAttempt()
+	return ok && a.Number == s.claim.Number && a.Worker == s.claim.Worker && a.StartedAt.Equal(s.claim.StartedAt)
+}
+
 // resolve reads the task again after a save that found another version, was refused, or
 // whose answer was lost. It is done if the save did go through; otherwise the outcome
 // has to be decided again.
@@ -77,7 +87,8 @@ func (s *outcomeSave) resolve(ctx context.Context) (done bool, err error) {
 		s.Events.LoopRan(ctx, application.LoopSave, err)
 		return false, err
 	}
-	done = now.Version() == s.task.Version() && now.Status() == s.task.Status() && now.Attempt() == s.ref.Attempt
+	done = now.Version() == s.task.Version() && now.Status() == s.task.Status() && now.Attempt() == s.ref.Attempt &&
+		now.State().StartedAt.Equal(s.claim.StartedAt) // of another claim, see holds
 	s.task = now
 	return done, nil
 }

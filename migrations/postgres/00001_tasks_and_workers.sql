@@ -78,7 +78,7 @@ CREATE INDEX tasks_due ON tasks (run_at, id) INCLUDE (queue)
 CREATE INDEX tasks_queued ON tasks (queue, priority, queued_at, run_at)
     WHERE status = 'pending' AND queued_at IS NOT NULL;
 
--- The abandoned sweep, heartbeats, and the number of running tasks of a queue: the tasks
+-- The orphaned sweep, heartbeats, and the number of running tasks of a queue: the tasks
 -- that a worker holds.
 CREATE INDEX tasks_claimed ON tasks (worker, id) INCLUDE (queue)
     WHERE status = 'processing';

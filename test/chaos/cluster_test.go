@@ -61,7 +61,7 @@ type member struct {
 // startCluster starts all but the workers.
 func startCluster(t *testing.T) *cluster {
 	t.Helper()
-	c := &cluster{t: t, redis: services.StartRedis(t), postgres: services.StartPostgreSQL(t,
+	c := &cluster{t: t, redis: services.StartRedis(t), postgres: services.StartPostgreSQL(t, services.PostgresSmallLog(), // see fillDisk
 		services.PostgresConf("track_commit_timestamp = on"), // see cluster.audit
 		services.PostgresHBA("host all "+role+" 127.0.0.1/32 scram-sha-256"))}
 	c.direct = open(t, c.postgres.URL("postgres"))

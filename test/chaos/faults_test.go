@@ -82,6 +82,7 @@ var kinds = []*kind{
 	{name: "row of a queue locked", part: "PostgreSQL", least: 2 * time.Second, most: 6 * time.Second, begin: lockQueue, goesOn: beside, within: besideLimit},
 	{name: "table of tasks locked", part: "PostgreSQL", least: 12 * time.Second, most: 16 * time.Second, begin: lockTable, stops: true},
 	{name: "PostgreSQL read-only", part: "PostgreSQL", least: 12 * time.Second, most: 16 * time.Second, begin: makeReadOnly, stops: true},
+	{name: "disk of PostgreSQL full", part: "PostgreSQL", least: 12 * time.Second, most: 16 * time.Second, begin: fillDisk, stops: true},
 	{name: "password changed", part: "PostgreSQL", least: 12 * time.Second, most: 16 * time.Second, begin: changePassword, stops: true},
 	{name: "Redis full", part: "Redis", least: 18 * time.Second, most: 22 * time.Second, begin: fillRedis, stops: true},
 	{name: "Redis read-only", part: "Redis", least: 18 * time.Second, most: 22 * time.Second, begin: demoteRedis, stops: true},

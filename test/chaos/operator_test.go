@@ -127,6 +127,12 @@ func makeReadOnly(r *run, f fault) func() {
 	}
 }
 
+// fillDisk lets no table of the server grow. What finds room in its pages goes on.
+func fillDisk(r *run, _ fault) func() {
+	r.postgres.FillDisk()
+	return r.postgres.MakeRoom
+}
+
 // changePassword changes the password of the programs' role, and ends their sessions.
 func changePassword(r *run, _ fault) func() {
 	const alter = "ALTER ROLE " + role + " PASSWORD '%s'"

@@ -206,16 +206,12 @@ func attemptsDoubled(t *testing.T, s Store) {
 	if err := s.Tasks.Save(t.Context(), task); err != nil {
 		t.Fatal(err)
 	}
-	again := task.State()
-	again.Attempt = 0
-	heldBy("w", 1)(&again)
-	again.Version = task.Version()
-	task = restore(t, again)
-	if err := endings[domain.OutcomeFailed](task, now().Add(time.Minute)); err != nil {
-		t.Fatal(err)
-	}
+	s.Double(t, task.ID())
+	doubled := want[0]
+	doubled.Number++
+	attempt(t, task, endings[domain.OutcomeFailed])
 	attempt(t, task, endings[domain.OutcomeReleased])
-	want = append(want, task.EndedAttempts()[1])
+	want = append(want, doubled, task.EndedAttempts()[1])
 	if err := s.Tasks.Save(t.Context(), task); err != nil {
 		t.Errorf("save: %v", err)
 	}
@@ -296,7 +292,7 @@ func attemptsOfBeats(t *testing.T, s Store) {
 }
 
 func attemptsOfRescues(t *testing.T, s Store) {
-	j := newJudge(s, time.Minute)
+	j := newObserver(s, time.Minute)
 	lost := addMany(t, s, 3, tried(4), heldBy("unknown", 1))
 	stopped := addMade(t, s, heldBy("unknown", 1), askedToStop)
 	refused := addMade(t, s, heldBy("unknown", 1))

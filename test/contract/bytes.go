@@ -85,9 +85,9 @@ func sweepsReadNoTexts(t *testing.T, s Store) {
 		return application.SweepBatch{Limit: 2 * count, Decide: wantNoTexts(t, decide)}
 	}
 	for name, swept := range map[string]application.SweepResult{
-		"due":       due(s, at).must(t, of(queuedAt(at))),
-		"stranded":  stranded(s, at.Add(-time.Minute)).must(t, of(queuedAt(at))),
-		"abandoned": newJudge(s, time.Minute).untilFound(t, of(rescue(at))),
+		"due":      due(s, at).must(t, of(queuedAt(at))),
+		"stranded": stranded(s, at.Add(-time.Minute)).must(t, of(queuedAt(at))),
+		"orphaned": newObserver(s, time.Minute).untilFound(t, of(rescue(at))),
 	} {
 		if swept.Found != count || len(swept.Changed) != count {
 			t.Errorf("%s: found %d and changed %d, passed over %v; want %d", name, swept.Found, len(swept.Changed), swept.Passed, count)

@@ -325,7 +325,7 @@ func lockedWorker(t *testing.T, s Store, l Locks) {
 // and a lock that somebody else has does not hold up the beats of others.
 func lockedLapsed(t *testing.T, s Store, l Locks) {
 	const lease = time.Second
-	j := newJudge(s, lease)
+	j := newObserver(s, lease)
 	locked, dead := domain.NewWorkerID(), domain.NewWorkerID()
 	beat(t, s, beatOf(t, locked, 1, longInterval))
 	beat(t, s, beatOf(t, dead, 1, longInterval))

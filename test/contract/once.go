@@ -97,7 +97,7 @@ func onceAnswers(t *testing.T, s Store) {
 	tasks := makeMany(t, 20)
 	wantFresh(t, s, k, tasks...)
 	for range 2 {
-		again := makeMany(t, 20)
+		again := makeMany(t, 20) // the same request makes as many
 		first := addOnce(t, s, k, again...)
 		wantIDs(t, first, tasks)
 		for i := range min(len(first), len(tasks)) {

@@ -19,24 +19,24 @@ const (
 	patience = 2 * time.Minute
 )
 
-// judging is a worker in whose name a check judges leases.
-type judging struct {
+// observing is a worker in whose name a check observes leases.
+type observing struct {
 	s        Store
 	observer application.Observer
 	number   int64
 	holds    []application.HeldAttempt
 }
 
-func newJudge(s Store, lease time.Duration) *judging {
-	return &judging{s: s, observer: application.Observer{Worker: domain.NewWorkerID(), Interval: observerInterval, Lease: lease}}
+func newObserver(s Store, lease time.Duration) *observing {
+	return &observing{s: s, observer: application.Observer{Worker: domain.NewWorkerID(), Interval: observerInterval, Lease: lease}}
 }
 
-func (j *judging) step(ctx context.Context, b application.SweepBatch) (application.SweepResult, error) {
+func (j *observing) step(ctx context.Context, b application.SweepBatch) (application.SweepResult, error) {
 	return j.s.Dispatch.Orphaned(ctx, j.observer, b)
 }
 
 // beat sends the observer's next beat.
-func (j *judging) beat(t *testing.T) {
+func (j *observing) beat(t *testing.T) {
 	t.Helper()
 	j.number++
 	b := beatOf(t, j.observer.Worker, j.number, observerInterval)
@@ -44,8 +44,8 @@ func (j *judging) beat(t *testing.T) {
 	beat(t, j.s, b)
 }
 
-// untilFound beats and judges until something is found.
-func (j *judging) untilFound(t *testing.T, b application.SweepBatch, others ...func()) application.SweepResult {
+// untilFound beats and observes until something is found.
+func (j *observing) untilFound(t *testing.T, b application.SweepBatch, others ...func()) application.SweepResult {
 	t.Helper()
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(observerInterval / 10) {
 		for _, other := range others {
@@ -66,14 +66,14 @@ func rescue(at time.Time) application.Decide {
 }
 
 func orphanedUnknown(t *testing.T, s Store) {
-	j := newJudge(s, time.Minute)
+	j := newObserver(s, time.Minute)
 	lost := []*domain.Task{
 		addMade(t, s, heldBy("unknown", 1)), addMade(t, s, heldBy("unknown", 9)), addMade(t, s, heldBy("nobody", 1), askedToStop),
 		addMade(t, s, heldBy("unknown", 1), func(s *domain.TaskState) { s.Attempt, s.Rescues = 3, 2 }),
 	}
 	alive := enlist(t, s)
 	kept := []*domain.Task{
-		addMade(t, s, heldBy(alive, 1)), addMade(t, s, heldBy(alive, 1), overdue), // a deadline is not judged here
+		addMade(t, s, heldBy(alive, 1)), addMade(t, s, heldBy(alive, 1), overdue), // a deadline is not asked about here
 		addMade(t, s), addMade(t, s, waiting(now())), addMade(t, s, ended(domain.StatusFailed)), addMade(t, s, ended(domain.StatusCompleted)),
 	}
 	b := application.SweepBatch{Limit: 100, Decide: rescue(now().Add(time.Second))}
@@ -84,7 +84,7 @@ func orphanedUnknown(t *testing.T, s Store) {
 }
 
 func orphanedBounded(t *testing.T, s Store) {
-	j := newJudge(s, time.Minute)
+	j := newObserver(s, time.Minute)
 	addMany(t, s, 7, heldBy("unknown", 1))
 	refusal := errors.New("not this one")
 	var refused domain.TaskID
@@ -119,7 +119,7 @@ func orphanedBounded(t *testing.T, s Store) {
 
 func orphanedLapsed(t *testing.T, s Store) {
 	const lease = 2 * time.Second
-	j := newJudge(s, lease)
+	j := newObserver(s, lease)
 	dead, alive := domain.NewWorkerID(), domain.NewWorkerID()
 	start := time.Now()
 	beat(t, s, beatOf(t, dead, 1, longInterval)) // its lease counts, not its interval
@@ -143,7 +143,7 @@ func orphanedLapsed(t *testing.T, s Store) {
 func orphanedUnknownObserver(t *testing.T, s Store) {
 	lost := addMade(t, s, heldBy("unknown", 1))
 	enlist(t, s)
-	j := newJudge(s, time.Minute)
+	j := newObserver(s, time.Minute)
 	b := application.SweepBatch{Limit: 100, Decide: rescue(now())}
 	wantSwept(t, s, step(j.step).must(t, b), b.Decide)
 	j.beat(t) // a single beat shows nothing yet
@@ -153,7 +153,7 @@ func orphanedUnknownObserver(t *testing.T, s Store) {
 
 func orphanedBrokenObserver(t *testing.T, s Store) {
 	lost := addMade(t, s, heldBy("unknown", 1))
-	j := newJudge(s, time.Minute)
+	j := newObserver(s, time.Minute)
 	refuse := application.SweepBatch{Limit: 100, Decide: func(*domain.Task) error { return errors.New("only looking") }}
 	b := application.SweepBatch{Limit: 100, Decide: rescue(now())}
 	j.untilFound(t, refuse)
@@ -173,7 +173,7 @@ func orphanedBrokenObserver(t *testing.T, s Store) {
 func orphanedRace(t *testing.T, s Store) {
 	const count = 100
 	addMany(t, s, count, heldBy("unknown", 1))
-	j := newJudge(s, time.Minute)
+	j := newObserver(s, time.Minute)
 	j.untilFound(t, application.SweepBatch{Limit: 1, Decide: func(*domain.Task) error { return errors.New("only looking") }})
 	ctx, stop := context.WithCancel(t.Context())
 	var beating sync.WaitGroup

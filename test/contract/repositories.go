@@ -20,6 +20,8 @@ type Store struct {
 	Bulks    application.BulkRepository
 	// Delete deletes a task as operators do, with a statement of their own.
 	Delete func(t *testing.T, id domain.TaskID)
+	// Double records the task's only attempt once more, under the next number, by hand.
+	Double func(t *testing.T, id domain.TaskID)
 	// BreakFilter makes the stored filter of a bulk action one that cannot be read.
 	BreakFilter func(t *testing.T, id domain.BulkID)
 	// Refuse makes the store refuse every change of a task, as a CHECK or a trigger of

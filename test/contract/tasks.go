@@ -27,6 +27,7 @@ var taskChecks = map[string]check{
 	"SaveStoresEveryChange":            saveStores,
 	"SaveKeepsTheResultAndItsWorker":   saveResult,
 	"SaveOfAStaleVersionStoresNothing": saveStale,
+	"SaveOfALostClaimStoresNothing":    saveLostClaim,
 	"SaveOfAnUnknownTaskIsNotFound":    saveUnknown,
 	"SaveHasOneWinner":                 saveRace,
 	"ManyGoroutinesAddAndReadTheirOwn": addConcurrently,
@@ -300,6 +301,36 @@ func saveStale(t *testing.T, s Store) {
 			t.Errorf("save of a stale version: %v, want ErrConflict", err)
 		}
 		wantStored(t, s, early.State())
+	}
+}
+
+// saveLostClaim: the store has lost a claim, in a failover, and what is there now has the
+// version that the claim had given the task.
+func saveLostClaim(t *testing.T, s Store) {
+	edited := func(s *domain.TaskState) { s.Version++ }
+	for name, edits := range map[string][]func(*domain.TaskState){
+		"edited since":              {edited},
+		"canceled since":            {edited, ended(domain.StatusCanceled)},
+		"claimed by another worker": {heldBy("another", 1)},
+	} {
+		made := makeTask(t)
+		is, was := made.State(), made.State()
+		for _, edit := range edits {
+			edit(&is)
+		}
+		stored := restore(t, is)
+		add(t, s, stored)
+		heldBy("lost", 1)(&was)
+		lost := restore(t, was)
+		if err := lost.Complete(1, "done", now()); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 { // a conflict stays one
+			if err := s.Tasks.Save(t.Context(), lost); !errors.Is(err, domain.ErrConflict) {
+				t.Errorf("save of a lost claim, %s: %v, want ErrConflict", name, err)
+			}
+			wantStored(t, s, stored.State())
+		}
 	}
 }
 

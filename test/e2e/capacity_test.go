@@ -53,6 +53,8 @@ func TestCapacity_AWorkerOfTheMostSlotsMakesProgressAndStops(t *testing.T) {
 		t.Errorf("%+v: want all still processing", got)
 	}
 	sleeping.Stop()
+	// Nobody else is there who could take them from it.
+	programs.Eventually(t, programs.Patience, "it has given all of them back", func() bool { return countTasks(t, db).Pending == tasks })
 
 	working := d.worker()
 	programs.Eventually(t, programs.Patience, "another worker has done all tasks", func() bool { return countTasks(t, db).Completed == tasks })

@@ -17,6 +17,8 @@ const (
 	aCancel
 	aStop
 	aReopen
+	aEdit
+	aRead
 	aHold
 	aUnhold
 	aPush
@@ -51,6 +53,7 @@ const (
 	aThaw
 	aRestart
 	aPgUp
+	aFailover
 	aTick
 	fPushLost // the faults begin here
 	fPushLate
@@ -68,6 +71,8 @@ const (
 	fPgDown
 	fFlush
 	fDouble
+	fPgCrash
+	fLag
 	nActs
 )
 
@@ -77,6 +82,8 @@ var actName = [nActs]string{
 	aCancel:       "client cancels t%[2]d",
 	aStop:         "client asks to stop t%[2]d",
 	aReopen:       "client reopens t%[2]d",
+	aEdit:         "client edits t%[2]d",
+	aRead:         "client reads t%[2]d",
 	aHold:         "OPERATOR LOCKS the row of t%[2]d",
 	aUnhold:       "operator unlocks the row of t%[2]d",
 	aPush:         "API pushes t%[2]d",
@@ -111,6 +118,7 @@ var actName = [nActs]string{
 	aThaw:         "W%[1]d THAWS",
 	aRestart:      "W%[1]d RESTARTS under a new identity",
 	aPgUp:         "PG IS BACK",
+	aFailover:     "FAILOVER to the standby",
 	aTick:         "tick",
 	fPushLost:     "PUSH of t%[2]d IS LOST",
 	fPushLate:     "API STALLS before the push of t%[2]d",
@@ -128,6 +136,8 @@ var actName = [nActs]string{
 	fPgDown:       "PG IS AWAY",
 	fFlush:        "REDIS FLUSHALL",
 	fDouble:       "REDIS doubles the entry of t%[2]d",
+	fPgCrash:      "PG CRASHES, and loses what is not flushed",
+	fLag:          "THE STANDBY IS AWAY: all commits but those of claims wait",
 }
 
 // String says who did what.

@@ -13,16 +13,16 @@ func (x *stepper) pull(w int) {
 		}
 		copy(x.n.Q[:], s.Q[room:])
 		x.n.NQ -= uint8(room)
-		if x.pg {
+		if x.claims {
 			m.sendClaim(0)
 		}
 		x.do(aPull, w, first(m.Hand), progress, vNone)
 	}
 	if p.Hand != 0 && p.Call.St == 0 {
-		if !x.pg && !c.Reclaim || p.Stopping {
+		if !x.claims && !c.Reclaim || p.Stopping {
 			m.Hand = 0
 			x.do(aDrop, w, first(p.Hand), progress, vNone)
-		} else if x.pg {
+		} else if x.claims {
 			m.sendClaim(callMax) // an old pull
 			x.do(aClaimSend, w, first(p.Hand), progress, vNone)
 		}
@@ -67,11 +67,8 @@ func (x *stepper) claimAnswer(w int) {
 	}
 	v, code := vNone, aClaimAns
 	for t := range x.c.T {
-		if att := p.Call.Att[t]; att != 0 {
-			if x.runsAnywhere(t, att) {
-				v = vTwo
-			}
-			m.addRun(Run{Task: uint8(t) + 1, Att: att, Ph: phClaimed})
+		if p.Call.Att[t] != 0 {
+			v = max(v, x.answered(w, t))
 		}
 		if has(p.Call.Skipped, t) {
 			code, v = aPutBack, max(v, push(&x.n, t, 0))
@@ -115,16 +112,19 @@ func (x *stepper) runStep(w, i int) {
 	case phClaimed:
 		if !p.Stopping {
 			m.Runs[i].Ph = phRunning
-			if row := &x.n.T[t]; x.s.owns(w, row) && row.Att == r.Att {
-				row.Begun = true
-			}
-			x.do(aStart, w, t, progress, vNone)
+			x.do(aStart, w, t, progress, x.begin(w, r))
 		}
 	case phRunning:
 		x.handlerEnds(w, i)
 	case phOK, phErr, phStop:
 		if x.pg && x.c.maySave(x.s, w, t) {
 			x.saveStep(w, i)
+		}
+	case phBack:
+		if x.pg && x.c.maySave(x.s, w, t) {
+			v := x.c.save(&x.n, w, r, true)
+			m.Runs[i] = Run{}
+			x.do(aRelease, w, t, progress, v)
 		}
 	}
 	if p.Stopping && x.pg && !x.c.locked(x.s, t, -1) && r.Ph <= phHang { // not started, or the shutdown's patience is over

@@ -4,6 +4,7 @@ import "bytes"
 
 // norm forgets what can no longer matter, so that equal futures are equal states.
 func (c *Cfg) norm(s *State) {
+	c.normLost(s)
 	var used [maxW][2]bool
 	for i := range c.T {
 		t := &s.T[i]
@@ -23,16 +24,16 @@ func (c *Cfg) norm(s *State) {
 func (c *Cfg) normTask(t *Task) {
 	switch t.St {
 	case completed, canceled:
-		*t = Task{St: t.St, Push: t.Push, PushLate: t.PushLate, Att: t.Att * b2(!c.Fence || !c.CAS)}
+		*t = Task{St: t.St, Push: t.Push, PushLate: t.PushLate, Att: t.Att * b2(!c.Fence || !c.CAS), Ver: t.Ver}
 	case failed:
-		*t = Task{St: t.St, Push: t.Push, PushLate: t.PushLate, Att: t.Att}
+		*t = Task{St: t.St, Push: t.Push, PushLate: t.PushLate, Att: t.Att, Ver: t.Ver}
 	case pending:
 		t.Owner, t.BeatSeen, t.Dl, t.DlBeat, t.Overran, t.FrzClaim, t.Stop, t.Begun = 0, false, 0, false, false, false, false, false
 	case processing:
 		if c.BeatNo {
 			t.BeatSeen = false
 		}
-		if c.off(fRefuseResult) && c.off(fRefuseAll) { // what had begun can only be given up for them
+		if c.off(fRefuseResult) && c.off(fRefuseAll) && !c.losing() { // what had begun can only be given up for them
 			t.Begun = false
 		}
 	}
@@ -98,6 +99,7 @@ func (p renaming) list(l [maxT]uint8) (to [maxT]uint8) {
 
 func (p renaming) call(c Call) Call {
 	c.Set, c.Skipped, c.Att = p.set(c.Set), p.set(c.Skipped), p.list(c.Att)
+	c.Lost, c.Edited, c.Ver, c.Base = p.set(c.Lost), p.set(c.Edited), p.list(c.Ver), p.list(c.Base)
 	return c
 }
 

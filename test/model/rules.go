@@ -25,6 +25,14 @@ type Rules struct {
 	Reclaim    bool // what was pulled and not claimed is claimed again
 	AttGrows   bool // a reopen does not reset the attempt
 
+	// Claims that PostgreSQL may lose, C1 to C6.
+	Flushed   bool // C1 a claim is flushed, and confirmed by a standby, before it is answered
+	SaveNames bool // C2 a save names the worker and the attempt (else: the version, and the attempt when another one is stored)
+	SaveClaim bool // C3 a row that is read again, to be saved, has to be as of the same claim (else: of the same attempt)
+	RunOnce   bool // C4 a claim of an attempt that the worker holds already is given back, and ends that one
+	SkipLost  bool // C5 after a crash the numbers that lost claims may have had are left out
+	Adopt     bool // C6 a beat stores a lost claim again, if the row is still as it was
+
 	// The mends M1 to M9.
 	StopWins   bool // M1 whatever takes back a task that was asked to stop makes it canceled
 	ListAll    bool // M2 a beat lists all that is held: claims in flight and unsaved outcomes too
@@ -52,6 +60,7 @@ type Rules struct {
 var written = Rules{
 	Fence: true, CAS: true, MarkedOnly: true, ClearMark: true, ClaimFresh: true, FreshBeat: true, Orphan: true,
 	OrphanPrev: true, Stranded: true, Grace: true, Due: true, LeaseSweep: true, Deadline: true, Reclaim: true, AttGrows: true,
+	Flushed: true, SaveNames: true, SaveClaim: true, RunOnce: true,
 }
 
 // waiting is the protocol whose statements wait for locked rows; present is the protocol.
@@ -91,7 +100,18 @@ type Cfg struct {
 	Batch                   bool   // a worker pulls for all its free slots at once
 	Split                   bool   // sweeps lock in one step and commit in another
 	Off                     uint32 // faults that are not part of the scope, by bit of their Act code
+	Edits                   uint8  // how often a client edits a pending task
+	Reads                   bool   // clients read tasks: what they saw counts
+	Accepts                 uint32 // violations that are not looked for, by bit
 	Stop                    bool   // at the first violation that is not mere waste
+}
+
+// judged is the violation, unless it is not looked for.
+func (c *Cfg) judged(viol uint8) uint8 {
+	if c.Accepts>>viol&1 == 1 {
+		return vNone
+	}
+	return viol
 }
 
 // off reports whether the fault is not part of the scope.
@@ -122,6 +142,10 @@ const (
 	vHeld          // a row is changed while an operator has it locked
 	vFree          // an attempt that had begun is given back and no budget is spent
 	vDropped       // an outcome is given up though a failure could be stored
+	vLost          // the outcome of a lost claim is applied to a later one
+	vOld           // ... and the task was edited in between
+	vRobbed        // an outage takes a task from a worker that is alive
+	vBack          // what a client has read is undone
 	vStuck         // liveness: no end is reachable without faults
 	vWait          // liveness: what is not locked cannot end while a row is locked
 	vLoop          // liveness: re-queueing for ever
@@ -132,5 +156,6 @@ var propName = [nProps]string{
 	"", "ended-twice", "fenced-out save", "one attempt twice", "before run_at", "failure misspent",
 	"lease taken from live worker", "orphan rule took held task", "stop became retry", "stale run not told",
 	"needless re-push", "list overflows", "locked row changed", "begun attempt given back free", "outcome dropped needlessly",
+	"outcome of a lost claim saved", "edit undone", "taken from live worker by an outage", "undone what a client had read",
 	"STUCK (no end reachable)", "WAITS for a locked row", "re-push for ever",
 }

@@ -46,6 +46,19 @@ var experiments = []experiment{
 	{name: "B1 SmallFailure off", off: "SmallFailure", faults: 1, only: fs(fRefuseResult), resc: 2},
 	{name: "B2 ChargeBegun off", off: "ChargeBegun", faults: 1, only: fs(fRefuseAll), resc: 2},
 
+	// Claims that are not flushed: what breaks, whatever else is done about it.
+	{name: "C1 Flushed off", off: "Flushed", faults: 1, only: fs(fPgCrash), edits: 1, reads: true, further: true},
+	{name: "C1 Flushed off, failover while the standby is away", off: "Flushed", faults: 1, only: fs(fLag), edits: 1, reads: true, further: true},
+	{name: "C1 off, C2 SaveNames off", off: "Flushed,SaveNames,SaveClaim", faults: 1, only: fs(fPgCrash), accepts: known, clients: [3]uint8{1, 0, 0}, edits: 1, further: true},
+	{name: "C1 off, C3 SaveClaim off", off: "Flushed,SaveClaim", faults: 1, only: fs(fPgCrash), accepts: known, edits: 1, further: true},
+	{name: "C1 off, C4 RunOnce off", off: "Flushed,RunOnce", faults: 1, only: fs(fPgCrash), workers: 1, accepts: fs(vFree, vRobbed, vBack)},
+	{name: "C1 off, RunOnce on, one worker", off: "Flushed", faults: 1, only: fs(fPgCrash), workers: 1, edits: 1, accepts: fs(vFree, vRobbed, vBack), further: true},
+	{name: "C1 off, C5 SkipLost on", off: "Flushed", on: "SkipLost", faults: 1, only: fs(fPgCrash), edits: 1, reads: true, further: true},
+	{name: "C1 off, C6 Adopt on", off: "Flushed", on: "Adopt", faults: 1, only: fs(fPgCrash), reads: true, further: true},
+	{name: "C1 off, C5 C6 on", off: "Flushed", on: "SkipLost,Adopt", faults: 1, only: fs(fPgCrash), reads: true, further: true},
+	{name: "C1 off, C5 C6 on, an edit", off: "Flushed", on: "SkipLost,Adopt", faults: 1, only: fs(fPgCrash), edits: 1, accepts: fs(vBack), further: true},
+	{name: "C1 off, C5 C6 on, and a kill", off: "Flushed", on: "SkipLost,Adopt", faults: 2, only: fs(fPgCrash, fCrash), accepts: fs(vBack), slow: true},
+
 	// Statements that wait for locked rows: what they came to.
 	{name: "all wait, two tasks, one lock", base: waiting, tasks: 2, holds: 1, batch: true},
 
@@ -89,4 +102,14 @@ var experiments = []experiment{
 	{name: "refusals and late beats", faults: 2, only: fs(fRefuseAll, fBeatGiveUp, fBeatLost), resc: 2},
 	{name: "refusals and a freeze", faults: 2, only: fs(fRefuseAll, fFreeze)},
 	{name: "refusals and a lock", holds: 1, faults: 1, only: fs(fRefuseResult, fRefuseAll), resc: 2, fail: 2},
+
+	// All rules on, and a failover that loses claims: what it comes to apart from that.
+	{name: "lost claims, a cancel, a stop, an edit", off: "Flushed", faults: 1, only: fs(fPgCrash), accepts: known, clients: [3]uint8{1, 1, 0}, edits: 1, unhurt: true},
+	{name: "lost claims twice, an edit", off: "Flushed", faults: 2, only: fs(fPgCrash), accepts: known, edits: 1, unhurt: true},
+	{name: "lost claims, two edits, retries", off: "Flushed", faults: 1, only: fs(fPgCrash), accepts: known, edits: 2, fail: 2, unhurt: true},
+	{name: "lost claims and a kill", off: "Flushed", faults: 2, only: fs(fPgCrash, fCrash), accepts: known, unhurt: true},
+	{name: "lost claims and a freeze", off: "Flushed", faults: 2, only: fs(fPgCrash, fFreeze), accepts: known, unhurt: true},
+	{name: "lost claims and calls", off: "Flushed", faults: 2, only: fs(fPgCrash, fClaimLost, fClaimGiveUp, fSaveLost), accepts: known, unhurt: true},
+	{name: "lost claims, the standby away, a cancel, an edit", off: "Flushed", faults: 1, only: fs(fLag), accepts: known, clients: [3]uint8{1, 0, 0}, edits: 1, unhurt: true},
+	{name: "lost claims, two tasks, one worker", off: "Flushed", tasks: 2, workers: 1, batch: true, faults: 1, only: fs(fPgCrash), accepts: known, edits: 1, unhurt: true},
 }

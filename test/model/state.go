@@ -46,6 +46,7 @@ const (
 	phErr  // the handler failed, the outcome is not saved yet
 	phStop // the handler ended because it was told to stop
 	phGone // begun, and its outcome given up: to be given back by a beat
+	phBack // claimed while the worker held the same attempt: to be given back
 )
 
 // What PostgreSQL refuses of a task's outcomes, for good.
@@ -84,12 +85,24 @@ type Task struct {
 	Overran  bool // ghost: at the deadline some living process was still running this attempt
 	FrzClaim bool // ghost: the owner was frozen since the claim
 	Begun    bool // ghost: the handler of this attempt has begun
+
+	// Of claims that PostgreSQL may lose. Ver is counted while a run of a lost claim is about.
+	Ver      uint8
+	Skip     uint8 // numbers that the next claim leaves out
+	Soft     bool  // the claim is committed, and not flushed
+	SoftAge  uint8 // the mark's age, were the claim lost
+	SoftSkip uint8 // what the claim has left out
+	Seen     bool  // ghost: a client has read it since that claim
+	Ran      uint8 // ghost: the attempt of the latest lost claim whose handler had begun
+	Free     bool  // ghost: and nothing was charged since
 }
 
 // Run is one attempt in a worker's memory.
 type Run struct {
 	Task, Att, Ph uint8 // Task is 1 + index, 0 is an empty slot
 	Told          bool  // to stop
+	Lost          uint8 // ghost: the claim is; 2: and the row was edited since
+	Ver, Base     uint8 // of a lost claim: the version that it gave, and the one before it
 }
 
 // Beat is a beat statement on its way to PostgreSQL.
@@ -104,6 +117,8 @@ type Beat struct {
 type Call struct {
 	St, Set, Skipped, Age, Gen uint8
 	Att                        [maxT]uint8
+	Lost, Edited               uint8       // sets: of claims that are lost, and of rows that were edited since
+	Ver, Base                  [maxT]uint8 // of a lost claim
 }
 
 // Worker is a process, and the rows of its (at most two) identities in PostgreSQL.
@@ -144,6 +159,8 @@ type State struct {
 	Stops   uint8
 	Reopens uint8
 	Holds   uint8
+	Edits   uint8
+	Lag     bool // away but for claims: the standby that every other commit waits for is
 }
 
 func (s *State) bytes() []byte { return unsafe.Slice((*byte)(unsafe.Pointer(s)), unsafe.Sizeof(*s)) }

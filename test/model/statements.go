@@ -18,6 +18,7 @@ func (c *Cfg) giveBack(t *Task, why uint8) uint8 {
 	}
 	switch why {
 	case byErr, byDeadline:
+		t.Free = false
 		t.Fail++
 		t.RunAt = backoff
 		if t.Fail >= c.MaxFail {
@@ -25,6 +26,7 @@ func (c *Cfg) giveBack(t *Task, why uint8) uint8 {
 			return vNone
 		}
 	case byLease, byGone:
+		t.Free = false
 		t.Resc++
 		if t.Resc >= c.MaxResc {
 			t.St = failed
@@ -104,13 +106,20 @@ func (c *Cfg) claim(n *State, w int, call *Call) (viol uint8) {
 			viol = vEarly
 		}
 		r.St, r.Owner, r.Dl = processing, ownerOf(w, call.Gen), c.Dl
-		r.Att++
+		if r.Soft = c.losing(); r.Soft {
+			r.SoftAge, r.SoftSkip = r.MarkAge, r.Skip
+		}
+		r.Att += 1 + r.Skip
+		r.Ver, r.Skip = min(r.Ver+1+r.Skip, maxCount), 0
+		if c.robbed(n, t) {
+			viol = c.judged(vRobbed)
+		}
 		r.Stop, r.BeatSeen, r.DlBeat, r.Overran, r.FrzClaim, r.Begun = false, false, false, false, n.W[w].Up == frozen, false
 		if c.ClearMark {
 			r.Marked, r.MarkAge = false, 0
 		}
-		for i := range n.W {
-			n.W[i].Sight[t] = 0
+		if !r.Soft { // else no sweep may come in between
+			n.unsight(t)
 		}
 		call.Att[t] = r.Att
 	}
@@ -120,6 +129,7 @@ func (c *Cfg) claim(n *State, w int, call *Call) (viol uint8) {
 // beat executes a beat statement; ok is false while a row lock holds it up.
 func (c *Cfg) beat(n *State, w int, b *Beat, late bool) (viol uint8, ok bool) {
 	me := &n.W[w]
+	c.adopt(n, w, b)
 	for t := range c.T {
 		r := &n.T[t]
 		if r.St != processing || r.Owner != ownerOf(w, b.Gen) {
@@ -175,16 +185,30 @@ func (c *Cfg) beatGivesBack(n *State, w, t int, gen, why uint8) uint8 {
 	return viol
 }
 
+// counts: does the outcome of the run count? It is saved if the row has the version that the claim gave it; if
+// the row has another, it is read again. Without lost claims either says that the attempt holds the row.
+func (c *Cfg) counts(n *State, w int, t *Task, r Run) bool {
+	named := t.St == processing && (!c.Fence || t.Att == r.Att && (!c.SaveNames || t.Owner == ownerOf(w, n.W[w].Gen)))
+	if r.Lost != 0 && t.Ver == r.Ver {
+		return named || !c.SaveNames
+	}
+	return named && (r.Lost == 0 || !c.SaveClaim)
+}
+
 // save executes the save of a run's outcome; bounded reloading makes the compare-and-set on version one conditional step.
 func (c *Cfg) save(n *State, w int, r Run, release bool) (viol uint8) {
 	t := &n.T[r.Task-1]
-	if c.CAS && (t.St != processing || c.Fence && (t.Att != r.Att || t.Owner != ownerOf(w, n.W[w].Gen))) {
+	if c.CAS && !c.counts(n, w, t, r) {
 		return vNone // the outcome is dropped
 	}
 	if t.St == completed || t.St == canceled || t.St == failed {
 		viol = vEnd
 	} else if t.St != processing || t.Att != r.Att {
 		viol = vFence
+	} else if r.Lost == 2 {
+		viol = vOld
+	} else if r.Lost == 1 && (t.Ver != r.Ver || t.Owner != ownerOf(w, n.W[w].Gen)) { // else nothing tells the two apart
+		viol = vLost
 	}
 	var v uint8
 	switch {

@@ -10,13 +10,14 @@ type stepper struct {
 	s      *State
 	n      State
 	pg     bool // PostgreSQL answers
+	claims bool // and it answers claims
 	anyUp  bool // some worker takes on work
 	emitFn emitFn
 }
 
 // next enumerates every step from s.
 func (c *Cfg) next(s *State, emit emitFn) {
-	x := &stepper{c: c, s: s, n: *s, pg: !s.PgDown, emitFn: emit}
+	x := &stepper{c: c, s: s, n: *s, pg: !s.PgDown, claims: !s.PgDown || s.Lag, emitFn: emit}
 	for t := range c.T {
 		x.client(t)
 		x.operator(t)
@@ -29,6 +30,7 @@ func (c *Cfg) next(s *State, emit emitFn) {
 		x.worker(w)
 	}
 	x.outage()
+	x.lostClaims()
 	x.redis()
 	if c.mayTick(s) {
 		c.tick(&x.n)
@@ -42,6 +44,10 @@ func (x *stepper) do(code uint8, w, t int, kind, viol uint8) {
 	}
 	if viol == vNone && x.changesHeld() {
 		viol = vHeld
+	}
+	x.moved(code)
+	if flushes(code, &x.n) {
+		x.c.flush(&x.n)
 	}
 	x.c.norm(&x.n)
 	x.emitFn(Act{code, uint8(w), uint8(t)}, kind, &x.n, viol)
@@ -77,13 +83,18 @@ func (x *stepper) client(t int) {
 		n.Cancels++
 		x.do(aCancel, 0, t, env, vNone)
 	}
+	if r.St == pending && s.Edits < c.Edits && !c.locked(s, t, -1) {
+		n.edit(t)
+		n.Edits++
+		x.do(aEdit, 0, t, env, vNone)
+	}
 	if r.St == processing && !r.Stop && s.Stops < c.Stops && !c.locked(s, t, -1) {
 		n.T[t].Stop = true
 		n.Stops++
 		x.do(aStop, 0, t, env, vNone)
 	}
 	if r.St == failed && s.Reopens < c.Reopens {
-		n.T[t] = Task{St: pending, Marked: true, Push: 1, Att: r.Att * b2(c.AttGrows)}
+		n.T[t] = Task{St: pending, Marked: true, Push: 1, Att: r.Att * b2(c.AttGrows), Ver: r.Ver}
 		n.Reopens++
 		x.do(aReopen, 0, t, env, vNone)
 	}
@@ -124,7 +135,7 @@ func (x *stepper) apiPush(t int) {
 func (x *stepper) outage() {
 	c, n := x.c, &x.n
 	if !x.pg {
-		n.PgDown = false
+		n.PgDown, n.Lag = false, false
 		x.do(aPgUp, 0, 0, progress, vNone)
 		return
 	}
@@ -132,6 +143,12 @@ func (x *stepper) outage() {
 		return
 	}
 	n.PgDown, n.HadOut = true, true
+	c.cut(n)
+	x.do(fPgDown, 0, 0, fault, vNone)
+}
+
+// cut ends every connection to PostgreSQL, and every transaction.
+func (c *Cfg) cut(n *State) {
 	for t := range c.T {
 		n.T[t].Held = false
 	}
@@ -145,7 +162,6 @@ func (x *stepper) outage() {
 		}
 		m.ZCall, m.ZBeat, m.Lock, m.LockKind = Call{}, Beat{}, 0, 0
 	}
-	x.do(fPgDown, 0, 0, fault, vNone)
 }
 
 // dropCall ends a claim without an answer: what was pulled for it is claimed again, or forgotten.

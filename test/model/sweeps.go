@@ -70,9 +70,7 @@ func (c *Cfg) sweep(from, n *State, d, t int, kind uint8) (viol uint8) {
 		}
 		r.Marked, r.MarkAge = true, 0
 		n.W[d].Push[t] = 1
-		for i := range n.W {
-			n.W[i].Sight[t] = 0
-		}
+		n.unsight(t)
 	case aLease:
 		w, lives := from.ownerProc(&from.T[t])
 		live := lives && from.W[w].Up == up && (!from.W[w].FrzBeat || !from.T[t].FrzClaim)

@@ -18,7 +18,7 @@ func (c *Cfg) mayTick(s *State) bool {
 
 func (c *Cfg) workerMayTick(s *State, w int) bool {
 	p := &s.W[w]
-	if !s.PgDown && p.Call.St == 1 && !c.claimWaits(s, w, p.Call.Set) {
+	if (!s.PgDown || s.Lag) && p.Call.St == 1 && !c.claimWaits(s, w, p.Call.Set) {
 		return false
 	}
 	if !s.PgDown && p.Beat.On {
@@ -68,6 +68,9 @@ func (c *Cfg) tickTask(n *State, t int) {
 	r := &n.T[t]
 	if r.Marked {
 		inc(&r.MarkAge, maxAge)
+	}
+	if r.Soft {
+		inc(&r.SoftAge, maxAge)
 	}
 	dec(&r.RunAt)
 	if r.Push != 0 {

@@ -28,14 +28,14 @@ func (x *stepper) worker(w int) {
 // claimsAtServer executes claims that are on their way, whatever has become of their sender.
 func (x *stepper) claimsAtServer(w int) {
 	p, m := &x.s.W[w], &x.n.W[w]
-	if x.pg && p.Call.St == 1 && !x.c.claimWaits(x.s, w, p.Call.Set) {
+	if x.claims && p.Call.St == 1 && !x.c.claimWaits(x.s, w, p.Call.Set) {
 		call := p.Call
 		v := x.c.claim(&x.n, w, &call)
 		call.St = 2
 		m.Call = call
 		x.do(aClaimExec, w, first(call.Set), progress, v)
 	}
-	if x.pg && p.ZCall.St != 0 && !x.c.claimWaits(x.s, w, p.ZCall.Set) {
+	if x.claims && p.ZCall.St != 0 && !x.c.claimWaits(x.s, w, p.ZCall.Set) {
 		call := p.ZCall
 		v := x.c.claim(&x.n, w, &call)
 		m.ZCall = Call{}
@@ -59,7 +59,7 @@ func (x *stepper) beatsAtServer(w int) {
 	if v, ok := c.beat(&x.n, w, &p.Beat, false); ok {
 		m.Beat = Beat{}
 		if p.Up == up {
-			if told := c.hear(&x.n, w); v == vNone {
+			if told := c.hear(&x.n, w, &p.Beat); v == vNone {
 				v = told
 			}
 		}
@@ -74,7 +74,7 @@ func (x *stepper) beatsAtServer(w int) {
 }
 
 // hear is what a worker does with a beat's answer.
-func (c *Cfg) hear(n *State, w int) (viol uint8) {
+func (c *Cfg) hear(n *State, w int, b *Beat) (viol uint8) {
 	me := &n.W[w]
 	inc(&me.Ok, c.LocalBeats)
 	for i := range me.Runs {
@@ -90,7 +90,13 @@ func (c *Cfg) hear(n *State, w int) (viol uint8) {
 			}
 			mine = !c.Pairs
 		}
+		if r.Lost != 0 && b.List[r.Task-1]&^(blind|ended|gone) != r.Att {
+			continue // it was not listed: the next answer tells
+		}
 		if !mine {
+			if viol == vNone && r.Lost == 1 && t.St == pending {
+				viol = c.judged(vRobbed)
+			}
 			*r = Run{} // its context is canceled, its outcome dropped
 		} else if t.Stop {
 			r.Told = true

@@ -15,12 +15,17 @@ const fullFile = 1<<20 + 4<<10
 
 // PostgresSmallLog makes the segments of the server's log a MiB, which FillDisk needs.
 func PostgresSmallLog() PostgresOption {
-	return func(s *PostgresServer) { s.initdb = append(s.initdb, "--wal-segsize=1") }
+	return func(s *PostgresServer) {
+		s.initdb = append(s.initdb, "--wal-segsize=1")
+		s.conf = append(s.conf, "min_wal_size = 80MB", "max_wal_size = 1GB") // as ever; otherwise they are multiples of the segment
+	}
 }
 
 // FillDisk makes the server find its disk full (53100) when a table, an index or a
 // temporary file has to grow beyond a MiB. Its log goes on. No file system of its own is
 // needed for that, so no right to mount one: the limit is one of the server's processes.
+// A file that is larger already meets another error (XX000), as a quota's does, and what
+// is in it is written back after MakeRoom. The server must not be stopped before.
 func (s *PostgresServer) FillDisk() {
 	s.t.Helper()
 	if err := s.limitFiles(strconv.Itoa(fullFile)); err != nil {

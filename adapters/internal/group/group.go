@@ -162,7 +162,9 @@ func (g *Group[T]) withdraw(c *call[T]) bool {
 // work does what is waiting until there is nothing left.
 func (g *Group[T]) work() {
 	for {
-		runtime.Gosched() // who was answered together comes back together: the others first
+		// Who was answered together comes back together: the others first. With 64 clients
+		// that submit tasks it makes a push one of 21 entries instead of 15.
+		runtime.Gosched()
 		calls := g.take()
 		if len(calls) == 0 {
 			return

@@ -37,6 +37,30 @@ func TestPortion_IsHalvedDownToOneAndGrowsBack(t *testing.T) {
 	}
 }
 
+// A store that stays slow must not fail every other step.
+func TestPortion_GrowsEverMoreSeldomWhileTheLargerStepTakesTooLong(t *testing.T) {
+	const steps, most = 1000, 64
+	p, failed := loop.NewPortion(500), 0
+	for range steps {
+		var err error
+		size := p.Size()
+		if size > most {
+			err = apptest.ErrTookTooLong
+			failed++
+		}
+		p.Note(size, size, err)
+	}
+	if failed > 30 {
+		t.Errorf("%d of %d steps took too long", failed, steps)
+	}
+	for range 10 * steps { // it is well again
+		p.Note(p.Size(), p.Size(), nil)
+	}
+	if p.Size() != 500 {
+		t.Errorf("%d, want 500", p.Size())
+	}
+}
+
 func TestPortion_StaysAsItIs(t *testing.T) {
 	for name, c := range map[string]struct {
 		size, found int
