@@ -33,8 +33,9 @@ type BulkRepository interface {
 	// that somebody else has locked is not waited for: it stays in b.Locked, and each step
 	// tries it again. What does not match any more is left out. A step looks at no more
 	// tasks than BulkStep.WindowOf says; a search that takes too long does nothing but
-	// domain.Bulk.Shrink, and the store stops working on it. An action
-	// whose filter cannot be read is named and passed over: it does not stop the rest.
+	// domain.Bulk.Shrink, and the store stops working on it. An action that cannot be read,
+	// or whose progress the store refuses, is named and passed over: it does not stop the
+	// rest.
 	// The tasks come as domain.RestoreWithoutTexts makes them.
 	Step(ctx context.Context, s BulkStep) (BulkStepResult, error)
 }
@@ -73,5 +74,5 @@ type BulkStepResult struct {
 	Found   bool        // false: there is no action to be done
 	Bulk    domain.Bulk // after the step
 	Changed []*domain.Task
-	Passed  map[domain.BulkID]error // actions that cannot be read
+	Passed  map[domain.BulkID]error // actions that cannot be read, or whose progress the store refuses
 }

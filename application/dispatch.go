@@ -35,7 +35,8 @@ type DispatchRepository interface {
 	// Orphaned: processing, held by a worker that is unknown or whose heartbeat is
 	// older than the lease, all judged at once in the time of the store. Nothing is
 	// found unless the observer's own heartbeat says domain.Heartbeat.MayObserve: after
-	// an outage of the store every heartbeat is old and no worker is dead.
+	// an outage of the store every heartbeat is old and no worker is dead. A worker whose
+	// row another transaction has locked is not judged: its beats wait behind that lock.
 	Orphaned(ctx context.Context, j Observer, b SweepBatch) (SweepResult, error)
 	// ForgetKeys removes at most limit idempotency keys that have expired by now,
 	// and returns how many they were.

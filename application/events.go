@@ -64,6 +64,7 @@ const (
 	LoopStart     Loop = "start" // of handlers
 	LoopSave      Loop = "save"
 	LoopHeartbeat Loop = "heartbeat"
+	LoopGiveBack  Loop = "give_back" // the part of a beat that is not the renewal
 	LoopLeave     Loop = "leave"
 	LoopListen    Loop = "listen"
 	LoopWait      Loop = "wait"

@@ -25,7 +25,8 @@ type WorkerRepository interface {
 	// The tasks that the worker owns are looked at, and given back, in portions,
 	// as domain.RestoreWithoutTexts makes them: no statement grows with what a worker
 	// holds, nor with the length of messages. A beat that fails may have renewed the lease
-	// and given some back.
+	// and given some back. It does not fail because it cannot give back: what was to be given
+	// back stays the worker's, the answer says why, and the next beat tries again.
 	Beat(ctx context.Context, b Beat) (BeatAnswer, error)
 	// Leave forgets a worker that holds nothing any more. One that still owns
 	// tasks stays, so that its lease lapses and they are rescued. So does one whose row
@@ -90,6 +91,7 @@ type HeldAttempt struct {
 type BeatAnswer struct {
 	Lost []AttemptRef
 	Stop []AttemptRef
+	Kept error // why some that were to be given back are still the worker's; nil: none is
 }
 
 // RefOf names the latest attempt of a task.

@@ -2,6 +2,7 @@ package domain
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -81,9 +82,25 @@ const (
 	bulkSlow       = time.Second            // a step that searches for longer is followed by a smaller one
 	bulkQuick      = 250 * time.Millisecond // one that searches for less, by a larger one
 	bulkMaxWindow  = 20_000                 // from here on the window of any step is the bound
+	maxBulkWindow  = 1_000_000              // no program stores a larger one
 	// maxBulkTries is enough for the window to shrink to one task, and some more tries.
 	maxBulkTries = 20
 )
+
+// maxBulkCount is more tasks than any store has, and no sum with it overflows.
+const maxBulkCount = 1_000_000_000_000_000
+
+// Readable returns an error if no program has stored the action as it is: somebody else
+// has changed it, and it is not to be carried out.
+func (b Bulk) Readable() error {
+	switch {
+	case !TimesInRange(b.CreatedAt, b.UpdatedAt, b.DoneAt):
+		return errors.New("a time out of range")
+	case min(b.Changed, b.Skipped, b.Window, b.Tries) < 0 || max(b.Changed, b.Skipped) > maxBulkCount || max(b.Window, b.Tries) > maxBulkWindow:
+		return errors.New("a count out of range")
+	}
+	return nil
+}
 
 // Cancel ends the action where it is: what is done stays done. One that was canceled
 // before stays as it is; one that has ended otherwise is CodeConflict.

@@ -21,6 +21,8 @@ const (
 	CodeKeyReused   Code = "idempotency_key_reused" // the key came with another request before
 	CodeTooMuch     Code = "too_much"               // more than a store can do in time: ask for less
 	CodeUnavailable Code = "unavailable"            // a store is away or did not answer in time: try again
+	CodeRefused     Code = "refused"                // the store has a rule of its operator's against it
+	CodeDamaged     Code = "damaged"                // what is stored is in a state that no program leaves
 	CodeInternal    Code = "internal"               // a defect of ours
 )
 
@@ -56,7 +58,7 @@ var (
 	ErrKeyReused = &Error{Code: CodeKeyReused, Message: "the Idempotency-Key was already used with a different request"}
 	// ErrRefused says that the store is well and refuses what was to be written, because
 	// of what is in it: to try the same again is of no use.
-	ErrRefused = &Error{Code: CodeInternal, Message: "the store refuses what was to be written"}
+	ErrRefused = &Error{Code: CodeRefused, Message: "the store refuses what was to be written"}
 	// ErrTooMuch says that a search takes too long while the store answers others.
 	ErrTooMuch = &Error{Code: CodeTooMuch, Message: "the search takes too long: narrow it by creation time (created_from, created_before), status, queue or metadata, or leave out text"}
 	// ErrUnavailable says that a store is away, or that nobody knows what became of a write.

@@ -57,7 +57,7 @@ func TestRestore_RefusesWhatContradictsItself(t *testing.T) {
 		if task != nil {
 			t.Errorf("%s: accepted", name)
 		}
-		wantCode(t, err, domain.CodeInternal)
+		wantCode(t, err, domain.CodeDamaged)
 	}
 }
 
@@ -71,7 +71,7 @@ func TestRestoreWithoutTexts_AsksForNoTexts(t *testing.T) {
 		}
 		s.Version = 0
 		_, err = domain.RestoreWithoutTexts(s)
-		wantCode(t, err, domain.CodeInternal)
+		wantCode(t, err, domain.CodeDamaged)
 	}
 }
 

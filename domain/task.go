@@ -118,7 +118,7 @@ func RestoreClaimed(s TaskState, c Claim) (*Task, error) {
 }
 
 func impossible(id TaskID, wrong string) error {
-	return Errorf(CodeInternal, "task %s is in an impossible state: %s", id, wrong)
+	return Errorf(CodeDamaged, "task %s is in an impossible state: %s", id, wrong)
 }
 
 // State returns a copy of all that the task consists of, but for the metadata,

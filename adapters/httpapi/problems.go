@@ -63,6 +63,10 @@ var (
 		"The request asks for more than the database can do in time. Sending it again will not help: detail says how to ask for less."}
 	keyReused = problemKind{"idempotency_key_reused", http.StatusUnprocessableEntity, "Idempotency key reused",
 		"The Idempotency-Key was already used with a different request. Nothing was done: use a new key for each request."}
+	refused = problemKind{"refused", http.StatusUnprocessableEntity, "Refused by the database",
+		"The database refuses what was to be stored, such as by a CHECK or a trigger that its operator has added. Nothing was done, and sending the request again will not help: the service's log has what the database said."}
+	damaged = problemKind{"damaged", http.StatusInternalServerError, "Damaged record",
+		"The record in the database is in a state that the service never leaves: somebody else has changed it. detail says what is wrong. Nothing was done; the operator has to put the record right, or to delete it."}
 	internal = problemKind{"internal", http.StatusInternalServerError, "Internal error",
 		"A defect in the service. It has been logged; sending the request again is unlikely to help."}
 	unavailable = problemKind{"unavailable", http.StatusServiceUnavailable, "Unavailable",
@@ -74,7 +78,7 @@ var (
 // problemKinds lists them all, for /problems.
 var problemKinds = []problemKind{
 	malformed, unauthorized, crossOrigin, misdirected, notFound, noSuchPath, methodNotAllowed, notAcceptable, requestTimeout, conflict, changed, gone, tooLarge,
-	unsupportedMediaType, invalid, tooMuch, keyReused, internal, unavailable, overloaded,
+	unsupportedMediaType, invalid, tooMuch, keyReused, refused, damaged, internal, unavailable, overloaded,
 }
 
 // kindOf is the problem that each code of the domain is.
@@ -88,6 +92,8 @@ var kindOf = map[domain.Code]problemKind{
 	domain.CodeKeyReused:   keyReused,
 	domain.CodeTooMuch:     tooMuch,
 	domain.CodeUnavailable: unavailable,
+	domain.CodeRefused:     refused,
+	domain.CodeDamaged:     damaged,
 	domain.CodeInternal:    internal,
 }
 

@@ -199,6 +199,31 @@ func TestSubmit_TakesWhatClientsSend(t *testing.T) {
 	}
 }
 
+// A client that meets a damaged record hears what is wrong with it each time, and the log once.
+func TestFail_SaysWhatIsDamagedOrRefused(t *testing.T) {
+	s := newService(t)
+	for range 3 {
+		s.store.set(func(context.Context) error {
+			return domain.Errorf(domain.CodeDamaged, "task 1 is in an impossible state")
+		})
+		a := s.call("POST", "/tasks", `{"message":"x"}`)
+		wantProblem(t, a, http.StatusInternalServerError, "damaged", "task 1 is in an impossible state")
+		s.store.set(func(context.Context) error { return fmt.Errorf("%w: hunter2", domain.ErrRefused) })
+		a = s.call("POST", "/tasks", `{"message":"x"}`)
+		wantProblem(t, a, http.StatusUnprocessableEntity, "refused", domain.ErrRefused.Message)
+		if strings.Contains(a.body, "hunter2") {
+			t.Errorf("the answer is %s", a.body)
+		}
+	}
+	log := s.log.String()
+	if n := strings.Count(log, "a record in the database is damaged"); n != 1 {
+		t.Errorf("the damaged record was logged %d times: %s", n, log)
+	}
+	if n := strings.Count(log, "hunter2"); n != 3 {
+		t.Errorf("the refusals were logged %d times: %s", n, log)
+	}
+}
+
 func TestFail_TellsNothingOfADefectAndLogsItOnce(t *testing.T) {
 	s := newService(t)
 	secret := errors.New("dial postgres://user:hunter2@db")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"sync"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -12,7 +13,36 @@ import (
 )
 
 // responder turns errors into responses.
-type responder struct{ log *slog.Logger }
+type responder struct {
+	log  *slog.Logger
+	told *onceEach // damaged records
+}
+
+func newResponder(log *slog.Logger) responder {
+	return responder{log: log, told: &onceEach{seen: map[string]struct{}{}}}
+}
+
+// onceEach tells of texts whether they are new. It is safe for concurrent use.
+type onceEach struct {
+	mu   sync.Mutex
+	seen map[string]struct{}
+}
+
+// maxTold bounds what is remembered. Beyond it, all is told again.
+const maxTold = 10_000
+
+func (o *onceEach) isNew(text string) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if _, old := o.seen[text]; old {
+		return false
+	}
+	if len(o.seen) >= maxTold {
+		clear(o.seen)
+	}
+	o.seen[text] = struct{}{}
+	return true
+}
 
 // handle runs an endpoint, which writes its response unless it returns an error.
 func (p responder) handle(w http.ResponseWriter, r *http.Request, endpoint func() error) {
@@ -22,10 +52,18 @@ func (p responder) handle(w http.ResponseWriter, r *http.Request, endpoint func(
 }
 
 // fail is the only place where an error becomes a response. A defect of ours is
-// logged here, where it stops; the client learns nothing of it.
+// logged here, where it stops; the client learns nothing of it. So is what the database
+// has refused, and a damaged record, once: it is met again and again.
 func (p responder) fail(w http.ResponseWriter, r *http.Request, err error) {
 	found := problemOf(err)
-	if found.kind.code == internal.code {
+	switch found.kind.code {
+	case refused.code:
+		p.log.ErrorContext(r.Context(), "the database refused a request", "method", r.Method, "route", route(r), "error", err)
+	case damaged.code:
+		if p.told.isNew(found.detail) {
+			p.log.ErrorContext(r.Context(), "a record in the database is damaged", "method", r.Method, "route", route(r), "error", err)
+		}
+	case internal.code:
 		if errors.Is(err, context.Canceled) && r.Context().Err() != nil {
 			found = unavailable.errorf("the client has disconnected") // and reads no response
 		} else {

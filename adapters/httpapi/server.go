@@ -64,11 +64,11 @@ func (c Config) build(uc UseCases, store StoreObserver, log *slog.Logger) (*midd
 	requests, batches := admission.NewLimiter(c.Requests), admission.NewLimiter(c.Batches)
 	bytes := admission.NewBytes(int64(c.BodyBytes))
 	m := &middleware{
-		responder: responder{log}, readiness: uc.Readiness, hosts: newHosts(c.ListenAddr, c.AllowedHosts),
+		responder: newResponder(log), readiness: uc.Readiness, hosts: newHosts(c.ListenAddr, c.AllowedHosts),
 		credentials: c.Credentials, requests: requests,
 	}
 	e := &endpoints{
-		responder: responder{log}, uc: uc, docs: docsPage(c.Version, len(c.Credentials) > 0),
+		responder: newResponder(log), uc: uc, docs: docsPage(c.Version, len(c.Credentials) > 0),
 		store: store, storeCalls: admission.NewLimiter(c.Waiting), batches: batches,
 		bodies:      bodyReader{limit: bodyLimit(c.MessageBytes), bytes: bytes, limiters: []*admission.Limiter{requests}},
 		batchBodies: bodyReader{limit: int64(c.BatchBytes), bytes: bytes, limiters: []*admission.Limiter{requests, batches}},

@@ -49,9 +49,6 @@ type bulkRow struct {
 
 func (r bulkRow) bulk() (domain.Bulk, error) {
 	f, err := application.DecodeFilter(r.Filter)
-	if err == nil && !domain.TimesInRange(r.CreatedAt.Time, r.UpdatedAt.Time, r.DoneAt.Time) {
-		err = errors.New("a time out of range")
-	}
 	if err != nil {
 		return domain.Bulk{}, fmt.Errorf("read bulk action %s: %w", r.ID, err)
 	}
@@ -63,13 +60,17 @@ func (r bulkRow) bulk() (domain.Bulk, error) {
 		}
 		locked = append(locked, domain.TaskID(id))
 	}
-	return domain.Bulk{
+	b := domain.Bulk{
 		Locked: locked, Window: r.Window, Tries: r.Tries,
 		Ended: domain.BulkOutcome(r.Outcome), Reason: r.Reason,
 		ID: domain.BulkID(r.ID), Action: domain.BulkAction(r.Action), Filter: f, Cursor: domain.TaskID(r.Cursor),
 		Changed: r.Changed, Skipped: r.Skipped,
 		CreatedAt: r.CreatedAt.Time, UpdatedAt: r.UpdatedAt.Time, DoneAt: r.DoneAt.Time,
-	}, nil
+	}
+	if err := b.Readable(); err != nil {
+		return domain.Bulk{}, fmt.Errorf("read bulk action %s: %w", r.ID, err)
+	}
+	return b, nil
 }
 
 const bulkColumns = "id, action, filter, cursor, changed, skipped, created_at, updated_at, done_at, " +
@@ -135,6 +136,10 @@ func (r *BulkRepository) Step(ctx context.Context, s application.BulkStep) (appl
 	}
 	if pgconn.AboutData(err) { // one of the tasks is to blame
 		result, err = r.stepOnce(ctx, s, storeApart)
+	}
+	if pgconn.AboutData(err) && result.Found { // it is the action's own row
+		result.Passed[result.Bulk.ID], result.Changed = err, nil
+		return result, nil
 	}
 	if err != nil {
 		return application.BulkStepResult{}, err

@@ -15,16 +15,27 @@ import (
 	"github.com/millrace/millrace/domain"
 )
 
-const (
+var (
 	rememberBulkSQL = `INSERT INTO idempotency_keys AS k (owner, key, fingerprint, task_ids, expires_at)
-		VALUES ($1, $2, $3, $4::uuid[], $5) ` + takeOverSQL + "$6"
+		SELECT $1, $2, $3::bytea, $4::uuid[], $5::timestamptz WHERE ` + pgconn.Briefly + " " + takeOverSQL + "$6"
 	listBulksSQL = "SELECT " + bulkColumns + " FROM bulks WHERE id < $1 ORDER BY id DESC LIMIT $2"
 )
 
 // AddOnce stores the key, with the action's id, and the action; or it returns the
-// action that was stored with the key before.
+// action that was stored with the key before. A key that somebody else has locked is
+// tried again, with pauses.
 func (r *BulkRepository) AddOnce(ctx context.Context, k application.IdempotencyKey, b domain.Bulk) (first *domain.Bulk, err error) {
-	err = r.db.calls.Write(ctx, func(ctx context.Context, c *sqlx.Conn) error {
+	err = r.db.untilFree(ctx, "an idempotency key", func() (done bool, err error) {
+		var locked bool
+		locked, first, err = r.addOnce(ctx, k, b)
+		return !locked, err
+	})
+	return first, err
+}
+
+// addOnce is one try of AddOnce.
+func (r *BulkRepository) addOnce(ctx context.Context, k application.IdempotencyKey, b domain.Bulk) (locked bool, first *domain.Bulk, err error) {
+	locked, err = r.db.calls.WriteUnlocked(ctx, func(ctx context.Context, c *sqlx.Conn) error {
 		return pgconn.Transact(ctx, c, func(tx *sqlx.Tx) error {
 			first = nil
 			stored, err := tx.ExecContext(ctx, rememberBulkSQL, k.Owner, k.Key, k.Fingerprint[:], pq.Array([]string{b.ID.String()}),
@@ -41,7 +52,7 @@ func (r *BulkRepository) AddOnce(ctx context.Context, k application.IdempotencyK
 			return err
 		})
 	})
-	return first, err
+	return locked, first, err
 }
 
 // bulkStoredWith is the action that was stored with the key.

@@ -20,7 +20,8 @@ func TestRepositories(t *testing.T) {
 		owner := migrated(t, Config{})
 		store, operator := storeOn(open(t, grant(t, owner))), storeOn(owner)
 		store.Delete, store.Refuse, store.Damage = operator.Delete, operator.Refuse, operator.Damage
-		store.Unprotect, store.BreakFilter = operator.Unprotect, operator.BreakFilter
+		store.Unprotect, store.BreakFilter, store.RefuseBulk = operator.Unprotect, operator.BreakFilter, operator.RefuseBulk
+		store.RefuseRecords = operator.RefuseRecords
 		return store
 	})
 }
@@ -105,6 +106,14 @@ func locksOf(db *DB) contract.Locks {
 		Key: func(t *testing.T, k application.IdempotencyKey) func() {
 			return lock(t, "idempotency_keys WHERE owner = $1 AND key = $2", k.Owner, k.Key)
 		},
+		NewKey: func(t *testing.T, k application.IdempotencyKey) func() {
+			t.Helper()
+			tx := db.beats.SQL.MustBegin()
+			tx.MustExec("INSERT INTO idempotency_keys VALUES ($1, $2, $3, '{}', $4)", k.Owner, k.Key, k.Fingerprint[:], k.Expires)
+			release := func() { _ = tx.Rollback() }
+			t.Cleanup(release)
+			return release
+		},
 		Worker: func(t *testing.T, id domain.WorkerID) func() { return lock(t, "workers WHERE id = $1", string(id)) },
 	}
 }
@@ -134,6 +143,15 @@ func storeOn(db *DB) contract.Store {
 		Refuse: func(t *testing.T, id domain.TaskID) {
 			t.Helper()
 			db.calls.SQL.MustExecContext(t.Context(), fmt.Sprintf(`ALTER TABLE tasks ADD CHECK (id <> '%s') NOT VALID`, id))
+		},
+		RefuseRecords: func(t *testing.T) func() {
+			t.Helper()
+			db.calls.SQL.MustExecContext(t.Context(), "ALTER TABLE attempts RENAME TO elsewhere")
+			return func() { db.calls.SQL.MustExecContext(t.Context(), "ALTER TABLE elsewhere RENAME TO attempts") }
+		},
+		RefuseBulk: func(t *testing.T, id domain.BulkID) {
+			t.Helper()
+			db.calls.SQL.MustExecContext(t.Context(), fmt.Sprintf(`ALTER TABLE bulks ADD CHECK (id <> '%s') NOT VALID`, id))
 		},
 		Damage: func(t *testing.T, id domain.TaskID, column string, latest bool) error {
 			t.Helper()

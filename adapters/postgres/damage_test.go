@@ -1,9 +1,13 @@
 package postgres
 
 import (
+	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/jmoiron/sqlx"
 
 	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/domain"
@@ -47,6 +51,7 @@ func TestGetMany_LeavesOutARowThatCannotBeRead(t *testing.T) {
 func TestGetMany_LeavesOutMetadataThatCannotBeRead(t *testing.T) {
 	db := migrated(t, Config{})
 	repository := NewTaskRepository(db)
+	db.calls.SQL.MustExec("ALTER TABLE tasks DROP CONSTRAINT tasks_metadata_is_pairs_of_strings")
 	for _, metadata := range []string{`["a"]`, `{"a": 1}`, `"a"`} {
 		tasks, ids := newTasks(t, 2)
 		if err := repository.Add(t.Context(), tasks...); err != nil {
@@ -58,6 +63,106 @@ func TestGetMany_LeavesOutMetadataThatCannotBeRead(t *testing.T) {
 		}
 		if got, err := repository.Get(t.Context(), ids[0]); err == nil || errors.Is(err, domain.ErrUnavailable) {
 			t.Errorf("Get = %v, %v; want an error that says what is wrong", got, err)
+		}
+	}
+}
+
+// What was there before the schema refused it must not hurt what is beside it.
+func TestReads_BoundARowThatNoProgramWrites(t *testing.T) {
+	db := migrated(t, Config{})
+	tasks, workers, queues, bulks := NewTaskRepository(db), NewWorkerRepository(db), NewQueueRepository(db), NewBulkRepository(db)
+	if err := tasks.Add(t.Context(), newTask(t)); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		beat := beatOf(time.Minute)
+		beat.Worker.Queues = []domain.QueueName{domain.DefaultQueue}
+		if _, err := workers.Beat(t.Context(), beat); err != nil {
+			t.Fatal(err)
+		}
+	}
+	odd, good := addBulk(t, db, domain.TaskFilter{}), addBulk(t, db, domain.TaskFilter{})
+	db.calls.SQL.MustExec("ALTER TABLE workers DROP CONSTRAINT workers_counts_in_range; ALTER TABLE bulks DROP CONSTRAINT bulks_counts_in_range")
+	for _, change := range []string{
+		"capacity = 9223372036854775807, running = 9223372036854775807, beat = 9223372036854775807, abandoned = 9223372036854775807",
+		"beat_interval = interval '170000000 years'",
+	} {
+		db.calls.SQL.MustExec("UPDATE workers SET " + change)
+		if infos, err := queues.List(t.Context(), application.QueueQuery{Limit: 10}); err != nil || len(infos) != 1 || infos[0].Workers != 2 {
+			t.Errorf("%s: queues %+v, %v", change, infos, err)
+		}
+		if takers, err := queues.Takers(t.Context(), domain.DefaultQueue); err != nil || len(takers) != 2 {
+			t.Errorf("%s: takers %+v, %v", change, takers, err)
+		}
+	}
+	for _, column := range []string{"search_window", "tries", "changed", "skipped"} {
+		db.calls.SQL.MustExec("UPDATE bulks SET "+column+" = 9223372036854775807 WHERE id = $1", odd.ID.String())
+		if list, err := bulks.List(t.Context(), application.BulkQuery{Limit: 10}); err != nil || len(list.Bulks) != 1 || len(list.Omitted) != 1 {
+			t.Errorf("%s: list %+v, %v; want the odd one omitted", column, list, err)
+		}
+		db.calls.SQL.MustExec("UPDATE bulks SET "+column+" = 0 WHERE id = $1", odd.ID.String())
+	}
+	db.calls.SQL.MustExec("UPDATE bulks SET tries = 9223372036854775807 WHERE id = $1", odd.ID.String())
+	got, err := bulks.Step(t.Context(), cancelStep())
+	if err != nil || got.Bulk.ID != good.ID || len(got.Changed) != 1 || got.Passed[odd.ID] == nil {
+		t.Errorf("step %+v, %v; want the odd one named and the other done", got, err)
+	}
+}
+
+// A read that fails because of what is stored says nothing of a write, and a trigger that
+// leaves a row out is not taken for a lock alone.
+func TestErrors_SayWhatWasTried(t *testing.T) {
+	db := migrated(t, Config{CallTimeout: time.Second})
+	var n int
+	err := db.calls.Read(t.Context(), func(ctx context.Context, q sqlx.QueryerContext) error {
+		return sqlx.GetContext(ctx, q, &n, "SELECT 1 / 0")
+	})
+	if err == nil || errors.Is(err, domain.ErrRefused) || !strings.HasPrefix(err.Error(), "the database could not work out an answer") {
+		t.Errorf("read: %v", err)
+	}
+	task := newTask(t)
+	if err := NewTaskRepository(db).Add(t.Context(), task); err != nil {
+		t.Fatal(err)
+	}
+	db.calls.SQL.MustExec(`CREATE FUNCTION leave_out() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+		CREATE TRIGGER leave_out BEFORE UPDATE ON tasks FOR EACH ROW EXECUTE FUNCTION leave_out()`)
+	err = errors.Join(task.Cancel(time.Now()), NewTaskRepository(db).Save(t.Context(), task))
+	if !errors.Is(err, domain.ErrUnavailable) || !strings.Contains(err.Error(), "or a trigger leaves it out") {
+		t.Errorf("save: %v", err)
+	}
+}
+
+func TestSchema_RefusesWhatNoProgramWrites(t *testing.T) {
+	db := migrated(t, Config{})
+	if err := NewTaskRepository(db).Add(t.Context(), newTask(t)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := NewTaskRepository(db).AddOnce(t.Context(), keyOf("k", time.Now()), newTask(t)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := NewWorkerRepository(db).Beat(t.Context(), beatOf(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	addBulk(t, db, domain.TaskFilter{})
+	const much = "9223372036854775807"
+	for table, changes := range map[string][]string{
+		"workers": {
+			"capacity = " + much, "running = " + much, "abandoned = " + much, "beat = " + much, "capacity = -1", "running = -1",
+			"beat_interval = interval '170000000 years'", "beat_interval = interval '-1 s'",
+		},
+		"bulks":            {"search_window = " + much, "tries = " + much, "changed = " + much, "skipped = " + much, "changed = -1", "skipped = -1"},
+		"idempotency_keys": {"task_ids = '{NULL}'", "task_ids = array[array[gen_random_uuid()], array[gen_random_uuid()]]"},
+		"tasks":            {`metadata = '["a"]'`, `metadata = '"a"'`, `metadata = 'null'`, `metadata = '{"a": 1}'`, `metadata = '{"a": ["b"]}'`, `metadata = '{"a": "b", "c": {"d": "e"}}'`},
+	} {
+		for _, change := range changes {
+			if _, err := db.calls.SQL.Exec("UPDATE " + table + " SET " + change); err == nil {
+				t.Errorf("the schema takes %s of %s", change, table)
+			}
+		}
+	}
+	for _, metadata := range []string{`'{}'`, `'{"a": "b"}'`, "NULL"} {
+		if _, err := db.calls.SQL.Exec("UPDATE tasks SET metadata = " + metadata); err != nil {
+			t.Errorf("the schema refuses metadata %s: %v", metadata, err)
 		}
 	}
 }

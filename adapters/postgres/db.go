@@ -63,7 +63,7 @@ const (
 // done as long as somebody else has the row locked. A lock that lasts for longer than
 // the call timeout is an outage of this row.
 func (db *DB) untilFree(ctx context.Context, what string, try func() (done bool, err error)) error {
-	locked := pgconn.OutageBecause(fmt.Sprintf("another transaction has locked %s for %s", what, db.cfg.CallTimeout))
+	locked := pgconn.OutageBecause(fmt.Sprintf("%s could not be written for %s: another transaction has locked it, or a trigger leaves it out", what, db.cfg.CallTimeout))
 	waits := backoff.NewExponentialBackOff()
 	waits.InitialInterval, waits.MaxInterval = firstLockPause, lastLockPause
 	waits.Multiplier, waits.RandomizationFactor = 2, 0

@@ -44,14 +44,27 @@ var (
 // microseconds, as $4 and $5. Whether it may observe, as domain.Heartbeat.MayObserve
 // says, is asked in the same statement: after an outage of the server every
 // heartbeat is old and no one is dead.
-var orphanedSQL = `FROM tasks AS t LEFT JOIN workers AS w ON w.id = t.worker
-		WHERE ` + processing + exceptSQL + `AND (w.id IS NULL OR NOT ` + aliveSQL("w", microseconds("$5")) + `)
+func orphanedSQL(lapsed string) string {
+	return `FROM tasks AS t LEFT JOIN workers AS w ON w.id = t.worker
+		WHERE ` + processing + exceptSQL + `AND (w.id IS NULL OR ` + lapsed + `)
 		AND EXISTS (
 			SELECT FROM workers AS observer WHERE observer.id = $3
 			AND ` + aliveSQL("observer", observerBeats(domain.FreshBeats)) + `
 			AND observer.beating_since <= clock_timestamp() - ` + observerBeats(domain.ObserverBeats) + `
 		)
 		ORDER BY t.worker, t.id LIMIT $1`
+}
+
+var (
+	anyOrphanedSQL = orphanedSQL("NOT " + aliveSQL("w", microseconds("$5")))
+
+	// lockOrphanedSQL judges the workers whose row it can lock as a beat does: behind
+	// the lock of somebody else a worker that lives cannot renew its lease. A beat that
+	// comes meanwhile waits, and finds what was decided.
+	lockOrphanedSQL = `WITH lapsed AS MATERIALIZED (
+			SELECT w.id FROM workers AS w WHERE NOT ` + aliveSQL("w", microseconds("$5")) + ` FOR NO KEY UPDATE SKIP LOCKED
+		) ` + lockOf(orphanedSQL("w.id = ANY(ARRAY(SELECT id FROM lapsed))"))
+)
 
 func observerBeats(n int) string { return strconv.Itoa(n) + " * " + microseconds("$4") }
 
@@ -130,8 +143,12 @@ func (r *DispatchRepository) ForgetKeys(ctx context.Context, now time.Time, limi
 	return r.db.calls.Exec(ctx, forgetKeysSQL, domain.Moment(now), limit)
 }
 
-// Orphaned finds what is held by a worker that is unknown or whose lease has lapsed.
+// Orphaned finds what is held by a worker that is unknown or whose lease has lapsed. It
+// asks without a lock first, as it nearly always finds nothing.
 func (r *DispatchRepository) Orphaned(ctx context.Context, j application.Observer, b application.SweepBatch) (application.SweepResult, error) {
-	return r.db.calls.sweepIfAny(ctx, b.Decide, orphanedSQL, b.Limit, pgenc.UUIDs(b.Except),
-		string(j.Worker), j.Interval.Microseconds(), j.Lease.Microseconds())
+	args := []any{b.Limit, pgenc.UUIDs(b.Except), string(j.Worker), j.Interval.Microseconds(), j.Lease.Microseconds()}
+	if found, _, err := r.db.calls.anything(ctx, anyOrphanedSQL, args...); err != nil || !found {
+		return application.SweepResult{}, err
+	}
+	return r.db.calls.sweepLocked(ctx, b.Decide, lockOrphanedSQL, args...)
 }

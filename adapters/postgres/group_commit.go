@@ -31,6 +31,7 @@ type shared struct {
 // onceItem is what a caller of AddOnce wants, and what came of it.
 type onceItem struct {
 	keyed
+	apart  bool // somebody has locked one of the keys that it was with: nothing was done
 	stored bool
 }
 
@@ -112,8 +113,11 @@ func (p pool) addAll(ctx context.Context, tasks []*domain.Task) error {
 // addAllOnce stores the keys of many callers, and the tasks of those that are not
 // remembered. The earliest of their times decides what has expired: a key that is
 // taken to be remembered is looked for, and tried again. Statements lock keys in this
-// order everywhere.
-func (p pool) addAllOnce(items []*onceItem) error {
+// order everywhere. Behind a key that somebody else has locked they are all undone, and
+// to be done apart.
+func (p pool) addAllOnce(items []*onceItem) error { return p.addOnce(context.Background(), items) }
+
+func (p pool) addOnce(ctx context.Context, items []*onceItem) error {
 	slices.SortFunc(items, func(a, b *onceItem) int {
 		return cmp.Or(cmp.Compare(a.Owner, b.Owner), cmp.Compare(a.Key, b.Key))
 	})
@@ -125,14 +129,15 @@ func (p pool) addAllOnce(items []*onceItem) error {
 		}
 	}
 	var stored []bool
-	if err := p.Write(context.Background(), func(ctx context.Context, c *sqlx.Conn) (err error) {
+	locked, err := p.WriteUnlocked(ctx, func(ctx context.Context, c *sqlx.Conn) (err error) {
 		stored, err = insertOnce(ctx, c, now, keys...)
 		return err
-	}); err != nil {
+	})
+	if err != nil {
 		return err
 	}
 	for i, item := range items {
-		item.stored = stored[i]
+		item.apart, item.stored = locked, !locked && stored[i]
 	}
 	return nil
 }

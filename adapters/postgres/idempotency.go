@@ -49,7 +49,7 @@ func idArray(tasks []*domain.Task) string {
 // remembered by now, stores the tasks of these and no others, and says which keys
 // they are, counted from 1; and its arguments. It leaves out a key that has expired
 // and that somebody else has locked. A key that another transaction is storing is
-// waited for: in the order of the arrays, so whoever sends several sorts them. (A
+// waited for, Briefly: in the order of the arrays, so whoever sends several sorts them. (A
 // LIMIT keeps the planner from reading the whole table.)
 func insertOnceOf(now time.Time, keys []keyed) (_ pgconn.Stmt, args []any) {
 	var p pgenc.Params
@@ -66,7 +66,7 @@ func insertOnceOf(now time.Time, keys []keyed) (_ pgconn.Stmt, args []any) {
 	tasks, values := pgenc.UnnestSource(&p, "t", slices.Concat([]pgenc.Column[written]{keyColumn}, insertColumns), all)
 	return pgconn.Prepared(fmt.Sprintf(`
 WITH asked AS (
-	SELECT * FROM %s
+	SELECT * FROM %s WHERE %s
 ), taken AS MATERIALIZED (
 	SELECT k.owner, k.key, k.expires_at > %s AS lasts
 	FROM asked CROSS JOIN LATERAL (
@@ -90,7 +90,7 @@ WITH asked AS (
 	RETURNING id, metadata
 ), indexed AS (%s)
 SELECT n FROM fresh`,
-		asked, at, takeOverSQL, at, pgenc.Names(insertColumns), strings.Join(values[1:], ", "), tasks, indexMetadataSQL)), p
+		asked, pgconn.Briefly, at, takeOverSQL, at, pgenc.Names(insertColumns), strings.Join(values[1:], ", "), tasks, indexMetadataSQL)), p
 }
 
 // insertOnce stores the tasks of those keys that are not remembered by now, and
@@ -112,12 +112,12 @@ func insertOnce(ctx context.Context, x sqlx.QueryerContext, now time.Time, keys 
 // AddOnce stores the key and the tasks with one statement, which waits for a twin
 // and takes over a key that has expired, together with those of other callers.
 // Whatever was stored before is read with another one, as the first does not see
-// what it has waited for. A key that has expired and that somebody else has locked is
-// tried again, with pauses.
+// what it has waited for. A key that somebody else has locked, or is storing, is tried
+// again, with pauses, and by itself from the second time on: no other waits with it.
 func (r *TaskRepository) AddOnce(ctx context.Context, k application.IdempotencyKey, tasks ...*domain.Task) (first []*domain.Task, err error) {
+	item := &onceItem{keyed: keyed{IdempotencyKey: k, tasks: tasks}}
 	err = r.db.untilFree(ctx, "an idempotency key", func() (done bool, err error) {
-		item := &onceItem{keyed: keyed{IdempotencyKey: k, tasks: tasks}}
-		if err := share(ctx, r.db.shared.onces, item); err != nil {
+		if err := r.addOnce(ctx, item); err != nil || item.apart {
 			return false, err
 		}
 		if item.stored {
@@ -138,6 +138,16 @@ func (r *TaskRepository) AddOnce(ctx context.Context, k application.IdempotencyK
 		return true, err
 	})
 	return first, err
+}
+
+// addOnce is one try of AddOnce. What was to be done apart stays so.
+func (r *TaskRepository) addOnce(ctx context.Context, item *onceItem) error {
+	if !item.apart {
+		if err := share(ctx, r.db.shared.onces, item); err != nil || !item.apart {
+			return err
+		}
+	}
+	return r.db.calls.addOnce(ctx, []*onceItem{item})
 }
 
 // takeOverSQL lets a key be stored in place of one that has expired, by what is appended.

@@ -57,7 +57,7 @@ func TestInsertOnce_StoresTheTasksOfFreshKeysAndNoOthers(t *testing.T) {
 		if want := len(k.tasks); err != nil || stored[i] && len(got) != want || !stored[i] && len(got) != 0 {
 			t.Errorf("%d of %d tasks of key %s are stored, %v", len(got), want, k.Key, err)
 		}
-		first, err := repository.AddOnce(t.Context(), k.IdempotencyKey, tasksWith(t, 1, pairs)...)
+		first, err := repository.AddOnce(t.Context(), k.IdempotencyKey, tasksWith(t, len(k.tasks), pairs)...)
 		want := k.tasks
 		if !stored[i] {
 			want = remembered

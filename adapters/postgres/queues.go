@@ -29,8 +29,9 @@ var (
 	infosSQL = infosWhere(` AND t.queue > $1 COLLATE "C"`, `AND name > $1 COLLATE "C"`, `WHERE name > $1 COLLATE "C"`) + "$2"
 	infoSQL  = infosWhere(" AND t.queue = $1", "AND name = $1", "WHERE name = $1") + "1"
 
-	// livesSQL is true of a worker whose lease has not lapsed.
-	livesSQL = aliveSQL("w", strconv.Itoa(domain.BeatsPerLease)+" * w.beat_interval ")
+	// livesSQL is true of a worker whose lease has not lapsed. An interval that no worker
+	// has could not be multiplied.
+	livesSQL = aliveSQL("w", strconv.Itoa(domain.BeatsPerLease)+" * least(w.beat_interval, interval '1 day') ")
 )
 
 // readable leaves out of the oldest what is in a row that cannot be read.
@@ -47,7 +48,7 @@ WITH queued AS (
 ), running AS (
 	SELECT t.queue AS name, count(*) AS n FROM tasks AS t WHERE ` + processing + ofTask + ` GROUP BY t.queue
 ), taken AS (
-	SELECT name, count(*) AS n, sum(abandoned)::bigint AS abandoned, count(*) FILTER (WHERE stuck) AS stuck FROM (
+	SELECT name, count(*) AS n, sum(least(abandoned, 1000000))::bigint AS abandoned, count(*) FILTER (WHERE stuck) AS stuck FROM (
 		SELECT DISTINCT name, w.id, w.abandoned, w.stuck FROM workers AS w, unnest(w.queues) AS name WHERE ` + livesSQL + ofWorker + `
 	) AS takers GROUP BY name
 ), names AS (

@@ -106,15 +106,6 @@ func storeApart(ctx context.Context, tx *sqlx.Tx, swept *application.SweepResult
 	return nil
 }
 
-// sweepIfAny sweeps after it has asked whether there is anything to find: one
-// statement, and no transaction, for a sweep that nearly always finds nothing.
-func (p pool) sweepIfAny(ctx context.Context, decide application.Decide, from string, args ...any) (application.SweepResult, error) {
-	if found, _, err := p.anything(ctx, from, args...); err != nil || !found {
-		return application.SweepResult{}, err
-	}
-	return p.sweep(ctx, decide, from, args...)
-}
-
 // anything asks whether a sweep would find any task, and at which time of the
 // server that was so.
 func (p pool) anything(ctx context.Context, from string, args ...any) (bool, time.Time, error) {

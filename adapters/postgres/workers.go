@@ -68,7 +68,8 @@ FROM tasks AS t WHERE ` + processing + ` AND t.worker = $1 AND t.id > $2 ORDER B
 
 // Beat renews the lease in a commit of its own, so that nothing that goes wrong
 // later costs the worker its life; then it gives back, then it answers. With an
-// error after the renewal the lease is renewed all the same.
+// error after the renewal the lease is renewed all the same, and one of giving back is
+// part of the answer.
 func (r *WorkerRepository) Beat(ctx context.Context, b application.Beat) (application.BeatAnswer, error) {
 	w := b.Worker
 	if err := r.db.beats.Write(ctx, func(ctx context.Context, c *sqlx.Conn) error {
@@ -80,11 +81,11 @@ func (r *WorkerRepository) Beat(ctx context.Context, b application.Beat) (applic
 	}
 
 	rules := b.Rules()
-	owned, err := r.settle(ctx, b, rules)
+	owned, kept, err := r.settle(ctx, b, rules)
 	if err != nil {
 		return application.BeatAnswer{}, err
 	}
-	var answer application.BeatAnswer
+	answer := application.BeatAnswer{Kept: kept}
 	for _, held := range rules.Held() {
 		switch stop, ok := owned[held.AttemptRef]; {
 		case !ok:
@@ -114,15 +115,17 @@ func (row ownedRow) owned() application.OwnedTask {
 }
 
 // settle lets the rules of the beat decide about what the worker owns, portion by
-// portion, and returns what it owns after that, and whether it is asked to stop it.
-func (r *WorkerRepository) settle(ctx context.Context, b application.Beat, rules application.BeatRules) (map[application.AttemptRef]bool, error) {
-	owned := map[application.AttemptRef]bool{}
+// portion, and returns what it owns after that, and whether it is asked to stop it. What
+// cannot be given back is still owned, and no more is tried with this beat: that would
+// fail, too.
+func (r *WorkerRepository) settle(ctx context.Context, b application.Beat, rules application.BeatRules) (owned map[application.AttemptRef]bool, kept, err error) {
+	owned = map[application.AttemptRef]bool{}
 	for last := uuid.Nil; ; {
 		var rows []ownedRow
 		if err := r.db.beats.Read(ctx, func(ctx context.Context, q sqlx.QueryerContext) error {
 			return sqlx.SelectContext(ctx, q, &rows, ownedSQL, string(b.Worker.ID), last.String(), rules.Portion())
 		}); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		var ids []domain.TaskID
 		for _, row := range rows {
@@ -131,17 +134,15 @@ func (r *WorkerRepository) settle(ctx context.Context, b application.Beat, rules
 				ids = append(ids, domain.TaskID(row.ID))
 			}
 		}
-		if len(ids) > 0 {
-			gone, err := r.giveBack(ctx, b.Worker.ID, rules, ids, rows[len(rows)-1].At)
-			if err != nil {
-				return nil, err
-			}
+		if len(ids) > 0 && kept == nil {
+			var gone []*domain.Task
+			gone, kept = r.giveBack(ctx, b.Worker.ID, rules, ids, rows[len(rows)-1].At)
 			for _, t := range gone {
 				delete(owned, application.RefOf(t))
 			}
 		}
 		if len(rows) < rules.Portion() {
-			return owned, nil
+			return owned, kept, nil
 		}
 		last = rows[len(rows)-1].ID
 	}

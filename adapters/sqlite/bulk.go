@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -51,17 +50,18 @@ func bulkRowOf(b domain.Bulk) (bulkRow, error) {
 // bulk makes the action again.
 func (row bulkRow) bulk() (domain.Bulk, error) {
 	filter, err := application.DecodeFilter([]byte(row.Filter))
-	if err == nil && !domain.TimesInRange(row.Created.Time, row.Updated.Time, row.Done.Time) {
-		err = errors.New("a time out of range")
-	}
 	if err != nil {
 		return domain.Bulk{}, fmt.Errorf("read bulk action %s: %w", domain.BulkID(row.ID), err)
 	}
-	return domain.Bulk{
+	b := domain.Bulk{
 		ID: domain.BulkID(row.ID), Action: row.Action, Filter: filter, Cursor: domain.TaskID(row.Cursor),
 		Changed: row.Changed, Skipped: row.Skipped, CreatedAt: row.Created.Time, UpdatedAt: row.Updated.Time, DoneAt: row.Done.Time,
 		Window: row.Window, Tries: row.Tries, Ended: row.Outcome, Reason: row.Reason,
-	}, nil
+	}
+	if err := b.Readable(); err != nil {
+		return domain.Bulk{}, fmt.Errorf("read bulk action %s: %w", b.ID, err)
+	}
+	return b, nil
 }
 
 // Add stores a new bulk action.
@@ -107,6 +107,10 @@ func (r *BulkRepository) Step(ctx context.Context, s application.BulkStep) (appl
 		_, err = tx.execRow(updateBulk, row)
 		return err
 	})
+	if aboutData(err) && result.Found { // it is the action's own row: of the tasks each is tried alone
+		result.Passed[result.Bulk.ID], result.Changed = err, nil
+		return result, nil
+	}
 	if err != nil {
 		return application.BulkStepResult{}, err
 	}

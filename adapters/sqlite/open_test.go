@@ -55,6 +55,18 @@ func storeOn(db *sqlite.DB) contract.Store {
 			writer.MustExecContext(t.Context(), "CREATE TRIGGER refuse_"+digits+" BEFORE UPDATE ON tasks WHEN NEW.id = x'"+digits+
 				"' BEGIN SELECT RAISE(ABORT, 'no'); END")
 		},
+		RefuseRecords: func(t *testing.T) func() {
+			t.Helper()
+			writer, _ := sqlite.Pools(db)
+			writer.MustExecContext(t.Context(), "ALTER TABLE attempts RENAME TO elsewhere")
+			return func() { writer.MustExecContext(t.Context(), "ALTER TABLE elsewhere RENAME TO attempts") }
+		},
+		RefuseBulk: func(t *testing.T, id domain.BulkID) {
+			t.Helper()
+			writer, _ := sqlite.Pools(db)
+			writer.MustExecContext(t.Context(), "CREATE TRIGGER refuse_bulk BEFORE UPDATE ON bulks WHEN NEW.id = x'"+hex.EncodeToString(id[:])+
+				"' BEGIN SELECT RAISE(ABORT, 'no'); END")
+		},
 		Damage: func(t *testing.T, id domain.TaskID, column string, latest bool) error {
 			t.Helper()
 			writer, _ := sqlite.Pools(db)

@@ -152,7 +152,7 @@ func queueInfos(settings, tasks, taken string) string {
 		UNION ALL
 		SELECT queue, 0, 0, count(*), NULL, 0, 0, 0 FROM tasks WHERE ` + held + ` AND ` + tasks + ` GROUP BY queue
 		UNION ALL
-		SELECT value, 0, 0, 0, NULL, count(*), sum(abandoned), sum(stuck) FROM (
+		SELECT value, 0, 0, 0, NULL, count(*), sum(min(abandoned, 1000000)), sum(stuck) FROM (
 			SELECT DISTINCT q.value, w.id, w.abandoned, w.stuck FROM workers AS w, json_each(w.queues) AS q
 			WHERE ` + lives + ` AND ` + taken + `
 		) GROUP BY value

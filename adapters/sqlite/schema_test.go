@@ -29,7 +29,7 @@ func TestSchema_RefusesWhatTheDomainDoes(t *testing.T) {
 		"status = 'completed', queued_at = NULL, attempt = 1, started_at = 1, worker = 'w', result_altered = 2",
 		"queue = ''", "queue = 'Default'", "queue = '.a'", "queue = 'a b'", "queue = 'a' || char(0)", "queue = 'ä'",
 		"queue = '" + strings.Repeat("a", 65) + "'", "priority = -1", "priority = 10", "timeout = 0", "timeout = -1", "timeout = '1 s'",
-		"metadata = '[]'", "metadata = '{'", "metadata = '1'", "result = 'done'", "result_truncated = 1", "result_altered = 1", "stop_requested_at = 1",
+		"metadata = '[]'", `metadata = '{"a": 1}'`, `metadata = '{"a": ["b"]}'`, "metadata = '{'", "metadata = '1'", "result = 'done'", "result_truncated = 1", "result_altered = 1", "stop_requested_at = 1",
 	} {
 		if _, err := writer.Exec("UPDATE tasks SET " + change + " WHERE id = x'" + hex.EncodeToString(id[:]) + "'"); err == nil {
 			t.Errorf("the schema takes %s", change)
@@ -90,20 +90,26 @@ func TestSchema_RefusesWhatCannotBeReadAgain(t *testing.T) {
 	db, _ := open(t, fresh(t))
 	writer, _ := sqlite.Pools(db)
 	for row, fine := range map[string]bool{
-		"idempotency_keys VALUES ('', 'k', zeroblob(32), zeroblob(32), 1)":                       true,
-		"idempotency_keys VALUES ('', 'l', zeroblob(31), zeroblob(16), 1)":                       false,
-		"idempotency_keys VALUES ('', 'l', zeroblob(32), zeroblob(15), 1)":                       false,
-		"bulks VALUES (zeroblob(16), 'stop', '{}', zeroblob(16), 0, 0, 1, 1, 1, 0, 0, '', '')":   true,
-		"bulks VALUES (x'01', 'stop', '{}', zeroblob(16), 0, 0, 1, 1, 1, 0, 0, '', '')":          false,
-		"bulks VALUES (randomblob(16), 'stop', '{}', x'', 0, 0, 1, 1, 1, 0, 0, '', '')":          false,
-		"bulks VALUES (randomblob(16), 'run', '{}', zeroblob(16), 0, 0, 1, 1, 1, 0, 0, '', '')":  false,
-		"bulks VALUES (randomblob(16), 'stop', '[]', zeroblob(16), 0, 0, 1, 1, 1, 0, 0, '', '')": false,
-		"bulks VALUES (randomblob(16), 'stop', '{', zeroblob(16), 0, 0, 1, 1, 1, 0, 0, '', '')":  false,
-		"workers VALUES ('w', 'h', 1, 'v', 1, 1, 1, 1, 1, '[]', 1, 1, 0, 0)":                     true,
-		"workers VALUES ('x', 'h', 1, 'v', 1, 1, 1, 1, 1, 'a,b', 1, 1, 0, 0)":                    false,
-		"workers VALUES ('x', 'h', 1, 'v', 1, 1, 1, 1, 1, '{}', 1, 1, 0, 0)":                     false,
-		"workers VALUES ('x', 'h', 1, 'v', 1, 1, 1, 1, 1, '[]', 1, 1, -1, 0)":                    false,
-		"workers VALUES ('x', 'h', 1, 'v', 1, 1, 1, 1, 1, '[]', 1, 1, 0, 2)":                     false,
+		"idempotency_keys VALUES ('', 'k', zeroblob(32), zeroblob(32), 1)":                             true,
+		"idempotency_keys VALUES ('', 'l', zeroblob(31), zeroblob(16), 1)":                             false,
+		"idempotency_keys VALUES ('', 'l', zeroblob(32), zeroblob(15), 1)":                             false,
+		"bulks VALUES (zeroblob(16), 'stop', '{}', zeroblob(16), 0, 0, 1, 1, 1, 0, 0, '', '')":         true,
+		"bulks VALUES (x'01', 'stop', '{}', zeroblob(16), 0, 0, 1, 1, 1, 0, 0, '', '')":                false,
+		"bulks VALUES (randomblob(16), 'stop', '{}', x'', 0, 0, 1, 1, 1, 0, 0, '', '')":                false,
+		"bulks VALUES (randomblob(16), 'run', '{}', zeroblob(16), 0, 0, 1, 1, 1, 0, 0, '', '')":        false,
+		"bulks VALUES (randomblob(16), 'stop', '[]', zeroblob(16), 0, 0, 1, 1, 1, 0, 0, '', '')":       false,
+		"bulks VALUES (randomblob(16), 'stop', '{', zeroblob(16), 0, 0, 1, 1, 1, 0, 0, '', '')":        false,
+		"workers VALUES ('w', 'h', 1, 'v', 1, 1, 1, 1, 1, '[]', 1, 1, 0, 0)":                           true,
+		"workers VALUES ('x', 'h', 1, 'v', 1, 1, 1, 1, 1, 'a,b', 1, 1, 0, 0)":                          false,
+		"workers VALUES ('x', 'h', 1, 'v', 1, 1, 1, 1, 1, '{}', 1, 1, 0, 0)":                           false,
+		"workers VALUES ('x', 'h', 1, 'v', 1, 1, 1, 1, 1, '[]', 1, 1, -1, 0)":                          false,
+		"workers VALUES ('x', 'h', 1, 'v', 1, 1, 1, 1, 1, '[]', 1, 1, 0, 2)":                           false,
+		"workers VALUES ('x', 'h', 1, 'v', 1, 1, 1, 1, 1, '[]', 1, 1, 1000001, 0)":                     false,
+		"workers VALUES ('x', 'h', 1, 'v', 1, 1, 1, 1, 1, '[]', -1, 1, 0, 0)":                          false,
+		"workers VALUES ('x', 'h', 1, 'v', 1, 1, 1, 1, 86400000001, '[]', 1, 1, 0, 0)":                 false,
+		"workers VALUES ('x', 'h', 1, 'v', 1, 1, 1, 9223372036854775807, 1, '[]', 1, 1, 0, 0)":         false,
+		"bulks VALUES (randomblob(16), 'stop', '{}', zeroblob(16), -1, 0, 1, 1, 1, 0, 0, '', '')":      false,
+		"bulks VALUES (randomblob(16), 'stop', '{}', zeroblob(16), 0, 0, 1, 1, 1, 1000001, 0, '', '')": false,
 	} {
 		if _, err := writer.Exec("INSERT INTO " + row); (err == nil) != fine {
 			t.Errorf("row of %s: %v, want it taken: %v", row, err, fine)

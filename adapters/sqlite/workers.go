@@ -83,11 +83,11 @@ func (r *WorkerRepository) Beat(ctx context.Context, b application.Beat) (applic
 		return application.BeatAnswer{}, fmt.Errorf("renew the lease: %w", err)
 	}
 	rules := b.Rules()
-	owned, err := r.settle(ctx, b.Worker.ID, rules)
+	owned, kept, err := r.settle(ctx, b.Worker.ID, rules)
 	if err != nil {
 		return application.BeatAnswer{}, err
 	}
-	var answer application.BeatAnswer
+	answer := application.BeatAnswer{Kept: kept}
 	for _, held := range rules.Held() {
 		switch stop, ok := owned[held.AttemptRef]; {
 		case !ok:
@@ -100,14 +100,16 @@ func (r *WorkerRepository) Beat(ctx context.Context, b application.Beat) (applic
 }
 
 // settle lets the rules of the beat decide about what the worker owns, portion by
-// portion, and returns what it owns after that, and whether it is asked to stop it.
-func (r *WorkerRepository) settle(ctx context.Context, worker domain.WorkerID, rules application.BeatRules) (map[application.AttemptRef]bool, error) {
-	owned := map[application.AttemptRef]bool{}
+// portion, and returns what it owns after that, and whether it is asked to stop it. What
+// cannot be given back is still owned, and no more is tried with this beat: that would
+// fail, too.
+func (r *WorkerRepository) settle(ctx context.Context, worker domain.WorkerID, rules application.BeatRules) (owned map[application.AttemptRef]bool, kept, err error) {
+	owned = map[application.AttemptRef]bool{}
 	for last := (taskID{}); ; {
 		now := domain.Moment(time.Now())
 		var rows []ownedRow
 		if err := r.db.read(ctx, &rows, selectOwned, worker, last, rules.Portion()); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		var toGiveBack []taskID
 		for _, row := range rows {
@@ -116,17 +118,17 @@ func (r *WorkerRepository) settle(ctx context.Context, worker domain.WorkerID, r
 				toGiveBack = append(toGiveBack, row.ID)
 			}
 		}
-		if len(toGiveBack) > 0 {
-			gone, err := r.giveBack(ctx, worker, rules, toGiveBack, now)
-			if err != nil {
-				return nil, err
+		if len(toGiveBack) > 0 && kept == nil {
+			var gone []application.AttemptRef
+			if gone, kept = r.giveBack(ctx, worker, rules, toGiveBack, now); kept != nil {
+				gone = nil
 			}
 			for _, ref := range gone {
 				delete(owned, ref)
 			}
 		}
 		if len(rows) < rules.Portion() {
-			return owned, nil
+			return owned, kept, nil
 		}
 		last = rows[len(rows)-1].ID
 	}

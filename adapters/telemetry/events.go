@@ -91,7 +91,7 @@ func (e *Events) AttemptLost(ctx context.Context, ref application.AttemptRef) {
 
 // OutcomeRefused logs that the store did not take an outcome.
 func (e *Events) OutcomeRefused(ctx context.Context, ref application.AttemptRef, err error) {
-	e.log.ErrorContext(ctx, "outcome refused by the store: the task has failed",
+	e.log.ErrorContext(ctx, "outcome refused by the store: the task is to fail instead",
 		"task", ref.Task.String(), "attempt", ref.Attempt, "error", err)
 }
 
@@ -131,7 +131,7 @@ func (e *Events) TaskPassed(ctx context.Context, loop application.Loop, id domai
 
 // BulkUnreadable logs a bulk action that is passed over.
 func (e *Events) BulkUnreadable(ctx context.Context, id domain.BulkID, err error) {
-	e.log.ErrorContext(ctx, "bulk action skipped: it cannot be read", "bulk", id.String(), "error", err)
+	e.log.ErrorContext(ctx, "bulk action skipped: its record cannot be read or written", "bulk", id.String(), "error", err)
 }
 
 // LoopRan logs that a loop begins to fail, and that it works again.

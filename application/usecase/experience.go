@@ -26,7 +26,7 @@ var (
 		application.SweepWorkers, application.SweepKeys, application.SweepBulk}
 	// helpful is the work without which tasks run all the same: outcomes are kept while they
 	// cannot be saved, and signals are hints. What is saved may be one task whose row is locked.
-	helpful = []application.Loop{application.LoopSave, application.LoopListen, application.LoopWait}
+	helpful = []application.Loop{application.LoopSave, application.LoopGiveBack, application.LoopListen, application.LoopWait}
 )
 
 // Experience is what the work of a program has last experienced: the time since when each

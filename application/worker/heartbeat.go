@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -89,7 +90,7 @@ func (h *heartbeat) beat(ctx context.Context) error {
 	b.Worker.Abandoned, b.Worker.Stuck = h.slots.stuck()
 	h.leases.compose(&b)
 	answer, err := h.Workers.Beat(ctx, b)
-	h.portion.Note(b.Portion, b.Portion, err)
+	h.portion.Note(b.Portion, b.Portion, cmp.Or(err, answer.Kept))
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -97,6 +98,7 @@ func (h *heartbeat) beat(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("beat %d: %w", b.Number, err)
 	}
+	h.Events.LoopRan(ctx, application.LoopGiveBack, answer.Kept) // the lease is renewed all the same
 	h.watchdog.progress(application.LoopHeartbeat, h.Clock.Now().Add(h.cfg.Lease))
 	for _, ref := range answer.Lost {
 		h.leases.end(ref, domain.ErrAttemptLost)

@@ -30,6 +30,7 @@ var bulkChecks = map[string]check{
 	"BulkGoesOnAfterAStepThatFailed": bulkGoesOn,
 	"BulkDecidesByTheActionBefore":   bulkDecidesByBefore,
 	"BulkPassesOverWhatCannotBeRead": bulkUnreadable,
+	"BulkPassesOverARefusedAction":   bulkRefused,
 	"BulkRefusesAFilterOutOfBounds":  bulkRefusesFilter,
 	"BulkAndOthersHaveOneWinner":     bulkRace,
 	"BulkEndsWhenItIsCanceled":       bulkCanceled,

@@ -270,6 +270,29 @@ func bulkUnreadable(t *testing.T, s Store) {
 	}
 }
 
+// bulkRefused: an action whose progress the store refuses keeps no other from being done,
+// and changes nothing.
+func bulkRefused(t *testing.T, s Store) {
+	kept, tasks := addMany(t, s, 3, inQueue("a")), addMany(t, s, 3, inQueue("b"))
+	refused := addBulk(t, s, domain.BulkCancel, domain.TaskFilter{Queues: []domain.QueueName{"a"}}).ID
+	addBulk(t, s, domain.BulkCancel, domain.TaskFilter{Queues: []domain.QueueName{"b"}})
+	s.RefuseBulk(t, refused)
+	x := bulkStep(10, wide)
+	got, err := s.Bulks.Step(t.Context(), x)
+	if err != nil || !got.Found || len(got.Passed) != 1 || got.Passed[refused] == nil || len(got.Changed) > 0 {
+		t.Errorf("first step: %+v, %v; want the refused action passed over", got, err)
+	}
+	x.Except = append(x.Except, refused)
+	got, err = s.Bulks.Step(t.Context(), x)
+	if err != nil || len(got.Passed) > 0 {
+		t.Errorf("second step: %+v, %v", got, err)
+	}
+	wantIDs(t, sortedByID(got.Changed), tasks)
+	for _, task := range kept {
+		wantStored(t, s, task.State())
+	}
+}
+
 func bulkRefusesFilter(t *testing.T, s Store) {
 	for _, f := range []domain.TaskFilter{{Text: "\xff"}, {Metadata: pairsOf("a", "\x00")}} {
 		b := newBulk(domain.BulkCancel, f)

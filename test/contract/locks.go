@@ -19,6 +19,7 @@ type Locks struct {
 	Queue  func(t *testing.T, name domain.QueueName) (release func())
 	Key    func(t *testing.T, k application.IdempotencyKey) (release func())
 	Worker func(t *testing.T, id domain.WorkerID) (release func())
+	NewKey func(t *testing.T, k application.IdempotencyKey) (release func()) // stores the key, and takes it back
 }
 
 // unhindered is how long a call may take that meets a row which somebody else has
@@ -32,11 +33,14 @@ var lockChecks = map[string]func(t *testing.T, s Store, l Locks){
 	"SaveOfALockedTaskHoldsUpNoOther":     lockedSave,
 	"SaveOfALockedTaskTellsAConflict":     lockedConflict,
 	"AddOnceOfALockedKeyHoldsUpNoOther":   lockedKey,
+	"AddOnceOfANewLockedKeyHoldsUpNone":   lockedNewKey,
+	"ABulkActionOfALockedKeyWaitsAlone":   lockedBulkKey,
 	"AddOnceReadsALockedKey":              lockedKeyRead,
 	"SweepsPassOverLockedRows":            lockedSweeps,
 	"BeatGivesBackWhatIsNotLocked":        lockedBeat,
 	"BulkStepLeavesALockedTaskForLater":   lockedBulk,
 	"ForgetAndLeavePassOverALockedWorker": lockedWorker,
+	"OrphanedJudgesNoLockedWorker":        lockedLapsed,
 }
 
 // RowLocks checks that no call which works for many waits for one row, in a store
@@ -169,16 +173,33 @@ func lockedKey(t *testing.T, s Store, l Locks) {
 	}
 	release := l.Key(t, key)
 	key.Now, key.Expires = now(), now().Add(time.Hour)
-	mine := makeTask(t)
-	locked := make(chan error, 1)
-	go func() {
-		_, err := s.Tasks.AddOnce(t.Context(), key, mine)
+	waitsAlone(t, s, key, release)
+}
+
+// lockedNewKey: a key that somebody is storing can only be waited for.
+func lockedNewKey(t *testing.T, s Store, l Locks) {
+	key := keyOf("locked", "request")
+	waitsAlone(t, s, key, l.NewKey(t, key))
+}
+
+// waitsAlone checks that of many requests with keys only
+// those with a locked key wait: be they first, or together with the others.
+func waitsAlone(t *testing.T, s Store, key application.IdempotencyKey, release func()) {
+	t.Helper()
+	const twins = 20 // more than a store has connections
+	tasks, locked := makeMany(t, twins), make(chan error, twins)
+	wait := func(i int) {
+		_, err := s.Tasks.AddOnce(t.Context(), key, tasks[i])
 		locked <- err
-	}()
+	}
+	go wait(0)
 	time.Sleep(50 * time.Millisecond) // for it to be first
 	soon(t, "requests with other keys", func() {
 		var all sync.WaitGroup
 		for i := range 30 {
+			if 0 < i && i < twins {
+				go wait(i)
+			}
 			all.Go(func() {
 				if _, err := s.Tasks.AddOnce(t.Context(), keyOf(fmt.Sprint("other ", i), "request"), makeTask(t)); err != nil {
 					t.Errorf("add once: %v", err)
@@ -188,10 +209,42 @@ func lockedKey(t *testing.T, s Store, l Locks) {
 		all.Wait()
 	})
 	release()
-	if err := <-locked; err != nil {
-		t.Errorf("add once, once the key is free again: %v", err)
+	for range twins {
+		if err := <-locked; err != nil {
+			t.Errorf("add once, once the key is free again: %v", err)
+		}
 	}
-	wantStored(t, s, mine.State())
+	stored := 0
+	for _, task := range tasks {
+		if _, err := s.Tasks.Get(t.Context(), task.ID()); err == nil {
+			stored++
+		}
+	}
+	if stored != 1 {
+		t.Errorf("%d of %d requests with the key have stored their task, want one", stored, twins)
+	}
+}
+
+// lockedBulkKey: a bulk action with a locked key takes no connection from the others.
+func lockedBulkKey(t *testing.T, s Store, l Locks) {
+	key := keyOf("locked", "request")
+	release := l.NewKey(t, key)
+	const twins = 20 // more than a store has connections
+	locked := make(chan error, twins)
+	for range twins {
+		go func() {
+			_, err := s.Bulks.AddOnce(t.Context(), key, newBulk(domain.BulkCancel, domain.TaskFilter{}))
+			locked <- err
+		}()
+	}
+	time.Sleep(50 * time.Millisecond) // for them to be first
+	soon(t, "a task", func() { addMade(t, s) })
+	release()
+	for range twins {
+		if err := <-locked; err != nil {
+			t.Errorf("add once, once the key is free again: %v", err)
+		}
+	}
 }
 
 // lockedKeyRead: a key that is remembered is only read.
@@ -265,6 +318,29 @@ func lockedWorker(t *testing.T, s Store, l Locks) {
 	release()
 	if n, err := s.Workers.Forget(t.Context(), 0); err != nil || n != 1 {
 		t.Errorf("forgot %d workers, %v; want the one that was locked", n, err)
+	}
+}
+
+// lockedLapsed: of two workers whose lease has lapsed only the one that is free is judged,
+// and a lock that somebody else has does not hold up the beats of others.
+func lockedLapsed(t *testing.T, s Store, l Locks) {
+	const lease = time.Second
+	j := newObserver(s, lease)
+	locked, dead := domain.NewWorkerID(), domain.NewWorkerID()
+	beat(t, s, beatOf(t, locked, 1, longInterval))
+	beat(t, s, beatOf(t, dead, 1, longInterval))
+	kept, lost := addMade(t, s, heldBy(locked, 1)), addMade(t, s, heldBy(dead, 1))
+	release := l.Worker(t, locked)
+	time.Sleep(lease + lease/10)
+	b := application.SweepBatch{Limit: 100, Decide: rescue(now().Add(time.Minute))}
+	wantSwept(t, s, j.untilFound(t, b), b.Decide, lost)
+	soon(t, "beat of another worker", func() { j.beat(t) })
+	wantStored(t, s, kept.State())
+	release()
+	renewal := beatOf(t, locked, 2, longInterval)
+	renewal.Held = running(kept)
+	if answer := beat(t, s, renewal); len(answer.Lost) > 0 {
+		t.Errorf("once its row is free, the worker has lost %v", answer.Lost)
 	}
 }
 

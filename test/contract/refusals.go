@@ -16,6 +16,7 @@ var refusalChecks = map[string]check{
 	"SaveOfARefusedTaskFailsAlone":      refusedSave,
 	"SweepsPassOverWhatTheStoreRefuses": refusedSweep,
 	"BeatPassesOverWhatTheStoreRefuses": refusedBeat,
+	"BeatAnswersThoughItCannotGiveBack": refusedRecords,
 }
 
 // refusedClaim: with and without a queue that has a limit, as that may be another way to
@@ -98,4 +99,30 @@ func refusedBeat(t *testing.T, s Store) {
 	wantDecided(t, s, givenUp, b.GiveUp)
 	wantDecided(t, s, orphan, b.Release)
 	wantStored(t, s, refused.State())
+}
+
+// refusedRecords: only what is to be given back needs a record of its attempt.
+func refusedRecords(t *testing.T, s Store) {
+	worker := enlist(t, s)
+	orphan, stopped := addMade(t, s, heldBy(worker, 1)), addMade(t, s, heldBy(worker, 1), askedToStop)
+	gone := addMade(t, s)
+	b := beatOf(t, worker, 2, longInterval)
+	b.Held = append(running(stopped), application.HeldAttempt{AttemptRef: application.AttemptRef{Task: gone.ID(), Attempt: 1}})
+	b.Release = released(now().Add(time.Second))
+	allow := s.RefuseRecords(t)
+	answer := beat(t, s, b)
+	if answer.Kept == nil {
+		t.Error("the answer does not say why a task was not given back")
+	}
+	answer.Kept = nil
+	wantAnswer(t, answer, application.BeatAnswer{
+		Lost: []application.AttemptRef{{Task: gone.ID(), Attempt: 1}}, Stop: []application.AttemptRef{refOf(stopped)},
+	})
+	wantStored(t, s, orphan.State())
+	allow()
+	b.Number++
+	if answer := beat(t, s, b); answer.Kept != nil {
+		t.Errorf("once records are taken again: %v", answer.Kept)
+	}
+	wantDecided(t, s, orphan, b.Release)
 }

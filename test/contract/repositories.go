@@ -27,6 +27,10 @@ type Store struct {
 	// Refuse makes the store refuse every change of a task, as a CHECK or a trigger of
 	// the operator's does.
 	Refuse func(t *testing.T, id domain.TaskID)
+	// RefuseRecords makes the store fail to record attempts, as without the right to.
+	RefuseRecords func(t *testing.T) (allow func())
+	// RefuseBulk makes it so refuse every change of a bulk action.
+	RefuseBulk func(t *testing.T, id domain.BulkID)
 	// Damage makes the time at which a task is to run, or any time else, one that cannot be
 	// read, as one who does not know the schema does: the earliest or the latest that the
 	// column holds.

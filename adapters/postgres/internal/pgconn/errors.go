@@ -74,7 +74,7 @@ func Outage(err error) error {
 	}
 	reason := "PostgreSQL does not answer"
 	if e := serverError(err); e != nil {
-		reason = fmt.Sprintf("PostgreSQL refuses: %s (SQLSTATE %s)", e.Message[:min(len(e.Message), maxReason)], e.Code)
+		reason = fmt.Sprintf("PostgreSQL refuses: %s (SQLSTATE %s)", strings.ToValidUTF8(e.Message[:min(len(e.Message), maxReason)], ""), e.Code)
 	}
 	return &outage{reason, err}
 }

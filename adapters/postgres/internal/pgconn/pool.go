@@ -70,6 +70,9 @@ func (p *Pool) Read(caller context.Context, query func(ctx context.Context, q sq
 	if lost(err) { // the others are as old, and each would cost its caller as much time
 		p.dropIdle()
 	}
+	if AboutData(err) { // nothing was to be written
+		return fmt.Errorf("the database could not work out an answer: postgres: %w", err)
+	}
 	return Translate(err)
 }
 
@@ -95,12 +98,21 @@ func (p *Pool) Write(ctx context.Context, change func(ctx context.Context, c *sq
 // one stays locked, nothing is done, and free runs instead, which waits for none. Behind
 // the lock of a whole table both would wait for long: then the first one's error is all.
 func (p *Pool) WriteBriefly(ctx context.Context, change, free func(ctx context.Context, c *sqlx.Conn) error) error {
-	begun := time.Now()
-	err := p.Write(ctx, change)
-	if SQLState(err) == codeLocked && time.Since(begun) < p.limits.Lock/2 {
-		return p.Write(ctx, free)
+	if locked, err := p.WriteUnlocked(ctx, change); !locked {
+		return err
 	}
-	return err
+	return p.Write(ctx, free)
+}
+
+// WriteUnlocked runs a change that waits Briefly for the rows that others have locked. It
+// reports whether one has stayed locked: then nothing is done.
+func (p *Pool) WriteUnlocked(ctx context.Context, change func(ctx context.Context, c *sqlx.Conn) error) (locked bool, err error) {
+	begun := time.Now()
+	err = p.Write(ctx, change)
+	if SQLState(err) == codeLocked && time.Since(begun) < p.limits.Lock/2 {
+		return true, nil
+	}
+	return false, err
 }
 
 // Exec runs one statement that changes rows, and returns how many they were.
