@@ -89,6 +89,6 @@ func TestRestoreClaimed_AddsWhatFollowsFromTheClaim(t *testing.T) {
 		}
 		s.Attempt = 0
 		_, err = domain.RestoreClaimed(s, c)
-		wantCode(t, err, domain.CodeInternal)
+		wantCode(t, err, domain.CodeDamaged)
 	}
 }

@@ -167,7 +167,8 @@ var responseSetups = map[string]exampleSetup{
 		s.queue.err = domain.Errorf(domain.CodeUnavailable, "Redis does not answer")
 	}},
 	"getReadiness 503 unready": {prepare: func(s *service, _ *request) {
-		s.work.err, s.db.err = domain.Errorf(domain.CodeUnavailable, "submit has failed for 7s"), domain.ErrUnavailable
+		s.work.err = domain.Errorf(domain.CodeUnavailable, "submit has failed for 7s: PostgreSQL does not answer")
+		s.db.err = domain.Errorf(domain.CodeUnavailable, "PostgreSQL does not answer")
 	}},
 	"getReadiness 503 stopping": {prepare: func(s *service, _ *request) { s.readiness.Stop() }},
 	"getIndex 200":              {},
