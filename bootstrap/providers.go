@@ -46,15 +46,15 @@ func provideLimits(cfg HTTPConfig, submit SubmitConfig) usecase.SubmitLimits {
 }
 
 // mostBodyBytes is the default bound where there is no memory limit.
-const mostBodyBytes = 256 << 20
+const mostBodyBytes = 128 << 20
 
-// bodyBytes bounds the bodies in memory. A body is in memory several times while it is
-// decoded and stored, which is why it is an eighth of the memory limit.
+// bodyBytes bounds the bodies in memory. A body takes up to seven times its length in memory while it
+// is decoded and stored, which is why it is a sixteenth of the memory limit.
 func (c HTTPConfig) bodyBytes(memoryLimit int64) int {
 	if c.MaxBodyBytes > 0 {
 		return c.MaxBodyBytes
 	}
-	return int(max(1, min(mostBodyBytes, memoryLimit/8)))
+	return int(max(1, min(mostBodyBytes, memoryLimit/16)))
 }
 
 func provideHTTPConfig(cfg HTTPConfig, access AccessConfig, stop StopConfig) (httpapi.Config, error) {

@@ -5,15 +5,15 @@ import (
 	"testing"
 )
 
-func TestBodyBytes_AreAnEighthOfTheMemoryLimit(t *testing.T) {
+func TestBodyBytes_AreASixteenthOfTheMemoryLimit(t *testing.T) {
 	for _, c := range []struct {
 		set   int
 		limit int64
 		want  int
 	}{
-		{0, math.MaxInt64, 256 << 20}, // no limit
-		{0, 8 << 30, 256 << 20},
-		{0, 256 << 20, 32 << 20},
+		{0, math.MaxInt64, 128 << 20}, // no limit
+		{0, 8 << 30, 128 << 20},
+		{0, 256 << 20, 16 << 20},
 		{0, 0, 1},
 		{5000, 256 << 20, 5000},
 	} {

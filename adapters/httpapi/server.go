@@ -27,7 +27,7 @@ type Config struct {
 	MessageBytes int // longest message; 256 KiB. The limit on bodies follows from it
 	BatchBytes   int // largest body of a batch; 16 MiB
 	Batches      int // most in progress, as each may take several times BatchBytes of memory; the next gets 503 at once; 16
-	BodyBytes    int // most bytes of bodies in memory at once; the next waits a little, then gets 503; 256 MiB
+	BodyBytes    int // most bytes of bodies in memory at once; the next waits a little, then gets 503; 128 MiB
 	Connections  int // most open ones; 4000
 	Requests     int // most in progress, health checks apart; the next gets 503 at once; 1000
 	Waiting      int // most that wait for the store; the next gets 503 at once; 500
