@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"errors"
 	"regexp"
 	"testing"
 	"time"
@@ -126,5 +127,47 @@ func TestSave_WaitsForALockBrieflyAndOnce(t *testing.T) {
 	}
 	if err := db.calls.SQL.Get(&after, "SHOW lock_timeout"); err != nil || after != limit {
 		t.Errorf("lock_timeout is %s, was %s, %v", after, limit, err)
+	}
+}
+
+// A lone task is as usual as a full batch: to plan its statements costs more than to run them.
+func TestStatements_OfALoneTaskAreNotPlannedAnew(t *testing.T) {
+	db := migrated(t, Config{})
+	db.calls.SQL.SetMaxOpenConns(1)
+	tasks, beat := NewTaskRepository(db), beatOf(time.Minute)
+	if _, err := NewWorkerRepository(db).Beat(t.Context(), beat); err != nil {
+		t.Fatal(err)
+	}
+	for range 10 { // PostgreSQL makes five plans before it decides
+		all, ids := newTasks(t, 1)
+		if err := tasks.Add(t.Context(), all...); err != nil {
+			t.Fatal(err)
+		}
+		got, err := tasks.Claim(t.Context(), application.ClaimRequest{
+			Claim: domain.Claim{Worker: beat.Worker.ID, Beat: 1, Timeout: time.Minute}, IDs: ids, Now: time.Now(),
+		})
+		if err != nil || len(got.Tasks) != 1 {
+			t.Fatalf("%d tasks were claimed, %v", len(got.Tasks), err)
+		}
+		task := got.Tasks[0]
+		if err := errors.Join(task.Complete(task.Attempt(), "", time.Now()), tasks.Save(t.Context(), task)); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	var plans []struct {
+		Statement string
+		Custom    int `db:"custom_plans"`
+	}
+	if err := db.calls.SQL.Select(&plans, "SELECT statement, custom_plans FROM pg_prepared_statements WHERE statement ~ '(INSERT INTO|UPDATE) tasks'"); err != nil {
+		t.Fatal(err)
+	}
+	if len(plans) != 3 {
+		t.Errorf("%d prepared statements, want those that add, claim and save", len(plans))
+	}
+	for _, p := range plans {
+		if p.Custom > 5 {
+			t.Errorf("%d plans for %s", p.Custom, p.Statement)
+		}
 	}
 }

@@ -83,6 +83,10 @@ func (c Column[S]) Equal(a, b *S, buf *[2][]byte) bool {
 // that differs is unnested from an array, one that is the same in all rows is a
 // single value. The values are those of the columns, in a statement that calls the
 // source alias.
+//
+// An array stands in a SELECT of its own: the planner does not look into it then, so it
+// takes a plan for one row and one for any number to cost the same, and keeps the latter.
+// Otherwise it would plan a statement for few rows anew each time.
 func UnnestSource[S any](p *Params, alias string, columns []Column[S], all []S) (source string, values []string) {
 	var arrays, names []string
 	for _, c := range columns {
@@ -91,7 +95,7 @@ func UnnestSource[S any](p *Params, alias string, columns []Column[S], all []S) 
 			values = append(values, p.Add(arg, c.sqlType))
 			continue
 		}
-		arrays, names = append(arrays, p.Add(arg, c.sqlType+"[]")), append(names, c.name)
+		arrays, names = append(arrays, "(SELECT "+p.Add(arg, c.sqlType+"[]")+")"), append(names, c.name)
 		values = append(values, alias+"."+c.name)
 	}
 	return fmt.Sprintf("unnest(%s) AS %s(%s)", strings.Join(arrays, ", "), alias, strings.Join(names, ", ")), values
