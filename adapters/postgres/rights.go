@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jmoiron/sqlx"
@@ -43,7 +44,7 @@ var missingSQL = func() string {
 			values = append(values, fmt.Sprintf("('%s', '%s')", n.table, right))
 		}
 	}
-	return `SELECT n.t, n.r FROM (VALUES ` + strings.Join(values, ", ") + `) AS n(t, r)
+	return `SELECT n.t, n.r, to_regclass(n.t) IS NULL AS absent FROM (VALUES ` + strings.Join(values, ", ") + `) AS n(t, r)
 		WHERE NOT coalesce(has_table_privilege(to_regclass(n.t), n.r), false) ORDER BY n.t, n.r`
 }()
 
@@ -51,8 +52,9 @@ var missingSQL = func() string {
 // empty: nothing.
 func (db *DB) missingRights(ctx context.Context, of func(table string) bool) (string, error) {
 	var missing []struct {
-		Table string `db:"t"`
-		Right string `db:"r"`
+		Table  string `db:"t"`
+		Right  string `db:"r"`
+		Absent bool
 	}
 	err := db.calls.Read(ctx, func(ctx context.Context, q sqlx.QueryerContext) error {
 		return sqlx.SelectContext(ctx, q, &missing, missingSQL)
@@ -60,16 +62,23 @@ func (db *DB) missingRights(ctx context.Context, of func(table string) bool) (st
 	if err != nil {
 		return "", err
 	}
-	var names []string
+	var rights, tables []string
 	for _, m := range missing {
-		if of(m.Table) {
-			names = append(names, m.Right+" on "+m.Table)
+		switch {
+		case !of(m.Table):
+		case !m.Absent:
+			rights = append(rights, m.Right+" on "+m.Table)
+		case !slices.Contains(tables, m.Table):
+			tables = append(tables, m.Table)
 		}
 	}
-	if len(names) == 0 {
-		return "", nil
+	switch {
+	case len(tables) > 0:
+		return "there is no table " + strings.Join(tables, ", "), nil
+	case len(rights) > 0:
+		return "the role of DATABASE_URL lacks rights: " + strings.Join(rights, ", "), nil
 	}
-	return "the role of DATABASE_URL lacks rights: " + strings.Join(names, ", "), nil
+	return "", nil
 }
 
 // CheckRights is for the start of a program, once there is a schema: it returns an error
