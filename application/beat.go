@@ -40,12 +40,24 @@ func (b Beat) Rules() BeatRules {
 	return r
 }
 
-// Held are the attempts that the beat lists, each once. One that is listed twice
-// runs if either says so, and is given up if both say so.
-func (r BeatRules) Held() []HeldAttempt { return r.held }
-
 // Portion is how many of the worker's tasks one statement of the beat is for, at most.
 func (r BeatRules) Portion() int { return cmp.Or(r.beat.Portion, BeatPortion) }
+
+// Answer is that of a beat after which the worker owns those attempts, each with whether it
+// is asked to stop: a listed attempt that it does not own is lost. kept is why the store
+// could not give back what it should have, nil if it could.
+func (r BeatRules) Answer(owned map[AttemptRef]bool, kept error) BeatAnswer {
+	answer := BeatAnswer{Kept: kept}
+	for _, held := range r.held {
+		switch stop, ok := owned[held.AttemptRef]; {
+		case !ok:
+			answer.Lost = append(answer.Lost, held.AttemptRef)
+		case stop:
+			answer.Stop = append(answer.Stop, held.AttemptRef)
+		}
+	}
+	return answer
+}
 
 // Decide says what becomes of a task that the worker owns, at the time now of the
 // store; nil: nothing. A task that is listed as running is timed out once its

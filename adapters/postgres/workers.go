@@ -85,16 +85,7 @@ func (r *WorkerRepository) Beat(ctx context.Context, b application.Beat) (applic
 	if err != nil {
 		return application.BeatAnswer{}, err
 	}
-	answer := application.BeatAnswer{Kept: kept}
-	for _, held := range rules.Held() {
-		switch stop, ok := owned[held.AttemptRef]; {
-		case !ok:
-			answer.Lost = append(answer.Lost, held.AttemptRef)
-		case stop:
-			answer.Stop = append(answer.Stop, held.AttemptRef)
-		}
-	}
-	return answer, nil
+	return rules.Answer(owned, kept), nil
 }
 
 // ownedRow is what a beat has to know of a task that the worker owns.
