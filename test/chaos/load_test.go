@@ -32,6 +32,7 @@ type load struct {
 	begun   time.Time
 	halt    chan struct{}
 	clients sync.WaitGroup
+	crowded atomic.Bool // submit nothing more for now
 
 	mu          sync.Mutex
 	history     []operation
@@ -103,6 +104,8 @@ func (l *load) run(client int, rate float64, r *rand.Rand) {
 		// Some clients give up long before a call of the service does.
 		patience := time.Duration(1+r.IntN(8)) * time.Second
 		switch what := r.IntN(100); {
+		case what < 36 && l.crowded.Load():
+			l.about(r, l.get, patience)
 		case what < 36:
 			l.submitAny(fmt.Sprintf("client %d, task %d", client, n), r, patience)
 		case what < 39:

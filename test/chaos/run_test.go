@@ -69,6 +69,7 @@ func TestChaos(t *testing.T) {
 	}
 	r.running, r.ready = r.sampleRunning(few), r.sampleReadiness()
 	r.exhaust()
+	r.watchCrowd()
 	r.load.start(clients, rate, seed)
 	r.load.toggle(seed)
 	r.measurePace("before")
