@@ -27,6 +27,7 @@ var serverSet = wire.NewSet(
 	postgres.NewBulkRepository, wire.Bind(new(application.BulkRepository), new(*postgres.BulkRepository)),
 	postgres.NewDispatchRepository, wire.Bind(new(application.DispatchRepository), new(*postgres.DispatchRepository)),
 	postgres.NewClock, wire.Bind(new(application.Clock), new(*postgres.Clock)),
+	wire.Bind(new(usecase.StoreProbe), new(*postgres.DB)),
 	provideRedis, redis.NewQueue, provideServerQueue, wire.Bind(new(usecase.QueueProbe), new(*redis.Pool)),
 	redis.NewSignals, wire.Bind(new(application.Signals), new(*redis.Signals)),
 )
@@ -40,6 +41,7 @@ var embeddedSet = wire.NewSet(
 	sqlite.NewQueueRepository, wire.Bind(new(application.QueueRepository), new(*sqlite.QueueRepository)),
 	sqlite.NewBulkRepository, wire.Bind(new(application.BulkRepository), new(*sqlite.BulkRepository)),
 	sqlite.NewDispatchRepository, wire.Bind(new(application.DispatchRepository), new(*sqlite.DispatchRepository)),
+	wire.Bind(new(usecase.StoreProbe), new(*sqlite.DB)),
 	wire.Value(systemClock{}), wire.Bind(new(application.Clock), new(systemClock)),
 	wire.Value(insideQueue{}), wire.Bind(new(usecase.QueueProbe), new(insideQueue)),
 	memory.NewQueue, wire.Bind(new(application.Queue), new(*memory.Queue)),

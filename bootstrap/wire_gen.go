@@ -66,7 +66,7 @@ func newAPI(cfg APIConfig, log *slog.Logger, local postgres.LocalTime) (*API, fu
 	bulkTasks := usecase.NewBulkTasks(taskSearch, bulkRepository, clock, submitLimits)
 	queueRepository := postgres.NewQueueRepository(db)
 	manageQueues := usecase.NewManageQueues(queueRepository)
-	explainTask := usecase.NewExplainTask(taskRepository, queueRepository, applicationQueue, pool, clock)
+	explainTask := usecase.NewExplainTask(taskRepository, queueRepository, applicationQueue, db, pool, clock)
 	checkReadiness := provideAPIReadiness(db, pool, experience, log)
 	useCases := httpapi.UseCases{
 		Submit:    submitTasks,
@@ -201,7 +201,7 @@ func newEmbedded(cfg EmbeddedConfig, handler application.Handler, log *slog.Logg
 	queueRepository := sqlite.NewQueueRepository(db)
 	manageQueues := usecase.NewManageQueues(queueRepository)
 	bootstrapInsideQueue := _wireInsideQueueValue
-	explainTask := usecase.NewExplainTask(taskRepository, queueRepository, queue, bootstrapInsideQueue, bootstrapSystemClock)
+	explainTask := usecase.NewExplainTask(taskRepository, queueRepository, queue, db, bootstrapInsideQueue, bootstrapSystemClock)
 	workerRepository := sqlite.NewWorkerRepository(db)
 	deps := worker.Deps{
 		Tasks:   taskRepository,
