@@ -1,9 +1,8 @@
 package chaos
 
 import (
-	"context"
-	"database/sql"
-	"sync"
+	"math/rand/v2"
+	"net/http"
 	"time"
 )
 
@@ -12,25 +11,20 @@ import (
 // end, and a task would take minutes by standing in it, with nothing being wrong.
 const crowd = 500
 
-// watchCrowd tells the load, all the time, whether too many tasks wait.
-func (r *run) watchCrowd() {
-	ctx, end := context.WithCancel(r.t.Context())
-	var watching sync.WaitGroup
-	watching.Go(func() {
-		for ctx.Err() == nil {
-			found, err := tryRows(r.t, r.direct, func(row *sql.Rows, n *int) error { return row.Scan(n) },
-				"SELECT count(*) FROM (SELECT FROM tasks WHERE status = 'pending' AND queued_at IS NOT NULL LIMIT $1) waiting", crowd)
-			if err == nil { // otherwise PostgreSQL is away
-				r.load.crowded.Store(found[0] == crowd)
+// watchCrowd tells the clients, until they stop, whether too many tasks wait.
+func (l *load) watchCrowd(seed uint64) {
+	l.clients.Go(func() {
+		r := rand.New(rand.NewPCG(seed, 4_000_000))
+		for !l.halted(300 * time.Millisecond) {
+			a := l.call(r, 5*time.Second, request{method: http.MethodGet, path: "/queues"})
+			if a.status != http.StatusOK {
+				continue // as it was: nobody knows
 			}
-			select {
-			case <-time.After(200 * time.Millisecond):
-			case <-ctx.Done():
+			waiting := 0
+			for _, q := range a.Queues {
+				waiting += q.Pending
 			}
+			l.crowded.Store(waiting >= crowd)
 		}
-	})
-	r.t.Cleanup(func() {
-		end()
-		watching.Wait()
 	})
 }

@@ -62,8 +62,9 @@ func newLoad(t *testing.T, addrs []*addr) *load {
 }
 
 // start starts clients that together make rate requests a second to the APIs,
-// until stop.
+// until stop, and submit nothing while too many tasks wait.
 func (l *load) start(clients int, rate float64, seed uint64) {
+	l.watchCrowd(seed)
 	for i := range clients {
 		l.clients.Go(func() { l.run(i, rate/float64(clients), rand.New(rand.NewPCG(seed, uint64(i)+1000))) })
 	}
@@ -243,6 +244,7 @@ type answer struct {
 	Queues []struct {
 		Name       string `json:"name"`
 		MaxRunning *int   `json:"max_running"`
+		Pending    int    `json:"pending"`
 		Processing int    `json:"processing"`
 	} `json:"queues"`
 	Reasons []struct {

@@ -69,7 +69,6 @@ func TestChaos(t *testing.T) {
 	}
 	r.running, r.ready = r.sampleRunning(few), r.sampleReadiness()
 	r.exhaust()
-	r.watchCrowd()
 	r.load.start(clients, rate, seed)
 	r.load.toggle(seed)
 	r.measurePace("before")
