@@ -13,7 +13,7 @@ const steadyRate = 500
 // costGoal is goal 6.
 var costGoal = goal{
 	name: "cost", title: "Cost",
-	about: "Resident memory is the most that a process had (VmHWM). Goals 1 and 3 with many finished tasks in the " +
+	about: "Resident memory is the most that a process had (VmHWM). Parts 1 and 3 with many finished tasks in the " +
 		"table beside an empty one. Then a steady load, open loop, with a worker: the slope is that of a straight " +
 		"line through the resident memory of its last three quarters.",
 	contenders: func(o options) []contender {

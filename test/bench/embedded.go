@@ -17,7 +17,7 @@ import (
 var embeddedGoal = goal{
 	name: "embedded", title: "Embedded",
 	about: "`millrace serve` on SQLite with `synchronous=FULL`, one process, beside `api` and `worker` on PostgreSQL " +
-		"and Redis: the load of goal 1, and a drain as in goal 3 with 100 slots and fewer tasks. While it accepts, " +
+		"and Redis: the load of part 1, and a drain as in part 3 with 100 slots and fewer tasks. While it accepts, " +
 		"its worker takes another queue; before it drains, its queue is paused. A commit of SQLite is at least one " +
 		"fsync, and one writer at a time has it: the flushes a second that the disk does bound what is not " +
 		"committed together.",

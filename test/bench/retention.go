@@ -35,7 +35,7 @@ var retentionGoal = goal{
 	about: "Somebody holds a `REPEATABLE READ` transaction open, so that no dead row of its database can be removed, " +
 		"while tasks are submitted and worked on. First 800 tasks a second, one by one, at the moments that are " +
 		"due. Then as many as are sustained: batches of 100 from 4 clients, which wait while 4,000 tasks have not " +
-		"started. 1,000 slots or workers, River with the fetches of goal 4. Starts are counted as in goal 4: the " +
+		"started. 1,000 slots or workers, River with the fetches of part 4. Starts are counted as in part 4: the " +
 		"rate is of tasks that started, and p99 is of the times from when they were sent. Dead rows are those of " +
 		"all tables, by `pg_stat_user_tables`. The end is the last quarter of the time with the snapshot.",
 	contenders: func(options) []contender {
