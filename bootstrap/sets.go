@@ -28,7 +28,7 @@ var serverSet = wire.NewSet(
 	postgres.NewDispatchRepository, wire.Bind(new(application.DispatchRepository), new(*postgres.DispatchRepository)),
 	postgres.NewClock, wire.Bind(new(application.Clock), new(*postgres.Clock)),
 	wire.Bind(new(usecase.StoreProbe), new(*postgres.DB)),
-	provideRedis, redis.NewQueue, provideServerQueue, wire.Bind(new(usecase.QueueProbe), new(*redis.Pool)),
+	provideRedis, redis.NewQueue, provideServerQueue, wire.Bind(new(usecase.QueueProbe), new(*redis.Queue)),
 	redis.NewSignals, wire.Bind(new(application.Signals), new(*redis.Signals)),
 )
 

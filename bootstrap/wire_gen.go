@@ -66,8 +66,8 @@ func newAPI(cfg APIConfig, log *slog.Logger, local postgres.LocalTime) (*API, fu
 	bulkTasks := usecase.NewBulkTasks(taskSearch, bulkRepository, clock, submitLimits)
 	queueRepository := postgres.NewQueueRepository(db)
 	manageQueues := usecase.NewManageQueues(queueRepository)
-	explainTask := usecase.NewExplainTask(taskRepository, queueRepository, applicationQueue, db, pool, clock)
-	checkReadiness := provideAPIReadiness(db, pool, experience, log)
+	explainTask := usecase.NewExplainTask(taskRepository, queueRepository, applicationQueue, db, queue, clock)
+	checkReadiness := provideAPIReadiness(db, pool, queue, experience, log)
 	useCases := httpapi.UseCases{
 		Submit:    submitTasks,
 		Get:       getTask,
@@ -155,7 +155,7 @@ func newWorker(cfg WorkerConfig, handler application.Handler, log *slog.Logger, 
 		Log:        log,
 		Info:       workerInfo,
 	}
-	checkReadiness := provideWorkerReadiness(db, pool, workerWorker, experience, log)
+	checkReadiness := provideWorkerReadiness(db, pool, queue, workerWorker, experience, log)
 	bootstrapWorker := provideWorker(adminConfig, db, clock, pool, bootstrapWorkerGroup, checkReadiness, log)
 	return bootstrapWorker, func() {
 		cleanup3()

@@ -305,3 +305,5 @@ func documented(req *http.Request, body string, a answer) error {
 type working struct{}
 
 func (working) Probe(context.Context) error { return nil }
+
+func (working) ProbeLane(context.Context, application.Lane) error { return nil }

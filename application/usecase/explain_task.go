@@ -75,7 +75,11 @@ type ExplainTask struct {
 type StoreProbe interface{ application.Probe }
 
 // QueueProbe tells whether the queue does its work.
-type QueueProbe interface{ application.Probe }
+type QueueProbe interface {
+	application.Probe
+	// ProbeLane tells whether the lane takes and brings entries, in a queue that works.
+	ProbeLane(ctx context.Context, l application.Lane) error
+}
 
 // NewExplainTask makes the use case.
 func NewExplainTask(tasks application.TaskRepository, queues application.QueueRepository, queue application.Queue,
@@ -246,6 +250,9 @@ func (uc *ExplainTask) stranded(ctx context.Context, t *domain.Task, now time.Ti
 	defer cancel()
 	e := application.EntryOf(t)
 	if err := uc.probe.Probe(ctx); err != nil { // it may answer, and refuse the work
+		return false, err
+	}
+	if err := uc.probe.ProbeLane(ctx, e.Lane); err != nil { // it counts as empty, and loses what is pushed
 		return false, err
 	}
 	oldest, err := uc.queue.Oldest(ctx, e.Lane)

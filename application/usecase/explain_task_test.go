@@ -24,6 +24,7 @@ type situation struct {
 	refuses error         // the queue answers, and does not do its work
 
 	storeRefuses error // the store answers, and takes no writes
+	blocked      error // the queue works, but for the task's lane
 	away         bool  // the queue does not answer
 	ahead        int
 }
@@ -49,7 +50,7 @@ func explained(t *testing.T, s situation) []usecase.Explanation {
 		}
 		p.Queue.EXPECT().Oldest(apptest.Any, apptest.DefaultLane).Return(oldest, err).AnyTimes()
 
-		e, err := usecase.NewExplainTask(p.Tasks, p.Queues, p.Queue, probing{s.storeRefuses}, probing{s.refuses}, p.Clock).Run(t.Context(), task.ID())
+		e, err := usecase.NewExplainTask(p.Tasks, p.Queues, p.Queue, probing{err: s.storeRefuses}, probing{s.refuses, s.blocked}, p.Clock).Run(t.Context(), task.ID())
 
 		apptest.Must(t, err)
 		apptest.Same(t, "task", e.Task, task)
@@ -149,6 +150,10 @@ func TestExplainTask_TellsEveryReason(t *testing.T) {
 		"TheQueueRefuses": {
 			situation{task: apptest.NewTask, queue: served, refuses: domain.Errorf(domain.CodeUnavailable, "Redis is full")},
 			[]usecase.Explanation{{Reason: usecase.ReasonQueueAway, Detail: "Redis is full"}},
+		},
+		"TheLaneIsBlocked": {
+			situation{task: apptest.NewTask, after: time.Minute, queue: served, blocked: domain.Errorf(domain.CodeUnavailable, "the key is no list")},
+			[]usecase.Explanation{{Reason: usecase.ReasonQueueAway, Detail: "the key is no list"}},
 		},
 		"OneOfTheWorkersStuck": {
 			situation{task: apptest.NewTask, queue: oneStuck, takers: []application.Taker{stuck, free}},
@@ -269,6 +274,8 @@ type hanging struct{}
 
 func (hanging) Probe(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
 
+func (hanging) ProbeLane(ctx context.Context, _ application.Lane) error { return ctx.Err() }
+
 // Both are asked at once: the time is that of one of them.
 func TestExplainTask_DoesNotWaitLongForAStoreThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -337,7 +344,9 @@ func TestExplainTask_SaysThatTheStoreIsAway(t *testing.T) {
 	}
 }
 
-// probing is a queue that does its work, or says why not.
-type probing struct{ err error }
+// probing is a store or a queue that does its work, or says why not.
+type probing struct{ err, lane error }
 
 func (p probing) Probe(context.Context) error { return p.err }
+
+func (p probing) ProbeLane(context.Context, application.Lane) error { return p.lane }
