@@ -66,3 +66,9 @@ func SearchQueries(q application.TaskQuery) (plans [][]Query) {
 	}
 	return plans
 }
+
+// Constraints are the rules that only a defect breaks.
+var Constraints = constraints
+
+// Translate turns an error of the driver into one that a port names.
+func Translate(db *DB, err error) error { return db.translate(err) }
