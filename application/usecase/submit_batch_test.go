@@ -72,7 +72,7 @@ func TestSubmitTasks_RefusesABatchForAnyOfItsTasksAndNamesAllThatIsWrong(t *test
 
 	got, err := submitTasks(apptest.NewPorts(t)).Run(t.Context(), in) // nothing is expected to be stored
 
-	wantInvalid(t, err, "tasks/1/message", "tasks/1/priority", "tasks/2/message", "tasks/3/metadata", "tasks/4/delay")
+	wantInvalid(t, err, "tasks/1/message", "tasks/1/priority", "tasks/2/message", "tasks/3/metadata/", "tasks/4/delay")
 	apptest.Same(t, "tasks", len(got.Tasks), 0)
 }
 
