@@ -13,10 +13,10 @@ import (
 // changed the task first. Each lost race means that another change went through.
 const maxReloads = 10
 
-// change loads a task, lets decide change it and stores it. When the save meets
+// change loads a task, lets decide change it and stores it. When that meets
 // a newer version it loads and decides again, so that a caller gets a conflict
 // only if the task as it is now does not allow the change. What decide leaves
-// as it was is not stored.
+// as it was is not stored, and what it makes domain.Task.Deleted is removed.
 func change(ctx context.Context, tasks application.TaskRepository, id domain.TaskID, decide application.Decide) (*domain.Task, error) {
 	for range maxReloads {
 		t, err := tasks.Get(ctx, id)
@@ -26,18 +26,20 @@ func change(ctx context.Context, tasks application.TaskRepository, id domain.Tas
 		if err := decide(t); err != nil {
 			return nil, err
 		}
-		if t.Version() == t.StoredVersion() {
-			return t, nil
+		switch {
+		case t.Deleted():
+			err = tasks.Delete(ctx, t)
+		case t.Version() != t.StoredVersion():
+			err = tasks.Save(ctx, t)
 		}
-		err = tasks.Save(ctx, t)
 		if err == nil {
 			return t, nil
 		}
 		if !errors.Is(err, domain.ErrConflict) {
-			return nil, fmt.Errorf("save task %s: %w", id, err)
+			return nil, fmt.Errorf("store task %s: %w", id, err)
 		}
 	}
-	return nil, fmt.Errorf("save task %s: %w", id, domain.ErrConflict)
+	return nil, fmt.Errorf("store task %s: %w", id, domain.ErrConflict)
 }
 
 // Precondition says whether a task is as the caller has seen it. nil: it need not be.
