@@ -56,6 +56,7 @@ func newAPI(cfg APIConfig, log *slog.Logger, local postgres.LocalTime) (*API, fu
 	signals, cleanup3 := redis.NewSignals(pool, log)
 	cancelTask := usecase.NewCancelTask(taskRepository, signals, clock)
 	reopenTask := usecase.NewReopenTask(taskRepository, applicationQueue, signals, clock)
+	deleteTask := usecase.NewDeleteTask(taskRepository, signals)
 	events := telemetry.NewEvents(log)
 	experience := usecase.NewExperience()
 	applicationEvents := provideEvents(events, experience)
@@ -74,6 +75,7 @@ func newAPI(cfg APIConfig, log *slog.Logger, local postgres.LocalTime) (*API, fu
 		List:      listTasks,
 		Cancel:    cancelTask,
 		Reopen:    reopenTask,
+		Delete:    deleteTask,
 		Wait:      waitTask,
 		Attempts:  listAttempts,
 		Bulk:      bulkTasks,
@@ -190,6 +192,7 @@ func newEmbedded(cfg EmbeddedConfig, handler application.Handler, log *slog.Logg
 	signals := memory.NewSignals()
 	cancelTask := usecase.NewCancelTask(taskRepository, signals, bootstrapSystemClock)
 	reopenTask := usecase.NewReopenTask(taskRepository, queue, signals, bootstrapSystemClock)
+	deleteTask := usecase.NewDeleteTask(taskRepository, signals)
 	events := telemetry.NewEvents(log)
 	experience := usecase.NewExperience()
 	applicationEvents := provideEvents(events, experience)
@@ -227,6 +230,7 @@ func newEmbedded(cfg EmbeddedConfig, handler application.Handler, log *slog.Logg
 		List:      listTasks,
 		Cancel:    cancelTask,
 		Reopen:    reopenTask,
+		Delete:    deleteTask,
 		Wait:      waitTask,
 		Attempts:  listAttempts,
 		Bulk:      bulkTasks,

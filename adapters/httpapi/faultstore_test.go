@@ -15,8 +15,9 @@ type faultStore struct {
 	queues application.QueueRepository
 	bulks  application.BulkRepository
 
-	mu     sync.Mutex
-	before func(ctx context.Context) error
+	mu       sync.Mutex
+	before   func(ctx context.Context) error
+	deletion error // of every Delete
 }
 
 func newFaultStore(on stores) *faultStore {
@@ -27,6 +28,12 @@ func (s *faultStore) set(before func(ctx context.Context) error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.before = before
+}
+
+func (s *faultStore) setDelete(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.deletion = err
 }
 
 func (s *faultStore) intercept(ctx context.Context) error {
@@ -58,6 +65,16 @@ func (s *faultStore) Get(ctx context.Context, id domain.TaskID) (*domain.Task, e
 		return nil, err
 	}
 	return s.TaskRepository.Get(ctx, id)
+}
+
+func (s *faultStore) Delete(ctx context.Context, t *domain.Task) error {
+	s.mu.Lock()
+	err := s.deletion
+	s.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return s.TaskRepository.Delete(ctx, t)
 }
 
 // The other ports of the store, with the same faults.
