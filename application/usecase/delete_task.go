@@ -30,7 +30,7 @@ type DeleteTaskInput struct {
 // deleted meanwhile, is domain.ErrTaskNotFound. If the queue has an entry of it left, of a
 // task that was canceled, whoever pulls it drops it: it names no task.
 func (uc *DeleteTask) Run(ctx context.Context, in DeleteTaskInput) error {
-	if _, err := change(ctx, uc.tasks, in.ID, guarded(in.If, (*domain.Task).Delete)); err != nil {
+	if _, _, err := change(ctx, uc.tasks, in.ID, guarded(in.If, (*domain.Task).Delete)); err != nil {
 		return err
 	}
 	uc.signals.Send(application.Signal{Kind: application.SignalChanged, Tasks: []domain.TaskID{in.ID}})

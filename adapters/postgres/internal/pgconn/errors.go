@@ -184,7 +184,7 @@ func AboutData(err error) bool {
 // nobody else may cancel one here.
 func Canceled(err error) bool { return SQLState(err) == codeCanceled }
 
-// Locked reports whether a wait for a lock took longer than it may.
+// Locked reports whether a wait for a lock was given up by the server.
 func Locked(err error) bool { return SQLState(err) == codeLocked }
 
 // UndefinedTable reports whether a table of a statement does not exist.
