@@ -204,6 +204,29 @@ func wantLogged(t *testing.T, log, message, attr string) {
 	}
 }
 
+func TestTraces_ARepeatedRequestIsInItsOwnTraceAndItsTaskInTheFirst(t *testing.T) {
+	parents := make(chan string, 1)
+	s := serveTraced(t, func(_ context.Context, task millrace.Task) (string, error) {
+		parents <- task.TraceParent
+		return "", nil
+	})
+	s.post("/tasks", `{"message":"a","delay":0.5}`, http.Header{"Traceparent": {callerParent}, "Idempotency-Key": {`"one"`}})
+	s.post("/tasks", `{"message":"a","delay":0.5}`, http.Header{"Idempotency-Key": {`"one"`}})
+	sent := s.named("send default", 2)
+	under(t, sent[0].SpanContext, true, s.named("process default", 1)...)
+	if got := <-parents; !strings.HasPrefix(got, "00-"+callerTrace+"-") {
+		t.Errorf("the attempt is in the trace of %s", got)
+	}
+	for _, a := range sent[0].Attributes {
+		if a.Key == "messaging.message.id" {
+			has(t, sent[1], "messaging.message.id", a.Value)
+		}
+	}
+	if got := sent[1].SpanContext.TraceID().String(); got == callerTrace {
+		t.Errorf("the repeat is in the trace of the first request")
+	}
+}
+
 func TestTraces_OfABatchHaveOneSpanThatSendsIt(t *testing.T) {
 	s := serveTraced(t, func(context.Context, millrace.Task) (string, error) { return "", nil })
 	s.post("/tasks/batch", `{"tasks":[{"message":"a"},{"message":"b"}]}`, http.Header{"Traceparent": {"not-one"}})

@@ -36,15 +36,14 @@ func (r tracedTasks) Add(ctx context.Context, tasks ...*domain.Task) error {
 }
 
 // AddOnce does that once. Tasks that were stored before keep the span that sent them.
-func (r tracedTasks) AddOnce(ctx context.Context, k application.IdempotencyKey, tasks ...*domain.Task) ([]*domain.Task, error) {
+func (r tracedTasks) AddOnce(ctx context.Context, k application.IdempotencyKey, tasks ...*domain.Task) (first []*domain.Task, rest []domain.TaskID, err error) {
 	ctx, span := r.send(ctx, tasks)
-	first, err := r.TaskRepository.AddOnce(ctx, k, tasks...)
-	if len(first) > 0 {
-		span.SetName(operationSend.spanName(commonQueue(first)))
-		span.SetAttributes(about(nil, first)...)
+	first, rest, err = r.TaskRepository.AddOnce(ctx, k, tasks...)
+	if len(tasks) == 1 && len(first) == 1 { // all else is as in the request before
+		span.SetAttributes(semconv.MessagingMessageID(first[0].ID().String()))
 	}
 	end(span, err)
-	return first, err
+	return first, rest, err
 }
 
 // send starts the span of new tasks. One is enough for a batch, as its context is that of
