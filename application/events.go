@@ -32,6 +32,10 @@ type Events interface {
 	HandlerAbandoned(ctx context.Context, ref AttemptRef)
 	// Swept: a sweep of the dispatcher has changed so many tasks.
 	Swept(ctx context.Context, sweep Loop, n int)
+	// Purged: the purge has deleted so many tasks, and this is how late it is: for how long
+	// the longest expired of those that it has met in its walk were expired. It is told of
+	// every step, with 0 if it has deleted none.
+	Purged(ctx context.Context, n int, late time.Duration)
 	// TaskPassed: a loop could not handle a task, and went on without it.
 	TaskPassed(ctx context.Context, loop Loop, id domain.TaskID, err error)
 	// BulkUnreadable: a bulk action cannot be read, and is passed over.
@@ -74,4 +78,5 @@ const (
 	SweepWorkers  Loop = "workers"
 	SweepKeys     Loop = "keys"
 	SweepBulk     Loop = "bulk"
+	SweepPurge    Loop = "purge"
 )

@@ -67,6 +67,15 @@ func newAPI(cfg APIConfig, log *slog.Logger, local postgres.LocalTime) (*API, fu
 	queueRepository := postgres.NewQueueRepository(db)
 	manageQueues := usecase.NewManageQueues(queueRepository)
 	explainTask := usecase.NewExplainTask(taskRepository, queueRepository, applicationQueue, pool, clock)
+	retentionConfig := cfg.RetentionConfig
+	retention, err := provideRetention(retentionConfig)
+	if err != nil {
+		cleanup3()
+		cleanup2()
+		cleanup()
+		return nil, nil, err
+	}
+	expiry := usecase.NewExpiry(queueRepository, retention)
 	checkReadiness := provideAPIReadiness(db, pool, experience, log)
 	useCases := httpapi.UseCases{
 		Submit:    submitTasks,
@@ -79,6 +88,7 @@ func newAPI(cfg APIConfig, log *slog.Logger, local postgres.LocalTime) (*API, fu
 		Bulk:      bulkTasks,
 		Queues:    manageQueues,
 		Explain:   explainTask,
+		Expiry:    expiry,
 		Readiness: checkReadiness,
 	}
 	store := telemetry.NewStore(log, experience)
@@ -138,16 +148,28 @@ func newWorker(cfg WorkerConfig, handler application.Handler, log *slog.Logger, 
 	workerWorker := worker.New(deps, workerInfo, config)
 	dispatchRepository := postgres.NewDispatchRepository(db)
 	bulkRepository := postgres.NewBulkRepository(db)
+	purgeRepository := postgres.NewPurgeRepository(db)
+	queueRepository := postgres.NewQueueRepository(db)
 	dispatchDeps := dispatch.Deps{
 		Tasks:   dispatchRepository,
 		Workers: workerRepository,
 		Bulks:   bulkRepository,
+		Purges:  purgeRepository,
+		Queues:  queueRepository,
 		Queue:   applicationQueue,
 		Signals: signals,
 		Clock:   clock,
 		Events:  applicationEvents,
 	}
-	dispatchConfig := provideDispatchConfig(config, workerInfo)
+	retentionConfig := cfg.RetentionConfig
+	retention, err := provideRetention(retentionConfig)
+	if err != nil {
+		cleanup3()
+		cleanup2()
+		cleanup()
+		return nil, nil, err
+	}
+	dispatchConfig := provideDispatchConfig(config, retention, workerInfo)
 	dispatcher := dispatch.New(dispatchDeps, dispatchConfig)
 	bootstrapWorkerGroup := &workerGroup{
 		Worker:     workerWorker,
@@ -202,6 +224,13 @@ func newEmbedded(cfg EmbeddedConfig, handler application.Handler, log *slog.Logg
 	manageQueues := usecase.NewManageQueues(queueRepository)
 	bootstrapInsideQueue := _wireInsideQueueValue
 	explainTask := usecase.NewExplainTask(taskRepository, queueRepository, queue, bootstrapInsideQueue, bootstrapSystemClock)
+	retentionConfig := cfg.RetentionConfig
+	retention, err := provideRetention(retentionConfig)
+	if err != nil {
+		cleanup()
+		return nil, nil, err
+	}
+	expiry := usecase.NewExpiry(queueRepository, retention)
 	workerRepository := sqlite.NewWorkerRepository(db)
 	deps := worker.Deps{
 		Tasks:   taskRepository,
@@ -232,6 +261,7 @@ func newEmbedded(cfg EmbeddedConfig, handler application.Handler, log *slog.Logg
 		Bulk:      bulkTasks,
 		Queues:    manageQueues,
 		Explain:   explainTask,
+		Expiry:    expiry,
 		Readiness: checkReadiness,
 	}
 	store := telemetry.NewStore(log, experience)
@@ -241,16 +271,19 @@ func newEmbedded(cfg EmbeddedConfig, handler application.Handler, log *slog.Logg
 		Wait:   waitTask,
 	}
 	dispatchRepository := sqlite.NewDispatchRepository(db)
+	purgeRepository := sqlite.NewPurgeRepository(db)
 	dispatchDeps := dispatch.Deps{
 		Tasks:   dispatchRepository,
 		Workers: workerRepository,
 		Bulks:   bulkRepository,
+		Purges:  purgeRepository,
+		Queues:  queueRepository,
 		Queue:   queue,
 		Signals: signals,
 		Clock:   bootstrapSystemClock,
 		Events:  applicationEvents,
 	}
-	dispatchConfig := provideDispatchConfig(workerConfig, workerInfo)
+	dispatchConfig := provideDispatchConfig(workerConfig, retention, workerInfo)
 	dispatcher := dispatch.New(dispatchDeps, dispatchConfig)
 	bootstrapWorkerGroup := &workerGroup{
 		Worker:     workerWorker,

@@ -31,7 +31,7 @@ func (e *endpoints) SubmitBatch(w http.ResponseWriter, r *http.Request, _ api.Su
 		if err != nil {
 			return err
 		}
-		writeTasks(w, http.StatusCreated, done.Tasks, pageEnd{})
+		writeTasks(w, http.StatusCreated, done.Tasks, pageEnd{rules: e.uc.Expiry.Rules(r.Context(), done.Tasks...)})
 		return nil
 	})
 }

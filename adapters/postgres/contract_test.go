@@ -21,7 +21,7 @@ func TestRepositories(t *testing.T) {
 		store, operator := storeOn(open(t, grant(t, owner))), storeOn(owner)
 		store.Delete, store.Refuse, store.Damage = operator.Delete, operator.Refuse, operator.Damage
 		store.Unprotect, store.BreakFilter, store.RefuseBulk = operator.Unprotect, operator.BreakFilter, operator.RefuseBulk
-		store.RefuseRecords = operator.RefuseRecords
+		store.RefuseRecords, store.RefuseDelete = operator.RefuseRecords, operator.RefuseDelete
 		return store
 	})
 }
@@ -130,7 +130,7 @@ func emptyStore(t testing.TB) contract.Store {
 func storeOn(db *DB) contract.Store {
 	return contract.Store{
 		Tasks: NewTaskRepository(db), Workers: NewWorkerRepository(db), Dispatch: NewDispatchRepository(db),
-		Queues: NewQueueRepository(db), Search: NewTaskSearch(db), Bulks: NewBulkRepository(db),
+		Queues: NewQueueRepository(db), Search: NewTaskSearch(db), Bulks: NewBulkRepository(db), Purges: NewPurgeRepository(db),
 		Delete: func(t *testing.T, id domain.TaskID) {
 			t.Helper()
 			db.calls.SQL.MustExecContext(t.Context(), `DELETE FROM tasks WHERE id = $1`, id.String())
@@ -143,6 +143,18 @@ func storeOn(db *DB) contract.Store {
 		Refuse: func(t *testing.T, id domain.TaskID) {
 			t.Helper()
 			db.calls.SQL.MustExecContext(t.Context(), fmt.Sprintf(`ALTER TABLE tasks ADD CHECK (id <> '%s') NOT VALID`, id))
+		},
+		RefuseDelete: func(t *testing.T, id domain.TaskID) {
+			t.Helper()
+			db.calls.SQL.MustExecContext(t.Context(), "CREATE TABLE IF NOT EXISTS invoices (task_id uuid REFERENCES tasks)")
+			db.calls.SQL.MustExecContext(t.Context(), "INSERT INTO invoices VALUES ($1)", id.String())
+		},
+		Count: func(t *testing.T, table string) (n int) {
+			t.Helper()
+			if err := db.calls.SQL.GetContext(t.Context(), &n, "SELECT count(*) FROM "+table); err != nil {
+				t.Fatal(err)
+			}
+			return n
 		},
 		RefuseRecords: func(t *testing.T) func() {
 			t.Helper()
@@ -164,7 +176,7 @@ func storeOn(db *DB) contract.Store {
 		},
 		Unprotect: func(t *testing.T) {
 			t.Helper()
-			db.calls.SQL.MustExecContext(t.Context(), "ALTER TABLE tasks DROP CONSTRAINT IF EXISTS tasks_times_in_range")
+			db.calls.SQL.MustExecContext(t.Context(), "ALTER TABLE tasks DROP CONSTRAINT IF EXISTS tasks_times_in_range, DROP CONSTRAINT IF EXISTS tasks_keyed_until_in_range")
 		},
 		BreakFilter: func(t *testing.T, id domain.BulkID) {
 			t.Helper()

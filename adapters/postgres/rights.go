@@ -21,18 +21,19 @@ var needed = []struct{ table, rights string }{
 	{"idempotency_keys", "SELECT, INSERT, UPDATE, DELETE"},
 	{"millrace_installation", "SELECT"},
 	{schema.VersionTable, "SELECT"},
+	{"millrace_purges", "SELECT, INSERT, UPDATE"},
 	{"millrace_sweeps", "SELECT, UPDATE"},
 	{"queues", "SELECT, INSERT, UPDATE"},
-	{"task_metadata", "SELECT, INSERT"},
-	{"tasks", "SELECT, INSERT, UPDATE"},
+	{"task_metadata", "SELECT, INSERT, DELETE"},
+	{"tasks", "SELECT, INSERT, UPDATE, DELETE"},
 	{"workers", "SELECT, INSERT, UPDATE, DELETE"},
 }
 
 // sideTables are those without whose rights tasks are submitted and run all the same: all
 // of them, or those that have no idempotency key and no metadata.
 var sideTables = map[string]bool{
-	"bulks": true, "idempotency_keys": true, "millrace_installation": true, "millrace_sweeps": true,
-	schema.VersionTable: true, "task_metadata": true,
+	"bulks": true, "idempotency_keys": true, "millrace_installation": true, "millrace_purges": true,
+	"millrace_sweeps": true, schema.VersionTable: true, "task_metadata": true,
 }
 
 // missingSQL asks which of the rights our role does not have. Of a table that is not there

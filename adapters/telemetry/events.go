@@ -120,6 +120,13 @@ func (e *Events) Swept(ctx context.Context, sweep application.Loop, n int) {
 	e.log.Log(ctx, level, "swept", "sweep", string(sweep), "tasks", n)
 }
 
+// Purged logs what the purge has deleted.
+func (e *Events) Purged(ctx context.Context, n int, late time.Duration) {
+	if n > 0 {
+		e.log.DebugContext(ctx, "tasks purged", "tasks", n, "late", late.String())
+	}
+}
+
 // TaskPassed logs a task that a loop could not handle, once: the loop meets it again and
 // again.
 func (e *Events) TaskPassed(ctx context.Context, loop application.Loop, id domain.TaskID, err error) {

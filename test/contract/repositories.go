@@ -18,6 +18,7 @@ type Store struct {
 	Dispatch application.DispatchRepository
 	Queues   application.QueueRepository
 	Bulks    application.BulkRepository
+	Purges   application.PurgeRepository
 	// Delete deletes a task as operators do, with a statement of their own.
 	Delete func(t *testing.T, id domain.TaskID)
 	// Double records the task's only attempt once more, under the next number, by hand.
@@ -27,6 +28,11 @@ type Store struct {
 	// Refuse makes the store refuse every change of a task, as a CHECK or a trigger of
 	// the operator's does.
 	Refuse func(t *testing.T, id domain.TaskID)
+	// RefuseDelete makes the store refuse to delete a task, as a table of the operator's does
+	// that refers to it.
+	RefuseDelete func(t *testing.T, id domain.TaskID)
+	// Count counts the rows of a table.
+	Count func(t *testing.T, table string) int
 	// RefuseRecords makes the store fail to record attempts, as without the right to.
 	RefuseRecords func(t *testing.T) (allow func())
 	// RefuseBulk makes it so refuse every change of a bulk action.
@@ -48,7 +54,7 @@ type check func(t *testing.T, s Store)
 func Repositories(t *testing.T, open func(t *testing.T) Store) {
 	for _, checks := range []map[string]check{
 		taskChecks, onceChecks, attemptChecks, refusalChecks, damageChecks, claimChecks, limitChecks, settingsChecks, searchChecks, bulkChecks,
-		workerChecks, dispatchChecks, sweepChecks, bytesChecks,
+		workerChecks, dispatchChecks, sweepChecks, bytesChecks, purgeChecks,
 	} {
 		for name, check := range checks {
 			t.Run(name, func(t *testing.T) {
