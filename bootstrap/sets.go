@@ -28,7 +28,8 @@ var serverSet = wire.NewSet(
 	postgres.NewPurgeRepository, wire.Bind(new(application.PurgeRepository), new(*postgres.PurgeRepository)),
 	postgres.NewDispatchRepository, wire.Bind(new(application.DispatchRepository), new(*postgres.DispatchRepository)),
 	postgres.NewClock, wire.Bind(new(application.Clock), new(*postgres.Clock)),
-	provideRedis, redis.NewQueue, provideServerQueue, wire.Bind(new(usecase.QueueProbe), new(*redis.Pool)),
+	wire.Bind(new(usecase.StoreProbe), new(*postgres.DB)),
+	provideRedis, redis.NewQueue, provideServerQueue, wire.Bind(new(usecase.QueueProbe), new(*redis.Queue)),
 	redis.NewSignals, wire.Bind(new(application.Signals), new(*redis.Signals)),
 )
 
@@ -42,6 +43,7 @@ var embeddedSet = wire.NewSet(
 	sqlite.NewBulkRepository, wire.Bind(new(application.BulkRepository), new(*sqlite.BulkRepository)),
 	sqlite.NewPurgeRepository, wire.Bind(new(application.PurgeRepository), new(*sqlite.PurgeRepository)),
 	sqlite.NewDispatchRepository, wire.Bind(new(application.DispatchRepository), new(*sqlite.DispatchRepository)),
+	wire.Bind(new(usecase.StoreProbe), new(*sqlite.DB)),
 	wire.Value(systemClock{}), wire.Bind(new(application.Clock), new(systemClock)),
 	wire.Value(insideQueue{}), wire.Bind(new(usecase.QueueProbe), new(insideQueue)),
 	memory.NewQueue, wire.Bind(new(application.Queue), new(*memory.Queue)),
@@ -60,8 +62,8 @@ var apiSet = wire.NewSet(
 	wire.Struct(new(apiServer), "*"),
 )
 
-// eventsSet logs what happens in loops, and notes it for readiness.
-var eventsSet = wire.NewSet(telemetry.NewEvents, usecase.NewExperience, wire.Bind(new(application.Experience), new(*usecase.Experience)), provideEvents)
+// eventsSet hears what happens, logs it, and notes it for readiness.
+var eventsSet = wire.NewSet(telemetry.NewLogs, usecase.NewExperience, wire.Bind(new(application.Experience), new(*usecase.Experience)), provideEvents)
 
 // workerSet is a worker and its dispatcher on whichever store.
 var workerSet = wire.NewSet(

@@ -47,26 +47,26 @@ func newAPI(cfg APIConfig, log *slog.Logger, local postgres.LocalTime) (*API, fu
 	taskRepository := postgres.NewTaskRepository(db)
 	queue := redis.NewQueue(pool, log)
 	applicationQueue := provideServerQueue(queue, log)
+	logs := telemetry.NewLogs(log)
+	experience := usecase.NewExperience()
+	events := provideEvents(logs, experience)
 	submitConfig := cfg.SubmitConfig
 	submitLimits := provideLimits(httpConfig, submitConfig)
-	submitTasks := usecase.NewSubmitTasks(taskRepository, applicationQueue, clock, submitLimits)
+	submitTasks := usecase.NewSubmitTasks(taskRepository, applicationQueue, clock, events, submitLimits)
 	getTask := usecase.NewGetTask(taskRepository)
 	taskSearch := postgres.NewTaskSearch(db)
 	listTasks := usecase.NewListTasks(taskSearch)
 	signals, cleanup3 := redis.NewSignals(pool, log)
-	cancelTask := usecase.NewCancelTask(taskRepository, signals, clock)
-	reopenTask := usecase.NewReopenTask(taskRepository, applicationQueue, signals, clock)
-	events := telemetry.NewEvents(log)
-	experience := usecase.NewExperience()
-	applicationEvents := provideEvents(events, experience)
+	cancelTask := usecase.NewCancelTask(taskRepository, signals, clock, events)
+	reopenTask := usecase.NewReopenTask(taskRepository, applicationQueue, signals, clock, events)
 	waitLimit := provideWaitLimit(httpConfig)
-	waitTask := usecase.NewWaitTask(taskRepository, signals, applicationEvents, waitLimit)
+	waitTask := usecase.NewWaitTask(taskRepository, signals, events, waitLimit)
 	listAttempts := usecase.NewListAttempts(taskRepository)
 	bulkRepository := postgres.NewBulkRepository(db)
 	bulkTasks := usecase.NewBulkTasks(taskSearch, bulkRepository, clock, submitLimits)
 	queueRepository := postgres.NewQueueRepository(db)
 	manageQueues := usecase.NewManageQueues(queueRepository)
-	explainTask := usecase.NewExplainTask(taskRepository, queueRepository, applicationQueue, pool, clock)
+	explainTask := usecase.NewExplainTask(taskRepository, queueRepository, applicationQueue, db, queue, clock)
 	retentionConfig := cfg.RetentionConfig
 	retention, err := provideRetention(retentionConfig)
 	if err != nil {
@@ -76,7 +76,7 @@ func newAPI(cfg APIConfig, log *slog.Logger, local postgres.LocalTime) (*API, fu
 		return nil, nil, err
 	}
 	expiry := usecase.NewExpiry(queueRepository, retention)
-	checkReadiness := provideAPIReadiness(db, pool, experience, log)
+	checkReadiness := provideAPIReadiness(db, pool, queue, experience, log)
 	useCases := httpapi.UseCases{
 		Submit:    submitTasks,
 		Get:       getTask,
@@ -123,9 +123,9 @@ func newWorker(cfg WorkerConfig, handler application.Handler, log *slog.Logger, 
 	queue := redis.NewQueue(pool, log)
 	applicationQueue := provideServerQueue(queue, log)
 	signals, cleanup3 := redis.NewSignals(pool, log)
-	events := telemetry.NewEvents(log)
+	logs := telemetry.NewLogs(log)
 	experience := usecase.NewExperience()
-	applicationEvents := provideEvents(events, experience)
+	events := provideEvents(logs, experience)
 	deps := worker.Deps{
 		Tasks:   taskRepository,
 		Workers: workerRepository,
@@ -133,7 +133,7 @@ func newWorker(cfg WorkerConfig, handler application.Handler, log *slog.Logger, 
 		Signals: signals,
 		Handler: handler,
 		Clock:   clock,
-		Events:  applicationEvents,
+		Events:  events,
 	}
 	workConfig := cfg.WorkConfig
 	workerInfo := provideWorkerInfo(workConfig)
@@ -159,7 +159,7 @@ func newWorker(cfg WorkerConfig, handler application.Handler, log *slog.Logger, 
 		Queue:   applicationQueue,
 		Signals: signals,
 		Clock:   clock,
-		Events:  applicationEvents,
+		Events:  events,
 	}
 	retentionConfig := cfg.RetentionConfig
 	retention, err := provideRetention(retentionConfig)
@@ -177,7 +177,7 @@ func newWorker(cfg WorkerConfig, handler application.Handler, log *slog.Logger, 
 		Log:        log,
 		Info:       workerInfo,
 	}
-	checkReadiness := provideWorkerReadiness(db, pool, workerWorker, experience, log)
+	checkReadiness := provideWorkerReadiness(db, pool, queue, workerWorker, experience, log)
 	bootstrapWorker := provideWorker(adminConfig, db, clock, pool, bootstrapWorkerGroup, checkReadiness, log)
 	return bootstrapWorker, func() {
 		cleanup3()
@@ -203,27 +203,27 @@ func newEmbedded(cfg EmbeddedConfig, handler application.Handler, log *slog.Logg
 	taskRepository := sqlite.NewTaskRepository(db)
 	queue := memory.NewQueue()
 	bootstrapSystemClock := _wireSystemClockValue
+	logs := telemetry.NewLogs(log)
+	experience := usecase.NewExperience()
+	events := provideEvents(logs, experience)
 	submitConfig := cfg.SubmitConfig
 	submitLimits := provideLimits(httpConfig, submitConfig)
-	submitTasks := usecase.NewSubmitTasks(taskRepository, queue, bootstrapSystemClock, submitLimits)
+	submitTasks := usecase.NewSubmitTasks(taskRepository, queue, bootstrapSystemClock, events, submitLimits)
 	getTask := usecase.NewGetTask(taskRepository)
 	taskSearch := sqlite.NewTaskSearch(db)
 	listTasks := usecase.NewListTasks(taskSearch)
 	signals := memory.NewSignals()
-	cancelTask := usecase.NewCancelTask(taskRepository, signals, bootstrapSystemClock)
-	reopenTask := usecase.NewReopenTask(taskRepository, queue, signals, bootstrapSystemClock)
-	events := telemetry.NewEvents(log)
-	experience := usecase.NewExperience()
-	applicationEvents := provideEvents(events, experience)
+	cancelTask := usecase.NewCancelTask(taskRepository, signals, bootstrapSystemClock, events)
+	reopenTask := usecase.NewReopenTask(taskRepository, queue, signals, bootstrapSystemClock, events)
 	waitLimit := provideWaitLimit(httpConfig)
-	waitTask := usecase.NewWaitTask(taskRepository, signals, applicationEvents, waitLimit)
+	waitTask := usecase.NewWaitTask(taskRepository, signals, events, waitLimit)
 	listAttempts := usecase.NewListAttempts(taskRepository)
 	bulkRepository := sqlite.NewBulkRepository(db)
 	bulkTasks := usecase.NewBulkTasks(taskSearch, bulkRepository, bootstrapSystemClock, submitLimits)
 	queueRepository := sqlite.NewQueueRepository(db)
 	manageQueues := usecase.NewManageQueues(queueRepository)
 	bootstrapInsideQueue := _wireInsideQueueValue
-	explainTask := usecase.NewExplainTask(taskRepository, queueRepository, queue, bootstrapInsideQueue, bootstrapSystemClock)
+	explainTask := usecase.NewExplainTask(taskRepository, queueRepository, queue, db, bootstrapInsideQueue, bootstrapSystemClock)
 	retentionConfig := cfg.RetentionConfig
 	retention, err := provideRetention(retentionConfig)
 	if err != nil {
@@ -239,7 +239,7 @@ func newEmbedded(cfg EmbeddedConfig, handler application.Handler, log *slog.Logg
 		Signals: signals,
 		Handler: handler,
 		Clock:   bootstrapSystemClock,
-		Events:  applicationEvents,
+		Events:  events,
 	}
 	workConfig := cfg.WorkConfig
 	workerInfo := provideWorkerInfo(workConfig)
@@ -281,7 +281,7 @@ func newEmbedded(cfg EmbeddedConfig, handler application.Handler, log *slog.Logg
 		Queue:   queue,
 		Signals: signals,
 		Clock:   bootstrapSystemClock,
-		Events:  applicationEvents,
+		Events:  events,
 	}
 	dispatchConfig := provideDispatchConfig(workerConfig, retention, workerInfo)
 	dispatcher := dispatch.New(dispatchDeps, dispatchConfig)

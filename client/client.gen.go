@@ -281,9 +281,10 @@ type Reason struct {
 	// not due yet. `due`: it is due and about to be queued. `no_worker`: no live worker serves its queue.
 	// `handlers_stuck`: every worker that serves its queue has too many handlers that do not return.
 	// `slots_in_use`: all slots that its queue may use of the workers that serve it are in use. `paused`,
-	// `max_running`, `rate`: a limit keeps its queue from starting tasks. `queue_away`: the queue server is not
-	// responding, or refuses the work. `behind`: other tasks are ahead of it. `stranded`: its entry in the queue
-	// was lost, and it is about to be queued again. `next`: it is the next to run.
+	// `max_running`, `rate`: a limit keeps its queue from starting tasks. `store_refuses`: the database answers, but
+	// takes no writes: it is read-only, locked or full. `queue_away`: the queue server is not responding, or
+	// refuses the work. `behind`: other tasks are ahead of it. `stranded`: its entry in the queue was lost, and it
+	// is about to be queued again. `next`: it is the next to run.
 	Reason string `json:"reason"`
 
 	// Text One sentence for people.

@@ -26,8 +26,13 @@ func TestProbe_FailsWhileNoTaskCanBeStored(t *testing.T) {
 	}
 	lock.MustExec("LOCK TABLE tasks IN SHARE MODE")
 	time.Sleep(provenFor)
-	if err := db.Probe(t.Context()); !errors.Is(err, domain.ErrUnavailable) {
-		t.Errorf("while the table is locked: %v, want ErrUnavailable", err)
+	locked := db.Probe(t.Context())
+	if !errors.Is(locked, domain.ErrUnavailable) {
+		t.Errorf("while the table is locked: %v, want ErrUnavailable", locked)
+	}
+	want := "somebody has locked the table tasks: PostgreSQL refuses: canceling statement due to lock timeout (SQLSTATE 55P03)"
+	if got := application.ReasonOf(locked); got != want {
+		t.Errorf("while the table is locked, the reason is %q, want %q", got, want)
 	}
 	if err := lock.Rollback(); err != nil {
 		t.Fatal(err)

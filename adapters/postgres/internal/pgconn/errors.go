@@ -184,6 +184,9 @@ func AboutData(err error) bool {
 // nobody else may cancel one here.
 func Canceled(err error) bool { return SQLState(err) == codeCanceled }
 
+// Locked reports whether a wait for a lock was given up by the server.
+func Locked(err error) bool { return SQLState(err) == codeLocked }
+
 // UndefinedTable reports whether a table of a statement does not exist.
 func UndefinedTable(err error) bool { return SQLState(err) == codeUndefinedTable }
 
