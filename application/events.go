@@ -80,8 +80,9 @@ type DispatchEvents interface {
 	// task that is due for longest and not pushed has been so for that long; 0: none is due.
 	DispatchLag(ctx context.Context, lag time.Duration)
 	// Purged: a step of the purge has deleted n tasks whose time was over, 0 if there were
-	// none. lag is how long ago the time of the longest expired one was over that is left, as
-	// far as the step has seen; 0: none is left.
+	// none. lag is how late it is: how long ago the time of the longest expired one was over
+	// that its round along all tasks has met so far, deleted or not; with the end of the round,
+	// that is told once more with an n of 0, of those that it has left. 0: there is none.
 	Purged(ctx context.Context, n int, lag time.Duration)
 	// TaskPassed: a loop could not handle a task, and went on without it.
 	TaskPassed(ctx context.Context, loop Loop, id domain.TaskID, err error)

@@ -34,4 +34,5 @@ const (
 	SweepWorkers  Loop = "workers"
 	SweepKeys     Loop = "keys"
 	SweepBulk     Loop = "bulk"
+	SweepPurge    Loop = "purge"
 )

@@ -21,6 +21,9 @@ type QueueRepository interface {
 	// Change applies decide to the queue's settings, creating them if absent, and stores
 	// them. It waits for a claim that holds the queue.
 	Change(ctx context.Context, name domain.QueueName, decide func(q *domain.QueueSettings) error) error
+	// Retentions returns what is set of queues about how long their tasks are kept. A queue
+	// of which nothing is set is left out.
+	Retentions(ctx context.Context) (map[domain.QueueName]domain.Retention, error)
 	// Ahead counts the tasks that are pulled before t, a task that is marked as
 	// queued: those of its queue with a higher priority, or the same and an earlier
 	// mark. It stops at limit.

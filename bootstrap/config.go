@@ -51,6 +51,11 @@ type (
 		KeyLife     time.Duration `env:"IDEMPOTENCY_KEY_TTL" envDefault:"24h" help:"how long an Idempotency-Key is remembered" min:"1s" max:"8760h"`
 	}
 
+	// RetentionConfig is about how long ended tasks are kept.
+	RetentionConfig struct {
+		Retention string `env:"RETENTION" envDefault:"completed=7d,canceled=7d,failed=30d" help:"how long tasks are kept after they have ended, by status; what is not named keeps its default; queues and tasks may say otherwise; the same for the API and all workers" allowed:"statuses with lengths of time"`
+	}
+
 	// MigrateConfig is about the schema.
 	MigrateConfig struct {
 		MigrateOnStart bool `env:"MIGRATE_ON_START" envDefault:"true" help:"migrate the schema at start"`
@@ -101,6 +106,7 @@ type APIConfig struct {
 	ServerConfig
 	HTTPConfig
 	SubmitConfig
+	RetentionConfig
 	AccessConfig
 	MigrateConfig
 	StopConfig
@@ -112,6 +118,7 @@ type APIConfig struct {
 type WorkerConfig struct {
 	ServerConfig
 	WorkConfig
+	RetentionConfig
 	HandlerConfig
 	AdminConfig
 	StopConfig
@@ -124,6 +131,7 @@ type EmbeddedConfig struct {
 	StoreConfig
 	HTTPConfig
 	SubmitConfig
+	RetentionConfig
 	AccessConfig
 	WorkConfig
 	TrialHandlerConfig
@@ -135,14 +143,14 @@ type EmbeddedConfig struct {
 // LoadAPI reads the settings of cmd/api from NAME=value lines.
 func LoadAPI(environ []string) (APIConfig, error) {
 	cfg, err := load[APIConfig](environ)
-	return cfg, firstOf(err, cfg.ServerConfig.check, cfg.HTTPConfig.check, func() error { return cfg.AccessConfig.check(cfg.ListenAddr) })
+	return cfg, firstOf(err, cfg.ServerConfig.check, cfg.RetentionConfig.check, cfg.HTTPConfig.check, func() error { return cfg.AccessConfig.check(cfg.ListenAddr) })
 }
 
 // LoadWorker reads the settings of cmd/worker from NAME=value lines.
 func LoadWorker(environ []string) (WorkerConfig, error) {
 	cfg, err := load[WorkerConfig](environ)
 	cfg.Handler = cfg.HandlerSetting
-	return cfg, firstOf(err, cfg.ServerConfig.check, cfg.WorkConfig.check,
+	return cfg, firstOf(err, cfg.ServerConfig.check, cfg.RetentionConfig.check, cfg.WorkConfig.check,
 		func() error { return cfg.checkHandlers(environ) }, cfg.AdminConfig.check)
 }
 
@@ -150,14 +158,14 @@ func LoadWorker(environ []string) (WorkerConfig, error) {
 // HANDLERS, which may be meant for another program and be wrong here, are not read.
 func LoadWorkerWith(environ []string) (WorkerConfig, error) {
 	cfg, err := load[WorkerConfig](withoutHandlers(environ))
-	return cfg, firstOf(err, cfg.ServerConfig.check, cfg.WorkConfig.check, cfg.AdminConfig.check)
+	return cfg, firstOf(err, cfg.ServerConfig.check, cfg.RetentionConfig.check, cfg.WorkConfig.check, cfg.AdminConfig.check)
 }
 
 // LoadEmbedded reads the settings of cmd/millrace from NAME=value lines.
 func LoadEmbedded(environ []string) (EmbeddedConfig, error) {
 	cfg, err := load[EmbeddedConfig](environ)
 	cfg.Handler = cfg.HandlerSetting
-	return cfg, firstOf(err, cfg.StoreConfig.check, cfg.HTTPConfig.check, cfg.WorkConfig.check,
+	return cfg, firstOf(err, cfg.StoreConfig.check, cfg.RetentionConfig.check, cfg.HTTPConfig.check, cfg.WorkConfig.check,
 		func() error { return cfg.checkHandlers(environ) }, func() error { return cfg.AccessConfig.check(cfg.ListenAddr) })
 }
 
@@ -165,7 +173,7 @@ func LoadEmbedded(environ []string) (EmbeddedConfig, error) {
 // LoadWorker.
 func LoadEmbeddedWith(environ []string) (EmbeddedConfig, error) {
 	cfg, err := load[EmbeddedConfig](withoutHandlers(environ))
-	return cfg, firstOf(err, cfg.StoreConfig.check, cfg.HTTPConfig.check, cfg.WorkConfig.check,
+	return cfg, firstOf(err, cfg.StoreConfig.check, cfg.RetentionConfig.check, cfg.HTTPConfig.check, cfg.WorkConfig.check,
 		func() error { return cfg.AccessConfig.check(cfg.ListenAddr) })
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/millrace/millrace/application/dispatch"
 	"github.com/millrace/millrace/application/usecase"
 	"github.com/millrace/millrace/application/worker"
+	"github.com/millrace/millrace/domain"
 )
 
 // callTimeout bounds every call to PostgreSQL and Redis.
@@ -71,8 +72,8 @@ func provideWorkerConfig(cfg WorkConfig, stop StopConfig) (worker.Config, error)
 	return cfg.worker(stop)
 }
 
-func provideDispatchConfig(cfg worker.Config, info application.WorkerInfo) dispatch.Config {
-	return dispatch.Config{Observer: cfg.Observer(info.ID), Retry: cfg.Retry}
+func provideDispatchConfig(cfg worker.Config, keep domain.Retention, info application.WorkerInfo) dispatch.Config {
+	return dispatch.Config{Observer: cfg.Observer(info.ID), Retry: cfg.Retry, Retention: keep}
 }
 
 func provideWaitLimit(cfg HTTPConfig) usecase.WaitLimit {

@@ -37,11 +37,15 @@ func TestReadiness_NamesASweepThatHasFailedForAMinute(t *testing.T) {
 		p.Dispatch.EXPECT().ReleaseSweep(apptest.Any, apptest.Any, apptest.Any).AnyTimes()
 		p.Dispatch.EXPECT().ForgetKeys(apptest.Any, apptest.Any, apptest.Any).AnyTimes()
 		p.Bulks.EXPECT().Step(apptest.Any, apptest.Any).AnyTimes()
+		p.Queues.EXPECT().Retentions(apptest.Any).AnyTimes()
+		p.Purges.EXPECT().PurgeCursor(apptest.Any, apptest.Any).AnyTimes()
+		p.Purges.EXPECT().PurgeCandidates(apptest.Any, apptest.Any, apptest.Any).AnyTimes()
+		p.Events.EXPECT().Purged(apptest.Any, apptest.Any, apptest.Any).AnyTimes()
 		p.Workers.EXPECT().Forget(apptest.Any, apptest.Any).AnyTimes()
 		p.Events.EXPECT().LoopRan(apptest.Any, apptest.Any, apptest.Any).AnyTimes()
 		p.Events.EXPECT().DispatchLag(apptest.Any, apptest.Any).AnyTimes()
 		dispatcher := dispatch.New(dispatch.Deps{
-			Tasks: p.Dispatch, Workers: p.Workers, Bulks: p.Bulks, Queue: p.Queue, Signals: p.Signals, Clock: p.Clock,
+			Tasks: p.Dispatch, Workers: p.Workers, Bulks: p.Bulks, Purges: p.Purges, Queues: p.Queues, Queue: p.Queue, Signals: p.Signals, Clock: p.Clock,
 			Events: usecase.NewExperiencedEvents(p.Events, x),
 		}, dispatch.Config{Observer: application.Observer{Worker: "w", Interval: 3 * time.Second, Lease: 30 * time.Second}, Retry: apptest.RetryPolicy})
 		admin := httpapi.NewAdminServer("127.0.0.1:0", usecase.NewCheckReadiness(

@@ -69,6 +69,15 @@ func newAPI(cfg APIConfig, traces *telemetry.Traces, log *slog.Logger, local pos
 	queueRepository := postgres.NewQueueRepository(db)
 	manageQueues := usecase.NewManageQueues(queueRepository)
 	explainTask := usecase.NewExplainTask(applicationTaskRepository, queueRepository, applicationQueue, db, queue, clock)
+	retentionConfig := cfg.RetentionConfig
+	retention, err := provideRetention(retentionConfig)
+	if err != nil {
+		cleanup3()
+		cleanup2()
+		cleanup()
+		return nil, nil, err
+	}
+	expiry := usecase.NewExpiry(queueRepository, retention)
 	checkReadiness := provideAPIReadiness(db, pool, queue, experience, log)
 	useCases := httpapi.UseCases{
 		Submit:    submitTasks,
@@ -82,6 +91,7 @@ func newAPI(cfg APIConfig, traces *telemetry.Traces, log *slog.Logger, local pos
 		Bulk:      bulkTasks,
 		Queues:    manageQueues,
 		Explain:   explainTask,
+		Expiry:    expiry,
 		Readiness: checkReadiness,
 	}
 	store := telemetry.NewStore(log, experience)
@@ -142,16 +152,28 @@ func newWorker(cfg WorkerConfig, traces *telemetry.Traces, handler application.H
 	workerWorker := worker.New(deps, workerInfo, config)
 	dispatchRepository := postgres.NewDispatchRepository(db)
 	bulkRepository := postgres.NewBulkRepository(db)
+	purgeRepository := postgres.NewPurgeRepository(db)
+	queueRepository := postgres.NewQueueRepository(db)
 	dispatchDeps := dispatch.Deps{
 		Tasks:   dispatchRepository,
 		Workers: workerRepository,
 		Bulks:   bulkRepository,
+		Purges:  purgeRepository,
+		Queues:  queueRepository,
 		Queue:   applicationQueue,
 		Signals: signals,
 		Clock:   clock,
 		Events:  events,
 	}
-	dispatchConfig := provideDispatchConfig(config, workerInfo)
+	retentionConfig := cfg.RetentionConfig
+	retention, err := provideRetention(retentionConfig)
+	if err != nil {
+		cleanup3()
+		cleanup2()
+		cleanup()
+		return nil, nil, err
+	}
+	dispatchConfig := provideDispatchConfig(config, retention, workerInfo)
 	dispatcher := dispatch.New(dispatchDeps, dispatchConfig)
 	bootstrapWorkerGroup := &workerGroup{
 		Worker:     workerWorker,
@@ -208,6 +230,13 @@ func newEmbedded(cfg EmbeddedConfig, traces *telemetry.Traces, handler applicati
 	manageQueues := usecase.NewManageQueues(queueRepository)
 	bootstrapInsideQueue := _wireInsideQueueValue
 	explainTask := usecase.NewExplainTask(applicationTaskRepository, queueRepository, queue, db, bootstrapInsideQueue, bootstrapSystemClock)
+	retentionConfig := cfg.RetentionConfig
+	retention, err := provideRetention(retentionConfig)
+	if err != nil {
+		cleanup()
+		return nil, nil, err
+	}
+	expiry := usecase.NewExpiry(queueRepository, retention)
 	workerRepository := sqlite.NewWorkerRepository(db)
 	deps := worker.Deps{
 		Tasks:   applicationTaskRepository,
@@ -239,6 +268,7 @@ func newEmbedded(cfg EmbeddedConfig, traces *telemetry.Traces, handler applicati
 		Bulk:      bulkTasks,
 		Queues:    manageQueues,
 		Explain:   explainTask,
+		Expiry:    expiry,
 		Readiness: checkReadiness,
 	}
 	store := telemetry.NewStore(log, experience)
@@ -248,16 +278,19 @@ func newEmbedded(cfg EmbeddedConfig, traces *telemetry.Traces, handler applicati
 		Wait:   waitTask,
 	}
 	dispatchRepository := sqlite.NewDispatchRepository(db)
+	purgeRepository := sqlite.NewPurgeRepository(db)
 	dispatchDeps := dispatch.Deps{
 		Tasks:   dispatchRepository,
 		Workers: workerRepository,
 		Bulks:   bulkRepository,
+		Purges:  purgeRepository,
+		Queues:  queueRepository,
 		Queue:   queue,
 		Signals: signals,
 		Clock:   bootstrapSystemClock,
 		Events:  events,
 	}
-	dispatchConfig := provideDispatchConfig(workerConfig, workerInfo)
+	dispatchConfig := provideDispatchConfig(workerConfig, retention, workerInfo)
 	dispatcher := dispatch.New(dispatchDeps, dispatchConfig)
 	bootstrapWorkerGroup := &workerGroup{
 		Worker:     workerWorker,

@@ -31,6 +31,8 @@ type TaskSpec struct {
 	Delay       *time.Duration    // instead of RunAt: from now
 	MaxAttempts *int              // 1 to MaxMaxAttempts; whoever makes a task sets it
 	Timeout     *time.Duration    // of an attempt; nil: the worker's setting
+	Retention   *time.Duration    // how long to keep the task after its end; nil: as its queue's settings say
+	KeyedUntil  time.Time         // for how long its idempotency key is remembered; whoever makes a task sets it
 	Metadata    map[string]string // for whoever looks the task up
 	TraceParent string            // of the request, for the handler (W3C Trace Context); one that is malformed counts as none
 	TraceState  string            // that goes with TraceParent; so does one that is longer than MaxTraceState
@@ -71,6 +73,9 @@ func (s TaskSpec) check(now time.Time) error {
 	}
 	if s.Timeout != nil && (*s.Timeout < MinTimeout || *s.Timeout > MaxTimeout) {
 		bad("timeout", "must be from %g to %d seconds", MinTimeout.Seconds(), MaxTimeout/time.Second)
+	}
+	if s.Retention != nil && (*s.Retention < MinKeep || *s.Retention > MaxKeep) {
+		bad("retention", "must be from %g to %d seconds", MinKeep.Seconds(), MaxKeep/time.Second)
 	}
 	wrong = append(wrong, checkMetadata(s.Metadata)...)
 	if len(wrong) == 0 {
@@ -148,6 +153,12 @@ func NewTask(spec TaskSpec, now time.Time) (*Task, error) {
 	}
 	if spec.Timeout != nil {
 		s.Timeout = Span(*spec.Timeout)
+	}
+	if spec.Retention != nil {
+		s.Retention = spec.Retention.Truncate(resolution)
+	}
+	if !spec.KeyedUntil.IsZero() {
+		s.KeyedUntil = Moment(spec.KeyedUntil)
 	}
 	if len(spec.Metadata) > 0 {
 		s.Metadata = maps.Clone(spec.Metadata)

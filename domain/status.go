@@ -42,6 +42,11 @@ func (s Status) Ended() bool {
 	return s == StatusCompleted || s == StatusCanceled || s == StatusFailed
 }
 
+// EndedStatuses lists those of tasks that have ended.
+func EndedStatuses() []Status {
+	return slices.DeleteFunc(Statuses(), func(s Status) bool { return !s.Ended() })
+}
+
 // Before lists the statuses from which a task can become next. Adapters build
 // the conditions of their statements from it, so that the table stands once.
 func Before(next Status) []Status {

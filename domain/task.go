@@ -47,6 +47,8 @@ type TaskState struct {
 	Metadata    map[string]string // never written to; nil: none
 	TraceParent string            // of what made it (W3C Trace Context); empty: none
 	TraceState  string            // that goes with TraceParent; empty: none
+	Retention   time.Duration     // how long it is kept after its end; 0: as its queue's settings say
+	KeyedUntil  time.Time         // its idempotency key is remembered until then; zero: it has none
 
 	Attempt  int // counts claims, only grows: the fencing token
 	Failures int // attempts that ended in the handler's own error or its deadline
@@ -87,12 +89,12 @@ func RestoreWithoutTexts(s TaskState) (*Task, error) {
 	case s.Version < 1 || s.MaxAttempts < 1 || s.Attempt < 0 || s.Failures < 0 || s.Rescues < 0:
 		wrong = "a counter out of range"
 	case s.CreatedAt.IsZero() || s.UpdatedAt.IsZero() || s.RunAt.IsZero() ||
-		!TimesInRange(s.CreatedAt, s.UpdatedAt, s.RunAt, s.QueuedAt, s.Deadline, s.StartedAt, s.StopRequestedAt):
+		!TimesInRange(s.CreatedAt, s.UpdatedAt, s.RunAt, s.QueuedAt, s.Deadline, s.StartedAt, s.StopRequestedAt, s.KeyedUntil):
 		wrong = "a time out of range"
 	case s.Failures > s.Attempt-s.Rescues: // as a sum it could overflow
 		wrong = "more failures and rescues than attempts"
-	case !s.Queue.valid() || s.Priority < 0 || s.Priority > MaxPriority || s.Timeout < 0:
-		wrong = "an impossible queue, priority or timeout"
+	case !s.Queue.valid() || s.Priority < 0 || s.Priority > MaxPriority || s.Timeout < 0 || s.Retention < 0:
+		wrong = "an impossible queue, priority, timeout or retention"
 	case s.UpdatedAt.Before(s.CreatedAt):
 		wrong = "updated before it was created"
 	case worked != (s.Worker != "") || held != !s.Deadline.IsZero() || worked && s.Attempt == 0:

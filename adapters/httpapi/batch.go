@@ -42,7 +42,8 @@ func (e *endpoints) writeSubmitted(w http.ResponseWriter, r *http.Request, done 
 	out := beginTasks(w, http.StatusCreated)
 	defer out.release()
 	tasks, rest := done.Tasks, done.Rest
-	for out.add(tasks); len(rest) > 0; out.add(tasks) {
+	add := func() { out.add(tasks, e.uc.Expiry.Rules(r.Context(), tasks...)) }
+	for add(); len(rest) > 0; add() {
 		_, err := withStoreSlot(r.Context(), e, application.CallRead, func(ctx context.Context) (_ struct{}, err error) {
 			tasks, rest, err = e.uc.Submit.Replay(ctx, rest)
 			return struct{}{}, err

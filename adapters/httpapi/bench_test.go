@@ -171,7 +171,7 @@ func BenchmarkEncode(b *testing.B) {
 		w := &sink{header: http.Header{}}
 		b.ReportAllocs()
 		for b.Loop() {
-			writeTask(w, http.StatusOK, task)
+			writeTask(w, http.StatusOK, task, domain.RetentionRules{})
 		}
 	})
 	tasks := make([]*domain.Task, 1000)

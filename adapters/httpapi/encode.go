@@ -55,13 +55,15 @@ func writeAppended(w http.ResponseWriter, status int, appendTo func([]byte) []by
 }
 
 // writeTask sends the task with its entity tag.
-func writeTask(w http.ResponseWriter, status int, t *domain.Task) {
+func writeTask(w http.ResponseWriter, status int, t *domain.Task, rules domain.RetentionRules) {
 	w.Header().Set(headerETag, etag(t))
-	writeAppended(w, status, func(b []byte) []byte { return appendTask(b, t) })
+	writeAppended(w, status, func(b []byte) []byte { return appendTask(b, t, rules) })
 }
 
-// pageEnd is what stands after the tasks of a page, as far as it is not zero.
+// pageEnd is what stands after the tasks of a page, as far as it is not zero, and by which
+// rules they expire.
 type pageEnd struct {
+	rules      domain.RetentionRules // of the tasks
 	omitted    []domain.TaskID
 	nextCursor string
 	window     int
@@ -71,7 +73,7 @@ type pageEnd struct {
 func writeTasks(w http.ResponseWriter, status int, tasks []*domain.Task, end pageEnd) {
 	out := beginTasks(w, status)
 	defer out.release()
-	out.add(tasks)
+	out.add(tasks, end.rules)
 	out.end(end)
 }
 
@@ -91,13 +93,13 @@ func beginTasks(w http.ResponseWriter, status int) *tasksWriter {
 	return &tasksWriter{w: w, status: status, buffer: buffer, b: append((*buffer)[:0], `{"tasks":[`...)}
 }
 
-func (o *tasksWriter) add(tasks []*domain.Task) {
+func (o *tasksWriter) add(tasks []*domain.Task, rules domain.RetentionRules) {
 	for _, t := range tasks {
 		if o.any {
 			o.b = append(o.b, ',')
 		}
 		o.any = true
-		if o.b = appendTask(o.b, t); len(o.b) >= maxKeptBuffer {
+		if o.b = appendTask(o.b, t, rules); len(o.b) >= maxKeptBuffer {
 			o.send()
 		}
 	}
@@ -150,7 +152,7 @@ func (end pageEnd) append(b []byte) []byte {
 // appendTask appends what json.Marshal would make of an api.Task, which a test
 // asserts. Tasks are most of what is sent; tokens of the library take twice as long,
 // and reflection longer still (docs/decisions/0004).
-func appendTask(b []byte, t *domain.Task) []byte {
+func appendTask(b []byte, t *domain.Task, rules domain.RetentionRules) []byte {
 	s := t.State()
 	b = append(append(append(b, `{"id":"`...), s.ID.String()...), '"')
 	b = appendText(append(b, `,"message":`...), s.Message)
@@ -173,6 +175,9 @@ func appendTask(b []byte, t *domain.Task) []byte {
 	if at, ended := t.FinishedAt(); ended {
 		b = appendTime(append(b, `,"finished_at":`...), at)
 	}
+	if at, expires := rules.ExpiresAt(t.PurgeCandidate()); expires {
+		b = appendTime(append(b, `,"expires_at":`...), at)
+	}
 	if s.Result != "" {
 		b = appendText(append(b, `,"result":`...), s.Result)
 	}
@@ -186,6 +191,9 @@ func appendTask(b []byte, t *domain.Task) []byte {
 	b = strconv.AppendInt(append(b, `,"priority":`...), int64(s.Priority), 10)
 	if s.Timeout != 0 {
 		b = strconv.AppendFloat(append(b, `,"timeout":`...), s.Timeout.Seconds(), 'f', -1, 64)
+	}
+	if s.Retention != 0 {
+		b = strconv.AppendFloat(append(b, `,"retention":`...), s.Retention.Seconds(), 'f', -1, 64)
 	}
 	if len(s.Metadata) > 0 {
 		b = append(b, `,"metadata":`...)

@@ -13,7 +13,7 @@ import (
 )
 
 // toJSON is the task as openapi.yaml has it.
-func toJSON(t *domain.Task) api.Task {
+func toJSON(t *domain.Task, rules domain.RetentionRules) api.Task {
 	s := t.State()
 	out := api.Task{
 		ID:          [16]byte(s.ID),
@@ -30,6 +30,7 @@ func toJSON(t *domain.Task) api.Task {
 		Queue:       string(s.Queue),
 		Priority:    s.Priority,
 		Timeout:     nonZero(s.Timeout.Seconds()),
+		Retention:   nonZero(s.Retention.Seconds()),
 		Metadata:    s.Metadata,
 	}
 	if s.ResultTruncated {
@@ -43,6 +44,9 @@ func toJSON(t *domain.Task) api.Task {
 	}
 	if at, ended := t.FinishedAt(); ended {
 		out.FinishedAt = &at
+	}
+	if at, expires := rules.ExpiresAt(t.PurgeCandidate()); expires {
+		out.ExpiresAt = &at
 	}
 	if t.StopRequested() {
 		out.CancelRequestedAt = &s.StopRequestedAt
@@ -78,6 +82,9 @@ func drawTask(t *rapid.T) *domain.Task {
 	if maybe.Draw(t, "with timeout") {
 		s.Timeout = time.Duration(rapid.Int64Range(0, int64(domain.MaxTimeout/time.Microsecond)).Draw(t, "timeout")) * time.Microsecond
 	}
+	if maybe.Draw(t, "with retention") {
+		s.Retention = time.Duration(rapid.Int64Range(1, int64(domain.MaxKeep/time.Microsecond)).Draw(t, "retention")) * time.Microsecond
+	}
 	if maybe.Draw(t, "with metadata") {
 		s.Metadata = rapid.MapOfN(rapid.StringMatching("[A-Za-z0-9._-]{1,64}"), rapid.Custom(func(t *rapid.T) string { return drawText(t, "value") }), 0, 4).Draw(t, "metadata")
 	}
@@ -105,6 +112,7 @@ func drawTask(t *rapid.T) *domain.Task {
 // What is written by hand is what the generated types are as JSON.
 func TestWriteTasks_WritesWhatTheGeneratedTypesDo(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
+		rules := domain.RetentionRules{Default: domain.Retention{Completed: domain.Keep(time.Hour), Canceled: domain.KeepForever}}
 		tasks := rapid.SliceOfN(rapid.Custom(drawTask), 0, 3).Draw(t, "tasks")
 		cursor, window := rapid.SampledFrom([]string{"", "AbC-_="}).Draw(t, "cursor"), rapid.IntRange(0, 20_000).Draw(t, "window")
 		page := api.TaskPage{Tasks: []api.Task{}, NextCursor: cursor, Window: nonZero(window)}
@@ -114,15 +122,15 @@ func TestWriteTasks_WritesWhatTheGeneratedTypesDo(t *testing.T) {
 			page.Omitted = append(page.Omitted, omitted[i].String())
 		}
 		for _, task := range tasks {
-			page.Tasks = append(page.Tasks, toJSON(task))
-			want, err := json.Marshal(toJSON(task), writeTimes, json.Deterministic(true))
-			if got := appendTask([]byte("x"), task); err != nil || string(got) != "x"+string(want) {
+			page.Tasks = append(page.Tasks, toJSON(task, rules))
+			want, err := json.Marshal(toJSON(task, rules), writeTimes, json.Deterministic(true))
+			if got := appendTask([]byte("x"), task, rules); err != nil || string(got) != "x"+string(want) {
 				t.Fatalf("a task is written as\n%s, not\n%s (%v)", got, want, err)
 			}
 		}
 		want, err := json.Marshal(page, writeTimes, json.Deterministic(true))
 		w := httptest.NewRecorder()
-		if writeTasks(w, 200, tasks, pageEnd{omitted, cursor, window}); err != nil || w.Body.String() != string(want) {
+		if writeTasks(w, 200, tasks, pageEnd{rules, omitted, cursor, window}); err != nil || w.Body.String() != string(want) {
 			t.Fatalf("a page is written as\n%s, not\n%s (%v)", w.Body, want, err)
 		}
 	})

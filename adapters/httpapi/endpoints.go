@@ -23,6 +23,7 @@ type UseCases struct {
 	Bulk      *usecase.BulkTasks
 	Queues    *usecase.ManageQueues
 	Explain   *usecase.ExplainTask
+	Expiry    *usecase.Expiry
 	Readiness *usecase.CheckReadiness
 }
 

@@ -54,6 +54,7 @@ var requestSetups = map[string]requestSetup{
 	"changeQueue body resume":          {want: http.StatusOK},
 	"changeQueue body limit":           {want: http.StatusOK},
 	"changeQueue body unlimit":         {want: http.StatusOK},
+	"changeQueue body keep":            {exampleSetup{alone: true}, http.StatusOK},
 	"listTasks query queue":            {want: http.StatusOK},
 	"listTasks query created_from":     {want: http.StatusOK},
 	"listTasks query created_before":   {want: http.StatusOK},

@@ -139,6 +139,10 @@ func (s faultQueues) Change(ctx context.Context, name domain.QueueName, decide f
 	return s.queues.Change(ctx, name, decide)
 }
 
+func (s faultQueues) Retentions(ctx context.Context) (map[domain.QueueName]domain.Retention, error) {
+	return s.queues.Retentions(ctx)
+}
+
 func (s faultQueues) Takers(ctx context.Context, name domain.QueueName) ([]application.Taker, error) {
 	return s.queues.Takers(ctx, name)
 }

@@ -10,6 +10,11 @@ import (
 	"github.com/millrace/millrace/domain"
 )
 
+// retention is how long tasks are kept in these tests.
+var retention = domain.Retention{Completed: 7 * day, Canceled: 7 * day, Failed: 30 * day}
+
+const day = domain.Keep(24 * time.Hour)
+
 // history leads a new task through its changes.
 type history func(s *service, t *domain.Task) error
 

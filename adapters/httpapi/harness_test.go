@@ -105,6 +105,7 @@ func newServiceOn(t *testing.T, on stores, change ...func(*httpapi.Config)) *ser
 		Bulk:      usecase.NewBulkTasks(faultSearch{s.store}, faultBulks{s.store}, on.clock, limits),
 		Queues:    usecase.NewManageQueues(faultQueues{s.store}),
 		Explain:   usecase.NewExplainTask(s.store, faultQueues{s.store}, on.queue, s.db, working{}, on.clock),
+		Expiry:    usecase.NewExpiry(faultQueues{s.store}, retention),
 		Readiness: s.readiness,
 	}, telemetry.NewStore(log, usecase.NewExperience()), log)
 	s.Server = httptest.NewUnstartedServer(s.server.Handler())

@@ -175,6 +175,9 @@ func taskSpec(in *api.NewTask, trace traceContext) domain.TaskSpec {
 	if in.Timeout.Given {
 		spec.Timeout = new(seconds(in.Timeout.Value))
 	}
+	if in.Retention.Given {
+		spec.Retention = new(seconds(in.Retention.Value))
+	}
 	return spec
 }
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"slices"
+	"strings"
 
 	"github.com/millrace/millrace/adapters/httpapi/internal/api"
 	"github.com/millrace/millrace/application"
@@ -102,16 +104,55 @@ func queueChange(body api.QueueChange) (domain.QueueChange, error) {
 			out.Rate = &rate
 		}
 	}
+	wrong = append(wrong, retentionChange(body.Retention, &out)...)
 	if len(wrong) > 0 {
 		return out, domain.InvalidFields(wrong...)
 	}
 	return out, nil
 }
 
+// retentionChange reads what the client asks for of the time for which tasks are kept, and
+// returns what is wrong with it. Null, for a status or as a whole, is the default.
+func retentionChange(body api.Field[*api.RetentionChange], out *domain.QueueChange) (wrong []domain.FieldError) {
+	if !body.Given {
+		return nil
+	}
+	asked := api.RetentionChange{Completed: api.Of[*string](nil), Canceled: api.Of[*string](nil), Failed: api.Of[*string](nil)}
+	if body.Value != nil {
+		asked = *body.Value
+	}
+	out.Retention = map[domain.Status]domain.Keep{}
+	for status, text := range map[domain.Status]api.Field[*string]{
+		domain.StatusCompleted: asked.Completed, domain.StatusCanceled: asked.Canceled, domain.StatusFailed: asked.Failed,
+	} {
+		if !text.Given {
+			continue
+		}
+		var keep domain.Keep
+		if text.Value != nil {
+			var err error
+			if keep, err = domain.ParseKeep(*text.Value); err != nil {
+				wrong = append(wrong, domain.FieldError{Field: "retention/" + string(status), Detail: detailOf(err)})
+			}
+		}
+		out.Retention[status] = keep
+	}
+	slices.SortFunc(wrong, func(a, b domain.FieldError) int { return strings.Compare(a.Field, b.Field) })
+	return wrong
+}
+
+func retentionToJSON(r domain.Retention) *api.Retention {
+	if r == (domain.Retention{}) {
+		return nil
+	}
+	return &api.Retention{Completed: r.Completed.String(), Canceled: r.Canceled.String(), Failed: r.Failed.String()}
+}
+
 func queueToJSON(q application.QueueInfo) api.Queue {
 	out := api.Queue{
 		Name: string(q.Name), Paused: q.Paused, Pending: q.Pending, Scheduled: q.Scheduled, Processing: q.Processing,
 		Workers: q.Workers, OldestWaiting: nonZero(q.Oldest), MaxRunning: nonZero(q.MaxRunning), Rate: nonZero(q.Rate.String()),
+		Retention: retentionToJSON(q.Retention),
 	}
 	if out.Rate != nil {
 		out.Burst = nonZero(q.Rate.Burst())

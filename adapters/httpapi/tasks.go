@@ -33,7 +33,7 @@ func (e *endpoints) SubmitTask(w http.ResponseWriter, r *http.Request, _ api.Sub
 		}
 		t := done.Tasks[0]
 		w.Header().Set("Location", "/tasks/"+t.ID().String())
-		writeTask(w, http.StatusCreated, t)
+		writeTask(w, http.StatusCreated, t, e.uc.Expiry.Rules(r.Context(), t))
 		return nil
 	})
 }
@@ -63,7 +63,7 @@ func (e *endpoints) GetTask(w http.ResponseWriter, r *http.Request, id string, p
 			w.WriteHeader(http.StatusNotModified)
 			return nil
 		}
-		writeTask(w, http.StatusOK, t)
+		writeTask(w, http.StatusOK, t, e.uc.Expiry.Rules(r.Context(), t))
 		return nil
 	})
 }
@@ -95,7 +95,7 @@ func (e *endpoints) ListTasks(w http.ResponseWriter, r *http.Request, params api
 			next = encodeCursor(page.Next, filters)
 			linkNext(w, "/tasks", filters, next, q.Limit)
 		}
-		writeTasks(w, http.StatusOK, page.Tasks, pageEnd{page.Omitted, next, page.Window})
+		writeTasks(w, http.StatusOK, page.Tasks, pageEnd{e.uc.Expiry.Rules(r.Context(), page.Tasks...), page.Omitted, next, page.Window})
 		return nil
 	})
 }
@@ -143,7 +143,7 @@ func (e *endpoints) ChangeTask(w http.ResponseWriter, r *http.Request, id string
 		if t.Status() == domain.StatusProcessing { // it is asked to stop
 			status = http.StatusAccepted
 		}
-		writeTask(w, status, t)
+		writeTask(w, status, t, e.uc.Expiry.Rules(r.Context(), t))
 		return nil
 	})
 }

@@ -25,6 +25,7 @@ type settingsRow struct {
 	RateCount  sql.NullInt64 `db:"rate_count"`
 	RatePer    sql.NullInt64 `db:"rate_per"` // microseconds
 	FullAt     instant       `db:"full_at"`
+	retentionRow
 }
 
 // settings are those of the queue. A time that nobody can read means a rate of which
@@ -36,11 +37,11 @@ func (s settingsRow) settings() domain.QueueSettings {
 	return domain.QueueSettings{
 		Name: domain.QueueName(s.Name), Paused: s.Paused, MaxRunning: int(s.MaxRunning.Int64),
 		Rate:   domain.Rate{Count: int(s.RateCount.Int64), Per: time.Duration(s.RatePer.Int64) * time.Microsecond},
-		FullAt: s.FullAt.Time,
+		FullAt: s.FullAt.Time, Retention: s.retention(),
 	}
 }
 
-const settingsColumns = "q.name, q.paused, q.max_running, q.rate_count, q.rate_per, q.full_at"
+const settingsColumns = "q.name, q.paused, q.max_running, q.rate_count, q.rate_per, q.full_at, " + retentionColumns
 
 var (
 	// lockQueuesSQL makes claims of one queue, and changes of its settings, exclude

@@ -15,7 +15,8 @@ import (
 )
 
 // returned is what a claim asks of its tasks: neither what it has set itself, nor what
-// follows from the rest (see domain.RestoreClaimed). A time that is what it most often is,
+// follows from the rest (see domain.RestoreClaimed), nor what matters once the task has
+// ended and is never saved: how long it is kept. A time that is what it most often is,
 // that of the claim or of the creation, is NULL. The rest of them, and the id, come in
 // binary, which the driver would ask for as text.
 const returned = ` RETURNING uuid_send(t.id), t.message, t.queue, t.priority, t.timeout, t.metadata, t.trace_parent, t.trace_state,

@@ -22,7 +22,7 @@ func TestRepositories(t *testing.T) {
 		store.Delete, store.Refuse, store.Damage = operator.Delete, operator.Refuse, operator.Damage
 		store.Unprotect, store.BreakFilter, store.RefuseBulk = operator.Unprotect, operator.BreakFilter, operator.RefuseBulk
 		store.RefuseRecords, store.BreakMetadata, store.BreakKey = operator.RefuseRecords, operator.BreakMetadata, operator.BreakKey
-		store.RefuseDelete = operator.RefuseDelete
+		store.RefuseDelete, store.Refer = operator.RefuseDelete, operator.Refer
 		return store
 	})
 }
@@ -137,7 +137,7 @@ func emptyStore(t testing.TB) contract.Store {
 func storeOn(db *DB) contract.Store {
 	return contract.Store{
 		Tasks: NewTaskRepository(db), Workers: NewWorkerRepository(db), Dispatch: NewDispatchRepository(db),
-		Queues: NewQueueRepository(db), Search: NewTaskSearch(db), Bulks: NewBulkRepository(db),
+		Queues: NewQueueRepository(db), Search: NewTaskSearch(db), Bulks: NewBulkRepository(db), Purges: NewPurgeRepository(db),
 		Delete: func(t *testing.T, id domain.TaskID) {
 			t.Helper()
 			db.calls.SQL.MustExecContext(t.Context(), `DELETE FROM tasks WHERE id = $1`, id.String())
@@ -156,9 +156,14 @@ func storeOn(db *DB) contract.Store {
 			db.calls.SQL.MustExecContext(t.Context(), fmt.Sprintf(`CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no'; END $$;
 				CREATE TRIGGER refuse BEFORE DELETE ON task_metadata FOR EACH ROW WHEN (OLD.task_id = '%s') EXECUTE FUNCTION refuse()`, id))
 		},
-		Pairs: func(t *testing.T) (n int) {
+		Refer: func(t *testing.T, id domain.TaskID) {
 			t.Helper()
-			if err := db.calls.SQL.GetContext(t.Context(), &n, "SELECT count(*) FROM task_metadata"); err != nil {
+			db.calls.SQL.MustExecContext(t.Context(), "CREATE TABLE IF NOT EXISTS invoices (task_id uuid REFERENCES tasks)")
+			db.calls.SQL.MustExecContext(t.Context(), "INSERT INTO invoices VALUES ($1)", id.String())
+		},
+		Count: func(t *testing.T, table string) (n int) {
+			t.Helper()
+			if err := db.calls.SQL.GetContext(t.Context(), &n, "SELECT count(*) FROM "+table); err != nil {
 				t.Fatal(err)
 			}
 			return n
@@ -183,7 +188,7 @@ func storeOn(db *DB) contract.Store {
 		},
 		Unprotect: func(t *testing.T) {
 			t.Helper()
-			db.calls.SQL.MustExecContext(t.Context(), "ALTER TABLE tasks DROP CONSTRAINT IF EXISTS tasks_times_in_range")
+			db.calls.SQL.MustExecContext(t.Context(), "ALTER TABLE tasks DROP CONSTRAINT IF EXISTS tasks_times_in_range, DROP CONSTRAINT IF EXISTS tasks_keyed_until_in_range")
 		},
 		BreakMetadata: func(t *testing.T, id domain.TaskID) {
 			t.Helper()

@@ -61,7 +61,8 @@ func insertOnceOf(now time.Time, keys []keyed) (_ pgconn.Stmt, args []any) {
 	}
 	at := p.Add(domain.Moment(now), "timestamptz")
 	asked, _ := pgenc.UnnestSource(&p, "k", keyColumns, keys)
-	tasks, values := pgenc.UnnestSource(&p, "t", slices.Concat([]pgenc.Column[written]{keyColumn}, insertColumns), all)
+	columns := insertColumnsOf(all)
+	tasks, values := pgenc.UnnestSource(&p, "t", slices.Concat([]pgenc.Column[written]{keyColumn}, columns), all)
 	return pgconn.Prepared(fmt.Sprintf(`
 WITH asked AS (
 	SELECT * FROM %s WHERE %s
@@ -88,7 +89,7 @@ WITH asked AS (
 	RETURNING id, metadata
 ), indexed AS (%s)
 SELECT n FROM fresh`,
-		asked, pgconn.Briefly, at, takeOverSQL, at, pgenc.Names(insertColumns), strings.Join(values[1:], ", "), tasks, indexMetadataSQL)), p
+		asked, pgconn.Briefly, at, takeOverSQL, at, pgenc.Names(columns), strings.Join(values[1:], ", "), tasks, indexMetadataSQL)), p
 }
 
 // insertOnce stores the tasks of those keys that are not remembered by now, and

@@ -9,7 +9,12 @@ import (
 
 	"github.com/millrace/millrace/adapters/postgres/internal/pgconn"
 	"github.com/millrace/millrace/adapters/postgres/internal/pgenc"
+	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/domain"
 )
+
+// lastID is above all ids.
+const lastID = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 
 // TestSweeps_UseTheirIndexes looks at the plans over a table in which, as in
 // life, nearly all tasks have ended.
@@ -19,6 +24,7 @@ func TestSweeps_UseTheirIndexes(t *testing.T) {
 
 	now, none := time.Now(), pq.Array([]string{})
 	_, ids := newTasks(t, 100)
+	walk := []any{domain.TaskID{}.String(), lastID, 100}
 	stranded := []any{100, none, pq.Array([]string{"q1", "q2"}), pq.Array([]int64{0, 1}), pq.Array([]string{"2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z"})}
 	pending := pq.Array([]string{"pending"})
 	for _, check := range []struct {
@@ -38,6 +44,9 @@ func TestSweeps_UseTheirIndexes(t *testing.T) {
 		{"forget", forgetSQL, true, "tasks_claimed", []any{1}},
 		{"leave", leaveSQL, false, "tasks_claimed", []any{"w1"}},
 		{"forget keys", forgetKeysSQL, false, "idempotency_keys_expired", []any{now, 10}},
+		{"purge", candidatesSQL(application.PurgeAll), false, "tasks_pkey", walk},
+		{"purge of the own", candidatesSQL(application.PurgeOwn), false, "tasks_retained", walk},
+		{"delete what has expired", purgeSQL.String(), false, "tasks_pkey task_metadata_pkey", []any{pgenc.UUIDs(ids), pgenc.Int.Array(make([]int64, len(ids))), pq.Array([]string{"failed"})}},
 		{"get many", getPortionSQL, false, "tasks_pkey", []any{pgenc.UUIDs(ids)}},
 		{"tasks of a key", storedWithSQL, false, "tasks_pkey", []any{pgenc.UUIDs(ids)}},
 		{"others of a key", checkStoredSQL, false, "tasks_pkey", []any{pgenc.UUIDs(ids)}},

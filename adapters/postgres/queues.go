@@ -55,7 +55,7 @@ WITH queued AS (
 	SELECT name FROM queues ` + ofQueue + ` UNION SELECT name FROM queued UNION SELECT name FROM unqueued
 	UNION SELECT name FROM running UNION SELECT name FROM taken
 )
-SELECT name, coalesce(q.paused, false) AS paused, q.max_running, q.rate_count, q.rate_per, q.full_at,
+SELECT name, coalesce(q.paused, false) AS paused, q.max_running, q.rate_count, q.rate_per, q.full_at, ` + retentionColumns + `,
 	coalesce(queued.n, 0) + coalesce(unqueued.due, 0) AS pending, coalesce(unqueued.later, 0) AS scheduled,
 	coalesce(running.n, 0) AS processing, least(queued.oldest, unqueued.oldest) AS oldest, coalesce(taken.n, 0) AS workers,
 	coalesce(taken.abandoned, 0) AS abandoned, coalesce(taken.stuck, 0) AS stuck
@@ -125,8 +125,10 @@ func (r *QueueRepository) Change(ctx context.Context, name domain.QueueName, dec
 			}
 			orNone := func(n int64) sql.NullInt64 { return sql.NullInt64{Int64: n, Valid: n != 0} }
 			_, err := tx.ExecContext(ctx, `UPDATE queues
-				SET paused = $2, max_running = $3, rate_count = $4, rate_per = $5, full_at = $6 WHERE name = $1`,
-				string(name), q.Paused, orNone(int64(q.MaxRunning)), orNone(int64(q.Rate.Count)), orNone(q.Rate.Per.Microseconds()), orNull(q.FullAt))
+				SET paused = $2, max_running = $3, rate_count = $4, rate_per = $5, full_at = $6,
+					retention_completed = $7, retention_canceled = $8, retention_failed = $9 WHERE name = $1`,
+				string(name), q.Paused, orNone(int64(q.MaxRunning)), orNone(int64(q.Rate.Count)), orNone(q.Rate.Per.Microseconds()), orNull(q.FullAt),
+				keptFor(q.Retention.Completed), keptFor(q.Retention.Canceled), keptFor(q.Retention.Failed))
 			return err
 		})
 	})

@@ -21,6 +21,7 @@ var needed = []struct{ table, rights string }{
 	{"idempotency_keys", "SELECT, INSERT, UPDATE, DELETE"},
 	{"millrace_installation", "SELECT"},
 	{schema.VersionTable, "SELECT"},
+	{"millrace_purges", "SELECT, INSERT, UPDATE"},
 	{"millrace_sweeps", "SELECT, UPDATE"},
 	{"queues", "SELECT, INSERT, UPDATE"},
 	{"task_metadata", "SELECT, INSERT, DELETE"},
@@ -31,8 +32,8 @@ var needed = []struct{ table, rights string }{
 // sideTables are those without whose rights tasks are submitted and run all the same: all
 // of them, or those that have no idempotency key and no metadata.
 var sideTables = map[string]bool{
-	"bulks": true, "idempotency_keys": true, "millrace_installation": true, "millrace_sweeps": true,
-	schema.VersionTable: true, "task_metadata": true,
+	"bulks": true, "idempotency_keys": true, "millrace_installation": true, "millrace_purges": true,
+	"millrace_sweeps": true, schema.VersionTable: true, "task_metadata": true,
 }
 
 // isSide reports whether tasks run without the right: one on a side table, or the right to

@@ -41,6 +41,8 @@ type row struct {
 	Result          string         `db:"result"`
 	ResultTruncated bool           `db:"result_truncated"`
 	ResultAltered   bool           `db:"result_altered"`
+	Retention       sql.NullInt64  `db:"retention"` // microseconds
+	KeyedUntil      instant        `db:"keyed_until"`
 }
 
 // task makes the task of a row that was read whole.
@@ -64,6 +66,7 @@ func (r row) restore(restore func(domain.TaskState) (*domain.Task, error)) (*dom
 		Worker: domain.WorkerID(r.Worker.String), ClaimBeat: r.ClaimBeat, Deadline: r.Deadline.Time,
 		StartedAt: r.StartedAt.Time, LastError: r.LastError, StopRequestedAt: r.StopRequestedAt.Time,
 		Result: r.Result, ResultTruncated: r.ResultTruncated, ResultAltered: r.ResultAltered,
+		Retention: time.Duration(r.Retention.Int64) * time.Microsecond, KeyedUntil: r.KeyedUntil.Time,
 	})
 }
 

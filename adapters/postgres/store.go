@@ -15,19 +15,33 @@ import (
 )
 
 var (
+	// insertColumns are those that every insert writes; see insertColumnsOf.
 	insertColumns = slices.Concat(insertOnlyColumns, mutableColumns)
+	allColumns    = slices.Concat(insertColumns, rareColumns)
 
 	// selectColumns names all of a task's columns, in a statement that calls tasks t.
-	selectColumns = qualified(insertColumns)
+	selectColumns = qualified(allColumns)
 
 	// decidingColumns are those that a rule may ask for: see row.withoutTexts.
-	decidingColumns = qualified(slices.DeleteFunc(slices.Clone(insertColumns), func(c pgenc.Column[written]) bool {
+	decidingColumns = qualified(slices.DeleteFunc(slices.Clone(allColumns), func(c pgenc.Column[written]) bool {
 		return c.Name() == "message" || c.Name() == "result"
 	}))
 )
 
 func qualified(columns []pgenc.Column[written]) string {
 	return "t." + strings.ReplaceAll(pgenc.Names(columns), ", ", ", t.")
+}
+
+// insertColumnsOf are the columns that an insert of the tasks writes: all that are not
+// NULL in every one of them.
+func insertColumnsOf(all []written) []pgenc.Column[written] {
+	columns := slices.Clone(insertColumns)
+	for _, c := range rareColumns {
+		if !c.Null(all) {
+			columns = append(columns, c)
+		}
+	}
+	return columns
 }
 
 // indexMetadataSQL writes the metadata of the tasks added, pair by pair.
@@ -40,8 +54,9 @@ SELECT pair.key, pair.value, added.id FROM added, jsonb_each_text(added.metadata
 func insertOf(tasks []*domain.Task) (_ pgconn.Stmt, args []any) {
 	var p pgenc.Params
 	all := writtenOf(tasks)
-	source, values := pgenc.UnnestSource(&p, "n", insertColumns, all)
-	query := fmt.Sprintf("INSERT INTO tasks (%s) SELECT %s FROM %s", pgenc.Names(insertColumns), strings.Join(values, ", "), source)
+	columns := insertColumnsOf(all)
+	source, values := pgenc.UnnestSource(&p, "n", columns, all)
+	query := fmt.Sprintf("INSERT INTO tasks (%s) SELECT %s FROM %s", pgenc.Names(columns), strings.Join(values, ", "), source)
 	if slices.ContainsFunc(all, func(s written) bool { return len(s.Metadata) > 0 }) {
 		query = "WITH added AS (" + query + " RETURNING id, metadata)" + indexMetadataSQL
 	}

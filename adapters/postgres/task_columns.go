@@ -25,7 +25,7 @@ func writtenOf(tasks []*domain.Task) []written {
 	return all
 }
 
-// insertOnlyColumns never change after the insert, mutableColumns are all others.
+// insertOnlyColumns and rareColumns never change after the insert, mutableColumns are all others.
 var (
 	idColumn  = pgenc.PerRow(pgenc.ColumnOf("id", pgenc.UUID, func(s *written) uuid.UUID { return uuid.UUID(s.ID) }))
 	keyColumn = pgenc.PerRow(pgenc.ColumnOf("n", pgenc.Int, func(s *written) int64 { return s.key }))
@@ -40,6 +40,11 @@ var (
 		pgenc.ColumnOf("trace_parent", pgenc.TextOrNull, func(s *written) string { return s.TraceParent }),
 		pgenc.ColumnOf("trace_state", pgenc.TextOrNull, func(s *written) string { return s.TraceState }),
 		pgenc.PerRow(pgenc.ColumnOf("created_at", pgenc.TimeOrNull, func(s *written) time.Time { return s.CreatedAt })),
+	}
+	// rareColumns are further ones that never change, and NULL in most tasks.
+	rareColumns = []pgenc.Column[written]{
+		pgenc.PerRow(pgenc.ColumnOf("retention", pgenc.IntOrNull, func(s *written) int64 { return s.Retention.Microseconds() })),
+		pgenc.PerRow(pgenc.ColumnOf("keyed_until", pgenc.TimeOrNull, func(s *written) time.Time { return s.KeyedUntil })),
 	}
 	mutableColumns = slices.Concat(alwaysUpdated, []pgenc.Column[written]{
 		pgenc.ColumnOf("run_at", pgenc.TimeOrNull, func(s *written) time.Time { return s.RunAt }),

@@ -68,9 +68,11 @@ func Open(path string) (*DB, func(), error) {
 func (db *DB) connect(path string) error {
 	var err error
 	// Immediate: a transaction that is going to write says so at its start, and never
-	// fails half-way because of another.
+	// fails half-way because of another. What a burst or a long read has made of the
+	// write-ahead log is given back to the disk by the next checkpoint, but for 16 MiB.
 	if db.writer, err = pool(path, 1, url.Values{"_txlock": {"immediate"},
-		"_pragma": {"busy_timeout(5000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)"}}); err != nil {
+		"_pragma": {"busy_timeout(5000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)",
+			"journal_size_limit(16777216)"}}); err != nil {
 		return err
 	}
 	if db.reader, err = pool(path, readers, url.Values{

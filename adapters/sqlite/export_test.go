@@ -38,6 +38,11 @@ var IndexedQueries = map[string]string{
 	selectNextBulk:     "INDEX bulks_to_do",
 	deleteTask:         "INDEX sqlite_autoindex_tasks_1 (id=?)",
 	deleteMetadata:     "PRIMARY KEY (key=? AND value=? AND task_id=?)",
+
+	selectCandidates:    "INDEX sqlite_autoindex_tasks_1 (id>? AND id<?)",
+	selectOwnCandidates: "INDEX tasks_retained (id>? AND id<?)",
+	selectCursor:        "PRIMARY KEY (walk=?)",
+	deleteExpired:       "INDEX sqlite_autoindex_tasks_1 (id=?)",
 }
 
 // CountingQueries count tasks by queue: they sort what they have counted, and read

@@ -37,6 +37,7 @@ func storeOn(db *sqlite.DB) contract.Store {
 	return contract.Store{
 		Tasks: sqlite.NewTaskRepository(db), Search: sqlite.NewTaskSearch(db), Workers: sqlite.NewWorkerRepository(db),
 		Dispatch: sqlite.NewDispatchRepository(db), Queues: sqlite.NewQueueRepository(db), Bulks: sqlite.NewBulkRepository(db),
+		Purges: sqlite.NewPurgeRepository(db),
 		Delete: func(t *testing.T, id domain.TaskID) {
 			t.Helper()
 			writer, _ := sqlite.Pools(db)
@@ -61,10 +62,16 @@ func storeOn(db *sqlite.DB) contract.Store {
 			writer.MustExecContext(t.Context(), "CREATE TRIGGER refuse_delete BEFORE DELETE ON task_metadata WHEN OLD.task_id = x'"+
 				hex.EncodeToString(id[:])+"' BEGIN SELECT RAISE(ABORT, 'no'); END")
 		},
-		Pairs: func(t *testing.T) (n int) {
+		Refer: func(t *testing.T, id domain.TaskID) {
+			t.Helper()
+			writer, _ := sqlite.Pools(db)
+			writer.MustExecContext(t.Context(), "CREATE TABLE IF NOT EXISTS invoices (task_id BLOB REFERENCES tasks)")
+			writer.MustExecContext(t.Context(), "INSERT INTO invoices VALUES (?)", id[:])
+		},
+		Count: func(t *testing.T, table string) (n int) {
 			t.Helper()
 			_, reader := sqlite.Pools(db)
-			if err := reader.GetContext(t.Context(), &n, "SELECT count(*) FROM task_metadata"); err != nil {
+			if err := reader.GetContext(t.Context(), &n, "SELECT count(*) FROM "+table); err != nil {
 				t.Fatal(err)
 			}
 			return n

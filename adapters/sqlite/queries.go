@@ -22,7 +22,7 @@ func aliveSQL(name, before string) string { return name + ".seen_at > " + before
 // What transactions run.
 var (
 	insertTask = `INSERT INTO tasks (` + taskColumns + `)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 	insertMetadata = `INSERT INTO task_metadata (key, value, task_id) SELECT key, value, ?1 FROM json_each(?2)`
 	// What never changes in a task's life is not written again.
 	updateTask = `UPDATE tasks SET status = ?, updated_at = ?, version = ?, run_at = ?, queued_at = ?, attempt = ?, failures = ?,
@@ -59,9 +59,12 @@ var (
 		WHERE rowid IN (SELECT rowid FROM idempotency_keys WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)`
 
 	selectQueue = `SELECT ` + queueColumns + ` FROM queues WHERE name = ?`
-	upsertQueue = `INSERT INTO queues (` + queueColumns + `) VALUES (:name, :paused, :max_running, :rate_count, :rate_per, :full_at)
+	upsertQueue = `INSERT INTO queues (` + queueColumns + `) VALUES (:name, :paused, :max_running, :rate_count, :rate_per, :full_at,
+			:retention_completed, :retention_canceled, :retention_failed)
 		ON CONFLICT (name) DO UPDATE SET paused = excluded.paused, max_running = excluded.max_running,
-			rate_count = excluded.rate_count, rate_per = excluded.rate_per, full_at = excluded.full_at`
+			rate_count = excluded.rate_count, rate_per = excluded.rate_per, full_at = excluded.full_at,
+			retention_completed = excluded.retention_completed, retention_canceled = excluded.retention_canceled,
+			retention_failed = excluded.retention_failed`
 	countRunning = `SELECT count(*) FROM tasks WHERE ` + held + ` AND queue = ?`
 
 	insertBulk = `INSERT INTO bulks (` + bulkColumns + `)
@@ -72,6 +75,12 @@ var (
 		WHERE id = :id`
 	selectNextBulk = `SELECT ` + bulkColumns + ` FROM bulks
 		WHERE done_at IS NULL AND id NOT IN (SELECT unhex(value) FROM json_each(?)) ORDER BY id LIMIT 1`
+
+	moveCursor = `INSERT INTO millrace_purges (walk, cursor) VALUES (?1, ?2)
+		ON CONFLICT (walk) DO UPDATE SET cursor = excluded.cursor WHERE cursor = ?3`
+	// The attempts of the task go by their foreign key.
+	deleteExpired = `DELETE FROM tasks WHERE id = ? AND version = ? AND status IN ('completed', 'canceled', 'failed')
+		RETURNING CASE WHEN json_valid(metadata) THEN metadata END`
 
 	selectHeartbeat = `SELECT seen_at, beating_since, beat_interval FROM workers WHERE id = ?`
 	upsertWorker    = `INSERT INTO workers (id, host, pid, version, started_at, seen_at, beating_since, beat, beat_interval, queues, capacity, running, abandoned, stuck)
@@ -112,6 +121,7 @@ var (
 		selectWithoutTexts, selectVersion, selectQueued, selectSizes, selectKnown, selectHeartbeat, deleteWorker, deleteSilent,
 		deleteWorkers, selectToGiveBack,
 		selectDue, selectStranded, selectOrphaned, selectKey, deleteKeys, selectQueue, countRunning, selectNextBulk, selectBulk,
+		moveCursor, deleteExpired,
 	}
 	namedQueries = []string{insertRecord, upsertWorker, upsertKey, upsertQueue, insertBulk, updateBulk}
 )
@@ -123,10 +133,17 @@ var (
 	selectMany     = `SELECT ` + taskColumns + ` FROM tasks WHERE id IN (SELECT unhex(value) FROM json_each(?)) ORDER BY id`
 	selectOwned    = `SELECT id, attempt, claim_beat, deadline, stop_requested_at FROM tasks
 		WHERE ` + held + ` AND worker = ? AND id > ? ORDER BY id LIMIT ?`
-	selectAttempts = `SELECT ` + recordColumns + ` FROM attempts WHERE task_id = ? ORDER BY number DESC LIMIT ?`
-	selectBulks    = `SELECT ` + bulkColumns + ` FROM bulks WHERE id < ? ORDER BY id DESC LIMIT ?`
-	selectBulk     = `SELECT ` + bulkColumns + ` FROM bulks WHERE id = ?`
-	selectNextDue  = `SELECT run_at FROM tasks WHERE ` + unqueued + ` ORDER BY run_at LIMIT 1`
+	selectAttempts   = `SELECT ` + recordColumns + ` FROM attempts WHERE task_id = ? ORDER BY number DESC LIMIT ?`
+	selectBulks      = `SELECT ` + bulkColumns + ` FROM bulks WHERE id < ? ORDER BY id DESC LIMIT ?`
+	selectBulk       = `SELECT ` + bulkColumns + ` FROM bulks WHERE id = ?`
+	selectRetentions = `SELECT name, ` + retentionColumns + ` FROM queues
+		WHERE retention_completed IS NOT NULL OR retention_canceled IS NOT NULL OR retention_failed IS NOT NULL`
+	selectCursor     = `SELECT cursor FROM millrace_purges WHERE walk = ?`
+	selectCandidates = `SELECT id, version, queue, status, updated_at, retention, keyed_until FROM tasks
+		WHERE id > ? AND id < ? ORDER BY id LIMIT ?`
+	selectOwnCandidates = `SELECT id, version, queue, status, updated_at, retention, keyed_until FROM tasks
+		WHERE id > ? AND id < ? AND retention IS NOT NULL ORDER BY id LIMIT ?`
+	selectNextDue = `SELECT run_at FROM tasks WHERE ` + unqueued + ` ORDER BY run_at LIMIT 1`
 	// From one lane to the next, however many entries each has; the first of a lane is
 	// its oldest. The + lets the comparison of the priority use the index.
 	selectLanes = `WITH RECURSIVE

@@ -25,13 +25,29 @@ type queueRow struct {
 	RateCount  *int             `db:"rate_count"`
 	RatePer    span             `db:"rate_per"`
 	FullAt     instant          `db:"full_at"`
+	retentionRow
 }
 
+// retentionRow is how long the tasks of a queue are kept, as the file has it.
+type retentionRow struct {
+	Completed kept `db:"retention_completed"`
+	Canceled  kept `db:"retention_canceled"`
+	Failed    kept `db:"retention_failed"`
+}
+
+func (r retentionRow) retention() domain.Retention {
+	return domain.Retention{Completed: domain.Keep(r.Completed), Canceled: domain.Keep(r.Canceled), Failed: domain.Keep(r.Failed)}
+}
+
+const retentionColumns = `retention_completed, retention_canceled, retention_failed`
+
 // queueColumns are the columns of a queueRow.
-const queueColumns = `name, paused, max_running, rate_count, rate_per, full_at`
+const queueColumns = `name, paused, max_running, rate_count, rate_per, full_at, ` + retentionColumns
 
 func queueRowOf(q domain.QueueSettings) queueRow {
-	row := queueRow{Name: q.Name, Paused: q.Paused, FullAt: instant{q.FullAt}}
+	row := queueRow{Name: q.Name, Paused: q.Paused, FullAt: instant{q.FullAt}, retentionRow: retentionRow{
+		Completed: kept(q.Retention.Completed), Canceled: kept(q.Retention.Canceled), Failed: kept(q.Retention.Failed),
+	}}
 	if q.MaxRunning > 0 {
 		row.MaxRunning = &q.MaxRunning
 	}
@@ -42,7 +58,7 @@ func queueRowOf(q domain.QueueSettings) queueRow {
 }
 
 func (row queueRow) settings() domain.QueueSettings {
-	q := domain.QueueSettings{Name: row.Name, Paused: row.Paused, FullAt: row.FullAt.orZero()}
+	q := domain.QueueSettings{Name: row.Name, Paused: row.Paused, FullAt: row.FullAt.orZero(), Retention: row.retention()}
 	if row.MaxRunning != nil {
 		q.MaxRunning = *row.MaxRunning
 	}
@@ -118,6 +134,20 @@ func (r *QueueRepository) Change(ctx context.Context, name domain.QueueName, dec
 	})
 }
 
+// Retentions returns what is set of queues about how long their tasks are kept.
+func (r *QueueRepository) Retentions(ctx context.Context) (map[domain.QueueName]domain.Retention, error) {
+	var rows []struct {
+		Name domain.QueueName
+		retentionRow
+	}
+	err := r.db.read(ctx, &rows, selectRetentions)
+	all := make(map[domain.QueueName]domain.Retention, len(rows))
+	for _, row := range rows {
+		all[row.Name] = row.retention()
+	}
+	return all, err
+}
+
 // Ahead counts the tasks that are pulled before t, up to limit.
 func (r *QueueRepository) Ahead(ctx context.Context, t *domain.Task, limit int) (int, error) {
 	if err := r.db.file.check(); err != nil {
@@ -157,7 +187,7 @@ func queueInfos(settings, tasks, taken string) string {
 			WHERE ` + lives + ` AND ` + taken + `
 		) GROUP BY value
 	)
-	SELECT c.name, coalesce(s.paused, 0) AS paused, s.max_running, s.rate_count, s.rate_per, s.full_at,
+	SELECT c.name, coalesce(s.paused, 0) AS paused, s.max_running, s.rate_count, s.rate_per, s.full_at, s.retention_completed, s.retention_canceled, s.retention_failed,
 		sum(c.pending) AS pending, sum(c.scheduled) AS scheduled, sum(c.processing) AS processing,
 		min(c.oldest) AS oldest, sum(c.workers) AS workers,
 		sum(c.abandoned) AS abandoned, sum(c.stuck) AS stuck

@@ -66,6 +66,32 @@ func (d *span) Scan(src any) error {
 	return nil
 }
 
+// kept is how long tasks are kept as the file has it: microseconds, 0 for ever, and NULL
+// if it is not set.
+type kept domain.Keep
+
+// Value implements driver.Valuer.
+func (k kept) Value() (driver.Value, error) {
+	if domain.Keep(k) == domain.KeepForever {
+		return int64(0), nil
+	}
+	return span(k).Value()
+}
+
+// Scan implements sql.Scanner. What no domain.Keep can be keeps tasks for ever.
+func (k *kept) Scan(src any) error {
+	var d span
+	if err := d.Scan(src); err != nil {
+		return err
+	}
+	*k = kept(d)
+	n, set := src.(int64)
+	if set && (n > domain.MaxKeep.Microseconds() || domain.Keep(d).Check() != nil) {
+		*k = kept(domain.KeepForever)
+	}
+	return nil
+}
+
 // optional is a text that is NULL if empty.
 type optional string
 
@@ -161,6 +187,8 @@ type taskRow struct {
 	StopRequestedAt instant          `db:"stop_requested_at"`
 	ResultTruncated bool             `db:"result_truncated"`
 	ResultAltered   bool             `db:"result_altered"`
+	Retention       span             `db:"retention"`
+	KeyedUntil      instant          `db:"keyed_until"`
 	TraceParent     optional         `db:"trace_parent"`
 	TraceState      optional         `db:"trace_state"`
 	Metadata        pairs            `db:"metadata"`
@@ -184,7 +212,7 @@ const taskColumns = decidingColumns + `, result, message, trace_state`
 // decidingColumns are those that a rule may ask for: see taskRow.withoutTexts.
 const decidingColumns = `id, status, queue, priority, created_at, updated_at, version, run_at, queued_at, timeout, max_attempts,
 	attempt, failures, rescues, worker, claim_beat, deadline, started_at, stop_requested_at, result_truncated, result_altered,
-	trace_parent, metadata, last_error`
+	trace_parent, metadata, last_error, retention, keyed_until`
 
 // insertArgs are the arguments of insertTask, in the order of taskColumns. Neither
 // they nor updateArgs go through sqlx: these two statements are most of the work.
@@ -194,7 +222,8 @@ func insertArgs(t *domain.Task) []any {
 		taskID(s.ID), s.Status, s.Queue, s.Priority, instant{s.CreatedAt}, instant{s.UpdatedAt}, s.Version, instant{s.RunAt},
 		instant{s.QueuedAt}, span(s.Timeout), s.MaxAttempts, s.Attempt, s.Failures, s.Rescues, optional(s.Worker), s.ClaimBeat,
 		instant{s.Deadline}, instant{s.StartedAt}, instant{s.StopRequestedAt}, s.ResultTruncated, s.ResultAltered,
-		optional(s.TraceParent), pairs{of: s.Metadata}, s.LastError, s.Result, s.Message, optional(s.TraceState),
+		optional(s.TraceParent), pairs{of: s.Metadata}, s.LastError, span(s.Retention), instant{s.KeyedUntil}, s.Result, s.Message,
+		optional(s.TraceState),
 	}
 }
 
@@ -228,5 +257,6 @@ func (row *taskRow) restore(restore func(domain.TaskState) (*domain.Task, error)
 		Worker: domain.WorkerID(row.Worker), ClaimBeat: row.ClaimBeat, Deadline: row.Deadline.Time, StartedAt: row.StartedAt.Time,
 		LastError: row.LastError, StopRequestedAt: row.StopRequestedAt.Time,
 		Result: row.Result, ResultTruncated: row.ResultTruncated, ResultAltered: row.ResultAltered,
+		Retention: time.Duration(row.Retention), KeyedUntil: row.KeyedUntil.Time,
 	})
 }

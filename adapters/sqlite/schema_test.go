@@ -79,7 +79,12 @@ func TestSchema_RefusesSettingsThatNoQueueHas(t *testing.T) {
 		"NULL, 0, NULL, NULL, NULL, NULL": false, "'b', 2, NULL, NULL, NULL, NULL": false, "'b', NULL, NULL, NULL, NULL, NULL": false,
 		"'b', 0, 0, NULL, NULL, NULL": false, "'b', 0, NULL, 0, 1, NULL": false, "'b', 0, NULL, 1, 0, NULL": false,
 		"'b', 0, NULL, 1, NULL, NULL": false, "'b', 0, NULL, NULL, 1, NULL": false,
+		"'c', 0, NULL, NULL, NULL, NULL, 0, 1, NULL": true, "'b', 0, NULL, NULL, NULL, NULL, -1, NULL, NULL": false,
+		"'b', 0, NULL, NULL, NULL, NULL, NULL, -1, NULL": false, "'b', 0, NULL, NULL, NULL, NULL, NULL, NULL, 9223372036854776": false,
 	} {
+		if strings.Count(settings, ",") < 8 {
+			settings += ", NULL, NULL, NULL"
+		}
 		if _, err := writer.Exec("INSERT INTO queues VALUES (" + settings + ")"); (err == nil) != fine {
 			t.Errorf("settings %s: %v, want them taken: %v", settings, err, fine)
 		}

@@ -19,6 +19,8 @@ type Deps struct {
 	Tasks   application.DispatchRepository
 	Workers application.WorkerRepository
 	Bulks   application.BulkRepository
+	Purges  application.PurgeRepository
+	Queues  application.QueueRepository
 	Queue   application.Queue
 	Signals application.Signals
 	Clock   application.Clock
@@ -29,6 +31,8 @@ type Deps struct {
 type Config struct {
 	Observer application.Observer // the worker beside the dispatcher
 	Retry    domain.RetryPolicy
+	// Retention is how long tasks are kept of which neither they nor their queues say it.
+	Retention domain.Retention
 }
 
 // Dispatcher runs all sweeps. One runs in every worker, without a leader: a sweep
@@ -44,6 +48,7 @@ func New(deps Deps, cfg Config) *Dispatcher {
 	d := &Dispatcher{stranded: NewStranded(deps, cfg.Observer.Worker), orphaned: NewOrphaned(deps, cfg)}
 	d.loops = []interface{ Run(ctx context.Context) }{
 		NewDue(deps), d.stranded, d.orphaned, NewBulk(deps), NewKeys(deps), NewWorkers(deps, cfg.Observer.Lease),
+		NewPurge(deps, cfg.Observer.Worker, cfg.Retention),
 	}
 	return d
 }

@@ -26,7 +26,7 @@ const (
 
 func deps(p *apptest.Ports) dispatch.Deps {
 	return dispatch.Deps{
-		Tasks: p.Dispatch, Workers: p.Workers, Bulks: p.Bulks, Queue: p.Queue, Signals: p.Signals, Clock: p.Clock, Events: p.Events,
+		Tasks: p.Dispatch, Workers: p.Workers, Bulks: p.Bulks, Purges: p.Purges, Queues: p.Queues, Queue: p.Queue, Signals: p.Signals, Clock: p.Clock, Events: p.Events,
 	}
 }
 
@@ -54,6 +54,7 @@ func run(t *testing.T, p *apptest.Ports, dispatcher *dispatch.Dispatcher, d time
 	p.Dispatch.EXPECT().QueuedBefore(apptest.Any, apptest.Any).AnyTimes()
 	p.Dispatch.EXPECT().AcquireSweep(apptest.Any, application.SweepStranded, domain.WorkerID("w"), apptest.Any).Return(true, nil).AnyTimes()
 	p.Dispatch.EXPECT().ReleaseSweep(apptest.Any, application.SweepStranded, domain.WorkerID("w")).AnyTimes()
+	p.Dispatch.EXPECT().AcquireSweep(apptest.Any, application.SweepPurge, domain.WorkerID("w"), apptest.Any).Return(false, nil).AnyTimes()
 	p.Dispatch.EXPECT().ForgetKeys(apptest.Any, apptest.Any, apptest.Any).AnyTimes()
 	p.Bulks.EXPECT().Step(apptest.Any, apptest.Any).AnyTimes()
 	p.Workers.EXPECT().Forget(apptest.Any, apptest.Any).AnyTimes()

@@ -6,4 +6,6 @@ const (
 	SweepLimit       = sweepLimit
 	BulkLimit        = bulkLimit
 	KeyLimit         = keyLimit
+	PurgeLimit       = purgeLimit
+	PurgePause       = purgePause
 )

@@ -26,7 +26,8 @@ var (
 		application.SweepWorkers, application.SweepKeys, application.SweepBulk}
 	// helpful is the work without which tasks run all the same: outcomes are kept while they
 	// cannot be saved, and signals are hints. What is saved may be one task whose row is locked.
-	helpful = []application.Loop{application.LoopSave, application.LoopGiveBack, application.LoopListen, application.LoopWait}
+	// What is purged late is kept for longer.
+	helpful = []application.Loop{application.LoopSave, application.LoopGiveBack, application.LoopListen, application.LoopWait, application.SweepPurge}
 )
 
 // Experience is what the work of a program has last experienced: the time since when each
@@ -114,7 +115,7 @@ var workInWords = map[application.Loop]string{
 	application.LoopWait: "reading for waiting requests", application.SweepDue: "the sweep of due tasks",
 	application.SweepStranded: "the sweep of stranded tasks", application.SweepOrphaned: "the sweep of orphaned tasks",
 	application.SweepWorkers: "the sweep of silent workers", application.SweepKeys: "the sweep of expired idempotency keys",
-	application.SweepBulk: "the sweep of bulk actions",
+	application.SweepBulk: "the sweep of bulk actions", application.SweepPurge: "the purge of expired tasks",
 }
 
 // inWords names the work for operators.

@@ -247,6 +247,8 @@ func TestSubmitTasks_TellsRequestsApartByAllThatTheyAskFor(t *testing.T) {
 		"a longer delay":  func(s *domain.TaskSpec) { s.Delay = new(2 * time.Second) },
 		"max_attempts":    func(s *domain.TaskSpec) { s.MaxAttempts = new(1) },
 		"timeout":         func(s *domain.TaskSpec) { s.Timeout = new(time.Second) },
+		"retention":       func(s *domain.TaskSpec) { s.Retention = new(time.Second) },
+		"kept longer":     func(s *domain.TaskSpec) { s.Retention = new(time.Hour) },
 		"metadata":        func(s *domain.TaskSpec) { s.Metadata = map[string]string{"a": "b"} },
 		"another value":   func(s *domain.TaskSpec) { s.Metadata = map[string]string{"a": "c"} },
 		"another key":     func(s *domain.TaskSpec) { s.Metadata = map[string]string{"b": "b"} },
@@ -260,6 +262,12 @@ func TestSubmitTasks_TellsRequestsApartByAllThatTheyAskFor(t *testing.T) {
 	}
 	for i, messages := range [][]string{{"m", "m"}, {"mm"}, {"m", "n"}, {"n", "m"}, {"m", "n", "m"}} {
 		requests[fmt.Sprint("batch ", i)] = keyed(batch(messages...))
+	}
+
+	for i := range 2 {
+		in := keyed(batch("m", "m"))
+		in.Tasks[i].Retention = new(time.Second)
+		requests[fmt.Sprint("retention of task ", i)] = in
 	}
 
 	seen := map[[32]byte]string{}
@@ -297,4 +305,26 @@ func TestSubmitTasks_TakesARepeatForTheSameRequest(t *testing.T) {
 			t.Errorf("%s: the repeat is taken for another request", name)
 		}
 	}
+}
+
+// Programs of the version before know no retention, and remember the same keys.
+func TestSubmitTasks_RemembersARequestWithoutARetentionAsEver(t *testing.T) {
+	const want = "695315aec86a4cc5883efec9b4035a26dc3a3a7b5a0b74f199261c27c17b3f2e"
+	if got := fmt.Sprintf("%x", fingerprintOf(t, keyed(one("m")))); got != want {
+		t.Errorf("the fingerprint is %s, and was %s", got, want)
+	}
+}
+
+func TestSubmitTasks_TellsTheTaskForHowLongItsKeyIsRemembered(t *testing.T) {
+	p := apptest.NewPorts(t)
+	p.Tasks.EXPECT().AddOnce(apptest.Any, apptest.Any, apptest.Any).DoAndReturn(
+		func(_ context.Context, k application.IdempotencyKey, tasks ...*domain.Task) ([]*domain.Task, []domain.TaskID, error) {
+			for _, task := range tasks {
+				apptest.Same(t, "remembered until", task.State().KeyedUntil, k.Expires)
+			}
+			return nil, nil, nil
+		})
+	p.Queue.EXPECT().Push(apptest.Any, apptest.Any)
+	_, err := submitTasks(p).Run(t.Context(), keyed(batch("m", "n")))
+	apptest.Must(t, err)
 }

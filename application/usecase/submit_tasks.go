@@ -137,6 +137,9 @@ func (uc *SubmitTasks) make(in SubmitTasksInput, now time.Time) ([]*domain.Task,
 	tasks := make([]*domain.Task, len(in.Tasks))
 	var wrong []domain.FieldError
 	for i, spec := range in.Tasks {
+		if in.Key != "" {
+			spec.KeyedUntil = now.Add(uc.limits.KeyLife)
+		}
 		if f, ok := in.Unreadable[i]; ok {
 			wrong = append(wrong, inBatch(i, f))
 			continue
@@ -190,8 +193,17 @@ func fingerprint(in SubmitTasksInput) (sum [32]byte) {
 		_, _ = h.Write([]byte(s))
 	}
 	number := func(n int64) { _, _ = h.Write(binary.AppendVarint(nil, n)) }
+	// What came later is part of it only if it was given: a request without it has the
+	// fingerprint that programs of the version before have given it.
+	kept := slices.ContainsFunc(in.Tasks, func(t domain.TaskSpec) bool { return t.Retention != nil })
+	if kept {
+		text("retention")
+	}
 	text(strconv.FormatBool(in.Batch))
 	for _, t := range in.Tasks {
+		if kept {
+			number(int64(given(t.Retention, 0)))
+		}
 		text(t.Message)
 		text(string(given(t.Queue, domain.DefaultQueue)))
 		number(int64(t.Priority))

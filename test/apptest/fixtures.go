@@ -39,6 +39,7 @@ type Ports struct {
 	Search   *mocks.MockTaskSearch
 	Queues   *mocks.MockQueueRepository
 	Bulks    *mocks.MockBulkRepository
+	Purges   *mocks.MockPurgeRepository
 	Queue    *mocks.MockQueue
 	Signals  *mocks.MockSignals
 	Handler  *mocks.MockHandler
@@ -57,6 +58,7 @@ func NewPorts(t *testing.T) *Ports {
 		Search:   mocks.NewMockTaskSearch(ctrl),
 		Queues:   mocks.NewMockQueueRepository(ctrl),
 		Bulks:    mocks.NewMockBulkRepository(ctrl),
+		Purges:   mocks.NewMockPurgeRepository(ctrl),
 		Queue:    mocks.NewMockQueue(ctrl),
 		Signals:  mocks.NewMockSignals(ctrl),
 		Handler:  mocks.NewMockHandler(ctrl),

@@ -28,7 +28,7 @@ func bulkDeletes(t *testing.T, s Store) {
 	wantGone(t, s, gone...)
 	rest := append(slices.Concat(kept, others), later)
 	wantKept(t, s, rest...)
-	if n := s.Pairs(t); n != len(rest) {
+	if n := s.Count(t, "task_metadata"); n != len(rest) {
 		t.Errorf("%d pairs are stored; want those of the %d tasks that are left", n, len(rest))
 	}
 }
@@ -54,15 +54,15 @@ func bulkDeleteGoesOn(t *testing.T, s Store) {
 	wantBulk(t, s, first)
 	left := newestFirst(tasks)[4:]
 	wantKept(t, s, left...)
-	if n := s.Pairs(t); n != len(left) {
+	if n := s.Count(t, "task_metadata"); n != len(left) {
 		t.Errorf("%d pairs are stored; want those of %d tasks", n, len(left))
 	}
 	b := first
 	for b.DoneAt.IsZero() {
 		b, _ = stepBulk(t, s, bulkStep(4, wide))
 	}
-	if b.Changed != len(tasks) || s.Pairs(t) != 0 {
-		t.Errorf("%+v; want all deleted, with their %d pairs", b, s.Pairs(t))
+	if b.Changed != len(tasks) || s.Count(t, "task_metadata") != 0 {
+		t.Errorf("%+v; want all deleted, with their %d pairs", b, s.Count(t, "task_metadata"))
 	}
 	wantGone(t, s, tasks...)
 }
@@ -78,7 +78,7 @@ func bulkDeleteRefused(t *testing.T, s Store) {
 	wantIDs(t, sortedByID(changed), slices.Concat(tasks[:4], tasks[5:]))
 	wantGone(t, s, slices.Concat(tasks[:4], tasks[5:])...)
 	wantKept(t, s, tasks[4])
-	if n := s.Pairs(t); n != 1 {
+	if n := s.Count(t, "task_metadata"); n != 1 {
 		t.Errorf("%d pairs are stored; want that of the task that is left", n)
 	}
 }

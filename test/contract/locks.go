@@ -42,6 +42,7 @@ var lockChecks = map[string]func(t *testing.T, s Store, l Locks){
 	"BeatGivesBackWhatIsNotLocked":        lockedBeat,
 	"BulkStepLeavesALockedTaskForLater":   lockedBulk,
 	"ForgetAndLeavePassOverALockedWorker": lockedWorker,
+	"PurgePassesOverALockedTask":          lockedPurge,
 	"OrphanedJudgesNoLockedWorker":        lockedLapsed,
 	"DeleteWaitsForItsOwnRowsAlone":       lockedDelete,
 	"DeleteOfALockedTaskTellsAConflict":   lockedDeleteConflict,

@@ -18,6 +18,7 @@ type Store struct {
 	Dispatch application.DispatchRepository
 	Queues   application.QueueRepository
 	Bulks    application.BulkRepository
+	Purges   application.PurgeRepository
 	// Delete deletes a task as operators do, with a statement of their own.
 	Delete func(t *testing.T, id domain.TaskID)
 	// Double records the task's only attempt once more, under the next number, by hand.
@@ -30,8 +31,10 @@ type Store struct {
 	// RefuseDelete makes the store refuse to remove the metadata of a task, as a trigger of
 	// the operator's does.
 	RefuseDelete func(t *testing.T, id domain.TaskID)
-	// Pairs counts what tasks are found by: a row for each pair of their metadata.
-	Pairs func(t *testing.T) int
+	// Refer makes a table of the operator's refer to the task, which cannot be deleted then.
+	Refer func(t *testing.T, id domain.TaskID)
+	// Count counts the rows of a table.
+	Count func(t *testing.T, table string) int
 	// RefuseRecords makes the store fail to record attempts, as without the right to.
 	RefuseRecords func(t *testing.T) (allow func())
 	// RefuseBulk makes it so refuse every change of a bulk action.
@@ -58,7 +61,7 @@ type check func(t *testing.T, s Store)
 func Repositories(t *testing.T, open func(t *testing.T) Store) {
 	for _, checks := range []map[string]check{
 		taskChecks, onceChecks, attemptChecks, refusalChecks, damageChecks, claimChecks, limitChecks, settingsChecks, searchChecks, bulkChecks,
-		workerChecks, dispatchChecks, sweepChecks, bytesChecks, deleteChecks,
+		workerChecks, dispatchChecks, sweepChecks, bytesChecks, deleteChecks, purgeChecks,
 	} {
 		for name, check := range checks {
 			t.Run(name, func(t *testing.T) {

@@ -32,6 +32,8 @@ type harness struct {
 	workers  application.WorkerRepository
 	dispatch application.DispatchRepository
 	bulks    application.BulkRepository
+	purges   application.PurgeRepository
+	queues   application.QueueRepository
 	queue    application.Queue
 	clock    application.Clock
 }
@@ -58,7 +60,7 @@ func newServerHarness(t *testing.T, database, queue string, local postgres.Local
 	programs.Eventually(t, programs.Patience, "a sample of the server's clock is good", func() bool { return clock.Sync(t.Context()) == nil })
 	return harness{
 		tasks: postgres.NewTaskRepository(db), workers: postgres.NewWorkerRepository(db), dispatch: postgres.NewDispatchRepository(db),
-		bulks: postgres.NewBulkRepository(db),
+		bulks: postgres.NewBulkRepository(db), purges: postgres.NewPurgeRepository(db), queues: postgres.NewQueueRepository(db),
 		queue: redis.NewQueue(pool, slog.New(slog.DiscardHandler)), clock: clock,
 	}
 }
@@ -96,7 +98,7 @@ func newEmbeddedHarness(t *testing.T) harness {
 	}
 	return harness{
 		tasks: sqlite.NewTaskRepository(db), workers: sqlite.NewWorkerRepository(db), dispatch: sqlite.NewDispatchRepository(db),
-		bulks: sqlite.NewBulkRepository(db),
+		bulks: sqlite.NewBulkRepository(db), purges: sqlite.NewPurgeRepository(db), queues: sqlite.NewQueueRepository(db),
 		queue: memory.NewQueue(), clock: systemClock{},
 	}
 }
@@ -151,7 +153,7 @@ func (h harness) sweep(t *testing.T) {
 // dispatcher makes the dispatcher beside a worker.
 func (h harness) dispatcher(id domain.WorkerID, cfg worker.Config, events application.Events) *dispatch.Dispatcher {
 	return dispatch.New(dispatch.Deps{
-		Tasks: h.dispatch, Workers: h.workers, Bulks: h.bulks, Queue: h.queue, Signals: memory.NewSignals(), Clock: h.clock, Events: events,
+		Tasks: h.dispatch, Workers: h.workers, Bulks: h.bulks, Purges: h.purges, Queues: h.queues, Queue: h.queue, Signals: memory.NewSignals(), Clock: h.clock, Events: events,
 	}, dispatch.Config{Observer: cfg.Observer(id), Retry: cfg.Retry})
 }
 

@@ -174,6 +174,10 @@ type NewTask struct {
 	// Metadata Pairs to find the task by, at most 32. Keys are 1 to 64 of A-Z, a-z, 0-9, `.`, `_` and `-`; values are at
 	// most 512 bytes of text without the NUL character.
 	Metadata Field[map[string]string] `json:"metadata,omitempty"`
+
+	// Retention The number of seconds for which the task is kept after it has ended; may be fractional. By default the
+	// settings of its queue and of the service apply.
+	Retention Field[float64] `json:"retention,omitempty"`
 }
 
 // NewTaskBatch defines model for NewTaskBatch.
@@ -251,7 +255,8 @@ type Queue struct {
 	OldestWaiting *time.Time `json:"oldest_waiting"`
 
 	// Workers Live workers that serve the queue.
-	Workers int `json:"workers"`
+	Workers   int        `json:"workers"`
+	Retention *Retention `json:"retention,omitempty"`
 }
 
 // QueueChange defines model for QueueChange.
@@ -263,7 +268,8 @@ type QueueChange struct {
 	MaxRunning Field[*int] `json:"max_running,omitempty"`
 
 	// Rate How many tasks may start per second, minute or hour, at most 1,000,000; null for no limit.
-	Rate Field[*string] `json:"rate,omitempty"`
+	Rate      Field[*string]          `json:"rate,omitempty"`
+	Retention Field[*RetentionChange] `json:"retention,omitempty"`
 }
 
 // QueueList defines model for QueueList.
@@ -308,6 +314,23 @@ type Reason struct {
 	Limit string `json:"limit,omitempty"`
 }
 
+// Retention For how long tasks of the queue are kept after they have ended, by status, such as `7d`, `36h` or `never`. Absent
+// if nothing is set of it, and so is a status: then the setting of the service applies.
+type Retention struct {
+	Completed string `json:"completed,omitempty"`
+	Canceled  string `json:"canceled,omitempty"`
+	Failed    string `json:"failed,omitempty"`
+}
+
+// RetentionChange For how long tasks of the queue are kept after they have ended, by status: whole days, hours, minutes and seconds,
+// such as `7d`, `36h` or `1d12h`, from `1s` to `3650d`, or `never`. A status that is not named stays as it is. Null,
+// for a status or for all, for the setting of the service.
+type RetentionChange struct {
+	Completed Field[*string] `json:"completed,omitempty"`
+	Canceled  Field[*string] `json:"canceled,omitempty"`
+	Failed    Field[*string] `json:"failed,omitempty"`
+}
+
 // Task defines model for Task.
 type Task struct {
 	// ID Ids sort by creation.
@@ -347,6 +370,11 @@ type Task struct {
 	// FinishedAt When it ended. Absent if it has not.
 	FinishedAt *time.Time `json:"finished_at,omitempty"`
 
+	// ExpiresAt When it is purged, as the settings are now: once it has been kept for as long as it is to be, and not before
+	// its `Idempotency-Key` is forgotten. Absent if it has not ended, or is kept for ever. A change of the settings
+	// is no change of the task: its `ETag` stays.
+	ExpiresAt *time.Time `json:"expires_at,omitempty"`
+
 	// Result The text that the handler returned, at most 64 KiB. Absent if it returned none.
 	Result string `json:"result,omitempty"`
 
@@ -364,6 +392,10 @@ type Task struct {
 
 	// Timeout The number of seconds an attempt may take. Absent if the setting of the worker applies.
 	Timeout *float64 `json:"timeout,omitempty"`
+
+	// Retention The number of seconds for which it is kept after it has ended. Absent if the settings of its queue and of the
+	// service apply.
+	Retention *float64 `json:"retention,omitempty"`
 
 	// Metadata The pairs that the client gave. Absent if there are none.
 	Metadata map[string]string `json:"metadata,omitempty"`

@@ -85,6 +85,8 @@ func read(dec *jsontext.Decoder, into any) error {
 		return readNullable(dec, into)
 	case **string:
 		return readNullable(dec, into)
+	case **RetentionChange:
+		return readNullable(dec, into)
 	}
 	return ReadObject(dec, into)
 }

@@ -65,6 +65,12 @@ func (c Column[S]) same(all []S) (first []byte, ok bool) {
 	return first, true
 }
 
+// Null reports whether the value is NULL in all rows.
+func (c Column[S]) Null(all []S) bool {
+	first, same := c.same(all)
+	return same && first == nil
+}
+
 // Equal reports whether two rows have the same value. It encodes both values into
 // buf, which spares two buffers a comparison.
 func (c Column[S]) Equal(a, b *S, buf *[2][]byte) bool {
