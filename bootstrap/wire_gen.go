@@ -60,6 +60,7 @@ func newAPI(cfg APIConfig, traces *telemetry.Traces, log *slog.Logger, local pos
 	signals, cleanup3 := redis.NewSignals(pool, log)
 	cancelTask := usecase.NewCancelTask(applicationTaskRepository, signals, clock, events)
 	reopenTask := usecase.NewReopenTask(applicationTaskRepository, applicationQueue, signals, clock, events)
+	deleteTask := usecase.NewDeleteTask(applicationTaskRepository, signals)
 	waitLimit := provideWaitLimit(httpConfig)
 	waitTask := usecase.NewWaitTask(applicationTaskRepository, signals, events, waitLimit)
 	listAttempts := usecase.NewListAttempts(applicationTaskRepository)
@@ -75,6 +76,7 @@ func newAPI(cfg APIConfig, traces *telemetry.Traces, log *slog.Logger, local pos
 		List:      listTasks,
 		Cancel:    cancelTask,
 		Reopen:    reopenTask,
+		Delete:    deleteTask,
 		Wait:      waitTask,
 		Attempts:  listAttempts,
 		Bulk:      bulkTasks,
@@ -196,6 +198,7 @@ func newEmbedded(cfg EmbeddedConfig, traces *telemetry.Traces, handler applicati
 	signals := memory.NewSignals()
 	cancelTask := usecase.NewCancelTask(applicationTaskRepository, signals, bootstrapSystemClock, events)
 	reopenTask := usecase.NewReopenTask(applicationTaskRepository, queue, signals, bootstrapSystemClock, events)
+	deleteTask := usecase.NewDeleteTask(applicationTaskRepository, signals)
 	waitLimit := provideWaitLimit(httpConfig)
 	waitTask := usecase.NewWaitTask(applicationTaskRepository, signals, events, waitLimit)
 	listAttempts := usecase.NewListAttempts(applicationTaskRepository)
@@ -230,6 +233,7 @@ func newEmbedded(cfg EmbeddedConfig, traces *telemetry.Traces, handler applicati
 		List:      listTasks,
 		Cancel:    cancelTask,
 		Reopen:    reopenTask,
+		Delete:    deleteTask,
 		Wait:      waitTask,
 		Attempts:  listAttempts,
 		Bulk:      bulkTasks,
