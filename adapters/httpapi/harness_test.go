@@ -87,18 +87,19 @@ func newServiceOn(t *testing.T, on stores, change ...func(*httpapi.Config)) *ser
 	}
 	limits := usecase.SubmitLimits{MessageBytes: cfg.MessageBytes, MaxAttempts: 5, KeyLife: time.Hour}
 	log := slog.New(slog.NewJSONHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	wait := usecase.NewWaitTask(s.store, on.signals, telemetry.NewEvents(log), maxWaiters)
+	wait := usecase.NewWaitTask(s.store, on.signals, telemetry.NewLogs(log), maxWaiters)
 	ctx, stop := context.WithCancel(context.Background())
 	var serving sync.WaitGroup
 	serving.Go(func() { wait.Serve(ctx) })
 	s.stopWaiting = func() { stop(); serving.Wait() }
 	t.Cleanup(s.stopWaiting)
 	s.server = httpapi.NewServer(cfg, httpapi.UseCases{
-		Submit:    usecase.NewSubmitTasks(s.store, on.queue, on.clock, limits),
+		Submit:    usecase.NewSubmitTasks(s.store, on.queue, on.clock, application.NoEvents{}, limits),
 		Get:       usecase.NewGetTask(s.store),
 		List:      usecase.NewListTasks(faultSearch{s.store}),
-		Cancel:    usecase.NewCancelTask(s.store, on.signals, on.clock),
-		Reopen:    usecase.NewReopenTask(s.store, on.queue, on.signals, on.clock),
+		Cancel:    usecase.NewCancelTask(s.store, on.signals, on.clock, application.NoEvents{}),
+		Reopen:    usecase.NewReopenTask(s.store, on.queue, on.signals, on.clock, application.NoEvents{}),
+		Delete:    usecase.NewDeleteTask(s.store, on.signals),
 		Wait:      wait,
 		Attempts:  usecase.NewListAttempts(s.store),
 		Bulk:      usecase.NewBulkTasks(faultSearch{s.store}, faultBulks{s.store}, on.clock, limits),
@@ -247,6 +248,8 @@ var document = sync.OnceValues(func() (*openapi3.T, error) {
 // spec is openapi.yaml as a validator reads it.
 var spec = sync.OnceValues(func() (routers.Router, error) {
 	openapi3filter.RegisterBodyDecoder("text/html", openapi3filter.FileBodyDecoder)
+	smallLetters := openapi3.NewRegexpFormatValidator("(?i)" + openapi3.FormatOfStringDateTime) // as RFC 3339 allows
+	openapi3.DefineStringFormatValidator("date-time", smallLetters)
 	doc, err := document()
 	if err != nil {
 		return nil, err
