@@ -146,6 +146,12 @@ func (p pool) addOnce(ctx context.Context, items []*onceItem) error {
 // and nobody else has locked it. It waits for none of them, but for the moment that
 // others need to end what they have begun; for those that were locked before, not even
 // that.
+//
+// One that was locked before makes its whole group skip. For another that happens to be
+// locked at that moment this means a try of its own after firstLockPause. Two statements
+// could not be undone together, and callers repeat what has failed; and a statement that
+// waits for some rows and not for others is one more to plan, for what lasts as long as
+// an operator's transaction.
 func (p pool) saveAll(items []*saveItem) error {
 	tasks := make([]*domain.Task, len(items))
 	for i, item := range items {

@@ -57,7 +57,9 @@ DELETE FROM workers AS w USING silent
 WHERE w.id = silent.id AND NOT ` + aliveSQL("w", microseconds("$1")) + `
 AND NOT EXISTS (SELECT FROM tasks AS t WHERE ` + processing + ` AND t.worker = w.id)`
 
-	// ownedSQL is the next portion of what the worker owns, and the time at which it is.
+	// ownedSQL is the next portion of what the worker owns, and the time at which it is. It
+	// is all of that, and not what has changed: an attempt is lost because its row is not
+	// there any more, which no row that has changed would say.
 	ownedSQL = `
 SELECT t.id, t.attempt, t.claim_beat, t.deadline, t.stop_requested_at IS NOT NULL AS stop, clock_timestamp() AS at
 FROM tasks AS t WHERE ` + processing + ` AND t.worker = $1 AND t.id > $2 ORDER BY t.id LIMIT $3`

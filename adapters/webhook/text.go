@@ -41,23 +41,25 @@ func readBody(res *http.Response) (string, error) {
 
 // decompressed is the body without the compression that some receivers, or what is in
 // front of them, apply although the request asks for none. What it does not know stays
-// as it is.
+// as it is, and so does what does not begin as the header says, such as the empty body of a
+// 204: the receiver has done its work, and must not do it again for a wrong header.
 func decompressed(res *http.Response) (io.Reader, error) {
+	body := bufio.NewReader(res.Body)
+	start, _ := body.Peek(2) // whoever reads on meets the error
+	if len(start) < 2 {
+		return body, nil
+	}
 	switch strings.ToLower(strings.TrimSpace(res.Header.Get("Content-Encoding"))) {
 	case "gzip", "x-gzip":
-		return orEmpty(gzip.NewReader(res.Body))
+		if start[0] == 0x1f && start[1] == 0x8b { // RFC 1952
+			return gzip.NewReader(body)
+		}
 	case "deflate":
-		return orEmpty(zlib.NewReader(res.Body))
+		if start[0]&0x0f == 8 && (int(start[0])<<8|int(start[1]))%31 == 0 { // RFC 1950
+			return zlib.NewReader(body)
+		}
 	}
-	return res.Body, nil
-}
-
-// orEmpty reads nothing from a body that ended before it began, as that of a 204 does.
-func orEmpty(r io.Reader, err error) (io.Reader, error) {
-	if err == io.EOF { //nolint:errorlint // both packages return it as it is
-		return strings.NewReader(""), nil
-	}
-	return r, err
+	return body, nil
 }
 
 // What a decoder writes for bytes that mean nothing in their character set, and what

@@ -194,6 +194,9 @@ func TestHandler_DecodesAnAnswerIntoText(t *testing.T) {
 		"an unknown set":    {want, want, []string{"Content-Type", "text/plain; charset=utf8mb4"}},
 		"a wrong type":      {want, want, []string{"Content-Type", "text/plain; charset="}},
 		"an empty gzip":     {"", "", []string{"Content-Encoding", "gzip"}},
+		"no gzip at all":    {want, want, []string{"Content-Encoding", "gzip"}},
+		"no deflate at all": {want, want, []string{"Content-Encoding", "deflate"}},
+		"gzip of one byte":  {"x", "x", []string{"Content-Encoding", "gzip"}},
 	} {
 		if got, err := post(t, answer(http.StatusOK, c.body, c.headers...)); err != nil || got != c.want {
 			t.Errorf("%s: %q, error %v", name, got, err)
