@@ -15,7 +15,7 @@ import (
 )
 
 var (
-	insertColumns = slices.Concat(insertOnlyColumns, mutableColumns)
+	insertColumns = slices.Concat(insertOnlyColumns, mutableColumns, []pgenc.Column[written]{messageColumn})
 
 	// selectColumns names all of a task's columns, in a statement that calls tasks t.
 	selectColumns = qualified(insertColumns)
