@@ -56,13 +56,13 @@ upgrade: ## run the programs of before the newest migrations beside those of now
 		echo 'make upgrade: nothing is checked: the older programs are built from the whole git history, which is not here'; \
 	fi
 
-# One goal or several of accept, batch, drain, latency, embedded and cost; none: all.
-# tune tries settings of River and Asynq.
-# Other flags are listed by: make bench BENCHFLAGS=-help
+# One goal or several of accept, batch, drain, latency, embedded and cost; none: all these.
+# retention holds a snapshot, for ten minutes with BENCHFLAGS='-held 10m'. tune tries settings
+# of River and Asynq. Other flags are listed by: make bench BENCHFLAGS=-help
 GOAL ?=
 RUNS ?= 3
 
-bench: ## measure speed and cost beside pgbench, River and Asynq (20 minutes); GOAL=drain measures one
+bench: ## measure speed and cost beside pgbench, River and Asynq (22 minutes); GOAL=drain measures one
 	scripts/install-bench-tools.sh
 	go build -o bin/bench ./test/bench
 	bin/bench -goal '$(GOAL)' -runs $(RUNS) $(BENCHFLAGS)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/domain"
 )
 
@@ -19,3 +20,6 @@ type insideQueue struct{}
 
 // Probe does not fail.
 func (insideQueue) Probe(context.Context) error { return nil }
+
+// ProbeLane does not fail.
+func (insideQueue) ProbeLane(context.Context, application.Lane) error { return nil }

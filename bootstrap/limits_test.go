@@ -51,6 +51,7 @@ func TestLimits_EveryInnerOneEndsBeforeTheOuter(t *testing.T) {
 				{"a ping of an idle connection and a new one, within a call", l.Ping + l.Connect, l.Call},
 				{"a lock at the server, within a call", l.Lock, l.Call},
 				{"a probe of the store, within that of the server", l.Probe, httpProbe},
+				{"a probe of the store, within an explanation", l.Probe, usecase.ExplainWait},
 			})
 		}
 	}

@@ -81,31 +81,34 @@ func provideWaitLimit(cfg HTTPConfig) usecase.WaitLimit {
 	return usecase.WaitLimit(cfg.MaxWaiters)
 }
 
-func provideEvents(log *telemetry.Events, x *usecase.Experience) application.Events {
-	return usecase.NewExperiencedEvents(log, x)
+// provideEvents is all that hears what happens.
+func provideEvents(logs *telemetry.Logs, x *usecase.Experience) application.Events {
+	return usecase.NewExperiencedEvents(telemetry.Join(logs), x)
 }
 
 // The probes of each program's readiness. Accepting tasks needs the store alone;
 // processing them needs loops that make progress, and a queue that does not fail for long.
 
-func provideAPIReadiness(db *postgres.DB, pool *redis.Pool, x *usecase.Experience, log *slog.Logger) *usecase.CheckReadiness {
+func provideAPIReadiness(db *postgres.DB, pool *redis.Pool, queue *redis.Queue, x *usecase.Experience, log *slog.Logger) *usecase.CheckReadiness {
 	return usecase.NewCheckReadiness(
 		usecase.NamedProbe{Name: "work", Probe: x.Needed(), Needs: true},
 		usecase.NamedProbe{Name: "side_work", Probe: x.Helpful()},
 		usecase.NamedProbe{Name: "database", Probe: telemetry.NewProbe(db, "database", log), Needs: true},
 		usecase.NamedProbe{Name: "side_tables", Probe: telemetry.NewProbe(db.SideTables(), "side_tables", log)},
 		usecase.NamedProbe{Name: "queue", Probe: pool},
+		usecase.NamedProbe{Name: "lanes", Probe: queue.Lanes()},
 		usecase.NamedProbe{Name: "signals", Probe: pool.Signals()},
 	)
 }
 
-func provideWorkerReadiness(db *postgres.DB, pool *redis.Pool, worker *worker.Worker, x *usecase.Experience, log *slog.Logger) *usecase.CheckReadiness {
+func provideWorkerReadiness(db *postgres.DB, pool *redis.Pool, queue *redis.Queue, worker *worker.Worker, x *usecase.Experience, log *slog.Logger) *usecase.CheckReadiness {
 	return usecase.NewCheckReadiness(
 		usecase.NamedProbe{Name: "work", Probe: x.Needed(), Needs: true},
 		usecase.NamedProbe{Name: "side_work", Probe: x.Helpful()},
 		usecase.NamedProbe{Name: "database", Probe: telemetry.NewProbe(db, "database", log), Needs: true},
 		usecase.NamedProbe{Name: "side_tables", Probe: telemetry.NewProbe(db.SideTables(), "side_tables", log)},
 		usecase.NamedProbe{Name: "queue", Probe: pool},
+		usecase.NamedProbe{Name: "lanes", Probe: queue.Lanes()},
 		usecase.NamedProbe{Name: "signals", Probe: pool.Signals()},
 		usecase.NamedProbe{Name: "queue_lasting", Probe: pool.Lasting(), Needs: true},
 		usecase.NamedProbe{Name: "worker", Probe: worker, Needs: true},

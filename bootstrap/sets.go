@@ -27,7 +27,8 @@ var serverSet = wire.NewSet(
 	postgres.NewBulkRepository, wire.Bind(new(application.BulkRepository), new(*postgres.BulkRepository)),
 	postgres.NewDispatchRepository, wire.Bind(new(application.DispatchRepository), new(*postgres.DispatchRepository)),
 	postgres.NewClock, wire.Bind(new(application.Clock), new(*postgres.Clock)),
-	provideRedis, redis.NewQueue, provideServerQueue, wire.Bind(new(usecase.QueueProbe), new(*redis.Pool)),
+	wire.Bind(new(usecase.StoreProbe), new(*postgres.DB)),
+	provideRedis, redis.NewQueue, provideServerQueue, wire.Bind(new(usecase.QueueProbe), new(*redis.Queue)),
 	redis.NewSignals, wire.Bind(new(application.Signals), new(*redis.Signals)),
 )
 
@@ -40,6 +41,7 @@ var embeddedSet = wire.NewSet(
 	sqlite.NewQueueRepository, wire.Bind(new(application.QueueRepository), new(*sqlite.QueueRepository)),
 	sqlite.NewBulkRepository, wire.Bind(new(application.BulkRepository), new(*sqlite.BulkRepository)),
 	sqlite.NewDispatchRepository, wire.Bind(new(application.DispatchRepository), new(*sqlite.DispatchRepository)),
+	wire.Bind(new(usecase.StoreProbe), new(*sqlite.DB)),
 	wire.Value(systemClock{}), wire.Bind(new(application.Clock), new(systemClock)),
 	wire.Value(insideQueue{}), wire.Bind(new(usecase.QueueProbe), new(insideQueue)),
 	memory.NewQueue, wire.Bind(new(application.Queue), new(*memory.Queue)),
@@ -50,7 +52,7 @@ var embeddedSet = wire.NewSet(
 var apiSet = wire.NewSet(
 	usecase.NewSubmitTasks, provideLimits,
 	usecase.NewGetTask, usecase.NewListTasks, usecase.NewListAttempts,
-	usecase.NewCancelTask, usecase.NewReopenTask, usecase.NewWaitTask, provideWaitLimit,
+	usecase.NewCancelTask, usecase.NewReopenTask, usecase.NewDeleteTask, usecase.NewWaitTask, provideWaitLimit,
 	usecase.NewManageQueues, usecase.NewBulkTasks, usecase.NewExplainTask,
 	wire.Struct(new(httpapi.UseCases), "*"),
 	telemetry.NewStore, wire.Bind(new(httpapi.StoreObserver), new(*telemetry.Store)),
@@ -58,8 +60,8 @@ var apiSet = wire.NewSet(
 	wire.Struct(new(apiServer), "*"),
 )
 
-// eventsSet logs what happens in loops, and notes it for readiness.
-var eventsSet = wire.NewSet(telemetry.NewEvents, usecase.NewExperience, wire.Bind(new(application.Experience), new(*usecase.Experience)), provideEvents)
+// eventsSet hears what happens, logs it, and notes it for readiness.
+var eventsSet = wire.NewSet(telemetry.NewLogs, usecase.NewExperience, wire.Bind(new(application.Experience), new(*usecase.Experience)), provideEvents)
 
 // workerSet is a worker and its dispatcher on whichever store.
 var workerSet = wire.NewSet(

@@ -82,7 +82,7 @@ func sentence(task api.Explanation, e usecase.Explanation) string {
 	case usecase.ReasonNoWorker:
 		return fmt.Sprintf("No live worker serves the queue %s.", task.Queue)
 	case usecase.ReasonStuck:
-		return fmt.Sprintf("The workers of queue %s take no tasks: %d handlers have not returned after their context ended.", task.Queue, e.Stuck)
+		return stuck(e.Stuck, task.Queue)
 	case usecase.ReasonBusy:
 		return busy(e)
 	case usecase.ReasonPaused:
@@ -91,6 +91,11 @@ func sentence(task api.Explanation, e usecase.Explanation) string {
 		return fmt.Sprintf("The queue %s is at its max_running of %s.", task.Queue, e.Limit)
 	case usecase.ReasonRate:
 		return fmt.Sprintf("The queue %s is at its rate of %s; the next task may start at %s.", task.Queue, e.Limit, at)
+	case usecase.ReasonRefused:
+		if e.Detail != "" {
+			return fmt.Sprintf("The store takes no tasks: %s.", strings.TrimSuffix(e.Detail, "."))
+		}
+		return "The store takes no tasks; they will run once it does."
 	case usecase.ReasonQueueAway:
 		if e.Detail != "" {
 			return fmt.Sprintf("The queue server does not do its work: %s.", strings.TrimSuffix(e.Detail, "."))
@@ -104,6 +109,14 @@ func sentence(task api.Explanation, e usecase.Explanation) string {
 		return "The task is next: a worker will take it as soon as it has a free slot."
 	}
 	return fmt.Sprintf("The reason is %s.", e.Reason)
+}
+
+func stuck(handlers int, queue string) string {
+	those := "too many handlers" // the number was read before there were any
+	if handlers > 0 {
+		those = fmt.Sprintf("%d handlers", handlers)
+	}
+	return fmt.Sprintf("The workers of queue %s take no tasks: %s have not returned after their context ended.", queue, those)
 }
 
 func busy(e usecase.Explanation) string {

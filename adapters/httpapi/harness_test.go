@@ -87,23 +87,24 @@ func newServiceOn(t *testing.T, on stores, change ...func(*httpapi.Config)) *ser
 	}
 	limits := usecase.SubmitLimits{MessageBytes: cfg.MessageBytes, MaxAttempts: 5, KeyLife: time.Hour}
 	log := slog.New(slog.NewJSONHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	wait := usecase.NewWaitTask(s.store, on.signals, telemetry.NewEvents(log), maxWaiters)
+	wait := usecase.NewWaitTask(s.store, on.signals, telemetry.NewLogs(log), maxWaiters)
 	ctx, stop := context.WithCancel(context.Background())
 	var serving sync.WaitGroup
 	serving.Go(func() { wait.Serve(ctx) })
 	s.stopWaiting = func() { stop(); serving.Wait() }
 	t.Cleanup(s.stopWaiting)
 	s.server = httpapi.NewServer(cfg, httpapi.UseCases{
-		Submit:    usecase.NewSubmitTasks(s.store, on.queue, on.clock, limits),
+		Submit:    usecase.NewSubmitTasks(s.store, on.queue, on.clock, application.NoEvents{}, limits),
 		Get:       usecase.NewGetTask(s.store),
 		List:      usecase.NewListTasks(faultSearch{s.store}),
-		Cancel:    usecase.NewCancelTask(s.store, on.signals, on.clock),
-		Reopen:    usecase.NewReopenTask(s.store, on.queue, on.signals, on.clock),
+		Cancel:    usecase.NewCancelTask(s.store, on.signals, on.clock, application.NoEvents{}),
+		Reopen:    usecase.NewReopenTask(s.store, on.queue, on.signals, on.clock, application.NoEvents{}),
+		Delete:    usecase.NewDeleteTask(s.store, on.signals),
 		Wait:      wait,
 		Attempts:  usecase.NewListAttempts(s.store),
 		Bulk:      usecase.NewBulkTasks(faultSearch{s.store}, faultBulks{s.store}, on.clock, limits),
 		Queues:    usecase.NewManageQueues(faultQueues{s.store}),
-		Explain:   usecase.NewExplainTask(s.store, faultQueues{s.store}, on.queue, working{}, on.clock),
+		Explain:   usecase.NewExplainTask(s.store, faultQueues{s.store}, on.queue, s.db, working{}, on.clock),
 		Readiness: s.readiness,
 	}, telemetry.NewStore(log, usecase.NewExperience()), log)
 	s.Server = httptest.NewUnstartedServer(s.server.Handler())
@@ -307,3 +308,5 @@ func documented(req *http.Request, body string, a answer) error {
 type working struct{}
 
 func (working) Probe(context.Context) error { return nil }
+
+func (working) ProbeLane(context.Context, application.Lane) error { return nil }

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"maps"
 	"net/http"
+	"regexp"
 	"runtime/debug"
 	"strings"
 
@@ -17,6 +18,7 @@ type middleware struct {
 	hosts       hosts
 	credentials []Credential
 	requests    *admission.Limiter
+	observe     func(http.Handler) http.Handler // nil: nobody does
 }
 
 // commonHeader is in every response.
@@ -26,10 +28,22 @@ var commonHeader = http.Header{
 	"Cache-Control":           {"no-cache"},
 }
 
-// wrap puts around the router what has to hold for every response.
+// wrap puts around the router what has to hold for every response. Whoever observes the
+// requests is outermost, and hears of the refused ones, too.
 func (m *middleware) wrap(next http.Handler) http.Handler {
-	next = m.checkHost(m.sameOrigin(m.authenticate(m.admit(next))))
+	next = m.guard(m.checkHost(m.sameOrigin(m.authenticate(m.admit(next)))))
+	if m.observe != nil {
+		next = m.observe(next)
+	}
+	return next
+}
+
+// guard is the first that a request meets. When it returns, r.Pattern is the template of
+// the route that the request has matched, as net/http's own router would leave it; empty
+// if it has matched none.
+func (m *middleware) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		received := r
 		maps.Copy(w.Header(), commonHeader)
 		if r.Method == http.MethodHead { // net/http sends no body, as it still knows the method
 			get := *r
@@ -42,11 +56,26 @@ func (m *middleware) wrap(next http.Handler) http.Handler {
 			}
 		}
 		tracked := &trackingWriter{ResponseWriter: w, bodyUnread: r.ContentLength != 0}
+		defer func() { received.Pattern = tracked.route }()
 		defer m.recover(tracked, r)
 		next.ServeHTTP(tracked, r)
 		tracked.leaveBody()
 	})
 }
+
+// noteRoute is the first that a request meets once it has matched a route.
+func (m *middleware) noteRoute(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		tracked(w).route = plainTemplate(route(r))
+		next.ServeHTTP(w, r)
+	})
+}
+
+// patternOf matches the pattern of a variable in a template.
+var patternOf = regexp.MustCompile(`:[^{}]*}`)
+
+// plainTemplate is a template without the patterns of its variables.
+func plainTemplate(template string) string { return patternOf.ReplaceAllString(template, "}") }
 
 // recover turns a panic into a 500, or aborts the response if it has begun.
 func (m *middleware) recover(w *trackingWriter, r *http.Request) {
@@ -107,6 +136,7 @@ type trackingWriter struct {
 	http.ResponseWriter
 	wroteHeader bool
 	bodyUnread  bool               // or not to its end
+	route       string             // the template of its path; empty: it has matched none
 	slot        *admission.Limiter // nil: none
 	bytes       *admission.Bytes   // of which the body has taken bodyBytes
 	bodyBytes   int64

@@ -49,7 +49,7 @@ func bareRouter(m *middleware) *mux.Router {
 	r.MethodNotAllowedHandler = http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		m.methodNotAllowed(w, req, r)
 	})
-	r.Use(m.negotiate, m.checkQuery)
+	r.Use(m.noteRoute, m.negotiate, m.checkQuery)
 	return r
 }
 

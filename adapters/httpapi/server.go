@@ -23,6 +23,10 @@ type Config struct {
 	AllowedHosts []string
 
 	Version string // of the program, for people
+	// Observe is put around all that is served, for metrics and traces. When the handler
+	// that it gets has returned, r.Pattern is the template of the request's route, empty if
+	// it has matched none. nil: nobody observes.
+	Observe func(http.Handler) http.Handler
 
 	MessageBytes int // longest message; 256 KiB. The limit on bodies follows from it
 	BatchBytes   int // largest body of a batch; 16 MiB
@@ -65,7 +69,7 @@ func (c Config) build(uc UseCases, store StoreObserver, log *slog.Logger) (*midd
 	bytes := admission.NewBytes(int64(c.BodyBytes))
 	m := &middleware{
 		responder: newResponder(log), readiness: uc.Readiness, hosts: newHosts(c.ListenAddr, c.AllowedHosts),
-		credentials: c.Credentials, requests: requests,
+		credentials: c.Credentials, requests: requests, observe: c.Observe,
 	}
 	e := &endpoints{
 		responder: newResponder(log), uc: uc, docs: docsPage(c.Version, len(c.Credentials) > 0),

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
+	"golang.org/x/sync/singleflight"
 
 	"github.com/millrace/millrace/adapters/postgres/internal/pgconn"
 )
@@ -28,6 +29,8 @@ type DB struct {
 	shared shared
 	proven atomic.Value // time.Time: when a write was last proven
 	roomy  atomic.Value // time.Time: when the disk was last seen to have room
+
+	probing singleflight.Group
 
 	schemaSeen atomic.Bool // the schema was right when it was last looked at
 }

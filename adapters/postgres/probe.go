@@ -24,7 +24,19 @@ var (
 // writes, grants the rights without which no task runs, and has room for tasks, within
 // Limits.Probe. Whatever keeps it from that is an outage. Of all tables it touches tasks
 // alone: a lock on another is told by the work that it is in the way of.
+//
+// All who ask meanwhile share one probe: behind a locked table each would hold a connection.
 func (db *DB) Probe(ctx context.Context) error {
+	answers := db.probing.DoChan("", func() (any, error) { return nil, db.probeAlone(context.WithoutCancel(ctx)) })
+	select {
+	case answer := <-answers:
+		return answer.Err
+	case <-ctx.Done():
+		return pgconn.Translate(ctx.Err())
+	}
+}
+
+func (db *DB) probeAlone(ctx context.Context) error {
 	return db.probe(ctx, func(ctx context.Context) error {
 		err := db.checkSchema(ctx)
 		if err == nil {
@@ -41,7 +53,7 @@ func (db *DB) Probe(ctx context.Context) error {
 }
 
 // SideTables is the Probe of what tasks run without, most of them: the rights on the other
-// tables.
+// tables, and to delete.
 func (db *DB) SideTables() application.Probe { return sideProbe{db} }
 
 type sideProbe struct{ db *DB }
@@ -50,7 +62,7 @@ type sideProbe struct{ db *DB }
 // business.
 func (s sideProbe) Probe(ctx context.Context) error {
 	return s.db.probe(ctx, func(ctx context.Context) error {
-		missing, err := s.db.missingRights(ctx, func(table string) bool { return sideTables[table] })
+		missing, err := s.db.missingRights(ctx, isSide)
 		if err == nil && missing != "" {
 			return domain.Errorf(domain.CodeUnavailable, "%s", missing)
 		}
@@ -61,8 +73,9 @@ func (s sideProbe) Probe(ctx context.Context) error {
 // proveWriteSQL inserts no row into tasks, which needs the right to, a server that is not
 // read-only and a table that nobody has locked, and writes an empty record to the log of
 // the server, whose commit is flushed, and confirmed by a synchronous standby. It leaves
-// no dead row.
-const proveWriteSQL = `WITH none AS (INSERT INTO tasks SELECT * FROM tasks WHERE false RETURNING 1)
+// no dead row. The server gives up before the probe does, and so says what is in the way.
+const proveWriteSQL = `SET LOCAL lock_timeout = '1s';
+WITH none AS (INSERT INTO tasks SELECT * FROM tasks WHERE false RETURNING 1)
 SELECT (SELECT count(*) FROM none) FROM pg_logical_emit_message(true, 'millrace', '')`
 
 // provenFor is how long a proof serves later probes, so that many who ask cost one flush.
@@ -77,10 +90,14 @@ func (db *DB) proveWrites(ctx context.Context) error {
 	if err := db.proveRights(ctx); err != nil {
 		return err
 	}
-	var none int
-	if err := db.calls.Read(ctx, func(ctx context.Context, q sqlx.QueryerContext) error {
-		return sqlx.GetContext(ctx, q, &none, proveWriteSQL)
-	}); err != nil {
+	err := db.calls.Read(ctx, func(ctx context.Context, _ sqlx.QueryerContext) error {
+		_, err := db.calls.SQL.ExecContext(ctx, proveWriteSQL)
+		return err
+	})
+	if pgconn.Locked(err) {
+		return pgconn.OutageBecause("somebody has locked the table tasks: " + application.ReasonOf(err))
+	}
+	if err != nil {
 		return fmt.Errorf("prove that the database takes writes: %w", err)
 	}
 	db.proven.Store(time.Now())
@@ -102,6 +119,7 @@ func (db *DB) proveRoom(ctx context.Context) error {
 	switch {
 	case err == nil, pgconn.AboutData(err): // a trigger that refuses this task has had room for it
 		db.calls.Shortage.Over(doubt)
+		db.roomy.Store(time.Now()) // else each probe would store, as long as temporary files find no room
 		return nil
 	case pgconn.DiskFull(err):
 		return schema.Unready(room.ErrDiskFull, err)

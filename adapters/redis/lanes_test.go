@@ -55,6 +55,52 @@ func TestQueue_AKeyThatIsNoListConcernsItsLaneAlone(t *testing.T) {
 	}
 }
 
+// Whoever asks has not to look for it in a log.
+func TestLanes_NamesTheKeyThatIsNoList(t *testing.T) {
+	url := services.Redis(t)
+	q, _ := openQueue(t, Config{URL: url})
+	bad, other, good := entry(), entry(), entry()
+	bad.Priority, other.Priority = 9, 8
+	wants := func(of string, err error, want string) {
+		t.Helper()
+		if got := application.ReasonOf(err); (err == nil) != (want == "") || err != nil && got != want {
+			t.Errorf("%s: %v, want %q", of, err, want)
+		}
+	}
+	set := func(lane application.Lane) string {
+		t.Helper()
+		if _, err := q.pool.do(t.Context(), "SADD", q.key(lane), "not a list"); err != nil {
+			t.Fatal(err)
+		}
+		return "the key " + q.key(lane) + " holds something other than a list: its tasks wait until it is deleted"
+	}
+	push := func() {
+		t.Helper()
+		if err := q.Push(t.Context(), bad, other, good); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := set(bad.Lane)
+	wants("before anything was done", q.Lanes().Probe(t.Context()), "")
+	wants("the lane that is asked for", q.ProbeLane(t.Context(), bad.Lane), want)
+	wants("another lane", q.ProbeLane(t.Context(), good.Lane), "")
+	push()
+	wants("the queue, which works", q.Probe(t.Context()), "")
+	wants("the lanes", q.Lanes().Probe(t.Context()), want)
+	if _, err := q.pool.do(t.Context(), "DEL", q.key(other.Lane)); err != nil {
+		t.Fatal(err)
+	}
+	set(other.Lane)
+	push()
+	wants("two lanes", q.Lanes().Probe(t.Context()),
+		"the keys "+q.key(other.Lane)+" and 1 more hold something other than a list: their tasks wait until they are deleted")
+	if _, err := q.pool.do(t.Context(), "DEL", q.key(bad.Lane), q.key(other.Lane)); err != nil {
+		t.Fatal(err)
+	}
+	wants("once the keys are deleted", q.Lanes().Probe(t.Context()), "")
+	wants("and that one", q.ProbeLane(t.Context(), bad.Lane), "")
+}
+
 func TestQueue_APullFromKeysThatAreNoListsWaitsAndFindsNothing(t *testing.T) {
 	q, _ := openQueue(t, Config{URL: services.Redis(t)})
 	for priority := range domain.MaxPriority + 1 {

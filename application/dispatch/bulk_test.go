@@ -59,13 +59,20 @@ func TestDispatcher_DoesABulkActionStepByStepAndTells(t *testing.T) {
 			domain.BulkStop: {
 				apptest.Claimed, []application.SignalKind{application.SignalStop, application.SignalChanged}, false, domain.StatusProcessing,
 			},
-			domain.BulkRetry: {apptest.Failed, []application.SignalKind{application.SignalChanged}, true, domain.StatusPending},
+			domain.BulkRetry:  {apptest.Failed, []application.SignalKind{application.SignalChanged}, true, domain.StatusPending},
+			domain.BulkDelete: {apptest.Canceled, []application.SignalKind{application.SignalChanged}, false, domain.StatusCanceled}, // ended before: nothing to tell
 		} {
 			p, signals := apptest.NewPorts(t), apptest.NewSignals()
 			first, second := []*domain.Task{c.made(t), c.made(t)}, []*domain.Task{c.made(t)}
-			stepping(t, p, action, first, []*domain.Task{apptest.Canceled(t)}, second) // the second step changes nothing
+			stepping(t, p, action, first, nil, second) // the second step changes nothing
 			p.Signals.EXPECT().Send(apptest.Any).Do(signals.Send).AnyTimes()
 			gomock.InOrder(p.Events.EXPECT().Swept(apptest.Any, application.SweepBulk, 2), p.Events.EXPECT().Swept(apptest.Any, application.SweepBulk, 1))
+			switch action {
+			case domain.BulkCancel:
+				gomock.InOrder(p.Events.EXPECT().TasksCanceled(apptest.Any, first), p.Events.EXPECT().TasksCanceled(apptest.Any, second))
+			case domain.BulkRetry:
+				gomock.InOrder(p.Events.EXPECT().TasksReopened(apptest.Any, first), p.Events.EXPECT().TasksReopened(apptest.Any, second))
+			}
 			if c.pushes {
 				for _, tasks := range [][]*domain.Task{first, second} {
 					p.Queue.EXPECT().Push(apptest.Any, entriesAt(apptest.Now(), tasks...)...).Return(nil)
@@ -84,6 +91,7 @@ func TestDispatcher_DoesABulkActionStepByStepAndTells(t *testing.T) {
 			for _, task := range slices.Concat(first, second) {
 				apptest.Same(t, "status", task.Status(), c.status)
 				apptest.Same(t, "asked to stop", task.StopRequested(), action == domain.BulkStop)
+				apptest.Same(t, "deleted", task.Deleted(), action == domain.BulkDelete)
 			}
 		}
 	})
@@ -103,7 +111,8 @@ func TestDispatcher_ABulkActionLeavesWhatIsInNoStateForIt(t *testing.T) {
 			domain.BulkCancel: {apptest.Claimed(t), apptest.Failed(t), apptest.Canceled(t)},
 			domain.BulkStop:   {apptest.Failed(t), apptest.Canceled(t)},
 			domain.BulkRetry:  {apptest.NewTask(t), apptest.Claimed(t), apptest.Canceled(t)},
-			"delete":          {apptest.NewTask(t), apptest.Claimed(t), apptest.Failed(t), apptest.Canceled(t)}, // of a later version
+			domain.BulkDelete: {apptest.NewTask(t), apptest.Claimed(t)},
+			"purge":           {apptest.NewTask(t), apptest.Claimed(t), apptest.Failed(t), apptest.Canceled(t)}, // of a later version
 		} {
 			p := apptest.NewPorts(t) // no signal, no push and no event is expected
 			stepping(t, p, action, tasks)
@@ -118,6 +127,7 @@ func TestDispatcher_GoesOnWithABulkActionWhenAPushFails(t *testing.T) {
 		stepping(t, p, domain.BulkRetry, []*domain.Task{apptest.Failed(t)}, []*domain.Task{apptest.Failed(t)})
 		p.Signals.EXPECT().Send(apptest.Any).Times(2)
 		p.Events.EXPECT().Swept(apptest.Any, application.SweepBulk, 1).Times(2)
+		p.Events.EXPECT().TasksReopened(apptest.Any, apptest.Any).Times(2)
 		p.Queue.EXPECT().Push(apptest.Any, apptest.Any).Return(domain.ErrUnavailable).Times(2)
 
 		apptest.Must(t, dispatch.NewBulk(deps(p)).Sweep(t.Context()))

@@ -27,14 +27,15 @@ const (
 	ReasonPaused    Reason = "paused"         // its queue is paused
 	ReasonLimit     Reason = "max_running"    // as many tasks of its queue are running as may
 	ReasonRate      Reason = "rate"           // its queue has started as many tasks as its rate allows
+	ReasonRefused   Reason = "store_refuses"  // the store takes no writes, so that no task begins
 	ReasonQueueAway Reason = "queue_away"     // the queue server does not respond
 	ReasonBehind    Reason = "behind"         // other tasks are pulled before it
 	ReasonStranded  Reason = "stranded"       // its entry was lost; the dispatcher queues it again
 	ReasonNext      Reason = "next"           // it is the next to run
 )
 
-// ExplainWait bounds how long an explanation waits for a queue that is away: for its probe
-// and for one look.
+// ExplainWait bounds how long an explanation waits for a store that takes no writes, and
+// meanwhile for a queue that is away: for its probe and for one look.
 const ExplainWait = 3 * time.Second
 
 // MaxAhead is how many tasks are counted that are before another one.
@@ -49,7 +50,7 @@ type Explanation struct {
 	Slots   int       // ReasonBusy: those that the queue may use, of so many Workers
 	Kept    int       // ReasonBusy: slots kept for queues that have nothing running
 	Workers int
-	Detail  string // ReasonQueueAway: why, where that is known
+	Detail  string // ReasonRefused, ReasonQueueAway: why, where that is known
 	Stuck   int    // ReasonStuck: the number of handlers that do not return
 }
 
@@ -64,16 +65,27 @@ type ExplainTask struct {
 	tasks  application.TaskRepository
 	queues application.QueueRepository
 	queue  application.Queue
+	store  StoreProbe
 	probe  QueueProbe
 	clock  application.Clock
 }
 
+// StoreProbe tells whether the store takes tasks: one that answers every question may
+// refuse to write.
+type StoreProbe interface{ application.Probe }
+
 // QueueProbe tells whether the queue does its work.
-type QueueProbe interface{ application.Probe }
+type QueueProbe interface {
+	application.Probe
+	// ProbeLane tells whether the lane takes and brings entries, in a queue that works.
+	ProbeLane(ctx context.Context, l application.Lane) error
+}
 
 // NewExplainTask makes the use case.
-func NewExplainTask(tasks application.TaskRepository, queues application.QueueRepository, queue application.Queue, probe QueueProbe, clock application.Clock) *ExplainTask {
-	return &ExplainTask{tasks: tasks, queues: queues, queue: queue, probe: probe, clock: clock}
+func NewExplainTask(tasks application.TaskRepository, queues application.QueueRepository, queue application.Queue,
+	store StoreProbe, probe QueueProbe, clock application.Clock,
+) *ExplainTask {
+	return &ExplainTask{tasks: tasks, queues: queues, queue: queue, store: store, probe: probe, clock: clock}
 }
 
 // Run explains the task, or returns domain.ErrTaskNotFound. There is always at
@@ -99,13 +111,42 @@ func (uc *ExplainTask) explain(ctx context.Context, id domain.TaskID) (ExplainRe
 }
 
 func (uc *ExplainTask) reasons(ctx context.Context, t *domain.Task) ([]Explanation, error) {
-	s, now := t.State(), uc.clock.Now()
+	s := t.State()
 	switch {
 	case s.Status.Ended():
 		return []Explanation{{Reason: ReasonEnded, At: s.UpdatedAt}}, nil
 	case s.Status == domain.StatusProcessing:
 		return []Explanation{{Reason: ReasonRunning, At: s.Deadline}}, nil
 	}
+	probed := make(chan error, 1)
+	go func() { probed <- uc.probeStore(ctx) }()
+	reasons, err := uc.pending(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	if err := <-probed; err != nil {
+		reasons = slices.DeleteFunc(reasons, func(e Explanation) bool { return e.Reason.hopeful() })
+		reasons = slices.Insert(reasons, 0, Explanation{Reason: ReasonRefused, Detail: application.ReasonOf(err)})
+	}
+	return reasons, nil
+}
+
+// hopeful reports whether the reason says that the task is about to go on, which takes a
+// store that writes.
+func (r Reason) hopeful() bool {
+	return r == ReasonDue || r == ReasonStranded || r == ReasonNext
+}
+
+func (uc *ExplainTask) probeStore(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, ExplainWait)
+	defer cancel()
+	return uc.store.Probe(ctx)
+}
+
+// pending is why a task that is pending does not run, as far as a store that writes is
+// concerned.
+func (uc *ExplainTask) pending(ctx context.Context, t *domain.Task) ([]Explanation, error) {
+	s, now := t.State(), uc.clock.Now()
 	info, err := uc.queues.Get(ctx, s.Queue)
 	if err != nil {
 		return nil, err
@@ -155,6 +196,9 @@ func (uc *ExplainTask) workers(ctx context.Context, info application.QueueInfo) 
 	takers, err := uc.queues.Takers(ctx, info.Name)
 	if err != nil || len(takers) == 0 || slices.ContainsFunc(takers, application.Taker.Takes) {
 		return nil, err
+	}
+	if !slices.ContainsFunc(takers, func(t application.Taker) bool { return !t.Stuck }) { // since the first look
+		return []Explanation{{Reason: ReasonStuck, Stuck: info.Abandoned}}, nil
 	}
 	e := Explanation{Reason: ReasonBusy}
 	for _, t := range takers {
@@ -206,6 +250,9 @@ func (uc *ExplainTask) stranded(ctx context.Context, t *domain.Task, now time.Ti
 	defer cancel()
 	e := application.EntryOf(t)
 	if err := uc.probe.Probe(ctx); err != nil { // it may answer, and refuse the work
+		return false, err
+	}
+	if err := uc.probe.ProbeLane(ctx, e.Lane); err != nil { // it counts as empty, and loses what is pushed
 		return false, err
 	}
 	oldest, err := uc.queue.Oldest(ctx, e.Lane)

@@ -22,8 +22,11 @@ type situation struct {
 	takers  []application.Taker
 	head    time.Duration // age of the entry at the head of the task's list; 0: there is none
 	refuses error         // the queue answers, and does not do its work
-	away    bool          // the queue does not answer
-	ahead   int
+
+	storeRefuses error // the store answers, and takes no writes
+	blocked      error // the queue works, but for the task's lane
+	away         bool  // the queue does not answer
+	ahead        int
 }
 
 // explained returns the reasons, the time of each as one from now.
@@ -47,7 +50,7 @@ func explained(t *testing.T, s situation) []usecase.Explanation {
 		}
 		p.Queue.EXPECT().Oldest(apptest.Any, apptest.DefaultLane).Return(oldest, err).AnyTimes()
 
-		e, err := usecase.NewExplainTask(p.Tasks, p.Queues, p.Queue, probing{s.refuses}, p.Clock).Run(t.Context(), task.ID())
+		e, err := usecase.NewExplainTask(p.Tasks, p.Queues, p.Queue, probing{err: s.storeRefuses}, probing{s.refuses, s.blocked}, p.Clock).Run(t.Context(), task.ID())
 
 		apptest.Must(t, err)
 		apptest.Same(t, "task", e.Task, task)
@@ -94,6 +97,8 @@ func TestExplainTask_TellsEveryReason(t *testing.T) {
 	}
 	perMinute := domain.Rate{Count: 1, Per: time.Minute}
 	start := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC) // of a bubble
+	readOnly := domain.Errorf(domain.CodeUnavailable, "the database is read-only")
+	storeRefuses := usecase.Explanation{Reason: usecase.ReasonRefused, Detail: "the database is read-only"}
 	for name, c := range map[string]struct {
 		situation situation
 		want      []usecase.Explanation
@@ -146,6 +151,10 @@ func TestExplainTask_TellsEveryReason(t *testing.T) {
 			situation{task: apptest.NewTask, queue: served, refuses: domain.Errorf(domain.CodeUnavailable, "Redis is full")},
 			[]usecase.Explanation{{Reason: usecase.ReasonQueueAway, Detail: "Redis is full"}},
 		},
+		"TheLaneIsBlocked": {
+			situation{task: apptest.NewTask, after: time.Minute, queue: served, blocked: domain.Errorf(domain.CodeUnavailable, "the key is no list")},
+			[]usecase.Explanation{{Reason: usecase.ReasonQueueAway, Detail: "the key is no list"}},
+		},
 		"OneOfTheWorkersStuck": {
 			situation{task: apptest.NewTask, queue: oneStuck, takers: []application.Taker{stuck, free}},
 			[]usecase.Explanation{{Reason: usecase.ReasonNext}},
@@ -153,6 +162,10 @@ func TestExplainTask_TellsEveryReason(t *testing.T) {
 		"OneOfTheWorkersStuckAndTheOtherFull": {
 			situation{task: apptest.NewTask, queue: oneStuck, takers: []application.Taker{stuck, full}},
 			[]usecase.Explanation{{Reason: usecase.ReasonBusy, Slots: 10, Workers: 1}},
+		},
+		"EveryWorkerStuckSinceTheFirstLook": {
+			situation{task: apptest.NewTask, queue: oneStuck, takers: []application.Taker{stuck, stuck}},
+			[]usecase.Explanation{{Reason: usecase.ReasonStuck, Stuck: 7}},
 		},
 		"Paused": {
 			situation{task: apptest.NewTask, queue: with(domain.QueueSettings{Paused: true}, 0)},
@@ -198,6 +211,24 @@ func TestExplainTask_TellsEveryReason(t *testing.T) {
 			situation{task: apptest.NewTask, after: time.Minute, queue: served, away: true, ahead: 3},
 			[]usecase.Explanation{{Reason: usecase.ReasonQueueAway}, {Reason: usecase.ReasonBehind, Ahead: 3}},
 		},
+		"DueInAStoreThatRefuses": {
+			situation{task: delayed, after: time.Minute, queue: served, storeRefuses: readOnly},
+			[]usecase.Explanation{storeRefuses},
+		},
+		"NextInAStoreThatRefuses": {
+			situation{task: apptest.NewTask, queue: served, storeRefuses: readOnly}, []usecase.Explanation{storeRefuses},
+		},
+		"StrandedInAStoreThatRefuses": {
+			situation{task: apptest.NewTask, after: time.Minute, queue: served, storeRefuses: readOnly}, []usecase.Explanation{storeRefuses},
+		},
+		"BehindInAStoreThatRefuses": {
+			situation{task: apptest.NewTask, queue: served, ahead: 17, storeRefuses: readOnly},
+			[]usecase.Explanation{storeRefuses, {Reason: usecase.ReasonBehind, Ahead: 17}},
+		},
+		"EndedInAStoreThatRefuses": {
+			situation{task: apptest.Canceled, after: time.Hour, storeRefuses: readOnly},
+			[]usecase.Explanation{{Reason: usecase.ReasonEnded, At: in(-time.Hour)}},
+		},
 		"Next": {
 			situation{task: apptest.NewTask, queue: served},
 			[]usecase.Explanation{{Reason: usecase.ReasonNext}},
@@ -230,7 +261,7 @@ func TestExplainTask_DoesNotWaitLongForAQueueThatHangs(t *testing.T) {
 		p.Queues.EXPECT().Ahead(apptest.Any, apptest.Any, apptest.Any).Return(0, nil)
 		begun := apptest.Now()
 
-		got, err := usecase.NewExplainTask(p.Tasks, p.Queues, p.Queue, probing{}, p.Clock).Run(t.Context(), task.ID())
+		got, err := usecase.NewExplainTask(p.Tasks, p.Queues, p.Queue, probing{}, probing{}, p.Clock).Run(t.Context(), task.ID())
 
 		apptest.Must(t, err)
 		apptest.Same(t, "waited", apptest.Now().Sub(begun), usecase.ExplainWait)
@@ -238,11 +269,36 @@ func TestExplainTask_DoesNotWaitLongForAQueueThatHangs(t *testing.T) {
 	})
 }
 
+// hanging is a probe that answers when its time is up.
+type hanging struct{}
+
+func (hanging) Probe(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+
+func (hanging) ProbeLane(ctx context.Context, _ application.Lane) error { return ctx.Err() }
+
+// Both are asked at once: the time is that of one of them.
+func TestExplainTask_DoesNotWaitLongForAStoreThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, task := apptest.NewPorts(t), apptest.NewTask(t)
+		p.Tasks.EXPECT().Get(apptest.Any, apptest.Any).Return(task, nil)
+		p.Queues.EXPECT().Get(apptest.Any, apptest.Any).Return(application.QueueInfo{Workers: 1}, nil)
+		p.Queues.EXPECT().Takers(apptest.Any, apptest.Any).Return(nil, nil)
+		p.Queues.EXPECT().Ahead(apptest.Any, apptest.Any, apptest.Any).Return(0, nil)
+		begun := apptest.Now()
+
+		got, err := usecase.NewExplainTask(p.Tasks, p.Queues, p.Queue, hanging{}, hanging{}, p.Clock).Run(t.Context(), task.ID())
+
+		apptest.Must(t, err)
+		apptest.Same(t, "waited", apptest.Now().Sub(begun), usecase.ExplainWait)
+		apptest.Equal(t, "reasons", got.Reasons, []usecase.Explanation{{Reason: usecase.ReasonRefused}, {Reason: usecase.ReasonQueueAway}})
+	})
+}
+
 func TestExplainTask_SaysThatThereIsNoTask(t *testing.T) {
 	p := apptest.NewPorts(t)
 	p.Tasks.EXPECT().Get(apptest.Any, apptest.Any).Return(nil, domain.ErrTaskNotFound)
 
-	_, err := usecase.NewExplainTask(p.Tasks, p.Queues, p.Queue, probing{}, p.Clock).Run(t.Context(), apptest.NewTask(t).ID())
+	_, err := usecase.NewExplainTask(p.Tasks, p.Queues, p.Queue, probing{}, probing{}, p.Clock).Run(t.Context(), apptest.NewTask(t).ID())
 
 	apptest.WantError(t, err, domain.ErrTaskNotFound)
 }
@@ -258,7 +314,7 @@ func TestExplainTask_LooksAgainWhenTheQueueIsGone(t *testing.T) {
 		p.Tasks.EXPECT().Get(apptest.Any, task.ID()).Return(done, nil),
 	)
 
-	got, err := usecase.NewExplainTask(p.Tasks, p.Queues, p.Queue, probing{}, p.Clock).Run(t.Context(), task.ID())
+	got, err := usecase.NewExplainTask(p.Tasks, p.Queues, p.Queue, probing{}, probing{}, p.Clock).Run(t.Context(), task.ID())
 
 	apptest.Must(t, err)
 	apptest.Same(t, "reason", got.Reasons[0].Reason, usecase.ReasonEnded)
@@ -281,14 +337,16 @@ func TestExplainTask_SaysThatTheStoreIsAway(t *testing.T) {
 			p.Tasks.EXPECT().Get(apptest.Any, apptest.Any).Return(task, nil)
 			expect(p)
 
-			_, err := usecase.NewExplainTask(p.Tasks, p.Queues, p.Queue, probing{}, p.Clock).Run(t.Context(), task.ID())
+			_, err := usecase.NewExplainTask(p.Tasks, p.Queues, p.Queue, probing{}, probing{}, p.Clock).Run(t.Context(), task.ID())
 
 			apptest.WantError(t, err, domain.ErrUnavailable)
 		})
 	}
 }
 
-// probing is a queue that does its work, or says why not.
-type probing struct{ err error }
+// probing is a store or a queue that does its work, or says why not.
+type probing struct{ err, lane error }
 
 func (p probing) Probe(context.Context) error { return p.err }
+
+func (p probing) ProbeLane(context.Context, application.Lane) error { return p.lane }

@@ -3,8 +3,9 @@ package main
 // batchGoal is goal 2: many tasks a request.
 var batchGoal = goal{
 	name: "batch", title: "Batch accept",
-	about: "`POST /tasks/batch` with 100 and 1,000 messages of 100 bytes a request, by wrk. The ceiling is lib/pq with a prepared `INSERT … SELECT FROM unnest` " +
-		"of 100 tasks into the same table, all columns as arrays; River's `InsertManyFast` is a COPY.",
+	about: "`POST /tasks/batch` with 100 and 1,000 messages of 100 bytes a request, by wrk. The ceiling is lib/pq with " +
+		"a prepared `INSERT … SELECT FROM unnest` of 100 tasks into the same table, all columns as arrays; River's " +
+		"`InsertManyFast` is a COPY.",
 	contenders: func(options) []contender {
 		return []contender{
 			{name: "lib/pq unnest x100, 16 clients", measure: func(b *bench) reading { return b.plain().unnest(b, 16, 100) }},

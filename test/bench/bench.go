@@ -25,6 +25,7 @@ type options struct {
 	finished int           // tasks of the fullest table
 	idle     time.Duration // how long an idle worker is observed
 	steady   time.Duration // how long a steady load lasts
+	held     time.Duration // how long a snapshot is held
 }
 
 // bench is the environment of the measurements. Servers and stores are made at their
@@ -78,6 +79,16 @@ type contender struct {
 	name    string
 	once    bool // it is measured in the first run only
 	measure func(b *bench) reading
+	// over, instead of measure, reads several times in the course of one measurement.
+	over func(b *bench) []reading
+}
+
+// read measures it once.
+func (c contender) read(b *bench) []reading {
+	if c.over != nil {
+		return c.over(b)
+	}
+	return []reading{c.measure(b)}
 }
 
 // goal is one goal of the benchmark: what is compared, and what has to come out.
@@ -87,6 +98,8 @@ type goal struct {
 	contenders  func(o options) []contender
 	judge       func(s series, o options) []verdict
 	charts      []chart
+	named       bool   // it is measured only when it is named
+	course      course // how it is shown, if its contenders are read over time
 }
 
 // run measures the contenders of a goal in turn, and repeats that as often as the flags
@@ -100,12 +113,12 @@ func (g goal) run(b *bench) (series, error) {
 				continue
 			}
 			b.progress.begin(g.name, c.name, n+1, b.runs)
-			var r reading
-			if err := runSession(b.ctx, func(tb *session) { r = c.measure(b.within(tb)) }); err != nil {
+			var read []reading
+			if err := runSession(b.ctx, func(tb *session) { read = c.read(b.within(tb)) }); err != nil {
 				return all, fmt.Errorf("%s: %w", c.name, err)
 			}
-			all[c.name] = append(all[c.name], r)
-			b.progress.end(r)
+			all[c.name] = append(all[c.name], read...)
+			b.progress.end(read[len(read)-1])
 		}
 	}
 	return all, nil

@@ -78,7 +78,7 @@ func (c chart) draw(s series, contenders []contender) []byte {
 		bars[i] = bar{
 			Name: strings.ReplaceAll(names[i], "`", ""), Value: v.String(), Y: y, Text: y + 14, MiddleAt: float64(y + 9),
 			Width: x(v.median), Least: barsAt + x(v.least), Most: barsAt + x(v.most), ValueAt: barsAt + x(v.most) + 8,
-			Ours: strings.HasPrefix(names[i], "Millrace"),
+			Ours: ours(names[i]),
 		}
 	}
 	var out bytes.Buffer

@@ -13,8 +13,9 @@ const steadyRate = 500
 // costGoal is goal 6.
 var costGoal = goal{
 	name: "cost", title: "Cost",
-	about: "Resident memory is the most that a process had (VmHWM). Goals 1 and 3 with many finished tasks in the table beside an empty one. " +
-		"Then a steady load, open loop, with a worker: the slope is that of a straight line through the resident memory of its last three quarters.",
+	about: "Resident memory is the most that a process had (VmHWM). Parts 1 and 3 with many finished tasks in the " +
+		"table beside an empty one. Then a steady load, open loop, with a worker: the slope is that of a straight " +
+		"line through the resident memory of its last three quarters.",
 	contenders: func(o options) []contender {
 		accept := func(s func(b *bench) *store) func(b *bench) reading {
 			return func(b *bench) reading { return s(b).accept(b, wrk{clients: 64}, 1) }
@@ -34,7 +35,7 @@ var costGoal = goal{
 		}
 	},
 	judge: func(s series, o options) []verdict {
-		finished := short(float64(o.finished))
+		finished := round(float64(o.finished))
 		return []verdict{
 			below("resident MB of api", s.of("accept, empty table", "rss api"), 100),
 			below("resident MB of worker with 1,000 slots", s.of("drain, 1,000 slots", "rss worker"), 100),

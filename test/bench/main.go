@@ -21,9 +21,8 @@ import (
 	"time"
 )
 
-// goals are all that can be measured, in the order of the report. The last is not
-// measured unless it is named.
-var goals = []goal{acceptGoal, batchGoal, drainGoal, latencyGoal, embeddedGoal, costGoal, tuneGoal}
+// goals are all that can be measured, in the order of the report.
+var goals = []goal{acceptGoal, batchGoal, drainGoal, latencyGoal, embeddedGoal, costGoal, retentionGoal, tuneGoal}
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -34,44 +33,60 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, args []string) error {
-	var o options
+// order is what the flags ask for.
+type order struct {
+	options
+	chosen        []goal
+	write, render bool
+}
+
+func parse(args []string) (o order, err error) {
 	var names string
-	var write bool
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
-	flags.StringVar(&names, "goal", "", "goals to measure, separated by commas; none: all but tune; there are "+goalNames())
+	flags.StringVar(&names, "goal", "", "goals to measure, separated by commas; none: all but retention and tune; there are "+goalNames())
 	flags.IntVar(&o.runs, "runs", 3, "how often each is measured")
 	flags.DurationVar(&o.warm, "warm", time.Second, "how long to warm up before each measurement")
 	flags.DurationVar(&o.measured, "measured", 4*time.Second, "how long a measurement lasts, where time is what ends it; pgbench and wrk know whole seconds only")
 	flags.IntVar(&o.tasks, "tasks", 100_000, "how many tasks to drain, after a tenth as many that warm up")
 	flags.IntVar(&o.waiting, "waiting", 1_000_000, "how many tasks wait at most")
 	flags.IntVar(&o.finished, "finished", 2_000_000, "how many finished tasks a full table has")
-	flags.DurationVar(&o.idle, "idle", 20*time.Second, "how long an idle worker is processGroup")
-	flags.DurationVar(&o.steady, "slope", 90*time.Second, "how long memory is processGroup under a steady load")
-	flags.BoolVar(&write, "write", true, "write the results to "+document+", "+chartsDir+" and "+resultFile)
+	flags.DurationVar(&o.idle, "idle", 20*time.Second, "how long an idle worker is watched")
+	flags.DurationVar(&o.steady, "slope", 60*time.Second, "how long memory is watched under a steady load")
+	flags.DurationVar(&o.held, "held", time.Minute, "how long a snapshot is held, after a quarter of that without")
+	flags.BoolVar(&o.write, "write", true, "write the results to "+document+", "+chartsDir+" and "+resultFile)
+	flags.BoolVar(&o.render, "render", false, "measure nothing: judge "+resultFile+" by the goals of now, and write "+document+" and "+chartsDir+" anew")
 	if err := flags.Parse(args); err != nil {
-		return err
+		return o, err
 	}
-	chosen, err := choose(names)
+	if o.runs < 1 || o.tasks < 100 || o.held < pinnedInterval {
+		return o, fmt.Errorf("-runs must be 1 or more, -tasks 100 or more, -held %s or more", pinnedInterval)
+	}
+	o.chosen, err = choose(names)
+	return o, err
+}
+
+func run(ctx context.Context, args []string) error {
+	o, err := parse(args)
 	if err != nil {
 		return err
-	}
-	if o.runs < 1 || o.tasks < 100 {
-		return errors.New("-runs must be 1 or more, -tasks 100 or more")
 	}
 	all, err := readResults(resultFile)
 	if err != nil {
 		return fmt.Errorf("read %s: %w", resultFile, err)
 	}
+	if o.render {
+		all.judge(o.options)
+		return all.write()
+	}
 	fresh := results{}
 	if err := runSession(ctx, func(tb *session) {
 		buildPrograms(tb)
-		measureAll(newBench(tb, o), chosen, fresh)
+		measureAll(newBench(tb, o.options), o.chosen, fresh)
 	}); err != nil {
 		return err
 	}
-	show(chosen, fresh)
-	if write {
+	show(o.chosen, fresh)
+	if o.write {
 		maps.Copy(all, fresh)
 		if err := all.write(); err != nil {
 			return fmt.Errorf("write the results: %w", err)
@@ -95,10 +110,15 @@ func goalNames() string {
 
 // choose finds the goals that are named.
 func choose(names string) ([]goal, error) {
-	if names == "" {
-		return goals[:len(goals)-1], nil
-	}
 	var chosen []goal
+	if names == "" {
+		for _, g := range goals {
+			if !g.named {
+				chosen = append(chosen, g)
+			}
+		}
+		return chosen, nil
+	}
 	for name := range strings.SplitSeq(names, ",") {
 		i := slices.IndexFunc(goals, func(g goal) bool { return g.name == strings.TrimSpace(name) })
 		if i < 0 {
@@ -128,6 +148,9 @@ func measureAll(b *bench, chosen []goal, into results) {
 			b.Fatal(errInterrupted)
 		}
 		each := m
+		if g.course != nil {
+			each.Settings = fmt.Sprintf("one run, a line each %s; the snapshot was held for %s", pinnedInterval, b.held)
+		}
 		if err != nil {
 			b.progress.failed(err, due)
 			each.Failure = err.Error()
@@ -141,7 +164,7 @@ func measureAll(b *bench, chosen []goal, into results) {
 func show(chosen []goal, all results) {
 	for _, g := range chosen {
 		m := all[g.name]
-		fmt.Printf("\n%s\n\n%s\n", g.title, table(m.Readings, g.shown(m)))
+		fmt.Printf("\n%s\n\n%s\n", g.title, g.tables(m))
 		for _, v := range m.Verdicts {
 			sign := map[bool]string{true: "met    ", false: "NOT MET"}[v.Met]
 			fmt.Printf("%s  %s: %s, wanted %s\n", sign, v.Text, v.Got, v.Want)

@@ -36,6 +36,12 @@ func (p *progress) end(r reading) {
 	}
 }
 
+// interval prints what was read in the course of a measurement.
+func (p *progress) interval(r reading) {
+	fmt.Fprintf(p.w, "\n%8.0f s  %s/s, p99 %s ms, %s dead rows, PostgreSQL %s CPU s/1,000, %s refused ", r["at"],
+		short(r["rate"]), short(r["p99"]), short(r["dead"]), short(r["cpu postgres"]), short(r["refused"]))
+}
+
 // failed prints why a goal could not be measured; its remaining measurements count as
 // done.
 func (p *progress) failed(err error, done int) {

@@ -16,9 +16,14 @@ const (
 	chartsDir  = "docs/performance"
 	resultFile = "test/bench/results/latest.json"
 
-	beginMark = "<!-- bench:begin -->"
-	endMark   = "<!-- bench:end -->"
+	goalsBlock   = "goals" // the one table of goals, before everything else
+	resultsBlock = "bench" // a section for each goal
 )
+
+// marks are what a block of the document stands between.
+func marks(block string) (begin, end string) {
+	return "<!-- " + block + ":begin -->", "<!-- " + block + ":end -->"
+}
 
 // measured is what is known of one goal.
 type measured struct {
@@ -48,6 +53,16 @@ func readResults(file string) (results, error) {
 	return all, json.Unmarshal(text, &all)
 }
 
+// judge holds what was measured against the goals of now.
+func (all results) judge(o options) {
+	for _, g := range goals {
+		if m, ok := all[g.name]; ok {
+			m.Verdicts = g.judge(m.Readings, o)
+			all[g.name] = m
+		}
+	}
+}
+
 // write writes the results, the charts and the tables.
 func (all results) write() error {
 	text, err := json.MarshalIndent(all, "", "\t")
@@ -63,12 +78,9 @@ func (all results) write() error {
 		return err
 	}
 	for _, g := range goals {
-		m := all[g.name]
-		for _, c := range g.charts {
-			if picture := c.draw(m.Readings, g.shown(m)); picture != nil {
-				if err := os.WriteFile(filepath.Join(chartsDir, c.file+".svg"), picture, 0o644); err != nil {
-					return err
-				}
+		for _, p := range g.pictures(all[g.name]) {
+			if err := os.WriteFile(filepath.Join(chartsDir, p.file+".svg"), p.svg, 0o644); err != nil {
+				return err
 			}
 		}
 	}
@@ -76,21 +88,42 @@ func (all results) write() error {
 	if err != nil {
 		return err
 	}
-	replaced, err := between(string(page), all.markdown())
-	if err != nil {
-		return err
+	whole := string(page)
+	for block, content := range map[string]string{goalsBlock: all.summary(), resultsBlock: all.markdown()} {
+		if whole, err = between(whole, block, content); err != nil {
+			return err
+		}
 	}
-	return os.WriteFile(document, []byte(replaced), 0o644)
+	return os.WriteFile(document, []byte(whole), 0o644)
 }
 
-// between puts text between the marks of a page.
-func between(page, text string) (string, error) {
-	head, rest, ok := strings.Cut(page, beginMark)
-	_, tail, ends := strings.Cut(rest, endMark)
+// between puts text between the marks of a block of a page.
+func between(page, block, text string) (string, error) {
+	begin, end := marks(block)
+	head, rest, ok := strings.Cut(page, begin)
+	_, tail, ends := strings.Cut(rest, end)
 	if !ok || !ends {
-		return "", fmt.Errorf("%s has no %s and %s", document, beginMark, endMark)
+		return "", fmt.Errorf("%s has no %s and %s", document, begin, end)
 	}
-	return head + beginMark + "\n" + text + endMark + tail, nil
+	return head + begin + "\n" + text + end + tail, nil
+}
+
+// summary is one table of all that is wanted, and how much of it is met.
+func (all results) summary() string {
+	var rows strings.Builder
+	wanted, met := 0, 0
+	for i, g := range goals {
+		name := fmt.Sprintf("[%s](#%d-%s)", g.title, i+1, strings.ReplaceAll(strings.ToLower(g.title), " ", "-"))
+		for _, v := range all[g.name].Verdicts {
+			wanted++
+			if v.Met {
+				met++
+			}
+			fmt.Fprintf(&rows, "| %s | %s | %s | %s | %s |\n", name, v.Text, v.Want, v.Got, v.word())
+			name = "" // once is enough
+		}
+	}
+	return fmt.Sprintf("\n%d of %d goals are met.\n\n| | goal | wanted | measured | met |\n| --- | --- | ---: | ---: | --- |\n%s", met, wanted, &rows)
 }
 
 // markdown is all that is known, goal by goal.
@@ -107,13 +140,10 @@ func (all results) markdown() string {
 			last = m.Machine
 		}
 		fmt.Fprintf(&out, "\n### %d. %s\n\n%s\n\n", i+1, g.title, g.about)
-		for _, c := range g.charts {
-			fmt.Fprintf(&out, "![%s](performance/%s.svg)\n\n", c.title, c.file)
+		for _, p := range g.pictures(m) {
+			fmt.Fprintf(&out, "![%s](performance/%s.svg)\n\n", p.title, p.file)
 		}
-		out.WriteString(table(m.Readings, g.shown(m)))
-		if len(m.Verdicts) > 0 {
-			out.WriteString("\n" + verdictTable(m.Verdicts))
-		}
+		out.WriteString(g.tables(m))
 		if m.Failure != "" {
 			fmt.Fprintf(&out, "\nNot all was measured: %s.\n", m.Failure)
 		}
@@ -138,6 +168,37 @@ func (g goal) shown(m measured) []contender {
 		}
 	}
 	return shown
+}
+
+// tables are what was measured, as Markdown.
+func (g goal) tables(m measured) string {
+	if g.course != nil {
+		return g.course.tables(m.Readings)
+	}
+	return table(m.Readings, g.shown(m))
+}
+
+// picture is a chart as a file.
+type picture struct {
+	file, title string
+	svg         []byte
+}
+
+// pictures are the charts of a goal. There is none of nothing.
+func (g goal) pictures(m measured) []picture {
+	var all []picture
+	add := func(file, title string, svg []byte) {
+		if svg != nil {
+			all = append(all, picture{file, title, svg})
+		}
+	}
+	for _, c := range g.charts {
+		add(c.file, c.title, c.draw(m.Readings, g.shown(m)))
+	}
+	for _, p := range g.course {
+		add(p.file, p.title, p.draw(m.Readings))
+	}
+	return all
 }
 
 // columns are the metrics of a table in order: those with these names, then those
@@ -199,18 +260,12 @@ func table(s series, contenders []contender) string {
 	return out.String()
 }
 
-func verdictTable(verdicts []verdict) string {
-	var out strings.Builder
-	out.WriteString("| goal | wanted | measured | met |\n| --- | ---: | ---: | --- |\n")
-	for _, v := range verdicts {
-		fmt.Fprintf(&out, "| %s | %s | %s | %s |\n", v.Text, v.Want, v.Got, v.word())
-	}
-	return out.String()
-}
-
 func (v verdict) word() string {
-	if v.Met {
+	switch {
+	case v.Met:
 		return "yes"
+	case v.Got == spreadOf(nil).String():
+		return "not measured"
 	}
 	return "**no**"
 }

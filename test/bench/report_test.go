@@ -4,6 +4,7 @@ import (
 	"encoding/xml"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -27,24 +28,34 @@ func TestTable_HasARowForEachContenderAndAColumnForEachMetric(t *testing.T) {
 	}
 }
 
-func TestVerdictTable_SaysWhatIsMet(t *testing.T) {
-	const want = `| goal | wanted | measured | met |
-| --- | ---: | ---: | --- |
-| a / b | ≥ 2.00 | 3.00 | yes |
-| c | < 5.00 | 9.00 | **no** |
+func TestSummary_HasEveryGoalOnceAndSaysWhatIsMet(t *testing.T) {
+	const want = `
+2 of 4 goals are met.
+
+| | goal | wanted | measured | met |
+| --- | --- | ---: | ---: | --- |
+| [Batch accept](#2-batch-accept) | a / b | ≥ 2 | 3.00 | yes |
+|  | c | < 5 | 9.00 | **no** |
+| [Cost](#6-cost) | d | > 1 | 2.00 | yes |
+|  | e | > 1 | – | not measured |
 `
-	if got := verdictTable([]verdict{atLeast("a / b", []float64{3}, 2), below("c", []float64{9}, 5)}); got != want {
+	got := results{
+		"cost":  {Verdicts: []verdict{above("d", []float64{2}, 1), above("e", nil, 1)}},
+		"batch": {Verdicts: []verdict{atLeast("a / b", []float64{3}, 2), below("c", []float64{9}, 5)}},
+	}.summary()
+	if got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 }
 
 func TestBetween_ReplacesWhatIsBetweenTheMarksAlone(t *testing.T) {
-	got, err := between("above\n"+beginMark+"\nold\n"+endMark+"\nbelow", "new\n")
-	if want := "above\n" + beginMark + "\nnew\n" + endMark + "\nbelow"; err != nil || got != want {
+	begin, end := marks("block")
+	got, err := between("above\n"+begin+"\nold\n"+end+"\nbelow", "block", "new\n")
+	if want := "above\n" + begin + "\nnew\n" + end + "\nbelow"; err != nil || got != want {
 		t.Errorf("%q, %v, want %q", got, err, want)
 	}
-	for _, page := range []string{"", beginMark, endMark} {
-		if _, err := between(page, "new"); err == nil {
+	for _, page := range []string{"", begin, end} {
+		if _, err := between(page, "block", "new"); err == nil {
 			t.Errorf("%q has no marks, and no error", page)
 		}
 	}
@@ -102,16 +113,21 @@ func TestGoals_JudgeWhatTheyMeasure(t *testing.T) {
 			if len(s[c.name]) > 0 {
 				t.Errorf("%s has two contenders %q", g.name, c.name)
 			}
-			s[c.name] = []reading{{}}
+			s[c.name] = []reading{{"at": 0}, {"at": 1}}
 			for _, metric := range []string{
 				"rate", "p50", "p99", "cpu api", "rss api", "rss worker", "growth api", "growth worker", "statements/s", "Redis commands/s",
 			} {
-				s[c.name][0][metric] = 1
+				s[c.name][0][metric], s[c.name][1][metric] = 1, 1
 			}
 		}
 		for _, v := range g.judge(s, o) {
 			if v.Got != "1.00" {
 				t.Errorf("%s: %s is %s: it compares what is not measured", g.name, v.Text, v.Got)
+			}
+		}
+		for _, p := range g.course {
+			if p.draw(s) == nil || len(p.measured(s)) < len(p.names) {
+				t.Errorf("%s: the picture %s is of somebody who is not measured", g.name, p.file)
 			}
 		}
 		for _, c := range g.charts {
@@ -132,7 +148,7 @@ func TestChoose_FindsGoalsByName(t *testing.T) {
 	if err != nil || len(got) != 2 || got[0].name != "drain" || got[1].name != "accept" {
 		t.Errorf("%v, %v", got, err)
 	}
-	if all, err := choose(""); err != nil || len(all) != len(goals)-1 {
+	if all, err := choose(""); err != nil || len(all) != 6 || slices.ContainsFunc(all, func(g goal) bool { return g.named }) {
 		t.Errorf("%d goals, %v", len(all), err)
 	}
 	if _, err := choose("drain,nothing"); err == nil {

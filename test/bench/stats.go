@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -125,7 +126,7 @@ func short(v float64) string {
 	case size == 0:
 	case size < 0.00995:
 		digits = 4
-	case size < 0.0995:
+	case size < 0.9995:
 		digits = 3
 	case size < 9.995:
 		digits = 2
@@ -188,5 +189,5 @@ func above(text string, values []float64, want float64) verdict {
 // judge holds the median against what is wanted. What was not measured is not met.
 func judge(text, sign string, values []float64, want float64, met func(float64) bool) verdict {
 	got := spreadOf(values)
-	return verdict{Text: text, Want: sign + short(want), Got: got.String(), Met: met(got.median)}
+	return verdict{Text: text, Want: sign + strconv.FormatFloat(want, 'g', -1, 64), Got: got.String(), Met: met(got.median)}
 }

@@ -36,8 +36,8 @@ func TestSpreadOf_IsTheMedianAndTheEnds(t *testing.T) {
 
 func TestShort_HasThreeDigits(t *testing.T) {
 	for v, want := range map[float64]string{
-		0: "0", 0.0123: "0.012", 0.00031: "0.0003", 0.5: "0.50", 9.994: "9.99", 9.996: "10.0", 99.94: "99.9", 99.96: "100", 999: "999",
-		9994: "9994", 9996: "10.0 k", 123_456: "123 k", 999_499: "999 k", 999_600: "1.00 M", 2e6: "2.00 M", -0.5: "-0.50",
+		0: "0", 0.0123: "0.012", 0.00031: "0.0003", 0.5: "0.500", 9.994: "9.99", 9.996: "10.0", 99.94: "99.9", 99.96: "100", 999: "999",
+		9994: "9994", 9996: "10.0 k", 123_456: "123 k", 999_499: "999 k", 999_600: "1.00 M", 2e6: "2.00 M", -0.5: "-0.500",
 	} {
 		if got := short(v); got != want {
 			t.Errorf("%v is %q, want %q", v, got, want)
@@ -88,7 +88,7 @@ func TestVerdict_HoldsTheMedianAgainstWhatIsWanted(t *testing.T) {
 			t.Errorf("%s: %+v", name, c.got)
 		}
 	}
-	if got, want := atLeast("rate / pgbench", two, 1.3), (verdict{"rate / pgbench", "≥ 1.30", "2.00 (1.00–9.00)", true}); got != want {
+	if got, want := atLeast("rate / pgbench", two, 1.3), (verdict{"rate / pgbench", "≥ 1.3", "2.00 (1.00–9.00)", true}); got != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}
 }

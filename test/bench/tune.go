@@ -2,12 +2,12 @@ package main
 
 import "fmt"
 
-// tuneGoal is none of the issue's, and measured only when it is named: River and
-// Asynq with several settings, so that the best ones are compared with, on whatever
-// machine.
+// tuneGoal compares nothing: River and Asynq have several settings, so that the best
+// ones can be compared with, on whatever machine.
 var tuneGoal = goal{
-	name: "tune", title: "The settings of River and Asynq",
-	about: "The settings with which River and Asynq were tried; those of the other tables are in the code beside this one's.",
+	name: "tune", named: true, title: "The settings of River and Asynq",
+	about: "The settings with which River and Asynq were tried; those of the other tables are in the code beside this " +
+		"one's.",
 	contenders: func(options) []contender {
 		var all []contender
 		for _, conns := range []int{10, 20, 64} {

@@ -32,6 +32,7 @@ type load struct {
 	begun   time.Time
 	halt    chan struct{}
 	clients sync.WaitGroup
+	crowded atomic.Bool // make no requests for now
 
 	mu          sync.Mutex
 	history     []operation
@@ -61,8 +62,9 @@ func newLoad(t *testing.T, addrs []*addr) *load {
 }
 
 // start starts clients that together make rate requests a second to the APIs,
-// until stop.
+// until stop, and none while too many tasks wait.
 func (l *load) start(clients int, rate float64, seed uint64) {
+	l.watchCrowd(seed)
 	for i := range clients {
 		l.clients.Go(func() { l.run(i, rate/float64(clients), rand.New(rand.NewPCG(seed, uint64(i)+1000))) })
 	}
@@ -99,6 +101,9 @@ func (l *load) run(client int, rate float64, r *rand.Rand) {
 		}
 		if l.halted(time.Until(next)) {
 			return
+		}
+		if l.crowded.Load() {
+			continue
 		}
 		// Some clients give up long before a call of the service does.
 		patience := time.Duration(1+r.IntN(8)) * time.Second
@@ -240,6 +245,7 @@ type answer struct {
 	Queues []struct {
 		Name       string `json:"name"`
 		MaxRunning *int   `json:"max_running"`
+		Pending    int    `json:"pending"`
 		Processing int    `json:"processing"`
 	} `json:"queues"`
 	Reasons []struct {

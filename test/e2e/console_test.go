@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"os"
+	"os/signal"
 	"strings"
 	"syscall"
 	"testing"
@@ -98,6 +99,10 @@ func TestProgram_SaysHowManyLinesOfItsLogWereDropped(t *testing.T) {
 // A terminal that closes sends SIGHUP, and its shell does so once more.
 func TestProgram_StopsOnHangupUnlessItIsIgnored(t *testing.T) {
 	t.Parallel()
+	// A program inherits from nohup that it ignores SIGHUP, and not that this test handles it.
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
 	d := embed(t, t.TempDir(), "HANDLER=sleep:2s")
 	running := d.submit("running").ID
 	d.becomes(running, "processing")

@@ -1,11 +1,13 @@
 package e2e
 
 import (
+	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/millrace/millrace/test/programs"
 )
@@ -20,25 +22,24 @@ func embedLimited(t *testing.T, descriptors string, env ...string) *deployment {
 	return d
 }
 
-// completeScarce submits more tasks than can run at once; none of them may fail, although
-// each has one attempt.
-func (d *deployment) completeScarce(n int) {
+// completeScarce submits more tasks than can run at once, and lets their handlers return
+// once the program has said what it lacks; none of them may fail, although each has one
+// attempt.
+func (d *deployment) completeScarce(n int, letReturn func()) {
 	d.t.Helper()
 	for range n {
 		d.call(http.MethodPost, "/tasks", `{"message":"x","max_attempts":1}`, http.StatusCreated, nil)
 	}
-	unready := ""
-	programs.Eventually(d.t, programs.Patience, "all tasks are completed", func() bool {
-		if _, text := call(d.t, "http://"+d.addr, http.MethodGet, "/readyz", ""); strings.Contains(text, "too many open files") {
-			unready = text
-		}
+	programs.Eventually(d.t, programs.Patience, "it says what it lacks", func() bool {
+		_, text := call(d.t, "http://"+d.addr, http.MethodGet, "/readyz", "")
+		return strings.Contains(text, "too many open files")
+	})
+	letReturn()
+	programs.Eventually(d.t, programs.Patience, "all tasks have ended", func() bool {
 		return d.count("completed")+d.count("failed") == n
 	})
 	if failed := d.count("failed"); failed != 0 {
 		d.t.Errorf("%d of %d tasks failed", failed, n)
-	}
-	if unready == "" {
-		d.t.Error("it never said what it lacks")
 	}
 	for _, line := range []string{"limits are too low", "loop failing"} {
 		if n := strings.Count(d.api.Output(), line); n != 1 {
@@ -49,14 +50,30 @@ func (d *deployment) completeScarce(n int) {
 
 func TestMillrace_WithoutDescriptorsForProgramsFailsNoTask(t *testing.T) {
 	t.Parallel()
-	d := embedLimited(t, "120", "HANDLER=exec:/bin/sleep 2", "WORKER_QUEUE_MAXSIZE=60")
-	d.completeScarce(60)
+	dir := t.TempDir()
+	mayReturn, program := filepath.Join(dir, "may-return"), filepath.Join(dir, "program")
+	script := fmt.Sprintf("#!/bin/sh\nuntil [ -e %s ]; do sleep 0.5; done\n", mayReturn)
+	if err := os.WriteFile(program, []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	d := embedLimited(t, "120", "HANDLER=exec:"+program, "WORKER_QUEUE_MAXSIZE=60")
+	d.completeScarce(60, func() {
+		if err := os.WriteFile(mayReturn, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	})
 }
 
 func TestMillrace_WithoutDescriptorsForWebhooksFailsNoTask(t *testing.T) {
 	t.Parallel()
-	receiver := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { time.Sleep(2 * time.Second) }))
+	mayReturn := make(chan struct{})
+	receiver := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		select {
+		case <-mayReturn:
+		case <-r.Context().Done():
+		}
+	}))
 	t.Cleanup(receiver.Close)
 	d := embedLimited(t, "100", "HANDLER="+receiver.URL, "WORKER_QUEUE_MAXSIZE=100")
-	d.completeScarce(100)
+	d.completeScarce(100, func() { close(mayReturn) })
 }

@@ -72,14 +72,18 @@ func fanOut(n, goroutines int, do func(i int) error) error {
 
 // waits collects how long tasks waited, once those that warm up are through.
 type waits struct {
-	mu   sync.Mutex
-	from time.Time
-	all  []time.Duration
+	count atomic.Int64 // of all that have started
+
+	mu    sync.Mutex
+	from  time.Time
+	all   []time.Duration
+	taken time.Time // all is of what has started since
 }
 
 // started notes a task that was sent then and has started now.
 func (w *waits) started(sent time.Time) {
 	waited := time.Since(sent)
+	w.count.Add(1)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !sent.Before(w.from) {
@@ -95,30 +99,67 @@ func openLoop(ctx context.Context, o options, w *waits, insert func(ctx context.
 	w.from = start.Add(o.warm)
 	total := int((o.warm + o.measured).Seconds() * float64(o.rate))
 	warm := int(o.warm.Seconds() * float64(o.rate))
-	var inserts sync.WaitGroup
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	for i := range total {
-		due := start.Add(time.Duration(i) * time.Second / time.Duration(o.rate))
-		if err := sleep(ctx, time.Until(due)); err != nil {
-			return err
-		}
+	if err := atRate(ctx, start, o.rate, total, func(ctx context.Context, i int) error {
 		if i == warm {
 			begin()
 		}
-		inserts.Go(func() {
-			if err := insert(ctx, time.Now()); err != nil {
-				cancel(err)
-			}
-		})
+		return insert(ctx, time.Now())
+	}); err != nil {
+		return err
 	}
-	inserts.Wait()
 	if err := sleep(ctx, 2*time.Second); err != nil { // the last tasks start meanwhile
 		return err
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return endWaits(w.all, o.measured)
+}
+
+// atRate does something so often a second from start on, each time in a goroutine of its own.
+func atRate(ctx context.Context, start time.Time, perSecond, times int, do func(ctx context.Context, i int) error) error {
+	var all sync.WaitGroup
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	for i := range times {
+		due := start.Add(time.Duration(i) * time.Second / time.Duration(perSecond))
+		if err := sleep(ctx, time.Until(due)); err != nil {
+			return err
+		}
+		all.Go(func() {
+			if err := do(ctx, i); err != nil {
+				cancel(err)
+			}
+		})
+	}
+	all.Wait()
+	return context.Cause(ctx)
+}
+
+// tell prints what has started in each interval, until ctx ends.
+func (w *waits) tell(ctx context.Context, o options) error {
+	if err := sleep(ctx, o.warm); err != nil {
+		return err
+	}
+	w.take(time.Now())
+	ticker := time.NewTicker(o.interval)
+	defer ticker.Stop()
+	for {
+		select {
+		case now := <-ticker.C:
+			say("interval", w.take(now))
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// take ends an interval.
+func (w *waits) take(now time.Time) result {
+	w.mu.Lock()
+	all, since := w.all, w.taken
+	w.all, w.taken = nil, now
+	w.mu.Unlock()
+	return waited(all, now.Sub(since))
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

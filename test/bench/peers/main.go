@@ -33,6 +33,8 @@ type options struct {
 	rate            int // a second
 	warm, measured  time.Duration
 	cooldown, poll  time.Duration
+	interval        time.Duration
+	window          int
 	message         string
 }
 
@@ -43,6 +45,7 @@ var commands = map[string]func(context.Context, options) error{
 	"river-batch":   riverBatch,
 	"river-drain":   riverDrain,
 	"river-latency": riverLatency,
+	"river-course":  riverCourse,
 	"asynq-drain":   asynqDrain,
 	"asynq-latency": asynqLatency,
 }
@@ -71,7 +74,9 @@ func run(ctx context.Context, args []string) error {
 	flags.IntVar(&o.workers, "workers", 2000, "tasks that run at once")
 	flags.IntVar(&o.tasks, "tasks", 100_000, "tasks to drain")
 	flags.IntVar(&o.warmTasks, "warm-tasks", 10_000, "tasks that are drained before")
-	flags.IntVar(&o.rate, "rate", 200, "tasks a second, one by one")
+	flags.IntVar(&o.rate, "rate", 200, "tasks a second, one by one; 0: batches, as fast as tasks start")
+	flags.IntVar(&o.window, "window", 4000, "tasks that have not started, at most, with -rate 0")
+	flags.DurationVar(&o.interval, "interval", 5*time.Second, "time between two lines of what is measured until this program is stopped")
 	flags.DurationVar(&o.warm, "warm", time.Second, "how long to warm up")
 	flags.DurationVar(&o.measured, "measured", 4*time.Second, "how long to measure")
 	flags.DurationVar(&o.cooldown, "cooldown", 0, "least time between two fetches; 0: the library's own choice")
@@ -117,12 +122,19 @@ func endWaits(waits []time.Duration, took time.Duration) error {
 	if len(waits) == 0 {
 		return fmt.Errorf("no task was started")
 	}
+	say("end", waited(waits, took))
+	return nil
+}
+
+func waited(waits []time.Duration, took time.Duration) result {
+	if len(waits) == 0 {
+		return result{Seconds: took.Seconds()}
+	}
 	slices.Sort(waits)
 	at := func(share float64) float64 {
 		return float64(waits[min(len(waits)-1, int(share*float64(len(waits))))]) / float64(time.Millisecond)
 	}
-	say("end", result{Tasks: len(waits), Seconds: took.Seconds(), P50: at(0.50), P99: at(0.99)})
-	return nil
+	return result{Tasks: len(waits), Seconds: took.Seconds(), P50: at(0.50), P99: at(0.99)}
 }
 
 // quiet is a log of what goes wrong.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"math"
 	"sync/atomic"
 	"time"
 
@@ -198,5 +199,55 @@ func riverLatency(ctx context.Context, o options) error {
 			return err
 		}
 		return client.StopAndCancel(ctx)
+	})
+}
+
+// riverCourse works until it is stopped, on tasks that come at a rate, or in batches as
+// fast as they start, and tells in each interval how many have started.
+func riverCourse(ctx context.Context, o options) error {
+	return inserting(ctx, o, func(inserter *river.Client[pgx.Tx], _ *pgxpool.Pool) error {
+		pool, err := o.open(ctx) // of the worker's own: whoever submits is another program
+		if err != nil {
+			return err
+		}
+		defer pool.Close()
+		var w waits
+		worker, err := o.worker(pool, func(j job) { w.started(j.Sent) })
+		if err != nil {
+			return err
+		}
+		if err := worker.Start(ctx); err != nil {
+			return err
+		}
+		ctx, cancel := context.WithCancelCause(ctx)
+		defer cancel(nil)
+		go func() {
+			if o.rate == 0 {
+				cancel(flood(ctx, o, inserter, &w))
+				return
+			}
+			cancel(atRate(ctx, time.Now(), o.rate, math.MaxInt, func(ctx context.Context, _ int) error {
+				_, err := inserter.Insert(ctx, job{Message: o.message, Sent: time.Now()}, nil)
+				return err
+			}))
+		}()
+		return w.tell(ctx, o)
+	})
+}
+
+// flood inserts batches as long as few enough tasks wait for their start.
+func flood(ctx context.Context, o options, client *river.Client[pgx.Tx], w *waits) error {
+	var inserted atomic.Int64
+	return fanOut(math.MaxInt, o.clients, func(int) error {
+		if inserted.Load()-w.count.Load() >= int64(o.window) {
+			return sleep(ctx, time.Millisecond)
+		}
+		inserted.Add(int64(o.batch))
+		jobs, now := make([]river.InsertManyParams, o.batch), time.Now()
+		for i := range jobs {
+			jobs[i].Args = job{Message: o.message, Sent: now}
+		}
+		_, err := client.InsertManyFast(ctx, jobs)
+		return err
 	})
 }
