@@ -40,7 +40,7 @@ type (
 		MaxBatchSize   int    `env:"MAX_BATCH_BYTES" envDefault:"16777216" help:"maximum length of the body of a batch request, in bytes" min:"1" max:"268435456"`
 		MaxConnections int    `env:"MAX_CONNECTIONS" envDefault:"4000" help:"maximum number of open connections; at the limit, one without a request is closed for a new one" min:"1" max:"1000000"`
 		MaxRequests    int    `env:"MAX_CONCURRENT_REQUESTS" envDefault:"1000" help:"maximum number of requests in progress; further ones are answered 503 at once" min:"1" max:"1000000"`
-		MaxBodyBytes   int    `env:"MAX_CONCURRENT_BODY_BYTES" envDefault:"0" help:"maximum total length of the bodies of all requests in progress, in bytes; further requests wait up to 2 s and are then answered 503; 0: a sixteenth of the memory limit, at most 134217728" min:"0" max:"1073741824"`
+		MaxBodyBytes   int    `env:"MAX_CONCURRENT_BODY_BYTES" envDefault:"0" help:"maximum total length of the bodies of all requests in progress, in bytes; further requests wait up to 2 s and are then answered 503; 0: a tenth of the memory limit, at most 134217728" min:"0" max:"1073741824"`
 		MaxWaiting     int    `env:"MAX_WAITING_REQUESTS" envDefault:"500" help:"maximum number of requests that wait for the database; further ones are answered 503 at once" min:"1" max:"1000000"`
 		MaxWaiters     int    `env:"MAX_WAITERS" envDefault:"2000" help:"maximum number of requests that wait for a task to end; further ones are answered 503; of the other limits only MAX_CONNECTIONS counts them" min:"0" max:"1000000"`
 	}

@@ -49,13 +49,15 @@ func provideLimits(cfg HTTPConfig, submit SubmitConfig) usecase.SubmitLimits {
 // mostBodyBytes is the default bound where there is no memory limit.
 const mostBodyBytes = 128 << 20
 
-// bodyBytes bounds the bodies in memory. A body takes up to seven times its length in memory while it
-// is decoded and stored, which is why it is a sixteenth of the memory limit.
+// bodyBytes bounds the bodies in memory. A body takes four times its length while it is
+// decoded and stored: as it is sent, in the messages of its tasks, in the argument of the
+// statement and in the driver's request. So those that are admitted take four tenths of the
+// memory limit.
 func (c HTTPConfig) bodyBytes(memoryLimit int64) int {
 	if c.MaxBodyBytes > 0 {
 		return c.MaxBodyBytes
 	}
-	return int(max(1, min(mostBodyBytes, memoryLimit/16)))
+	return int(max(1, min(mostBodyBytes, memoryLimit/10)))
 }
 
 func provideHTTPConfig(cfg HTTPConfig, access AccessConfig, stop StopConfig, traces *telemetry.Traces) (httpapi.Config, error) {

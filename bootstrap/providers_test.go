@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-func TestBodyBytes_AreASixteenthOfTheMemoryLimit(t *testing.T) {
+func TestBodyBytes_AreATenthOfTheMemoryLimit(t *testing.T) {
 	for _, c := range []struct {
 		set   int
 		limit int64
@@ -13,7 +13,7 @@ func TestBodyBytes_AreASixteenthOfTheMemoryLimit(t *testing.T) {
 	}{
 		{0, math.MaxInt64, 128 << 20}, // no limit
 		{0, 8 << 30, 128 << 20},
-		{0, 256 << 20, 16 << 20},
+		{0, 256 << 20, 256 << 20 / 10},
 		{0, 0, 1},
 		{5000, 256 << 20, 5000},
 	} {

@@ -15,9 +15,9 @@ import (
 )
 
 var (
-	// insertColumns are those that every insert writes; see insertColumnsOf.
+	// insertColumns are those that every insert writes, but for the message; see insertColumnsOf.
 	insertColumns = slices.Concat(insertOnlyColumns, mutableColumns)
-	allColumns    = slices.Concat(insertColumns, rareColumns)
+	allColumns    = slices.Concat(insertColumns, rareColumns, []pgenc.Column[written]{messageColumn})
 
 	// selectColumns names all of a task's columns, in a statement that calls tasks t.
 	selectColumns = qualified(allColumns)
@@ -41,7 +41,7 @@ func insertColumnsOf(all []written) []pgenc.Column[written] {
 			columns = append(columns, c)
 		}
 	}
-	return columns
+	return append(columns, messageColumn)
 }
 
 // indexMetadataSQL writes the metadata of the tasks added, pair by pair.
@@ -162,7 +162,7 @@ func changedColumns(tasks []*domain.Task, now []written) []pgenc.Column[written]
 			columns = append(columns, c)
 		}
 	}
-	return columns
+	return append(columns, messageColumn)
 }
 
 // storeOurs is storeChanged for tasks that are locked, so that all are stored. Those that

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"bytes"
 	"slices"
 	"strings"
 	"testing"
@@ -10,6 +11,21 @@ import (
 
 	"github.com/millrace/millrace/domain"
 )
+
+// What the driver adds to a request after a long argument makes it as long again.
+func TestInsert_SendsTheMessagesLast(t *testing.T) {
+	tasks := tasksWith(t, 3, map[string]string{"a": "b"})
+	_, args := insertOf(tasks)
+	_, onceArgs := insertOnceOf(time.Now(), []keyed{{IdempotencyKey: keyOf("k", time.Now()), tasks: tasks}})
+	for name, args := range map[string][]any{"add": args, "add once": onceArgs} {
+		last, _ := args[len(args)-1].([]byte)
+		for _, task := range tasks {
+			if !bytes.Contains(last, []byte(task.Message())) {
+				t.Errorf("%s: the last argument has no message: %q", name, last)
+			}
+		}
+	}
+}
 
 // What is the same in all tasks is sent once, which must make no difference.
 func TestAdd_StoresEveryColumnOfEveryTask(t *testing.T) {

@@ -27,12 +27,13 @@ func writtenOf(tasks []*domain.Task) []written {
 
 // insertOnlyColumns and rareColumns never change after the insert, mutableColumns are all others.
 var (
-	idColumn  = pgenc.PerRow(pgenc.ColumnOf("id", pgenc.UUID, func(s *written) uuid.UUID { return uuid.UUID(s.ID) }))
-	keyColumn = pgenc.PerRow(pgenc.ColumnOf("n", pgenc.Int, func(s *written) int64 { return s.key }))
+	idColumn = pgenc.PerRow(pgenc.ColumnOf("id", pgenc.UUID, func(s *written) uuid.UUID { return uuid.UUID(s.ID) }))
+	// messageColumn comes last: what is added to a request after it may double the request.
+	messageColumn = pgenc.PerRow(pgenc.ColumnOf("message", pgenc.Text, func(s *written) string { return s.Message }))
+	keyColumn     = pgenc.PerRow(pgenc.ColumnOf("n", pgenc.Int, func(s *written) int64 { return s.key }))
 
 	insertOnlyColumns = []pgenc.Column[written]{
 		idColumn,
-		pgenc.PerRow(pgenc.ColumnOf("message", pgenc.Text, func(s *written) string { return s.Message })),
 		pgenc.ColumnOf("queue", pgenc.Text, func(s *written) string { return string(s.Queue) }),
 		pgenc.ColumnOf("priority", pgenc.Int, func(s *written) int64 { return int64(s.Priority) }),
 		pgenc.ColumnOf("timeout", pgenc.IntOrNull, func(s *written) int64 { return s.Timeout.Microseconds() }),

@@ -16,24 +16,25 @@ type Type[T any] struct {
 	oid    oid.Oid
 	append func(b []byte, v T) []byte
 	null   func(v T) bool // nil: no value is NULL
+	size   func(v T) int  // in bytes; nil: few, whatever the value
 }
 
 // The types of values that are never NULL.
 var (
-	UUID = Type[uuid.UUID]{"uuid", oid.T_uuid, func(b []byte, v uuid.UUID) []byte { return append(b, v[:]...) }, nil}
-	Text = Type[string]{"text", oid.T_text, func(b []byte, v string) []byte { return append(b, v...) }, nil}
-	Int  = Type[int64]{"bigint", oid.T_int8, func(b []byte, v int64) []byte { return binary.BigEndian.AppendUint64(b, uint64(v)) }, nil}
+	UUID = Type[uuid.UUID]{"uuid", oid.T_uuid, func(b []byte, v uuid.UUID) []byte { return append(b, v[:]...) }, nil, nil}
+	Text = Type[string]{"text", oid.T_text, func(b []byte, v string) []byte { return append(b, v...) }, nil, func(v string) int { return len(v) }}
+	Int  = Type[int64]{"bigint", oid.T_int8, func(b []byte, v int64) []byte { return binary.BigEndian.AppendUint64(b, uint64(v)) }, nil, nil}
 	Bool = Type[bool]{"bool", oid.T_bool, func(b []byte, v bool) []byte {
 		if v {
 			return append(b, 1)
 		}
 		return append(b, 0)
-	}, nil}
-	Bytes = Type[[]byte]{"bytea", oid.T_bytea, func(b, v []byte) []byte { return append(b, v...) }, nil}
+	}, nil, nil}
+	Bytes = Type[[]byte]{"bytea", oid.T_bytea, func(b, v []byte) []byte { return append(b, v...) }, nil, func(v []byte) int { return len(v) }}
 	// Time counts microseconds, and truncates to them as the domain does.
 	Time = Type[time.Time]{"timestamptz", oid.T_timestamptz, func(b []byte, v time.Time) []byte {
 		return binary.BigEndian.AppendUint64(b, uint64(v.UnixMicro()-epoch))
-	}, nil}
+	}, nil, nil}
 )
 
 // The types of values that are NULL when they are zero or empty.
@@ -45,7 +46,7 @@ var (
 	PairsOrNull = Type[map[string]string]{"jsonb", oid.T_jsonb, func(b []byte, v map[string]string) []byte {
 		text, _ := json.Marshal(v)           // there is nothing in strings that could fail
 		return append(append(b, 1), text...) // 1: the version of the format
-	}, func(v map[string]string) bool { return len(v) == 0 }}
+	}, func(v map[string]string) bool { return len(v) == 0 }, nil}
 )
 
 // epoch is the zero of PostgreSQL's times, in microseconds of Unix time.
@@ -58,17 +59,24 @@ func (t Type[T]) orNull(null func(v T) bool) Type[T] {
 
 // Array encodes values as an array.
 func (t Type[T]) Array(values []T) []byte {
-	return arrayOf(t.oid, len(values), func(i int, b []byte) (_ []byte, null bool) {
+	bytes := 0
+	if t.size != nil {
+		for _, v := range values {
+			bytes += t.size(v)
+		}
+	}
+	return arrayOf(t.oid, len(values), bytes, func(i int, b []byte) (_ []byte, null bool) {
 		return t.append(b, values[i]), t.null != nil && t.null(values[i])
 	})
 }
 
 // arrayOf encodes n values, each of which value appends to b, as an array of one
-// dimension: see array_recv of PostgreSQL.
-func arrayOf(element oid.Oid, n int, value func(i int, b []byte) (_ []byte, null bool)) []byte {
+// dimension: see array_recv of PostgreSQL. They have so many bytes together, if they are
+// not small: an array that grows while it is made takes several times its length.
+func arrayOf(element oid.Oid, n, bytes int, value func(i int, b []byte) (_ []byte, null bool)) []byte {
 	const hasNull = 4 // where the flag's four bytes begin
 	dimensions := uint32(min(n, 1))
-	b := make([]byte, 0, 20+n*24)
+	b := make([]byte, 0, 20+n*24+bytes)
 	b = binary.BigEndian.AppendUint32(b, dimensions)
 	b = binary.BigEndian.AppendUint32(b, 0)
 	b = binary.BigEndian.AppendUint32(b, uint32(element))
@@ -93,10 +101,10 @@ func arrayOf(element oid.Oid, n int, value func(i int, b []byte) (_ []byte, null
 
 // UUIDs encodes ids of any kind as an array.
 func UUIDs[U ~[16]byte](ids []U) []byte {
-	return arrayOf(oid.T_uuid, len(ids), func(i int, b []byte) ([]byte, bool) { return append(b, ids[i][:]...), false })
+	return arrayOf(oid.T_uuid, len(ids), 0, func(i int, b []byte) ([]byte, bool) { return append(b, ids[i][:]...), false })
 }
 
 // Texts encodes texts of any kind as an array: statuses, names of queues.
 func Texts[S ~string](texts []S) []byte {
-	return arrayOf(oid.T_text, len(texts), func(i int, b []byte) ([]byte, bool) { return append(b, texts[i]...), false })
+	return arrayOf(oid.T_text, len(texts), 0, func(i int, b []byte) ([]byte, bool) { return append(b, texts[i]...), false })
 }

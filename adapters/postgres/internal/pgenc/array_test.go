@@ -115,3 +115,19 @@ func TestReadTime_IsWhatWasStored(t *testing.T) {
 		t.Errorf("a time of seven bytes: %s", got)
 	}
 }
+
+// An array that grows while it is made leaves several times its length behind.
+func TestArrays_OfLongTextsAreMadeInOnePiece(t *testing.T) {
+	const n, length = 16, 256 << 10
+	texts := make([]string, n)
+	for i := range texts {
+		texts[i] = strings.Repeat("x", length)
+	}
+	column := PerRow(ColumnOf("message", Text, func(s *string) string { return *s }))
+	arg, _ := column.of(texts)
+	for name, array := range map[string][]byte{"a column": arg, "an array": Text.Array(texts)} {
+		if want := 20 + n*24 + n*length; cap(array) != want || len(array) > want {
+			t.Errorf("%s of %d bytes takes %d, want %d", name, len(array), cap(array), want)
+		}
+	}
+}

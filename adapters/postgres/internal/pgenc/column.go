@@ -13,18 +13,23 @@ type Column[S any] struct {
 	name, sqlType string
 	element       oid.Oid
 	value         func(s *S, b []byte) (_ []byte, null bool) // appends it to b
+	size          func(s *S) int                             // see Type
 	perRow        bool
 }
 
 // ColumnOf makes a column of that name and type, whose value of finds in a row.
 func ColumnOf[S, T any](name string, t Type[T], of func(s *S) T) Column[S] {
-	return Column[S]{name: name, sqlType: t.name, element: t.oid, value: func(s *S, b []byte) ([]byte, bool) {
+	c := Column[S]{name: name, sqlType: t.name, element: t.oid, value: func(s *S, b []byte) ([]byte, bool) {
 		v := of(s)
 		if t.null != nil && t.null(v) {
 			return nil, true
 		}
 		return t.append(b, v), false
 	}}
+	if t.size != nil {
+		c.size = func(s *S) int { return t.size(of(s)) }
+	}
+	return c
 }
 
 // PerRow marks a column whose value differs from row to row, as a rule. It is always
@@ -45,7 +50,13 @@ func (c Column[S]) of(all []S) (arg []byte, same bool) {
 			return first, true
 		}
 	}
-	return arrayOf(c.element, len(all), func(i int, b []byte) ([]byte, bool) { return c.value(&all[i], b) }), false
+	bytes := 0
+	if c.size != nil {
+		for i := range all {
+			bytes += c.size(&all[i])
+		}
+	}
+	return arrayOf(c.element, len(all), bytes, func(i int, b []byte) ([]byte, bool) { return c.value(&all[i], b) }), false
 }
 
 // same returns the value that all rows have; nil: NULL.
