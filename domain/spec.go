@@ -3,6 +3,7 @@ package domain
 import (
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 )
@@ -17,6 +18,7 @@ const (
 	MaxMetadata      = 32  // pairs
 	MaxMetadataKey   = 64  // bytes
 	MaxMetadataValue = 512 // bytes
+	MaxTraceState    = 512 // bytes
 )
 
 // TaskSpec is what a client asks for in a new task. A pointer is nil for what the
@@ -31,6 +33,7 @@ type TaskSpec struct {
 	Timeout     *time.Duration    // of an attempt; nil: the worker's setting
 	Metadata    map[string]string // for whoever looks the task up
 	TraceParent string            // of the request, for the handler (W3C Trace Context); one that is malformed counts as none
+	TraceState  string            // that goes with TraceParent; so does one that is longer than MaxTraceState
 }
 
 // check names everything that is wrong with the spec.
@@ -69,9 +72,7 @@ func (s TaskSpec) check(now time.Time) error {
 	if s.Timeout != nil && (*s.Timeout < MinTimeout || *s.Timeout > MaxTimeout) {
 		bad("timeout", "must be from %g to %d seconds", MinTimeout.Seconds(), MaxTimeout/time.Second)
 	}
-	if detail := checkMetadata(s.Metadata); detail != "" {
-		bad("metadata", "%s", detail)
-	}
+	wrong = append(wrong, checkMetadata(s.Metadata)...)
 	if len(wrong) == 0 {
 		return nil
 	}
@@ -85,23 +86,23 @@ func (s TaskSpec) maxAttempts() int {
 	return *s.MaxAttempts
 }
 
-// checkMetadata says what is wrong with the first key, in the order of their
-// bytes, of which anything is: the same answer every time.
-func checkMetadata(pairs map[string]string) string {
+// checkMetadata says what is wrong with each pair, in the order of the keys' bytes. The
+// field is the pair's, unless there are too many to look at.
+func checkMetadata(pairs map[string]string) (wrong []FieldError) {
 	if len(pairs) > MaxMetadata {
-		return fmt.Sprintf("must be at most %d pairs, not %d", MaxMetadata, len(pairs))
+		return []FieldError{{Field: "metadata", Detail: fmt.Sprintf("must be at most %d pairs, not %d", MaxMetadata, len(pairs))}}
 	}
-	var first, wrong string
 	for key, value := range pairs {
-		if wrong != "" && key > first {
-			continue
-		}
 		if detail := checkPair(key, value); detail != "" {
-			first, wrong = key, detail
+			wrong = append(wrong, FieldError{Field: "metadata/" + pointerEscapes.Replace(key), Detail: detail})
 		}
 	}
+	slices.SortFunc(wrong, func(a, b FieldError) int { return strings.Compare(a.Field, b.Field) })
 	return wrong
 }
+
+// pointerEscapes makes a name a part of a path as in RFC 6901, section 3.
+var pointerEscapes = strings.NewReplacer("~", "~0", "/", "~1")
 
 func checkPair(key, value string) string {
 	switch {
@@ -146,14 +147,12 @@ func NewTask(spec TaskSpec, now time.Time) (*Task, error) {
 		s.Queue = *spec.Queue
 	}
 	if spec.Timeout != nil {
-		s.Timeout = spec.Timeout.Truncate(resolution)
+		s.Timeout = Span(*spec.Timeout)
 	}
 	if len(spec.Metadata) > 0 {
 		s.Metadata = maps.Clone(spec.Metadata)
 	}
-	if validTraceParent(spec.TraceParent) {
-		s.TraceParent = spec.TraceParent
-	}
+	s.TraceParent, s.TraceState = traceContext(spec.TraceParent, spec.TraceState)
 	if at := spec.runAt(now); at.After(now) {
 		s.RunAt, s.QueuedAt = at, time.Time{}
 	}
@@ -169,6 +168,19 @@ func (s TaskSpec) runAt(now time.Time) time.Time {
 		return Moment(now.Add(*s.Delay))
 	}
 	return now
+}
+
+// traceContext is what a task keeps of a trace context: nothing without a parent, and no
+// state that is too long or no header could carry.
+func traceContext(parent, state string) (keptParent, keptState string) {
+	if !validTraceParent(parent) {
+		return "", ""
+	}
+	notPrintable := func(c rune) bool { return c < ' ' || c > '~' }
+	if len(state) > MaxTraceState || strings.ContainsFunc(state, notPrintable) {
+		return parent, ""
+	}
+	return parent, state
 }
 
 // validTraceParent reports whether s is a traceparent of version 00 (W3C Trace

@@ -2,6 +2,7 @@ package domain
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -44,7 +45,8 @@ type TaskState struct {
 	MaxAttempts int               // failures that make the task failed
 	Timeout     time.Duration     // of an attempt; 0: the worker's setting
 	Metadata    map[string]string // never written to; nil: none
-	TraceParent string            // of the request that made it (W3C Trace Context); empty: none
+	TraceParent string            // of what made it (W3C Trace Context); empty: none
+	TraceState  string            // that goes with TraceParent; empty: none
 
 	Attempt  int // counts claims, only grows: the fencing token
 	Failures int // attempts that ended in the handler's own error or its deadline
@@ -67,7 +69,7 @@ type TaskState struct {
 // other, so that damage is seen where it is read.
 func Restore(s TaskState) (*Task, error) {
 	if s.Message == "" || !validText(s.Message) {
-		return nil, impossible(s.ID, "impossible message")
+		return nil, s.ID.Damaged("impossible message")
 	}
 	return RestoreWithoutTexts(s)
 }
@@ -87,7 +89,7 @@ func RestoreWithoutTexts(s TaskState) (*Task, error) {
 	case s.CreatedAt.IsZero() || s.UpdatedAt.IsZero() || s.RunAt.IsZero() ||
 		!TimesInRange(s.CreatedAt, s.UpdatedAt, s.RunAt, s.QueuedAt, s.Deadline, s.StartedAt, s.StopRequestedAt):
 		wrong = "a time out of range"
-	case s.Failures+s.Rescues > s.Attempt:
+	case s.Failures > s.Attempt-s.Rescues: // as a sum it could overflow
 		wrong = "more failures and rescues than attempts"
 	case !s.Queue.valid() || s.Priority < 0 || s.Priority > MaxPriority || s.Timeout < 0:
 		wrong = "an impossible queue, priority or timeout"
@@ -105,7 +107,7 @@ func RestoreWithoutTexts(s TaskState) (*Task, error) {
 		wrong = "asked to stop, and neither running nor stopped nor completed"
 	}
 	if wrong != "" {
-		return nil, impossible(s.ID, wrong)
+		return nil, s.ID.Damaged(wrong)
 	}
 	return &Task{s: s, stored: s}, nil
 }
@@ -117,10 +119,6 @@ func RestoreClaimed(s TaskState, c Claim) (*Task, error) {
 	s.Status = StatusProcessing
 	s.hold(c)
 	return Restore(s)
-}
-
-func impossible(id TaskID, wrong string) error {
-	return Errorf(CodeDamaged, "task %s is in an impossible state: %s", id, wrong)
 }
 
 // State returns a copy of all that the task consists of, but for the metadata,
@@ -175,6 +173,13 @@ func (t *Task) MarkStored() { t.stored, t.marked, t.ended = t.s, false, nil }
 // Dirty reports whether there is anything for the store to do.
 func (t *Task) Dirty() bool { return t.marked || t.deleted || t.stored.Version != t.s.Version }
 
+// Follow puts the task into another trace, for who stores a new task, or hands one to a
+// handler. A malformed context counts as none. No rule asks for it, and a store keeps the
+// one that the task was added with.
+func (t *Task) Follow(traceParent, traceState string) {
+	t.s.TraceParent, t.s.TraceState = traceContext(traceParent, traceState)
+}
+
 // FinishedAt is when the task ended, false if it has not: a task that has ended
 // does not change any more.
 func (t *Task) FinishedAt() (time.Time, bool) { return t.s.UpdatedAt, t.s.Status.Ended() }
@@ -202,6 +207,9 @@ func (t *Task) Claim(c Claim, now time.Time) error {
 	}
 	if t.s.Status == StatusPending && t.s.QueuedAt.IsZero() {
 		return Errorf(CodeConflict, "a task that is not queued cannot be claimed")
+	}
+	if t.s.Attempt == math.MaxInt {
+		return t.s.ID.Damaged("its attempts cannot be counted any further")
 	}
 	if err := t.moveTo(StatusProcessing, now); err != nil {
 		return err
@@ -239,12 +247,12 @@ func (t *Task) Complete(attempt int, result string, now time.Time) error {
 // is tried again after a backoff, of which part in [0, 1) is the share drawn, or
 // it has failed: because the failure is permanent or the last attempt is spent.
 func (t *Task) Fail(attempt int, f Failure, p RetryPolicy, part float64, now time.Time) error {
-	last := f.Permanent || t.s.Failures+1 >= t.s.MaxAttempts
+	last := f.Permanent || t.s.Failures >= t.s.MaxAttempts-1
 	reason, _ := bounded(f.Reason, maxReason)
 	if err := t.giveBack(attempt, last, OutcomeFailed, reason, now); err != nil || t.s.Status == StatusCanceled {
 		return err // stopped on request: no failure of the task
 	}
-	t.s.Failures++
+	t.charge(&t.s.Failures)
 	t.s.LastError = reason
 	if t.s.Status == StatusPending {
 		wait := f.RetryAfter
@@ -295,13 +303,22 @@ func (t *Task) GiveUp(attempt int, p RetryPolicy, now time.Time) error {
 
 // rescue gives the task back without an outcome, and charges a rescue.
 func (t *Task) rescue(attempt int, reason string, p RetryPolicy, now time.Time) error {
-	last := t.s.Rescues+1 >= p.MaxRescues
+	last := t.s.Rescues >= p.MaxRescues-1
 	if err := t.giveBack(attempt, last, OutcomeLost, reason, now); err != nil || t.s.Status == StatusCanceled {
 		return err
 	}
-	t.s.Rescues++
+	t.charge(&t.s.Rescues)
 	t.s.LastError = reason
 	return nil
+}
+
+// charge adds the attempt that has ended to a budget, unless as many are charged as there
+// were: somebody has changed the counters of a running attempt, and the store would not
+// take the task back. The next attempt is charged again.
+func (t *Task) charge(budget *int) {
+	if t.s.Failures < t.s.Attempt-t.s.Rescues {
+		*budget++
+	}
 }
 
 // Cancel ends a pending task. A canceled one stays as it is; any other answers
@@ -323,10 +340,13 @@ func (t *Task) RequestStop(now time.Time) error {
 	if t.s.Status != StatusProcessing {
 		return t.Cancel(now)
 	}
-	if !t.StopRequested() {
-		t.touch(now)
-		t.s.StopRequestedAt = t.s.UpdatedAt
+	if t.StopRequested() {
+		return nil
 	}
+	if err := t.touch(now); err != nil {
+		return err
+	}
+	t.s.StopRequestedAt = t.s.UpdatedAt
 	return nil
 }
 
@@ -394,7 +414,9 @@ func (t *Task) moveTo(next Status, now time.Time) error {
 	if !slices.Contains(transitions[t.s.Status], next) {
 		return t.refuse(next)
 	}
-	t.touch(now)
+	if err := t.touch(now); err != nil {
+		return err
+	}
 	t.s.Status = next
 	if next != StatusPending {
 		t.s.QueuedAt = time.Time{}
@@ -406,10 +428,15 @@ func (t *Task) refuse(next Status) error {
 	return Errorf(CodeConflict, "a %s task cannot become %s", t.s.Status, next)
 }
 
-// touch notes a change. A clock may step back, a task never does.
-func (t *Task) touch(now time.Time) {
+// touch notes a change. A clock may step back, a task never does. No program counts to the
+// last version: a task that has it was changed by somebody else, and cannot change any more.
+func (t *Task) touch(now time.Time) error {
+	if t.s.Version == math.MaxInt64 {
+		return t.s.ID.Damaged("its changes cannot be counted any further")
+	}
 	if now = Moment(now); now.After(t.s.UpdatedAt) {
 		t.s.UpdatedAt = now
 	}
 	t.s.Version++
+	return nil
 }

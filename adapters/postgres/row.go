@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/lib/pq"
 
 	"github.com/millrace/millrace/domain"
 )
@@ -20,6 +21,7 @@ type row struct {
 	Timeout         sql.NullInt64  `db:"timeout"` // microseconds
 	Metadata        sql.NullString `db:"metadata"`
 	TraceParent     sql.NullString `db:"trace_parent"`
+	TraceState      sql.NullString `db:"trace_state"`
 	Status          string         `db:"status"`
 	CreatedAt       instant        `db:"created_at"`
 	UpdatedAt       instant        `db:"updated_at"`
@@ -50,12 +52,12 @@ func (r row) withoutTexts() (*domain.Task, error) { return r.restore(domain.Rest
 func (r row) restore(restore func(domain.TaskState) (*domain.Task, error)) (*domain.Task, error) {
 	metadata, err := metadataOf(r.Metadata)
 	if err != nil {
-		return nil, fmt.Errorf("metadata of task %s: %w", r.ID, err)
+		return nil, fmt.Errorf("%w: %w", domain.TaskID(r.ID).Damaged("unreadable metadata"), err)
 	}
 	return restore(domain.TaskState{
 		ID: domain.TaskID(r.ID), Message: r.Message, Status: domain.Status(r.Status),
 		Queue: domain.QueueName(r.Queue), Priority: r.Priority, Timeout: time.Duration(r.Timeout.Int64) * time.Microsecond,
-		Metadata: metadata, TraceParent: r.TraceParent.String,
+		Metadata: metadata, TraceParent: r.TraceParent.String, TraceState: r.TraceState.String,
 		CreatedAt: r.CreatedAt.Time, UpdatedAt: r.UpdatedAt.Time, Version: r.Version,
 		RunAt: r.RunAt.Time, QueuedAt: r.QueuedAt.Time,
 		MaxAttempts: r.MaxAttempts, Attempt: r.Attempt, Failures: r.Failures, Rescues: r.Rescues,
@@ -79,6 +81,28 @@ func (i *instant) Scan(src any) error {
 		i.Time = src.UTC()
 	default:
 		i.Time = domain.LatestTime.Add(time.Hour)
+	}
+	return nil
+}
+
+// idList is an array of ids as it is read. What is no list of ids is noted, and is no
+// error of the statement: that would be taken for an outage.
+type idList struct {
+	ids    []domain.TaskID
+	damage error
+}
+
+// Scan implements sql.Scanner.
+func (l *idList) Scan(src any) error {
+	*l = idList{}
+	var texts pq.StringArray
+	l.damage = texts.Scan(src)
+	for _, text := range texts {
+		id, err := uuid.Parse(text)
+		if err != nil {
+			l.damage = err
+		}
+		l.ids = append(l.ids, domain.TaskID(id))
 	}
 	return nil
 }

@@ -22,7 +22,7 @@ func aliveSQL(name, before string) string { return name + ".seen_at > " + before
 // What transactions run.
 var (
 	insertTask = `INSERT INTO tasks (` + taskColumns + `)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 	insertMetadata = `INSERT INTO task_metadata (key, value, task_id) SELECT key, value, ?1 FROM json_each(?2)`
 	// What never changes in a task's life is not written again.
 	updateTask = `UPDATE tasks SET status = ?, updated_at = ?, version = ?, run_at = ?, queued_at = ?, attempt = ?, failures = ?,
@@ -48,6 +48,8 @@ var (
 		WHERE id IN (SELECT unhex(value) FROM json_each(?)) AND ` + queued
 
 	selectKnown = `SELECT id FROM tasks WHERE id IN (SELECT unhex(value) FROM json_each(?))`
+
+	selectWithoutTexts = `SELECT ` + decidingColumns + ` FROM tasks WHERE id = ?`
 
 	selectKey = `SELECT fingerprint, task_ids FROM idempotency_keys WHERE owner = ? AND key = ? AND expires_at > ?`
 	upsertKey = `INSERT INTO idempotency_keys (owner, key, fingerprint, task_ids, expires_at)
@@ -106,7 +108,9 @@ var (
 
 var (
 	plainQueries = []string{
-		savepoint, rollbackTo, release, insertTask, insertMetadata, updateTask, deleteTask, deleteMetadata, selectTask, selectVersion, selectQueued, selectSizes, selectKnown, selectHeartbeat, deleteWorker, deleteSilent, deleteWorkers, selectToGiveBack,
+		savepoint, rollbackTo, release, insertTask, insertMetadata, updateTask, deleteTask, deleteMetadata, selectTask,
+		selectWithoutTexts, selectVersion, selectQueued, selectSizes, selectKnown, selectHeartbeat, deleteWorker, deleteSilent,
+		deleteWorkers, selectToGiveBack,
 		selectDue, selectStranded, selectOrphaned, selectKey, deleteKeys, selectQueue, countRunning, selectNextBulk, selectBulk,
 	}
 	namedQueries = []string{insertRecord, upsertWorker, upsertKey, upsertQueue, insertBulk, updateBulk}
@@ -116,7 +120,7 @@ var (
 var (
 	// The ids are a JSON array of their hexadecimal digits.
 	selectVersions = `SELECT id, version FROM tasks WHERE id IN (SELECT unhex(value) FROM json_each(?))`
-	selectMany     = `SELECT ` + taskColumns + ` FROM tasks WHERE id IN (SELECT unhex(value) FROM json_each(?))`
+	selectMany     = `SELECT ` + taskColumns + ` FROM tasks WHERE id IN (SELECT unhex(value) FROM json_each(?)) ORDER BY id`
 	selectOwned    = `SELECT id, attempt, claim_beat, deadline, stop_requested_at FROM tasks
 		WHERE ` + held + ` AND worker = ? AND id > ? ORDER BY id LIMIT ?`
 	selectAttempts = `SELECT ` + recordColumns + ` FROM attempts WHERE task_id = ? ORDER BY number DESC LIMIT ?`
