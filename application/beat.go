@@ -46,8 +46,8 @@ func (r BeatRules) Portion() int { return cmp.Or(r.beat.Portion, BeatPortion) }
 // Answer is that of a beat after which the worker owns those attempts, each with whether it
 // is asked to stop: a listed attempt that it does not own is lost. kept is why the store
 // could not give back what it should have, nil if it could.
-func (r BeatRules) Answer(owned map[AttemptRef]bool, kept error) BeatAnswer {
-	answer := BeatAnswer{Kept: kept}
+func (r BeatRules) Answer(owned map[AttemptRef]bool, gaveBack []*domain.Task, kept error) BeatAnswer {
+	answer := BeatAnswer{GaveBack: gaveBack, Kept: kept}
 	for _, held := range r.held {
 		switch stop, ok := owned[held.AttemptRef]; {
 		case !ok:

@@ -27,6 +27,7 @@ type WorkerRepository interface {
 	// holds, nor with the length of messages. A beat that fails may have renewed the lease
 	// and given some back. It does not fail because it cannot give back: what was to be given
 	// back stays the worker's, the answer says why, and the next beat tries again.
+	// What it gave back, it names, also beside an error.
 	Beat(ctx context.Context, b Beat) (BeatAnswer, error)
 	// Leave forgets a worker that holds nothing any more. One that still owns
 	// tasks stays, so that its lease lapses and they are rescued. So does one whose row
@@ -89,9 +90,10 @@ type HeldAttempt struct {
 // BeatAnswer says which of the listed attempts are not the worker's any more,
 // and which it is asked to stop.
 type BeatAnswer struct {
-	Lost []AttemptRef
-	Stop []AttemptRef
-	Kept error // why some that were to be given back are still the worker's; nil: none is
+	Lost     []AttemptRef
+	Stop     []AttemptRef
+	GaveBack []*domain.Task // as they are stored now, without texts; each once
+	Kept     error          // why some that were to be given back are still the worker's; nil: none is
 }
 
 // RefOf names the latest attempt of a task.

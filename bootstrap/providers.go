@@ -79,8 +79,9 @@ func provideWaitLimit(cfg HTTPConfig) usecase.WaitLimit {
 	return usecase.WaitLimit(cfg.MaxWaiters)
 }
 
-func provideEvents(log *telemetry.Events, x *usecase.Experience) application.Events {
-	return usecase.NewExperiencedEvents(log, x)
+// provideEvents is all that hears what happens.
+func provideEvents(logs *telemetry.Logs, x *usecase.Experience) application.Events {
+	return usecase.NewExperiencedEvents(telemetry.Join(logs), x)
 }
 
 // The probes of each program's readiness. Accepting tasks needs the store alone;

@@ -39,6 +39,7 @@ func TestReadiness_NamesASweepThatHasFailedForAMinute(t *testing.T) {
 		p.Bulks.EXPECT().Step(apptest.Any, apptest.Any).AnyTimes()
 		p.Workers.EXPECT().Forget(apptest.Any, apptest.Any).AnyTimes()
 		p.Events.EXPECT().LoopRan(apptest.Any, apptest.Any, apptest.Any).AnyTimes()
+		p.Events.EXPECT().DispatchLag(apptest.Any, apptest.Any).AnyTimes()
 		dispatcher := dispatch.New(dispatch.Deps{
 			Tasks: p.Dispatch, Workers: p.Workers, Bulks: p.Bulks, Queue: p.Queue, Signals: p.Signals, Clock: p.Clock,
 			Events: usecase.NewExperiencedEvents(p.Events, x),

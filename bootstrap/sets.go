@@ -60,8 +60,8 @@ var apiSet = wire.NewSet(
 	wire.Struct(new(apiServer), "*"),
 )
 
-// eventsSet logs what happens in loops, and notes it for readiness.
-var eventsSet = wire.NewSet(telemetry.NewEvents, usecase.NewExperience, wire.Bind(new(application.Experience), new(*usecase.Experience)), provideEvents)
+// eventsSet hears what happens, logs it, and notes it for readiness.
+var eventsSet = wire.NewSet(telemetry.NewLogs, usecase.NewExperience, wire.Bind(new(application.Experience), new(*usecase.Experience)), provideEvents)
 
 // workerSet is a worker and its dispatcher on whichever store.
 var workerSet = wire.NewSet(

@@ -47,20 +47,20 @@ func newAPI(cfg APIConfig, log *slog.Logger, local postgres.LocalTime) (*API, fu
 	taskRepository := postgres.NewTaskRepository(db)
 	queue := redis.NewQueue(pool, log)
 	applicationQueue := provideServerQueue(queue, log)
+	logs := telemetry.NewLogs(log)
+	experience := usecase.NewExperience()
+	events := provideEvents(logs, experience)
 	submitConfig := cfg.SubmitConfig
 	submitLimits := provideLimits(httpConfig, submitConfig)
-	submitTasks := usecase.NewSubmitTasks(taskRepository, applicationQueue, clock, submitLimits)
+	submitTasks := usecase.NewSubmitTasks(taskRepository, applicationQueue, clock, events, submitLimits)
 	getTask := usecase.NewGetTask(taskRepository)
 	taskSearch := postgres.NewTaskSearch(db)
 	listTasks := usecase.NewListTasks(taskSearch)
 	signals, cleanup3 := redis.NewSignals(pool, log)
-	cancelTask := usecase.NewCancelTask(taskRepository, signals, clock)
-	reopenTask := usecase.NewReopenTask(taskRepository, applicationQueue, signals, clock)
-	events := telemetry.NewEvents(log)
-	experience := usecase.NewExperience()
-	applicationEvents := provideEvents(events, experience)
+	cancelTask := usecase.NewCancelTask(taskRepository, signals, clock, events)
+	reopenTask := usecase.NewReopenTask(taskRepository, applicationQueue, signals, clock, events)
 	waitLimit := provideWaitLimit(httpConfig)
-	waitTask := usecase.NewWaitTask(taskRepository, signals, applicationEvents, waitLimit)
+	waitTask := usecase.NewWaitTask(taskRepository, signals, events, waitLimit)
 	listAttempts := usecase.NewListAttempts(taskRepository)
 	bulkRepository := postgres.NewBulkRepository(db)
 	bulkTasks := usecase.NewBulkTasks(taskSearch, bulkRepository, clock, submitLimits)
@@ -113,9 +113,9 @@ func newWorker(cfg WorkerConfig, handler application.Handler, log *slog.Logger, 
 	queue := redis.NewQueue(pool, log)
 	applicationQueue := provideServerQueue(queue, log)
 	signals, cleanup3 := redis.NewSignals(pool, log)
-	events := telemetry.NewEvents(log)
+	logs := telemetry.NewLogs(log)
 	experience := usecase.NewExperience()
-	applicationEvents := provideEvents(events, experience)
+	events := provideEvents(logs, experience)
 	deps := worker.Deps{
 		Tasks:   taskRepository,
 		Workers: workerRepository,
@@ -123,7 +123,7 @@ func newWorker(cfg WorkerConfig, handler application.Handler, log *slog.Logger, 
 		Signals: signals,
 		Handler: handler,
 		Clock:   clock,
-		Events:  applicationEvents,
+		Events:  events,
 	}
 	workConfig := cfg.WorkConfig
 	workerInfo := provideWorkerInfo(workConfig)
@@ -145,7 +145,7 @@ func newWorker(cfg WorkerConfig, handler application.Handler, log *slog.Logger, 
 		Queue:   applicationQueue,
 		Signals: signals,
 		Clock:   clock,
-		Events:  applicationEvents,
+		Events:  events,
 	}
 	dispatchConfig := provideDispatchConfig(config, workerInfo)
 	dispatcher := dispatch.New(dispatchDeps, dispatchConfig)
@@ -181,20 +181,20 @@ func newEmbedded(cfg EmbeddedConfig, handler application.Handler, log *slog.Logg
 	taskRepository := sqlite.NewTaskRepository(db)
 	queue := memory.NewQueue()
 	bootstrapSystemClock := _wireSystemClockValue
+	logs := telemetry.NewLogs(log)
+	experience := usecase.NewExperience()
+	events := provideEvents(logs, experience)
 	submitConfig := cfg.SubmitConfig
 	submitLimits := provideLimits(httpConfig, submitConfig)
-	submitTasks := usecase.NewSubmitTasks(taskRepository, queue, bootstrapSystemClock, submitLimits)
+	submitTasks := usecase.NewSubmitTasks(taskRepository, queue, bootstrapSystemClock, events, submitLimits)
 	getTask := usecase.NewGetTask(taskRepository)
 	taskSearch := sqlite.NewTaskSearch(db)
 	listTasks := usecase.NewListTasks(taskSearch)
 	signals := memory.NewSignals()
-	cancelTask := usecase.NewCancelTask(taskRepository, signals, bootstrapSystemClock)
-	reopenTask := usecase.NewReopenTask(taskRepository, queue, signals, bootstrapSystemClock)
-	events := telemetry.NewEvents(log)
-	experience := usecase.NewExperience()
-	applicationEvents := provideEvents(events, experience)
+	cancelTask := usecase.NewCancelTask(taskRepository, signals, bootstrapSystemClock, events)
+	reopenTask := usecase.NewReopenTask(taskRepository, queue, signals, bootstrapSystemClock, events)
 	waitLimit := provideWaitLimit(httpConfig)
-	waitTask := usecase.NewWaitTask(taskRepository, signals, applicationEvents, waitLimit)
+	waitTask := usecase.NewWaitTask(taskRepository, signals, events, waitLimit)
 	listAttempts := usecase.NewListAttempts(taskRepository)
 	bulkRepository := sqlite.NewBulkRepository(db)
 	bulkTasks := usecase.NewBulkTasks(taskSearch, bulkRepository, bootstrapSystemClock, submitLimits)
@@ -210,7 +210,7 @@ func newEmbedded(cfg EmbeddedConfig, handler application.Handler, log *slog.Logg
 		Signals: signals,
 		Handler: handler,
 		Clock:   bootstrapSystemClock,
-		Events:  applicationEvents,
+		Events:  events,
 	}
 	workConfig := cfg.WorkConfig
 	workerInfo := provideWorkerInfo(workConfig)
@@ -248,7 +248,7 @@ func newEmbedded(cfg EmbeddedConfig, handler application.Handler, log *slog.Logg
 		Queue:   queue,
 		Signals: signals,
 		Clock:   bootstrapSystemClock,
-		Events:  applicationEvents,
+		Events:  events,
 	}
 	dispatchConfig := provideDispatchConfig(workerConfig, workerInfo)
 	dispatcher := dispatch.New(dispatchDeps, dispatchConfig)

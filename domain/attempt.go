@@ -31,6 +31,10 @@ type Attempt struct {
 // it from the task itself.
 func (t *Task) EndedAttempts() []Attempt { return t.ended }
 
+// LastOutcome is how the attempt ended that has ended since the task was loaded or made,
+// also after a save; empty: none has.
+func (t *Task) LastOutcome() AttemptOutcome { return t.last }
+
 // LatestAttempt is the attempt that the task itself tells of: the one that runs,
 // or the one that completed it. All others have a record.
 func (t *Task) LatestAttempt() (Attempt, bool) {
@@ -51,6 +55,7 @@ func (t *Task) note(held TaskState, outcome AttemptOutcome, reason string) {
 	if t.s.Status == StatusCanceled {
 		outcome = OutcomeStopped
 	}
+	t.last = outcome
 	t.ended = append(t.ended, Attempt{
 		Number: held.Attempt, Worker: held.Worker, StartedAt: held.StartedAt, EndedAt: t.s.UpdatedAt,
 		Outcome: outcome, Error: reason,

@@ -19,9 +19,10 @@ const (
 // A Task is not safe for concurrent use.
 type Task struct {
 	s      TaskState
-	stored TaskState // what the store is known to have; zero for a new task
-	marked bool      // as queued, since it was loaded or saved last
-	ended  []Attempt // without success, since then
+	stored TaskState      // what the store is known to have; zero for a new task
+	marked bool           // as queued, since it was loaded or saved last
+	ended  []Attempt      // without success, since then
+	last   AttemptOutcome // of the attempt that ended last, since the task was loaded or made
 }
 
 // TaskState is what a task consists of. It is how adapters read a task and,
@@ -147,6 +148,10 @@ func (t *Task) Status() Status { return t.s.Status }
 // Queue returns the queue that the task waits in.
 func (t *Task) Queue() QueueName { return t.s.Queue }
 
+// RunAt returns the time at which the task is or was due: its latest attempt did not start
+// before it.
+func (t *Task) RunAt() time.Time { return t.s.RunAt }
+
 // Attempt returns the number of the latest claim; 0 before the first.
 func (t *Task) Attempt() int { return t.s.Attempt }
 
@@ -222,6 +227,7 @@ func (t *Task) Complete(attempt int, result string, now time.Time) error {
 	if err := t.endAttempt(attempt, StatusCompleted, now); err != nil {
 		return err
 	}
+	t.last = OutcomeCompleted
 	t.s.Worker = worker // the only record of who did it
 	t.s.Result, t.s.ResultTruncated = bounded(result, MaxResult)
 	t.s.ResultAltered = !strings.HasPrefix(result, t.s.Result)

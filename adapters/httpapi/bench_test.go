@@ -94,7 +94,7 @@ func BenchmarkHandler(b *testing.B) {
 	limits := usecase.SubmitLimits{MessageBytes: 256 << 10, MaxAttempts: 5, KeyLife: time.Hour}
 	store := idleStore{task: task}
 	handler := NewServer(Config{}, UseCases{
-		Submit:    usecase.NewSubmitTasks(store, idleQueue{}, clock, limits),
+		Submit:    usecase.NewSubmitTasks(store, idleQueue{}, clock, application.NoEvents{}, limits),
 		Get:       usecase.NewGetTask(store),
 		Readiness: usecase.NewCheckReadiness(),
 	}, ignoreStore{}, slog.New(slog.DiscardHandler)).Handler()

@@ -87,18 +87,18 @@ func newServiceOn(t *testing.T, on stores, change ...func(*httpapi.Config)) *ser
 	}
 	limits := usecase.SubmitLimits{MessageBytes: cfg.MessageBytes, MaxAttempts: 5, KeyLife: time.Hour}
 	log := slog.New(slog.NewJSONHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	wait := usecase.NewWaitTask(s.store, on.signals, telemetry.NewEvents(log), maxWaiters)
+	wait := usecase.NewWaitTask(s.store, on.signals, telemetry.NewLogs(log), maxWaiters)
 	ctx, stop := context.WithCancel(context.Background())
 	var serving sync.WaitGroup
 	serving.Go(func() { wait.Serve(ctx) })
 	s.stopWaiting = func() { stop(); serving.Wait() }
 	t.Cleanup(s.stopWaiting)
 	s.server = httpapi.NewServer(cfg, httpapi.UseCases{
-		Submit:    usecase.NewSubmitTasks(s.store, on.queue, on.clock, limits),
+		Submit:    usecase.NewSubmitTasks(s.store, on.queue, on.clock, application.NoEvents{}, limits),
 		Get:       usecase.NewGetTask(s.store),
 		List:      usecase.NewListTasks(faultSearch{s.store}),
-		Cancel:    usecase.NewCancelTask(s.store, on.signals, on.clock),
-		Reopen:    usecase.NewReopenTask(s.store, on.queue, on.signals, on.clock),
+		Cancel:    usecase.NewCancelTask(s.store, on.signals, on.clock, application.NoEvents{}),
+		Reopen:    usecase.NewReopenTask(s.store, on.queue, on.signals, on.clock, application.NoEvents{}),
 		Wait:      wait,
 		Attempts:  usecase.NewListAttempts(s.store),
 		Bulk:      usecase.NewBulkTasks(faultSearch{s.store}, faultBulks{s.store}, on.clock, limits),

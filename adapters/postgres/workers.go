@@ -81,11 +81,11 @@ func (r *WorkerRepository) Beat(ctx context.Context, b application.Beat) (applic
 	}
 
 	rules := b.Rules()
-	owned, kept, err := r.settle(ctx, b, rules)
-	if err != nil {
-		return application.BeatAnswer{}, err
+	s := settling{rules: rules, worker: b.Worker.ID, owned: map[application.AttemptRef]bool{}}
+	if err := r.settle(ctx, &s); err != nil {
+		return application.BeatAnswer{GaveBack: s.gone}, err
 	}
-	return rules.Answer(owned, kept), nil
+	return rules.Answer(s.owned, s.gone, s.kept), nil
 }
 
 // ownedRow is what a beat has to know of a task that the worker owns.
@@ -105,35 +105,44 @@ func (row ownedRow) owned() application.OwnedTask {
 	}
 }
 
+// settling is what has become of the tasks that a worker owns.
+type settling struct {
+	rules  application.BeatRules
+	worker domain.WorkerID
+	owned  map[application.AttemptRef]bool // after the beat, and whether it is asked to stop
+	gone   []*domain.Task                  // given back
+	kept   error
+}
+
 // settle lets the rules of the beat decide about what the worker owns, portion by
-// portion, and returns what it owns after that, and whether it is asked to stop it. What
+// portion. What
 // cannot be given back is still owned, and no more is tried with this beat: that would
 // fail, too.
-func (r *WorkerRepository) settle(ctx context.Context, b application.Beat, rules application.BeatRules) (owned map[application.AttemptRef]bool, kept, err error) {
-	owned = map[application.AttemptRef]bool{}
+func (r *WorkerRepository) settle(ctx context.Context, s *settling) error {
 	for last := uuid.Nil; ; {
 		var rows []ownedRow
 		if err := r.db.beats.Read(ctx, func(ctx context.Context, q sqlx.QueryerContext) error {
-			return sqlx.SelectContext(ctx, q, &rows, ownedSQL, string(b.Worker.ID), last.String(), rules.Portion())
+			return sqlx.SelectContext(ctx, q, &rows, ownedSQL, string(s.worker), last.String(), s.rules.Portion())
 		}); err != nil {
-			return nil, nil, err
+			return err
 		}
 		var ids []domain.TaskID
 		for _, row := range rows {
-			owned[row.owned().AttemptRef] = row.Stop
-			if rules.Decide(row.owned(), row.At) != nil {
+			s.owned[row.owned().AttemptRef] = row.Stop
+			if s.rules.Decide(row.owned(), row.At) != nil {
 				ids = append(ids, domain.TaskID(row.ID))
 			}
 		}
-		if len(ids) > 0 && kept == nil {
+		if len(ids) > 0 && s.kept == nil {
 			var gone []*domain.Task
-			gone, kept = r.giveBack(ctx, b.Worker.ID, rules, ids, rows[len(rows)-1].At)
+			gone, s.kept = r.giveBack(ctx, s.worker, s.rules, ids, rows[len(rows)-1].At)
 			for _, t := range gone {
-				delete(owned, application.RefOf(t))
+				delete(s.owned, application.RefOf(t))
 			}
+			s.gone = append(s.gone, gone...)
 		}
-		if len(rows) < rules.Portion() {
-			return owned, kept, nil
+		if len(rows) < s.rules.Portion() {
+			return nil
 		}
 		last = rows[len(rows)-1].ID
 	}

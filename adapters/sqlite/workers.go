@@ -83,53 +83,62 @@ func (r *WorkerRepository) Beat(ctx context.Context, b application.Beat) (applic
 		return application.BeatAnswer{}, fmt.Errorf("renew the lease: %w", err)
 	}
 	rules := b.Rules()
-	owned, kept, err := r.settle(ctx, b.Worker.ID, rules)
-	if err != nil {
-		return application.BeatAnswer{}, err
+	s := settling{rules: rules, worker: b.Worker.ID, owned: map[application.AttemptRef]bool{}}
+	if err := r.settle(ctx, &s); err != nil {
+		return application.BeatAnswer{GaveBack: s.gone}, err
 	}
-	return rules.Answer(owned, kept), nil
+	return rules.Answer(s.owned, s.gone, s.kept), nil
+}
+
+// settling is what has become of the tasks that a worker owns.
+type settling struct {
+	rules  application.BeatRules
+	worker domain.WorkerID
+	owned  map[application.AttemptRef]bool // after the beat, and whether it is asked to stop
+	gone   []*domain.Task                  // given back
+	kept   error
 }
 
 // settle lets the rules of the beat decide about what the worker owns, portion by
-// portion, and returns what it owns after that, and whether it is asked to stop it. What
+// portion. What
 // cannot be given back is still owned, and no more is tried with this beat: that would
 // fail, too.
-func (r *WorkerRepository) settle(ctx context.Context, worker domain.WorkerID, rules application.BeatRules) (owned map[application.AttemptRef]bool, kept, err error) {
-	owned = map[application.AttemptRef]bool{}
+func (r *WorkerRepository) settle(ctx context.Context, s *settling) error {
 	for last := (taskID{}); ; {
 		now := domain.Moment(time.Now())
 		var rows []ownedRow
-		if err := r.db.read(ctx, &rows, selectOwned, worker, last, rules.Portion()); err != nil {
-			return nil, nil, err
+		if err := r.db.read(ctx, &rows, selectOwned, s.worker, last, s.rules.Portion()); err != nil {
+			return err
 		}
 		var toGiveBack []taskID
 		for _, row := range rows {
-			owned[row.owned().AttemptRef] = !row.StopRequestedAt.IsZero()
-			if rules.Decide(row.owned(), now) != nil {
+			s.owned[row.owned().AttemptRef] = !row.StopRequestedAt.IsZero()
+			if s.rules.Decide(row.owned(), now) != nil {
 				toGiveBack = append(toGiveBack, row.ID)
 			}
 		}
-		if len(toGiveBack) > 0 && kept == nil {
-			var gone []application.AttemptRef
-			if gone, kept = r.giveBack(ctx, worker, rules, toGiveBack, now); kept != nil {
+		if len(toGiveBack) > 0 && s.kept == nil {
+			var gone []*domain.Task
+			if gone, s.kept = r.giveBack(ctx, s.worker, s.rules, toGiveBack, now); s.kept != nil {
 				gone = nil
 			}
-			for _, ref := range gone {
-				delete(owned, ref)
+			for _, t := range gone {
+				delete(s.owned, application.RefOf(t))
 			}
+			s.gone = append(s.gone, gone...)
 		}
-		if len(rows) < rules.Portion() {
-			return owned, kept, nil
+		if len(rows) < s.rules.Portion() {
+			return nil
 		}
 		last = rows[len(rows)-1].ID
 	}
 }
 
 // giveBack takes those of the tasks from the worker of which the rules say so, as of the
-// time now, and returns the attempts. One that cannot be read, or that SQLite refuses to
+// time now, and returns them. One that cannot be read, or that SQLite refuses to
 // store, stays: a sweep will name it, and no heartbeat fails because of it.
-func (r *WorkerRepository) giveBack(ctx context.Context, worker domain.WorkerID, rules application.BeatRules, ids []taskID, now time.Time) ([]application.AttemptRef, error) {
-	var gone []application.AttemptRef
+func (r *WorkerRepository) giveBack(ctx context.Context, worker domain.WorkerID, rules application.BeatRules, ids []taskID, now time.Time) ([]*domain.Task, error) {
+	var gone []*domain.Task
 	err := r.db.write(ctx, func(tx *tx) error {
 		gone = nil
 		for _, id := range ids {
@@ -151,7 +160,7 @@ func (r *WorkerRepository) giveBack(ctx context.Context, worker domain.WorkerID,
 			if _, _, err := tx.decide(t, decide); err != nil && !aboutData(err) {
 				return err
 			} else if err == nil && t.Status() != domain.StatusProcessing {
-				gone = append(gone, ref)
+				gone = append(gone, t)
 			}
 		}
 		return nil

@@ -12,10 +12,10 @@ import (
 	"github.com/millrace/millrace/domain"
 )
 
-func TestEvents_ManyUnknownEntriesAreOneLineThatSaysWhatItLooksLike(t *testing.T) {
+func TestLogs_ManyUnknownEntriesAreOneLineThatSaysWhatItLooksLike(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
-		events := telemetry.NewEvents(slog.New(slog.NewTextHandler(&out, nil)))
+		events := telemetry.NewLogs(slog.New(slog.NewTextHandler(&out, nil)))
 		drop := func(n int) {
 			for range n {
 				events.EntryDropped(t.Context(), domain.NewTaskID(time.Now()))

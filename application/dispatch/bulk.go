@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/millrace/millrace/application"
@@ -68,6 +69,7 @@ func (s *Bulk) Sweep(ctx context.Context) error {
 // report says what a step has changed, and pushes what may run again.
 func (s *Bulk) report(ctx context.Context, b domain.Bulk, changed []*domain.Task) {
 	s.Events.Swept(ctx, application.SweepBulk, len(changed))
+	s.tell(ctx, b.Action, changed)
 	ids := make([]domain.TaskID, len(changed))
 	for i, t := range changed {
 		ids[i] = t.ID()
@@ -77,4 +79,16 @@ func (s *Bulk) report(ctx context.Context, b domain.Bulk, changed []*domain.Task
 	}
 	s.Signals.Send(application.Signal{Kind: application.SignalChanged, Tasks: ids})
 	application.Enqueue(ctx, s.Queue, changed...)
+}
+
+// tell tells of the tasks that a step has ended or reopened.
+func (s *Bulk) tell(ctx context.Context, action domain.BulkAction, changed []*domain.Task) {
+	if action == domain.BulkRetry {
+		s.Events.TasksReopened(ctx, changed)
+		return
+	}
+	canceled := slices.DeleteFunc(slices.Clone(changed), func(t *domain.Task) bool { return t.Status() != domain.StatusCanceled })
+	if len(canceled) > 0 {
+		s.Events.TasksCanceled(ctx, canceled)
+	}
 }

@@ -66,6 +66,12 @@ func TestDispatcher_DoesABulkActionStepByStepAndTells(t *testing.T) {
 			stepping(t, p, action, first, []*domain.Task{apptest.Canceled(t)}, second) // the second step changes nothing
 			p.Signals.EXPECT().Send(apptest.Any).Do(signals.Send).AnyTimes()
 			gomock.InOrder(p.Events.EXPECT().Swept(apptest.Any, application.SweepBulk, 2), p.Events.EXPECT().Swept(apptest.Any, application.SweepBulk, 1))
+			switch action {
+			case domain.BulkCancel:
+				gomock.InOrder(p.Events.EXPECT().TasksCanceled(apptest.Any, first), p.Events.EXPECT().TasksCanceled(apptest.Any, second))
+			case domain.BulkRetry:
+				gomock.InOrder(p.Events.EXPECT().TasksReopened(apptest.Any, first), p.Events.EXPECT().TasksReopened(apptest.Any, second))
+			}
 			if c.pushes {
 				for _, tasks := range [][]*domain.Task{first, second} {
 					p.Queue.EXPECT().Push(apptest.Any, entriesAt(apptest.Now(), tasks...)...).Return(nil)
@@ -118,6 +124,7 @@ func TestDispatcher_GoesOnWithABulkActionWhenAPushFails(t *testing.T) {
 		stepping(t, p, domain.BulkRetry, []*domain.Task{apptest.Failed(t)}, []*domain.Task{apptest.Failed(t)})
 		p.Signals.EXPECT().Send(apptest.Any).Times(2)
 		p.Events.EXPECT().Swept(apptest.Any, application.SweepBulk, 1).Times(2)
+		p.Events.EXPECT().TasksReopened(apptest.Any, apptest.Any).Times(2)
 		p.Queue.EXPECT().Push(apptest.Any, apptest.Any).Return(domain.ErrUnavailable).Times(2)
 
 		apptest.Must(t, dispatch.NewBulk(deps(p)).Sweep(t.Context()))

@@ -58,6 +58,7 @@ func run(t *testing.T, p *apptest.Ports, dispatcher *dispatch.Dispatcher, d time
 	p.Bulks.EXPECT().Step(apptest.Any, apptest.Any).AnyTimes()
 	p.Workers.EXPECT().Forget(apptest.Any, apptest.Any).AnyTimes()
 	p.Events.EXPECT().LoopRan(apptest.Any, apptest.Any, nil).AnyTimes()
+	p.Events.EXPECT().DispatchLag(apptest.Any, apptest.Any).AnyTimes()
 	ctx, stop := context.WithTimeout(t.Context(), d+time.Microsecond)
 	defer stop()
 	dispatcher.Run(ctx)
@@ -195,6 +196,7 @@ func TestDispatcher_RescuesWhatIsOrphanedAndPushesNothingYet(t *testing.T) {
 				return deciding(t, b, task), nil
 			})
 		p.Events.EXPECT().Swept(apptest.Any, application.SweepOrphaned, 1)
+		p.Events.EXPECT().AttemptEnded(apptest.Any, task, application.AttemptEnd{Outcome: domain.OutcomeLost})
 
 		runFor(t, p, orphanedEvery)
 
@@ -226,6 +228,7 @@ func TestDispatcher_ForgetsWorkersThatDiedLongAgo(t *testing.T) {
 					p.Workers.EXPECT().Forget(apptest.Any, c.silentFor).Return(2, nil),
 					p.Workers.EXPECT().Forget(apptest.Any, c.silentFor).Return(0, domain.ErrUnavailable),
 				)
+				p.Events.EXPECT().Swept(apptest.Any, application.SweepWorkers, 2)
 				p.Events.EXPECT().LoopRan(apptest.Any, application.SweepWorkers, domain.ErrUnavailable)
 
 				run(t, p, newDispatcherOf(p, c.lease), 2*time.Minute)

@@ -39,17 +39,20 @@ func (s *Due) Run(ctx context.Context) {
 // cannot be read: no reason to look again at once.
 func (s *Due) sweepIfDue(ctx context.Context) (time.Time, error) {
 	next, ok, err := s.Tasks.NextDue(ctx)
-	if err != nil || !ok {
+	if err != nil {
 		return time.Time{}, err
 	}
-	if next.After(s.Clock.Now()) {
+	now := s.Clock.Now()
+	due := ok && !next.After(now)
+	s.tellLag(ctx, due, now.Sub(next))
+	if !due {
 		return next, nil
 	}
 	if err := s.Sweep(ctx); err != nil {
 		return time.Time{}, err
 	}
 	next, ok, err = s.Tasks.NextDue(ctx)
-	now := s.Clock.Now()
+	now = s.Clock.Now()
 	switch {
 	case err != nil || !ok || !next.After(now):
 		return time.Time{}, err
@@ -57,6 +60,14 @@ func (s *Due) sweepIfDue(ctx context.Context) (time.Time, error) {
 		return now.Add(dueDebounce), nil
 	}
 	return next, nil
+}
+
+// tellLag tells how long the first task that is due has been so, if one is.
+func (s *Due) tellLag(ctx context.Context, due bool, lag time.Duration) {
+	if !due {
+		lag = 0
+	}
+	s.Events.DispatchLag(ctx, lag)
 }
 
 // Sweep marks and pushes what is due now.

@@ -7,6 +7,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"go.uber.org/mock/gomock"
+
 	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/domain"
 	"github.com/millrace/millrace/test/apptest"
@@ -116,6 +118,8 @@ func TestDispatcher_ForgetsKeysInBatches(t *testing.T) {
 			limits = append(limits, limit)
 			return forgotten[len(limits)-1], nil
 		}).Times(3)
+		p.Events.EXPECT().Swept(apptest.Any, application.SweepKeys, 1000).Times(2)
+		p.Events.EXPECT().Swept(apptest.Any, application.SweepKeys, 7)
 
 		runFor(t, p, time.Minute)
 
@@ -128,6 +132,7 @@ func TestDispatcher_TellsThatKeysCannotBeForgotten(t *testing.T) {
 		p := apptest.NewPorts(t)
 		p.Dispatch.EXPECT().ForgetKeys(apptest.Any, apptest.Any, apptest.Any).Return(1000, nil)
 		p.Dispatch.EXPECT().ForgetKeys(apptest.Any, apptest.Any, apptest.Any).Return(0, domain.ErrUnavailable)
+		p.Events.EXPECT().Swept(apptest.Any, application.SweepKeys, 1000)
 		p.Events.EXPECT().LoopRan(apptest.Any, application.SweepKeys, domain.ErrUnavailable)
 
 		runFor(t, p, time.Minute)
@@ -150,5 +155,26 @@ func TestDispatcher_RepeatsARareSweepSoonAfterAFailure(t *testing.T) {
 		runFor(t, p, 130*time.Second)
 
 		apptest.Equal(t, "sweeps at", at, []time.Duration{60 * time.Second, 65 * time.Second, 70 * time.Second, 130 * time.Second})
+	})
+}
+
+func TestDispatcher_TellsHowLateItIs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, begun := apptest.NewPorts(t), apptest.Now()
+		var lags apptest.Record[time.Duration]
+		p.Events.EXPECT().DispatchLag(apptest.Any, apptest.Any).Do(func(_ context.Context, lag time.Duration) { lags.Add(lag) }).AnyTimes()
+		gomock.InOrder(
+			p.Dispatch.EXPECT().NextDue(apptest.Any).Return(time.Time{}, false, nil),                        // nothing waits
+			p.Dispatch.EXPECT().NextDue(apptest.Any).Return(begun.Add(time.Hour), true, nil),                // nothing is due
+			p.Dispatch.EXPECT().NextDue(apptest.Any).Return(time.Time{}, false, domain.ErrUnavailable),      // not known
+			p.Dispatch.EXPECT().NextDue(apptest.Any).Return(begun.Add(4*dueEvery-3*time.Second), true, nil), // three seconds late
+			p.Dispatch.EXPECT().NextDue(apptest.Any).Return(time.Time{}, false, nil),                        // after the sweep
+		)
+		p.Dispatch.EXPECT().Due(apptest.Any, apptest.Any, apptest.Any)
+		p.Events.EXPECT().LoopRan(apptest.Any, application.SweepDue, domain.ErrUnavailable)
+
+		runFor(t, p, 4*dueEvery)
+
+		apptest.Equal(t, "lags", lags.List(), []time.Duration{0, 0, 3 * time.Second})
 	})
 }

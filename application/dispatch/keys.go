@@ -37,6 +37,9 @@ func (s *Keys) Sweep(ctx context.Context) error {
 		if s.tooLong(ctx, application.SweepKeys, s.portion, limit, n, err) {
 			continue
 		}
+		if n > 0 {
+			s.Events.Swept(ctx, application.SweepKeys, n)
+		}
 		if err != nil || n < limit {
 			return err
 		}

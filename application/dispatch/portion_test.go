@@ -63,6 +63,7 @@ func TestDispatcher_RepeatsAStepThatTookTooLongSmallerAndGrowsBack(t *testing.T)
 			p, store := apptest.NewPorts(t), &slowStore{most: c.first / 8, left: c.first / 8 * 2}
 			p.Events.EXPECT().LoopRan(apptest.Any, c.loop, apptest.ErrTookTooLong).MinTimes(3)
 			p.Events.EXPECT().LoopRan(apptest.Any, c.loop, nil).MinTimes(2) // there is progress
+			p.Events.EXPECT().Swept(apptest.Any, application.SweepKeys, apptest.Any).AnyTimes()
 			sweep := c.sweep(p, store)
 
 			apptest.Must(t, sweep(t.Context()))

@@ -43,6 +43,9 @@ func (d sweeper) sweep(ctx context.Context, name application.Loop, decide applic
 		}
 		if len(swept.Changed) > 0 {
 			d.Events.Swept(ctx, name, len(swept.Changed))
+			if name == application.SweepOrphaned {
+				d.tellEnds(ctx, swept.Changed)
+			}
 			if !d.pushMarked(ctx, swept.Changed) {
 				return nil
 			}
@@ -50,6 +53,13 @@ func (d sweeper) sweep(ctx context.Context, name application.Loop, decide applic
 		if swept.Found < b.Limit {
 			return nil
 		}
+	}
+}
+
+// tellEnds tells of the attempts that a step has ended.
+func (d sweeper) tellEnds(ctx context.Context, changed []*domain.Task) {
+	for _, t := range changed {
+		d.Events.AttemptEnded(ctx, t, application.AttemptEnd{Outcome: t.LastOutcome()})
 	}
 }
 

@@ -34,6 +34,9 @@ func (s *Workers) Run(ctx context.Context) {
 
 // Sweep removes the rows that are old enough.
 func (s *Workers) Sweep(ctx context.Context) error {
-	_, err := s.Deps.Workers.Forget(ctx, s.keep)
+	n, err := s.Deps.Workers.Forget(ctx, s.keep)
+	if err == nil && n > 0 {
+		s.Events.Swept(ctx, application.SweepWorkers, n)
+	}
 	return err
 }

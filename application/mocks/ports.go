@@ -1931,15 +1931,15 @@ func (m *MockEvents) EXPECT() *MockEventsMockRecorder {
 }
 
 // AttemptEnded mocks base method.
-func (m *MockEvents) AttemptEnded(ctx context.Context, t *domain.Task, took time.Duration, err error) {
+func (m *MockEvents) AttemptEnded(ctx context.Context, t *domain.Task, end application.AttemptEnd) {
 	m.ctrl.T.Helper()
-	m.ctrl.Call(m, "AttemptEnded", ctx, t, took, err)
+	m.ctrl.Call(m, "AttemptEnded", ctx, t, end)
 }
 
 // AttemptEnded indicates an expected call of AttemptEnded.
-func (mr *MockEventsMockRecorder) AttemptEnded(ctx, t, took, err any) *MockEventsAttemptEndedCall {
+func (mr *MockEventsMockRecorder) AttemptEnded(ctx, t, end any) *MockEventsAttemptEndedCall {
 	mr.mock.ctrl.T.Helper()
-	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "AttemptEnded", reflect.TypeOf((*MockEvents)(nil).AttemptEnded), ctx, t, took, err)
+	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "AttemptEnded", reflect.TypeOf((*MockEvents)(nil).AttemptEnded), ctx, t, end)
 	return &MockEventsAttemptEndedCall{Call: call}
 }
 
@@ -1955,27 +1955,27 @@ func (c *MockEventsAttemptEndedCall) Return() *MockEventsAttemptEndedCall {
 }
 
 // Do rewrite *gomock.Call.Do
-func (c *MockEventsAttemptEndedCall) Do(f func(context.Context, *domain.Task, time.Duration, error)) *MockEventsAttemptEndedCall {
+func (c *MockEventsAttemptEndedCall) Do(f func(context.Context, *domain.Task, application.AttemptEnd)) *MockEventsAttemptEndedCall {
 	c.Call = c.Call.Do(f)
 	return c
 }
 
 // DoAndReturn rewrite *gomock.Call.DoAndReturn
-func (c *MockEventsAttemptEndedCall) DoAndReturn(f func(context.Context, *domain.Task, time.Duration, error)) *MockEventsAttemptEndedCall {
+func (c *MockEventsAttemptEndedCall) DoAndReturn(f func(context.Context, *domain.Task, application.AttemptEnd)) *MockEventsAttemptEndedCall {
 	c.Call = c.Call.DoAndReturn(f)
 	return c
 }
 
 // AttemptLost mocks base method.
-func (m *MockEvents) AttemptLost(ctx context.Context, ref application.AttemptRef) {
+func (m *MockEvents) AttemptLost(ctx context.Context, queue domain.QueueName, ref application.AttemptRef) {
 	m.ctrl.T.Helper()
-	m.ctrl.Call(m, "AttemptLost", ctx, ref)
+	m.ctrl.Call(m, "AttemptLost", ctx, queue, ref)
 }
 
 // AttemptLost indicates an expected call of AttemptLost.
-func (mr *MockEventsMockRecorder) AttemptLost(ctx, ref any) *MockEventsAttemptLostCall {
+func (mr *MockEventsMockRecorder) AttemptLost(ctx, queue, ref any) *MockEventsAttemptLostCall {
 	mr.mock.ctrl.T.Helper()
-	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "AttemptLost", reflect.TypeOf((*MockEvents)(nil).AttemptLost), ctx, ref)
+	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "AttemptLost", reflect.TypeOf((*MockEvents)(nil).AttemptLost), ctx, queue, ref)
 	return &MockEventsAttemptLostCall{Call: call}
 }
 
@@ -1991,49 +1991,51 @@ func (c *MockEventsAttemptLostCall) Return() *MockEventsAttemptLostCall {
 }
 
 // Do rewrite *gomock.Call.Do
-func (c *MockEventsAttemptLostCall) Do(f func(context.Context, application.AttemptRef)) *MockEventsAttemptLostCall {
+func (c *MockEventsAttemptLostCall) Do(f func(context.Context, domain.QueueName, application.AttemptRef)) *MockEventsAttemptLostCall {
 	c.Call = c.Call.Do(f)
 	return c
 }
 
 // DoAndReturn rewrite *gomock.Call.DoAndReturn
-func (c *MockEventsAttemptLostCall) DoAndReturn(f func(context.Context, application.AttemptRef)) *MockEventsAttemptLostCall {
+func (c *MockEventsAttemptLostCall) DoAndReturn(f func(context.Context, domain.QueueName, application.AttemptRef)) *MockEventsAttemptLostCall {
 	c.Call = c.Call.DoAndReturn(f)
 	return c
 }
 
-// AttemptStarted mocks base method.
-func (m *MockEvents) AttemptStarted(ctx context.Context, t *domain.Task) {
+// AttemptStarting mocks base method.
+func (m *MockEvents) AttemptStarting(ctx context.Context, t *domain.Task, wait time.Duration) context.Context {
 	m.ctrl.T.Helper()
-	m.ctrl.Call(m, "AttemptStarted", ctx, t)
+	ret := m.ctrl.Call(m, "AttemptStarting", ctx, t, wait)
+	ret0, _ := ret[0].(context.Context)
+	return ret0
 }
 
-// AttemptStarted indicates an expected call of AttemptStarted.
-func (mr *MockEventsMockRecorder) AttemptStarted(ctx, t any) *MockEventsAttemptStartedCall {
+// AttemptStarting indicates an expected call of AttemptStarting.
+func (mr *MockEventsMockRecorder) AttemptStarting(ctx, t, wait any) *MockEventsAttemptStartingCall {
 	mr.mock.ctrl.T.Helper()
-	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "AttemptStarted", reflect.TypeOf((*MockEvents)(nil).AttemptStarted), ctx, t)
-	return &MockEventsAttemptStartedCall{Call: call}
+	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "AttemptStarting", reflect.TypeOf((*MockEvents)(nil).AttemptStarting), ctx, t, wait)
+	return &MockEventsAttemptStartingCall{Call: call}
 }
 
-// MockEventsAttemptStartedCall wrap *gomock.Call
-type MockEventsAttemptStartedCall struct {
+// MockEventsAttemptStartingCall wrap *gomock.Call
+type MockEventsAttemptStartingCall struct {
 	*gomock.Call
 }
 
 // Return rewrite *gomock.Call.Return
-func (c *MockEventsAttemptStartedCall) Return() *MockEventsAttemptStartedCall {
-	c.Call = c.Call.Return()
+func (c *MockEventsAttemptStartingCall) Return(arg0 context.Context) *MockEventsAttemptStartingCall {
+	c.Call = c.Call.Return(arg0)
 	return c
 }
 
 // Do rewrite *gomock.Call.Do
-func (c *MockEventsAttemptStartedCall) Do(f func(context.Context, *domain.Task)) *MockEventsAttemptStartedCall {
+func (c *MockEventsAttemptStartingCall) Do(f func(context.Context, *domain.Task, time.Duration) context.Context) *MockEventsAttemptStartingCall {
 	c.Call = c.Call.Do(f)
 	return c
 }
 
 // DoAndReturn rewrite *gomock.Call.DoAndReturn
-func (c *MockEventsAttemptStartedCall) DoAndReturn(f func(context.Context, *domain.Task)) *MockEventsAttemptStartedCall {
+func (c *MockEventsAttemptStartingCall) DoAndReturn(f func(context.Context, *domain.Task, time.Duration) context.Context) *MockEventsAttemptStartingCall {
 	c.Call = c.Call.DoAndReturn(f)
 	return c
 }
@@ -2070,6 +2072,42 @@ func (c *MockEventsBulkUnreadableCall) Do(f func(context.Context, domain.BulkID,
 
 // DoAndReturn rewrite *gomock.Call.DoAndReturn
 func (c *MockEventsBulkUnreadableCall) DoAndReturn(f func(context.Context, domain.BulkID, error)) *MockEventsBulkUnreadableCall {
+	c.Call = c.Call.DoAndReturn(f)
+	return c
+}
+
+// DispatchLag mocks base method.
+func (m *MockEvents) DispatchLag(ctx context.Context, lag time.Duration) {
+	m.ctrl.T.Helper()
+	m.ctrl.Call(m, "DispatchLag", ctx, lag)
+}
+
+// DispatchLag indicates an expected call of DispatchLag.
+func (mr *MockEventsMockRecorder) DispatchLag(ctx, lag any) *MockEventsDispatchLagCall {
+	mr.mock.ctrl.T.Helper()
+	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "DispatchLag", reflect.TypeOf((*MockEvents)(nil).DispatchLag), ctx, lag)
+	return &MockEventsDispatchLagCall{Call: call}
+}
+
+// MockEventsDispatchLagCall wrap *gomock.Call
+type MockEventsDispatchLagCall struct {
+	*gomock.Call
+}
+
+// Return rewrite *gomock.Call.Return
+func (c *MockEventsDispatchLagCall) Return() *MockEventsDispatchLagCall {
+	c.Call = c.Call.Return()
+	return c
+}
+
+// Do rewrite *gomock.Call.Do
+func (c *MockEventsDispatchLagCall) Do(f func(context.Context, time.Duration)) *MockEventsDispatchLagCall {
+	c.Call = c.Call.Do(f)
+	return c
+}
+
+// DoAndReturn rewrite *gomock.Call.DoAndReturn
+func (c *MockEventsDispatchLagCall) DoAndReturn(f func(context.Context, time.Duration)) *MockEventsDispatchLagCall {
 	c.Call = c.Call.DoAndReturn(f)
 	return c
 }
@@ -2111,15 +2149,15 @@ func (c *MockEventsEntryDroppedCall) DoAndReturn(f func(context.Context, domain.
 }
 
 // HandlerAbandoned mocks base method.
-func (m *MockEvents) HandlerAbandoned(ctx context.Context, ref application.AttemptRef) {
+func (m *MockEvents) HandlerAbandoned(ctx context.Context, queue domain.QueueName, ref application.AttemptRef) {
 	m.ctrl.T.Helper()
-	m.ctrl.Call(m, "HandlerAbandoned", ctx, ref)
+	m.ctrl.Call(m, "HandlerAbandoned", ctx, queue, ref)
 }
 
 // HandlerAbandoned indicates an expected call of HandlerAbandoned.
-func (mr *MockEventsMockRecorder) HandlerAbandoned(ctx, ref any) *MockEventsHandlerAbandonedCall {
+func (mr *MockEventsMockRecorder) HandlerAbandoned(ctx, queue, ref any) *MockEventsHandlerAbandonedCall {
 	mr.mock.ctrl.T.Helper()
-	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "HandlerAbandoned", reflect.TypeOf((*MockEvents)(nil).HandlerAbandoned), ctx, ref)
+	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "HandlerAbandoned", reflect.TypeOf((*MockEvents)(nil).HandlerAbandoned), ctx, queue, ref)
 	return &MockEventsHandlerAbandonedCall{Call: call}
 }
 
@@ -2135,27 +2173,27 @@ func (c *MockEventsHandlerAbandonedCall) Return() *MockEventsHandlerAbandonedCal
 }
 
 // Do rewrite *gomock.Call.Do
-func (c *MockEventsHandlerAbandonedCall) Do(f func(context.Context, application.AttemptRef)) *MockEventsHandlerAbandonedCall {
+func (c *MockEventsHandlerAbandonedCall) Do(f func(context.Context, domain.QueueName, application.AttemptRef)) *MockEventsHandlerAbandonedCall {
 	c.Call = c.Call.Do(f)
 	return c
 }
 
 // DoAndReturn rewrite *gomock.Call.DoAndReturn
-func (c *MockEventsHandlerAbandonedCall) DoAndReturn(f func(context.Context, application.AttemptRef)) *MockEventsHandlerAbandonedCall {
+func (c *MockEventsHandlerAbandonedCall) DoAndReturn(f func(context.Context, domain.QueueName, application.AttemptRef)) *MockEventsHandlerAbandonedCall {
 	c.Call = c.Call.DoAndReturn(f)
 	return c
 }
 
 // HandlerPanicked mocks base method.
-func (m *MockEvents) HandlerPanicked(ctx context.Context, ref application.AttemptRef, value any, stack []byte) {
+func (m *MockEvents) HandlerPanicked(ctx context.Context, queue domain.QueueName, ref application.AttemptRef, value any, stack []byte) {
 	m.ctrl.T.Helper()
-	m.ctrl.Call(m, "HandlerPanicked", ctx, ref, value, stack)
+	m.ctrl.Call(m, "HandlerPanicked", ctx, queue, ref, value, stack)
 }
 
 // HandlerPanicked indicates an expected call of HandlerPanicked.
-func (mr *MockEventsMockRecorder) HandlerPanicked(ctx, ref, value, stack any) *MockEventsHandlerPanickedCall {
+func (mr *MockEventsMockRecorder) HandlerPanicked(ctx, queue, ref, value, stack any) *MockEventsHandlerPanickedCall {
 	mr.mock.ctrl.T.Helper()
-	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "HandlerPanicked", reflect.TypeOf((*MockEvents)(nil).HandlerPanicked), ctx, ref, value, stack)
+	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "HandlerPanicked", reflect.TypeOf((*MockEvents)(nil).HandlerPanicked), ctx, queue, ref, value, stack)
 	return &MockEventsHandlerPanickedCall{Call: call}
 }
 
@@ -2171,13 +2209,13 @@ func (c *MockEventsHandlerPanickedCall) Return() *MockEventsHandlerPanickedCall 
 }
 
 // Do rewrite *gomock.Call.Do
-func (c *MockEventsHandlerPanickedCall) Do(f func(context.Context, application.AttemptRef, any, []byte)) *MockEventsHandlerPanickedCall {
+func (c *MockEventsHandlerPanickedCall) Do(f func(context.Context, domain.QueueName, application.AttemptRef, any, []byte)) *MockEventsHandlerPanickedCall {
 	c.Call = c.Call.Do(f)
 	return c
 }
 
 // DoAndReturn rewrite *gomock.Call.DoAndReturn
-func (c *MockEventsHandlerPanickedCall) DoAndReturn(f func(context.Context, application.AttemptRef, any, []byte)) *MockEventsHandlerPanickedCall {
+func (c *MockEventsHandlerPanickedCall) DoAndReturn(f func(context.Context, domain.QueueName, application.AttemptRef, any, []byte)) *MockEventsHandlerPanickedCall {
 	c.Call = c.Call.DoAndReturn(f)
 	return c
 }
@@ -2219,15 +2257,15 @@ func (c *MockEventsLoopRanCall) DoAndReturn(f func(context.Context, application.
 }
 
 // OutcomeRefused mocks base method.
-func (m *MockEvents) OutcomeRefused(ctx context.Context, ref application.AttemptRef, err error) {
+func (m *MockEvents) OutcomeRefused(ctx context.Context, queue domain.QueueName, ref application.AttemptRef, err error) {
 	m.ctrl.T.Helper()
-	m.ctrl.Call(m, "OutcomeRefused", ctx, ref, err)
+	m.ctrl.Call(m, "OutcomeRefused", ctx, queue, ref, err)
 }
 
 // OutcomeRefused indicates an expected call of OutcomeRefused.
-func (mr *MockEventsMockRecorder) OutcomeRefused(ctx, ref, err any) *MockEventsOutcomeRefusedCall {
+func (mr *MockEventsMockRecorder) OutcomeRefused(ctx, queue, ref, err any) *MockEventsOutcomeRefusedCall {
 	mr.mock.ctrl.T.Helper()
-	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "OutcomeRefused", reflect.TypeOf((*MockEvents)(nil).OutcomeRefused), ctx, ref, err)
+	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "OutcomeRefused", reflect.TypeOf((*MockEvents)(nil).OutcomeRefused), ctx, queue, ref, err)
 	return &MockEventsOutcomeRefusedCall{Call: call}
 }
 
@@ -2243,27 +2281,27 @@ func (c *MockEventsOutcomeRefusedCall) Return() *MockEventsOutcomeRefusedCall {
 }
 
 // Do rewrite *gomock.Call.Do
-func (c *MockEventsOutcomeRefusedCall) Do(f func(context.Context, application.AttemptRef, error)) *MockEventsOutcomeRefusedCall {
+func (c *MockEventsOutcomeRefusedCall) Do(f func(context.Context, domain.QueueName, application.AttemptRef, error)) *MockEventsOutcomeRefusedCall {
 	c.Call = c.Call.Do(f)
 	return c
 }
 
 // DoAndReturn rewrite *gomock.Call.DoAndReturn
-func (c *MockEventsOutcomeRefusedCall) DoAndReturn(f func(context.Context, application.AttemptRef, error)) *MockEventsOutcomeRefusedCall {
+func (c *MockEventsOutcomeRefusedCall) DoAndReturn(f func(context.Context, domain.QueueName, application.AttemptRef, error)) *MockEventsOutcomeRefusedCall {
 	c.Call = c.Call.DoAndReturn(f)
 	return c
 }
 
 // OutcomeUnsaved mocks base method.
-func (m *MockEvents) OutcomeUnsaved(ctx context.Context, ref application.AttemptRef, err error) {
+func (m *MockEvents) OutcomeUnsaved(ctx context.Context, queue domain.QueueName, ref application.AttemptRef, err error) {
 	m.ctrl.T.Helper()
-	m.ctrl.Call(m, "OutcomeUnsaved", ctx, ref, err)
+	m.ctrl.Call(m, "OutcomeUnsaved", ctx, queue, ref, err)
 }
 
 // OutcomeUnsaved indicates an expected call of OutcomeUnsaved.
-func (mr *MockEventsMockRecorder) OutcomeUnsaved(ctx, ref, err any) *MockEventsOutcomeUnsavedCall {
+func (mr *MockEventsMockRecorder) OutcomeUnsaved(ctx, queue, ref, err any) *MockEventsOutcomeUnsavedCall {
 	mr.mock.ctrl.T.Helper()
-	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "OutcomeUnsaved", reflect.TypeOf((*MockEvents)(nil).OutcomeUnsaved), ctx, ref, err)
+	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "OutcomeUnsaved", reflect.TypeOf((*MockEvents)(nil).OutcomeUnsaved), ctx, queue, ref, err)
 	return &MockEventsOutcomeUnsavedCall{Call: call}
 }
 
@@ -2279,13 +2317,49 @@ func (c *MockEventsOutcomeUnsavedCall) Return() *MockEventsOutcomeUnsavedCall {
 }
 
 // Do rewrite *gomock.Call.Do
-func (c *MockEventsOutcomeUnsavedCall) Do(f func(context.Context, application.AttemptRef, error)) *MockEventsOutcomeUnsavedCall {
+func (c *MockEventsOutcomeUnsavedCall) Do(f func(context.Context, domain.QueueName, application.AttemptRef, error)) *MockEventsOutcomeUnsavedCall {
 	c.Call = c.Call.Do(f)
 	return c
 }
 
 // DoAndReturn rewrite *gomock.Call.DoAndReturn
-func (c *MockEventsOutcomeUnsavedCall) DoAndReturn(f func(context.Context, application.AttemptRef, error)) *MockEventsOutcomeUnsavedCall {
+func (c *MockEventsOutcomeUnsavedCall) DoAndReturn(f func(context.Context, domain.QueueName, application.AttemptRef, error)) *MockEventsOutcomeUnsavedCall {
+	c.Call = c.Call.DoAndReturn(f)
+	return c
+}
+
+// Purged mocks base method.
+func (m *MockEvents) Purged(ctx context.Context, n int, lag time.Duration) {
+	m.ctrl.T.Helper()
+	m.ctrl.Call(m, "Purged", ctx, n, lag)
+}
+
+// Purged indicates an expected call of Purged.
+func (mr *MockEventsMockRecorder) Purged(ctx, n, lag any) *MockEventsPurgedCall {
+	mr.mock.ctrl.T.Helper()
+	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Purged", reflect.TypeOf((*MockEvents)(nil).Purged), ctx, n, lag)
+	return &MockEventsPurgedCall{Call: call}
+}
+
+// MockEventsPurgedCall wrap *gomock.Call
+type MockEventsPurgedCall struct {
+	*gomock.Call
+}
+
+// Return rewrite *gomock.Call.Return
+func (c *MockEventsPurgedCall) Return() *MockEventsPurgedCall {
+	c.Call = c.Call.Return()
+	return c
+}
+
+// Do rewrite *gomock.Call.Do
+func (c *MockEventsPurgedCall) Do(f func(context.Context, int, time.Duration)) *MockEventsPurgedCall {
+	c.Call = c.Call.Do(f)
+	return c
+}
+
+// DoAndReturn rewrite *gomock.Call.DoAndReturn
+func (c *MockEventsPurgedCall) DoAndReturn(f func(context.Context, int, time.Duration)) *MockEventsPurgedCall {
 	c.Call = c.Call.DoAndReturn(f)
 	return c
 }
@@ -2358,6 +2432,114 @@ func (c *MockEventsTaskPassedCall) Do(f func(context.Context, application.Loop, 
 
 // DoAndReturn rewrite *gomock.Call.DoAndReturn
 func (c *MockEventsTaskPassedCall) DoAndReturn(f func(context.Context, application.Loop, domain.TaskID, error)) *MockEventsTaskPassedCall {
+	c.Call = c.Call.DoAndReturn(f)
+	return c
+}
+
+// TasksCanceled mocks base method.
+func (m *MockEvents) TasksCanceled(ctx context.Context, tasks []*domain.Task) {
+	m.ctrl.T.Helper()
+	m.ctrl.Call(m, "TasksCanceled", ctx, tasks)
+}
+
+// TasksCanceled indicates an expected call of TasksCanceled.
+func (mr *MockEventsMockRecorder) TasksCanceled(ctx, tasks any) *MockEventsTasksCanceledCall {
+	mr.mock.ctrl.T.Helper()
+	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "TasksCanceled", reflect.TypeOf((*MockEvents)(nil).TasksCanceled), ctx, tasks)
+	return &MockEventsTasksCanceledCall{Call: call}
+}
+
+// MockEventsTasksCanceledCall wrap *gomock.Call
+type MockEventsTasksCanceledCall struct {
+	*gomock.Call
+}
+
+// Return rewrite *gomock.Call.Return
+func (c *MockEventsTasksCanceledCall) Return() *MockEventsTasksCanceledCall {
+	c.Call = c.Call.Return()
+	return c
+}
+
+// Do rewrite *gomock.Call.Do
+func (c *MockEventsTasksCanceledCall) Do(f func(context.Context, []*domain.Task)) *MockEventsTasksCanceledCall {
+	c.Call = c.Call.Do(f)
+	return c
+}
+
+// DoAndReturn rewrite *gomock.Call.DoAndReturn
+func (c *MockEventsTasksCanceledCall) DoAndReturn(f func(context.Context, []*domain.Task)) *MockEventsTasksCanceledCall {
+	c.Call = c.Call.DoAndReturn(f)
+	return c
+}
+
+// TasksReopened mocks base method.
+func (m *MockEvents) TasksReopened(ctx context.Context, tasks []*domain.Task) {
+	m.ctrl.T.Helper()
+	m.ctrl.Call(m, "TasksReopened", ctx, tasks)
+}
+
+// TasksReopened indicates an expected call of TasksReopened.
+func (mr *MockEventsMockRecorder) TasksReopened(ctx, tasks any) *MockEventsTasksReopenedCall {
+	mr.mock.ctrl.T.Helper()
+	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "TasksReopened", reflect.TypeOf((*MockEvents)(nil).TasksReopened), ctx, tasks)
+	return &MockEventsTasksReopenedCall{Call: call}
+}
+
+// MockEventsTasksReopenedCall wrap *gomock.Call
+type MockEventsTasksReopenedCall struct {
+	*gomock.Call
+}
+
+// Return rewrite *gomock.Call.Return
+func (c *MockEventsTasksReopenedCall) Return() *MockEventsTasksReopenedCall {
+	c.Call = c.Call.Return()
+	return c
+}
+
+// Do rewrite *gomock.Call.Do
+func (c *MockEventsTasksReopenedCall) Do(f func(context.Context, []*domain.Task)) *MockEventsTasksReopenedCall {
+	c.Call = c.Call.Do(f)
+	return c
+}
+
+// DoAndReturn rewrite *gomock.Call.DoAndReturn
+func (c *MockEventsTasksReopenedCall) DoAndReturn(f func(context.Context, []*domain.Task)) *MockEventsTasksReopenedCall {
+	c.Call = c.Call.DoAndReturn(f)
+	return c
+}
+
+// TasksSubmitted mocks base method.
+func (m *MockEvents) TasksSubmitted(ctx context.Context, tasks []*domain.Task) {
+	m.ctrl.T.Helper()
+	m.ctrl.Call(m, "TasksSubmitted", ctx, tasks)
+}
+
+// TasksSubmitted indicates an expected call of TasksSubmitted.
+func (mr *MockEventsMockRecorder) TasksSubmitted(ctx, tasks any) *MockEventsTasksSubmittedCall {
+	mr.mock.ctrl.T.Helper()
+	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "TasksSubmitted", reflect.TypeOf((*MockEvents)(nil).TasksSubmitted), ctx, tasks)
+	return &MockEventsTasksSubmittedCall{Call: call}
+}
+
+// MockEventsTasksSubmittedCall wrap *gomock.Call
+type MockEventsTasksSubmittedCall struct {
+	*gomock.Call
+}
+
+// Return rewrite *gomock.Call.Return
+func (c *MockEventsTasksSubmittedCall) Return() *MockEventsTasksSubmittedCall {
+	c.Call = c.Call.Return()
+	return c
+}
+
+// Do rewrite *gomock.Call.Do
+func (c *MockEventsTasksSubmittedCall) Do(f func(context.Context, []*domain.Task)) *MockEventsTasksSubmittedCall {
+	c.Call = c.Call.Do(f)
+	return c
+}
+
+// DoAndReturn rewrite *gomock.Call.DoAndReturn
+func (c *MockEventsTasksSubmittedCall) DoAndReturn(f func(context.Context, []*domain.Task)) *MockEventsTasksSubmittedCall {
 	c.Call = c.Call.DoAndReturn(f)
 	return c
 }

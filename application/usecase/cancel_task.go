@@ -12,11 +12,12 @@ type CancelTask struct {
 	tasks   application.TaskRepository
 	signals application.Signals
 	clock   application.Clock
+	events  application.SubmitEvents
 }
 
 // NewCancelTask makes the use case.
-func NewCancelTask(tasks application.TaskRepository, signals application.Signals, clock application.Clock) *CancelTask {
-	return &CancelTask{tasks: tasks, signals: signals, clock: clock}
+func NewCancelTask(tasks application.TaskRepository, signals application.Signals, clock application.Clock, events application.Events) *CancelTask {
+	return &CancelTask{tasks: tasks, signals: signals, clock: clock, events: events}
 }
 
 // CancelTaskInput says which task to cancel, and how.
@@ -35,7 +36,7 @@ type CancelTaskInput struct {
 // next beat, and usually at once, by a hint. The task is returned as it is then:
 // processing, with StopRequestedAt set.
 func (uc *CancelTask) Run(ctx context.Context, in CancelTaskInput) (*domain.Task, error) {
-	t, err := change(ctx, uc.tasks, in.ID, guarded(in.If, func(t *domain.Task) error {
+	t, changed, err := change(ctx, uc.tasks, in.ID, guarded(in.If, func(t *domain.Task) error {
 		if in.Stop {
 			return t.RequestStop(uc.clock.Now())
 		}
@@ -43,6 +44,9 @@ func (uc *CancelTask) Run(ctx context.Context, in CancelTaskInput) (*domain.Task
 	}))
 	if err != nil {
 		return nil, err
+	}
+	if changed && t.Status() == domain.StatusCanceled {
+		uc.events.TasksCanceled(ctx, []*domain.Task{t})
 	}
 	if !t.Status().Ended() {
 		uc.signals.Send(application.Signal{Kind: application.SignalStop, Tasks: []domain.TaskID{in.ID}})

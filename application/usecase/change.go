@@ -16,28 +16,28 @@ const maxReloads = 10
 // change loads a task, lets decide change it and stores it. When the save meets
 // a newer version it loads and decides again, so that a caller gets a conflict
 // only if the task as it is now does not allow the change. What decide leaves
-// as it was is not stored.
-func change(ctx context.Context, tasks application.TaskRepository, id domain.TaskID, decide application.Decide) (*domain.Task, error) {
+// as it was is not stored, and not changed.
+func change(ctx context.Context, tasks application.TaskRepository, id domain.TaskID, decide application.Decide) (t *domain.Task, changed bool, err error) {
 	for range maxReloads {
-		t, err := tasks.Get(ctx, id)
+		t, err = tasks.Get(ctx, id)
 		if err != nil {
-			return nil, fmt.Errorf("get task %s: %w", id, err)
+			return nil, false, fmt.Errorf("get task %s: %w", id, err)
 		}
 		if err := decide(t); err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		if t.Version() == t.StoredVersion() {
-			return t, nil
+			return t, false, nil
 		}
 		err = tasks.Save(ctx, t)
 		if err == nil {
-			return t, nil
+			return t, true, nil
 		}
 		if !errors.Is(err, domain.ErrConflict) {
-			return nil, fmt.Errorf("save task %s: %w", id, err)
+			return nil, false, fmt.Errorf("save task %s: %w", id, err)
 		}
 	}
-	return nil, fmt.Errorf("save task %s: %w", id, domain.ErrConflict)
+	return nil, false, fmt.Errorf("save task %s: %w", id, domain.ErrConflict)
 }
 
 // Precondition says whether a task is as the caller has seen it. nil: it need not be.

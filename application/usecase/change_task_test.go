@@ -15,11 +15,11 @@ import (
 )
 
 func cancelTask(p *apptest.Ports) *usecase.CancelTask {
-	return usecase.NewCancelTask(p.Tasks, p.Signals, p.Clock)
+	return usecase.NewCancelTask(p.Tasks, p.Signals, p.Clock, application.NoEvents{})
 }
 
 func reopenTask(p *apptest.Ports) *usecase.ReopenTask {
-	return usecase.NewReopenTask(p.Tasks, p.Queue, p.Signals, p.Clock)
+	return usecase.NewReopenTask(p.Tasks, p.Queue, p.Signals, p.Clock, application.NoEvents{})
 }
 
 // sends expects a hint for the task.

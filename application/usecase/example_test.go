@@ -7,6 +7,7 @@ import (
 
 	"go.uber.org/mock/gomock"
 
+	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/application/mocks"
 	"github.com/millrace/millrace/application/usecase"
 	"github.com/millrace/millrace/domain"
@@ -33,7 +34,7 @@ func ExampleSubmitTasks() {
 		queue.EXPECT().Push(gomock.Any(), gomock.Any()).Return(domain.ErrUnavailable),
 	)
 
-	submit := usecase.NewSubmitTasks(tasks, queue, noon{}, usecase.SubmitLimits{MessageBytes: 1024, MaxAttempts: 3})
+	submit := usecase.NewSubmitTasks(tasks, queue, noon{}, application.NoEvents{}, usecase.SubmitLimits{MessageBytes: 1024, MaxAttempts: 3})
 	got, err := submit.Run(context.Background(), usecase.SubmitTasksInput{Tasks: []domain.TaskSpec{{Message: "Hello World"}}})
 
 	fmt.Println(got.Tasks[0].Message(), got.Tasks[0].Status(), err)

@@ -29,12 +29,15 @@ type SubmitTasks struct {
 	tasks  application.TaskRepository
 	queue  application.Queue
 	clock  application.Clock
+	events application.SubmitEvents
 	limits SubmitLimits
 }
 
 // NewSubmitTasks makes the use case.
-func NewSubmitTasks(tasks application.TaskRepository, queue application.Queue, clock application.Clock, limits SubmitLimits) *SubmitTasks {
-	return &SubmitTasks{tasks: tasks, queue: queue, clock: clock, limits: limits}
+func NewSubmitTasks(
+	tasks application.TaskRepository, queue application.Queue, clock application.Clock, events application.Events, limits SubmitLimits,
+) *SubmitTasks {
+	return &SubmitTasks{tasks: tasks, queue: queue, clock: clock, events: events, limits: limits}
 }
 
 // SubmitTasksInput is what a client asks for. Tasks without a MaxAttempts get that of
@@ -80,6 +83,7 @@ func (uc *SubmitTasks) Run(ctx context.Context, in SubmitTasksInput) (SubmitResu
 	} else if err := uc.tasks.Add(ctx, tasks...); err != nil {
 		return SubmitResult{}, fmt.Errorf("store %d tasks: %w", len(tasks), err)
 	}
+	uc.events.TasksSubmitted(ctx, tasks)
 	application.Enqueue(ctx, uc.queue, tasks...)
 	return SubmitResult{Tasks: tasks}, nil
 }

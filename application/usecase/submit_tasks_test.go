@@ -18,7 +18,7 @@ import (
 var submitLimits = usecase.SubmitLimits{MessageBytes: 16, MaxAttempts: 7, KeyLife: 24 * time.Hour}
 
 func submitTasks(p *apptest.Ports) *usecase.SubmitTasks {
-	return usecase.NewSubmitTasks(p.Tasks, p.Queue, p.Clock, submitLimits)
+	return usecase.NewSubmitTasks(p.Tasks, p.Queue, p.Clock, application.NoEvents{}, submitLimits)
 }
 
 // one is a request for one task.

@@ -23,7 +23,7 @@ func ignoresItsContext(returns <-chan struct{}) work {
 // abandons makes the worker leave n handlers behind, and returns when it has.
 func (h *harness) abandons(n int) {
 	h.t.Helper()
-	h.Events.EXPECT().HandlerAbandoned(apptest.Any, apptest.Any).Times(n)
+	h.Events.EXPECT().HandlerAbandoned(apptest.Any, apptest.Any, apptest.Any).Times(n)
 	h.cfg.TaskTimeout = time.Second
 	h.enqueue(n)
 	h.start()

@@ -20,10 +20,11 @@ type attemptRun struct {
 	task   *domain.Task
 	ref    application.AttemptRef
 	queue  domain.QueueName
-	ctx    context.Context // the handler's
+	ctx    context.Context // the handler's, and that of the events
 	cancel context.CancelFunc
 	saving context.Context // its outcome's
 	begun  time.Time
+	called bool // the handler
 	ending sync.Once
 }
 
@@ -42,13 +43,15 @@ func (r *runner) attempt(values, saving context.Context, t *domain.Task) {
 		runner: r, task: t, ref: application.RefOf(t), queue: t.Queue(), saving: saving, begun: r.Clock.Now(),
 		ctx: ctx, cancel: func() { cancel(); end(nil) },
 	}
-	unwatch := a.watch()
 	r.leases.start(a.ref, end)
-	result := answer{err: context.Cause(ctx)}
-	if result.err == nil { // it may have to end before it has begun
-		r.Events.AttemptStarted(ctx, t)
-		result = a.call()
+	if err := context.Cause(ctx); err != nil { // it may have to end before it has begun
+		a.finish(answer{err: err})
+		return
 	}
+	a.called = true
+	a.ctx = r.Events.AttemptStarting(ctx, t, max(0, a.begun.Sub(t.RunAt())))
+	unwatch := a.watch()
+	result := a.call()
 	unwatch()
 	a.finish(result)
 }
@@ -62,7 +65,7 @@ func (a *attemptRun) watch() (unwatch func() bool) {
 func (a *attemptRun) call() (result answer) {
 	defer func() {
 		if v := recover(); v != nil {
-			a.Events.HandlerPanicked(a.ctx, a.ref, v, debug.Stack())
+			a.Events.HandlerPanicked(a.ctx, a.queue, a.ref, v, debug.Stack())
 			result.err = fmt.Errorf("the handler panicked: %v", v)
 		}
 	}()
@@ -84,7 +87,7 @@ func (a *attemptRun) abandon() {
 	if !a.first(a.slots.abandon) {
 		return
 	}
-	a.Events.HandlerAbandoned(a.ctx, a.ref)
+	a.Events.HandlerAbandoned(a.ctx, a.queue, a.ref)
 	// The handler may still read the task.
 	a.end(a.task.Clone(), answer{err: fmt.Errorf("the handler did not return: %w", context.Cause(a.ctx))})
 }
@@ -113,7 +116,11 @@ func (a *attemptRun) end(t *domain.Task, result answer) {
 	case a.shortage.started(a.begun, now):
 		a.Events.LoopRan(a.saving, application.LoopStart, nil)
 	}
-	a.store(a.saving, t, a.outcome(t, cause, result), why, now.Sub(a.begun))
+	e := attemptEnding{saving: a.saving, told: a.ctx, end: application.AttemptEnd{Began: a.called, Err: why}}
+	if a.called {
+		e.end.Took = max(0, now.Sub(a.begun))
+	}
+	a.store(t, a.outcome(t, cause, result), e)
 }
 
 // outcome says what becomes of the task: cause is why the handler's context

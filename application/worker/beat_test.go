@@ -144,7 +144,7 @@ func TestWorker_EndsTheHandlerOfALostAttemptAndDropsItsOutcome(t *testing.T) {
 		h.handles(causes(&ended))
 		ref := application.AttemptRef{Task: h.enqueueOne(), Attempt: 1}
 		h.answering(application.BeatAnswer{Lost: []application.AttemptRef{ref}})
-		h.Events.EXPECT().AttemptLost(apptest.Any, ref)
+		h.Events.EXPECT().AttemptLost(apptest.Any, apptest.Any, ref)
 		h.start()
 		apptest.Same(t, "contexts ended before the beat", len(ended.List()), 0)
 
@@ -183,7 +183,7 @@ func TestWorker_GivesUpAnUnsavedOutcomeWhenItsAttemptIsLost(t *testing.T) {
 		h.Tasks.EXPECT().Get(apptest.Any, apptest.Any).Return(nil, domain.ErrUnavailable).AnyTimes()
 		h.answering(application.BeatAnswer{Lost: []application.AttemptRef{ref}})
 		var lost apptest.Record[time.Time]
-		h.Events.EXPECT().AttemptLost(apptest.Any, ref).Do(func(context.Context, application.AttemptRef) { lost.Add(apptest.Now()) })
+		h.Events.EXPECT().AttemptLost(apptest.Any, apptest.Any, ref).Do(func(context.Context, domain.QueueName, application.AttemptRef) { lost.Add(apptest.Now()) })
 		h.start()
 		begun := apptest.Now()
 

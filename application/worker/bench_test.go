@@ -22,7 +22,7 @@ func BenchmarkWorker(b *testing.B) {
 			source := &endless{left: b.N, drained: stop}
 			source.unsaved.Store(int64(b.N))
 			w := worker.New(worker.Deps{
-				Tasks: source, Workers: okWorkers{}, Queue: source, Signals: noSignals{}, Handler: idleHandler{}, Clock: wallClock{}, Events: noEvents{},
+				Tasks: source, Workers: okWorkers{}, Queue: source, Signals: noSignals{}, Handler: idleHandler{}, Clock: wallClock{}, Events: application.NoEvents{},
 			}, application.WorkerInfo{ID: "w"}, worker.Config{
 				Queues: []worker.QueueWeight{{Name: domain.DefaultQueue, Weight: 1}}, Capacity: capacity, Lease: 30 * time.Second,
 				TaskTimeout: 5 * time.Minute, HandlerGrace: time.Second, ShutdownTimeout: time.Minute, Retry: apptest.RetryPolicy,
@@ -89,7 +89,6 @@ func (e *endless) Save(_ context.Context, t *domain.Task) error {
 type (
 	okWorkers   struct{ application.WorkerRepository }
 	noSignals   struct{}
-	noEvents    struct{ application.Events }
 	idleHandler struct{}
 	wallClock   struct{}
 )
@@ -105,10 +104,6 @@ func (noSignals) Listen(ctx context.Context, ready func(), _ func(application.Si
 	<-ctx.Done()
 	return ctx.Err()
 }
-
-func (noEvents) AttemptStarted(context.Context, *domain.Task)                     {}
-func (noEvents) AttemptEnded(context.Context, *domain.Task, time.Duration, error) {}
-func (noEvents) LoopRan(context.Context, application.Loop, error)                 {}
 
 func (idleHandler) Handle(context.Context, *domain.Task) (string, error) { return "", nil }
 

@@ -28,11 +28,12 @@ type harness struct {
 	ended  chan struct{} // closed when Run has returned
 
 	// What the harness has answered, or was called with.
-	calls apptest.Record[string] // in order, without beats
-	beats apptest.Record[application.Beat]
-	asked apptest.Record[int] // how many entries each pull wanted
-	pulls apptest.Record[application.PullRequest]
-	ends  apptest.Record[domain.Status] // of AttemptEnded
+	calls    apptest.Record[string] // in order, without beats
+	beats    apptest.Record[application.Beat]
+	asked    apptest.Record[int] // how many entries each pull wanted
+	pulls    apptest.Record[application.PullRequest]
+	ends     apptest.Record[domain.Status]         // of AttemptEnded
+	outcomes apptest.Record[domain.AttemptOutcome] // of AttemptEnded
 }
 
 // withHarness runs the test in a bubble of its own.
@@ -64,8 +65,8 @@ func (h *harness) start() {
 	h.Queue.EXPECT().Pull(apptest.Any, apptest.Any).DoAndReturn(h.pull).AnyTimes()
 	h.Signals.EXPECT().Send(apptest.Any).Do(h.sent.Send).AnyTimes()
 	h.Signals.EXPECT().Listen(apptest.Any, apptest.Any, apptest.Any).DoAndReturn(h.sent.Listen).AnyTimes()
-	h.Events.EXPECT().AttemptStarted(apptest.Any, apptest.Any).AnyTimes()
-	h.Events.EXPECT().AttemptEnded(apptest.Any, apptest.Any, apptest.Any, apptest.Any).Do(h.attemptEnded).AnyTimes()
+	h.Events.EXPECT().AttemptStarting(apptest.Any, apptest.Any, apptest.Any).DoAndReturn(application.NoEvents{}.AttemptStarting).AnyTimes()
+	h.Events.EXPECT().AttemptEnded(apptest.Any, apptest.Any, apptest.Any).Do(h.attemptEnded).AnyTimes()
 	h.Events.EXPECT().LoopRan(apptest.Any, apptest.Any, apptest.Any).AnyTimes()
 
 	h.worker = worker.New(worker.Deps{
@@ -170,8 +171,9 @@ func (h *harness) pull(ctx context.Context, p application.PullRequest) ([]applic
 	return h.queue.Pull(ctx, p)
 }
 
-func (h *harness) attemptEnded(_ context.Context, t *domain.Task, _ time.Duration, _ error) {
+func (h *harness) attemptEnded(_ context.Context, t *domain.Task, end application.AttemptEnd) {
 	h.ends.Add(t.Status())
+	h.outcomes.Add(end.Outcome)
 }
 
 // forTime is a handler that works for d, unless its context ends.

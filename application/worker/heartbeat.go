@@ -90,6 +90,9 @@ func (h *heartbeat) beat(ctx context.Context) error {
 	b.Worker.Abandoned, b.Worker.Stuck = h.slots.stuck()
 	h.leases.compose(&b)
 	answer, err := h.Workers.Beat(ctx, b)
+	for _, t := range answer.GaveBack {
+		h.Events.AttemptEnded(ctx, t, application.AttemptEnd{Outcome: t.LastOutcome()})
+	}
 	h.portion.Note(b.Portion, b.Portion, cmp.Or(err, answer.Kept))
 	if ctx.Err() != nil {
 		return ctx.Err()

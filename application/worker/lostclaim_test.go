@@ -29,7 +29,7 @@ func TestWorker_BeginsAnAttemptOnceThatItHasClaimedTwice(t *testing.T) {
 		})
 		id := h.enqueueOne()
 		entry := apptest.Entry(id, apptest.Now())
-		h.Events.EXPECT().AttemptLost(apptest.Any, application.AttemptRef{Task: id, Attempt: 1})
+		h.Events.EXPECT().AttemptLost(apptest.Any, apptest.Any, application.AttemptRef{Task: id, Attempt: 1})
 		h.Tasks.EXPECT().Claim(apptest.Any, apptest.Any).DoAndReturn(h.claim).Times(1)
 		h.Tasks.EXPECT().Claim(apptest.Any, apptest.Any).DoAndReturn(
 			func(ctx context.Context, _ application.ClaimRequest) (application.ClaimResult, error) {
@@ -71,7 +71,7 @@ func TestWorker_DropsTheOutcomeOfALostClaim(t *testing.T) {
 					held(&s)
 					return domain.Restore(s)
 				}).Times(1)
-				h.Events.EXPECT().AttemptLost(apptest.Any, application.AttemptRef{Task: id, Attempt: 1})
+				h.Events.EXPECT().AttemptLost(apptest.Any, apptest.Any, application.AttemptRef{Task: id, Attempt: 1})
 				h.start()
 
 				h.wantStatus(domain.StatusProcessing, id)

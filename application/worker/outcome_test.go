@@ -75,8 +75,8 @@ func TestWorker_SurvivesAPanicOfAHandler(t *testing.T) {
 		h.Handler.EXPECT().Handle(apptest.Any, apptest.Any).DoAndReturn(work(panicking).handle)
 		h.handles(returning(nil))
 		id := h.enqueueOne()
-		h.Events.EXPECT().HandlerPanicked(apptest.Any, application.AttemptRef{Task: id, Attempt: 1}, "oh no", apptest.Any).Do(
-			func(_ context.Context, _ application.AttemptRef, _ any, stack []byte) {
+		h.Events.EXPECT().HandlerPanicked(apptest.Any, apptest.Any, application.AttemptRef{Task: id, Attempt: 1}, "oh no", apptest.Any).Do(
+			func(_ context.Context, _ domain.QueueName, _ application.AttemptRef, _ any, stack []byte) {
 				if !strings.Contains(string(stack), "worker_test.panicking") {
 					t.Errorf("the stack does not show where the panic was:\n%s", stack)
 				}
@@ -115,7 +115,7 @@ func TestWorker_AnAttemptThatPassesItsTimeHasFailed(t *testing.T) {
 				return nil
 			})
 			id := h.enqueueOne()
-			h.Events.EXPECT().HandlerAbandoned(apptest.Any, application.AttemptRef{Task: id, Attempt: 1})
+			h.Events.EXPECT().HandlerAbandoned(apptest.Any, apptest.Any, application.AttemptRef{Task: id, Attempt: 1})
 			wantTimeout(t, h, id, h.cfg.TaskTimeout+h.cfg.HandlerGrace)
 		})
 	})
@@ -273,7 +273,7 @@ func TestWorker_StoresASmallFailureInsteadOfAnOutcomeThatIsRefused(t *testing.T)
 				h.handles(returning(handler))
 				id := h.enqueueOne()
 				h.Tasks.EXPECT().Save(apptest.Any, apptest.Any).Return(errRefused).Times(1)
-				h.Events.EXPECT().OutcomeRefused(apptest.Any, application.AttemptRef{Task: id, Attempt: 1}, errRefused)
+				h.Events.EXPECT().OutcomeRefused(apptest.Any, apptest.Any, application.AttemptRef{Task: id, Attempt: 1}, errRefused)
 				h.start()
 
 				s := h.store.State(id)
@@ -297,8 +297,8 @@ func TestWorker_GivesUpAnOutcomeWhoseFailureIsRefusedToo(t *testing.T) {
 		id := h.enqueueOne()
 		h.Tasks.EXPECT().Save(apptest.Any, apptest.Any).Return(errRefused).Times(2)
 		ref := application.AttemptRef{Task: id, Attempt: 1}
-		h.Events.EXPECT().OutcomeRefused(apptest.Any, ref, errRefused)
-		h.Events.EXPECT().OutcomeUnsaved(apptest.Any, ref, errRefused)
+		h.Events.EXPECT().OutcomeRefused(apptest.Any, apptest.Any, ref, errRefused)
+		h.Events.EXPECT().OutcomeUnsaved(apptest.Any, apptest.Any, ref, errRefused)
 		h.start()
 		h.wantStatus(domain.StatusProcessing, id)
 		apptest.Pass(h.interval())
@@ -317,7 +317,7 @@ func TestWorker_IsNotChargedForARefusedRelease(t *testing.T) {
 		h.handles(untilCanceled)
 		id := h.enqueueOne()
 		h.Tasks.EXPECT().Save(apptest.Any, apptest.Any).Return(errRefused).Times(1)
-		h.Events.EXPECT().OutcomeUnsaved(apptest.Any, application.AttemptRef{Task: id, Attempt: 1}, errRefused)
+		h.Events.EXPECT().OutcomeUnsaved(apptest.Any, apptest.Any, application.AttemptRef{Task: id, Attempt: 1}, errRefused)
 		h.start()
 
 		h.stopAndWait()
@@ -334,7 +334,7 @@ func TestWorker_ChargesWhatItCouldNotStoreUntilItsEnd(t *testing.T) {
 		h.handles(returning(nil))
 		id := h.enqueueOne()
 		h.Tasks.EXPECT().Save(apptest.Any, apptest.Any).Return(domain.ErrUnavailable).MinTimes(2)
-		h.Events.EXPECT().OutcomeUnsaved(apptest.Any, application.AttemptRef{Task: id, Attempt: 1}, domain.ErrUnavailable)
+		h.Events.EXPECT().OutcomeUnsaved(apptest.Any, apptest.Any, application.AttemptRef{Task: id, Attempt: 1}, domain.ErrUnavailable)
 		h.start()
 
 		h.stopAndWait()
@@ -354,7 +354,7 @@ func TestWorker_DropsTheOutcomeOfAnAttemptThatIsNoLongerTheOne(t *testing.T) {
 			return nil
 		})
 		id := h.enqueueOne()
-		h.Events.EXPECT().AttemptLost(apptest.Any, application.AttemptRef{Task: id, Attempt: 1})
+		h.Events.EXPECT().AttemptLost(apptest.Any, apptest.Any, application.AttemptRef{Task: id, Attempt: 1})
 		h.start()
 
 		s := h.store.State(id)
@@ -378,7 +378,7 @@ func TestWorker_DropsTheOutcomeOfATaskThatIsGone(t *testing.T) {
 		h.handles(returning(nil))
 		id := h.enqueueOne()
 		h.Tasks.EXPECT().Save(apptest.Any, apptest.Any).Return(domain.ErrTaskNotFound).Times(1)
-		h.Events.EXPECT().AttemptLost(apptest.Any, application.AttemptRef{Task: id, Attempt: 1})
+		h.Events.EXPECT().AttemptLost(apptest.Any, apptest.Any, application.AttemptRef{Task: id, Attempt: 1})
 		h.start()
 	})
 }

@@ -138,8 +138,8 @@ func TestWorkerProbe_FailsWhenAttemptsDoNotEndThoughTheirTimeIsOver(t *testing.T
 	withHarness(t, func(_ *testing.T, h *harness) {
 		h.handles(forTime(time.Second))
 		standstill := make(chan struct{})
-		h.Events.EXPECT().AttemptEnded(apptest.Any, apptest.Any, apptest.Any, apptest.Any).Do(
-			func(context.Context, *domain.Task, time.Duration, error) { <-standstill }).Times(2)
+		h.Events.EXPECT().AttemptEnded(apptest.Any, apptest.Any, apptest.Any).Do(
+			func(context.Context, *domain.Task, application.AttemptEnd) { <-standstill }).Times(2)
 		h.enqueue(2)
 		h.start()
 
@@ -161,7 +161,7 @@ func TestWorkerProbe_IsWellWhileOutcomesAreKept(t *testing.T) {
 	withHarness(t, func(_ *testing.T, h *harness) {
 		h.handles(forTime(time.Second))
 		h.Tasks.EXPECT().Save(apptest.Any, apptest.Any).Return(domain.ErrUnavailable).MinTimes(2)
-		h.Events.EXPECT().OutcomeUnsaved(apptest.Any, apptest.Any, apptest.Any).MaxTimes(1) // at the end
+		h.Events.EXPECT().OutcomeUnsaved(apptest.Any, apptest.Any, apptest.Any, apptest.Any).MaxTimes(1) // at the end
 		h.enqueueOne()
 		h.start()
 

@@ -219,9 +219,16 @@ func (p *puller) giveBack(ctx context.Context, t *domain.Task) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
 	defer cancel()
 	if err := t.Release(t.Attempt(), p.Clock.Now()); err == nil {
-		_ = p.Tasks.Save(ctx, t)
+		p.saveReleased(ctx, t)
 	}
 	p.schedule.attemptEnded(t.Queue(), p.Clock.Now())
+}
+
+// saveReleased stores a task that is given back, and tells of it.
+func (p *puller) saveReleased(ctx context.Context, t *domain.Task) {
+	if p.Tasks.Save(ctx, t) == nil {
+		p.Events.AttemptEnded(ctx, t, application.AttemptEnd{Outcome: t.LastOutcome()})
+	}
 }
 
 // putRefusedBack puts back the entries that were refused for want of capacity.

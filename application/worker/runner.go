@@ -37,7 +37,7 @@ func (r *runner) Run(ctx context.Context) {
 			r.starting.Done()
 			if ctx.Err() != nil {
 				r.slots.returned(t.Queue())
-				r.store(saving, t, outcome{decide: r.release}, nil, 0)
+				r.store(t, outcome{decide: r.release}, attemptEnding{saving: saving, told: values})
 				return
 			}
 			r.attempt(values, saving, t)
@@ -64,23 +64,30 @@ type outcome struct {
 	charged bool
 }
 
+// attemptEnding is how the end of an attempt is stored, and what to tell of it then.
+type attemptEnding struct {
+	saving context.Context // bounds the tries
+	told   context.Context // of the events
+	end    application.AttemptEnd
+}
+
 // store stores the outcome of an attempt, and drops its lease.
-func (r *runner) store(ctx context.Context, t *domain.Task, o outcome, cause error, took time.Duration) {
+func (r *runner) store(t *domain.Task, o outcome, e attemptEnding) {
 	ref := application.RefOf(t)
 	defer r.drop(ref, t.Queue())
-	save := outcomeSave{runner: r, ref: ref, task: t, outcome: o}
+	save := outcomeSave{runner: r, ref: ref, task: t, outcome: o, attemptEnding: e}
 	save.claim, _ = t.LatestAttempt()
 	r.leases.saves(ref, true)
-	stored, err := loop.Retry(ctx, func() (*domain.Task, error) { return save.try(ctx) })
+	stored, err := loop.Retry(e.saving, save.try)
 	r.leases.saves(ref, false)
 	switch {
 	case err == nil:
 		r.Signals.Send(application.Signal{Kind: application.SignalChanged, Tasks: []domain.TaskID{ref.Task}})
-		r.Events.AttemptEnded(ctx, stored, took, cause)
+		r.Events.AttemptEnded(e.told, stored, save.end)
 	case errors.Is(err, domain.ErrAttemptLost), errors.Is(err, domain.ErrTaskNotFound):
-		r.Events.AttemptLost(ctx, ref)
+		r.Events.AttemptLost(e.told, t.Queue(), ref)
 	default:
-		r.Events.OutcomeUnsaved(ctx, ref, err)
+		r.Events.OutcomeUnsaved(e.told, t.Queue(), ref, err)
 		if o.charged {
 			r.leases.giveUp(ref)
 		}

@@ -40,14 +40,14 @@ func stores(p *apptest.Ports, status domain.Status) {
 	p.Tasks.EXPECT().Save(apptest.Any, apptest.Any).Return(nil)
 	p.Signals.EXPECT().Send(apptest.Any)
 	p.Events.EXPECT().LoopRan(apptest.Any, application.LoopSave, nil)
-	p.Events.EXPECT().AttemptEnded(apptest.Any, gomock.Cond(func(t *domain.Task) bool { return t.Status() == status }), apptest.Any, apptest.Any)
+	p.Events.EXPECT().AttemptEnded(apptest.Any, gomock.Cond(func(t *domain.Task) bool { return t.Status() == status }), apptest.Any)
 }
 
 func TestRunner_RunsWhatItIsGivenAndReturnsWhenItsOutcomeIsStored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, task := apptest.NewPorts(t), apptest.Claimed(t)
 		r, claimed := newRunner(p)
-		p.Events.EXPECT().AttemptStarted(apptest.Any, task)
+		p.Events.EXPECT().AttemptStarting(apptest.Any, task, apptest.Any).DoAndReturn(application.NoEvents{}.AttemptStarting)
 		p.Handler.EXPECT().Handle(apptest.Any, task).Return("done", nil)
 		stores(p, domain.StatusCompleted)
 		give(r, claimed, task)

@@ -1,7 +1,6 @@
 package worker
 
 import (
-	"context"
 	"errors"
 	"strings"
 	"unicode"
@@ -18,6 +17,7 @@ import (
 type outcomeSave struct {
 	*runner
 	outcome
+	attemptEnding
 	ref     application.AttemptRef
 	task    *domain.Task   // as it was loaded last
 	claim   domain.Attempt // by which the worker has it
@@ -26,10 +26,10 @@ type outcomeSave struct {
 }
 
 // try stores what the outcome makes of the task, and returns it as it is stored.
-func (s *outcomeSave) try(ctx context.Context) (*domain.Task, error) {
+func (s *outcomeSave) try() (*domain.Task, error) {
 	for {
 		if s.sent {
-			done, err := s.resolve(ctx)
+			done, err := s.resolve()
 			if err != nil {
 				return nil, err
 			}
@@ -43,11 +43,12 @@ func (s *outcomeSave) try(ctx context.Context) (*domain.Task, error) {
 		if err := s.decide(s.task); err != nil {
 			return nil, loop.Stop(err)
 		}
-		err := s.Tasks.Save(ctx, s.task)
+		s.end.Outcome = s.task.LastOutcome()
+		err := s.Tasks.Save(s.saving, s.task)
 		s.sent = true
 		switch {
 		case err == nil:
-			s.Events.LoopRan(ctx, application.LoopSave, nil)
+			s.Events.LoopRan(s.told, application.LoopSave, nil)
 			return s.task, nil
 		case errors.Is(err, domain.ErrTaskNotFound):
 			return nil, loop.Stop(err)
@@ -55,10 +56,10 @@ func (s *outcomeSave) try(ctx context.Context) (*domain.Task, error) {
 		case errors.Is(err, domain.ErrRefused) && (s.refused || !s.charged):
 			return nil, loop.Stop(err)
 		case errors.Is(err, domain.ErrRefused):
-			s.Events.OutcomeRefused(ctx, s.ref, err)
+			s.Events.OutcomeRefused(s.told, s.task.Queue(), s.ref, err)
 			s.refused, s.decide = true, s.fail(refusal(err))
 		default:
-			s.Events.LoopRan(ctx, application.LoopSave, err)
+			s.Events.LoopRan(s.told, application.LoopSave, err)
 			return nil, err
 		}
 	}
@@ -75,16 +76,16 @@ func (s *outcomeSave) holds() bool {
 // resolve reads the task again after a save that found another version, was refused, or
 // whose answer was lost. It is done if the save did go through; otherwise the outcome
 // has to be decided again.
-func (s *outcomeSave) resolve(ctx context.Context) (done bool, err error) {
+func (s *outcomeSave) resolve() (done bool, err error) {
 	if cause := s.leases.causeOf(s.ref); errors.Is(cause, domain.ErrAttemptLost) {
 		return false, loop.Stop(cause)
 	}
-	now, err := s.Tasks.Get(ctx, s.ref.Task)
+	now, err := s.Tasks.Get(s.saving, s.ref.Task)
 	switch {
 	case errors.Is(err, domain.ErrTaskNotFound):
 		return false, loop.Stop(err)
 	case err != nil:
-		s.Events.LoopRan(ctx, application.LoopSave, err)
+		s.Events.LoopRan(s.told, application.LoopSave, err)
 		return false, err
 	}
 	done = now.Version() == s.task.Version() && now.Status() == s.task.Status() && now.Attempt() == s.ref.Attempt &&

@@ -134,7 +134,7 @@ func TestWorker_AHandlerThatIgnoresItsStopIsLeftBehindAndItsTaskCanceled(t *test
 			return nil
 		})
 		id := h.enqueueOne()
-		h.Events.EXPECT().HandlerAbandoned(apptest.Any, application.AttemptRef{Task: id, Attempt: 1})
+		h.Events.EXPECT().HandlerAbandoned(apptest.Any, apptest.Any, application.AttemptRef{Task: id, Attempt: 1})
 		h.start()
 		h.requestStop(id)
 		h.hintStop(id)
@@ -278,7 +278,7 @@ func TestWorker_SignalsNoOutcomeThatIsNotStored(t *testing.T) {
 			return h.store.Change(task.ID(), claimedByAnother)
 		})
 		id := h.enqueueOne()
-		h.Events.EXPECT().AttemptLost(apptest.Any, application.AttemptRef{Task: id, Attempt: 1})
+		h.Events.EXPECT().AttemptLost(apptest.Any, apptest.Any, application.AttemptRef{Task: id, Attempt: 1})
 		h.start()
 
 		apptest.Same(t, "signals after that of the claim", len(h.sent.Sent.List())-1, 0)

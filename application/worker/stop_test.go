@@ -148,7 +148,7 @@ func TestWorker_LeavesAHandlerBehindThatIgnoresTheStop(t *testing.T) {
 			return nil
 		})
 		id := h.enqueueOne()
-		h.Events.EXPECT().HandlerAbandoned(apptest.Any, application.AttemptRef{Task: id, Attempt: 1})
+		h.Events.EXPECT().HandlerAbandoned(apptest.Any, apptest.Any, application.AttemptRef{Task: id, Attempt: 1})
 		h.start()
 
 		apptest.Same(t, "time taken", h.stopAndWait(), h.cfg.ShutdownTimeout+h.cfg.HandlerGrace)
@@ -166,7 +166,7 @@ func TestWorker_GivesUpAfterABoundedTimeWhatCannotBeSavedOnAStop(t *testing.T) {
 		h.handles(untilCanceled)
 		id := h.enqueueOne()
 		h.Tasks.EXPECT().Save(apptest.Any, apptest.Any).Return(domain.ErrUnavailable).MinTimes(2)
-		h.Events.EXPECT().OutcomeUnsaved(apptest.Any, application.AttemptRef{Task: id, Attempt: 1}, domain.ErrUnavailable)
+		h.Events.EXPECT().OutcomeUnsaved(apptest.Any, apptest.Any, application.AttemptRef{Task: id, Attempt: 1}, domain.ErrUnavailable)
 		h.start()
 
 		took := h.stopAndWait()

@@ -33,7 +33,7 @@ func (p *puller) deferTask(ctx context.Context, t *domain.Task) {
 	defer cancel()
 	ref := application.RefOf(t)
 	if err := t.Defer(ref.Attempt, p.retry, rand.Float64(), p.Clock.Now()); err == nil {
-		_ = p.Tasks.Save(ctx, t)
+		p.saveReleased(ctx, t)
 	}
 	p.leases.drop(ref)
 	p.schedule.attemptEnded(t.Queue(), p.Clock.Now())

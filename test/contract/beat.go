@@ -3,6 +3,7 @@ package contract
 import (
 	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -26,6 +27,7 @@ var workerChecks = map[string]check{
 	"BeatTimesOutByTheDeadlineAlone":    beatDeadlineEdge,
 	"BeatTakesAnAttemptListedTwiceOnce": beatListedTwice,
 	"BeatGivesUpWhatIsListedAsGivenUp":  beatGivesUp,
+	"BeatNamesWhatItGaveBack":           beatNamesGivenBack,
 	"BeatNamesLostAttempts":             beatNamesLost,
 	"BeatNamesAttemptsToStop":           beatNamesStop,
 	"BeatsAtTheSameTimeAllSucceed":      beatConcurrently,
@@ -58,9 +60,11 @@ func wantDecided(t *testing.T, s Store, task *domain.Task, decide application.De
 	wantStored(t, s, want.State())
 }
 
-// wantAnswer checks an answer in which the order means nothing.
+// wantAnswer checks an answer in which the order means nothing. What was given back has a
+// check of its own.
 func wantAnswer(t *testing.T, got, want application.BeatAnswer) {
 	t.Helper()
+	got.GaveBack = nil
 	got.Lost, got.Stop, want.Lost, want.Stop = sortRefs(got.Lost), sortRefs(got.Stop), sortRefs(want.Lost), sortRefs(want.Stop)
 	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
 		t.Errorf("answer (-want +got):\n%s", diff)
@@ -323,19 +327,25 @@ func beatConcurrently(t *testing.T, s Store) {
 	unlisted := addMany(t, s, 20, heldBy(worker, 1))
 	at := now()
 	var all sync.WaitGroup
+	var gaveBack atomic.Int64
 	for number := range int64(20) {
 		all.Go(func() {
 			b := beatOf(t, worker, number+2, longInterval)
 			b.Held, b.Release = running(tasks...), released(at)
-			if answer, err := s.Workers.Beat(t.Context(), b); err != nil || len(answer.Lost)+len(answer.Stop) > 0 {
+			answer, err := s.Workers.Beat(t.Context(), b)
+			if err != nil || len(answer.Lost)+len(answer.Stop) > 0 {
 				t.Errorf("beat %d: %+v, %v", b.Number, answer, err)
 			}
+			gaveBack.Add(int64(len(answer.GaveBack)))
 		})
 	}
 	all.Wait()
 	b := beatOf(t, worker, 22, longInterval) // what a beat left to the next, because it was being changed
 	b.Held, b.Release = running(tasks...), released(at)
-	beat(t, s, b)
+	gaveBack.Add(int64(len(beat(t, s, b).GaveBack)))
+	if n := gaveBack.Load(); n != int64(len(unlisted)) {
+		t.Errorf("the answers name %d given back of %d", n, len(unlisted))
+	}
 	for i := range tasks {
 		wantStored(t, s, tasks[i].State())
 		wantDecided(t, s, unlisted[i], released(at))

@@ -4,6 +4,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/domain"
 )
@@ -38,5 +40,42 @@ func beatGivesUp(t *testing.T, s Store) {
 	}
 	if got := get(t, s, begun.ID()).State().Rescues; got != 1 {
 		t.Errorf("charged %d rescues, want 1", got)
+	}
+}
+
+// beatNamesGivenBack gives back by every rule: the answer names each task once, as it is
+// stored, and how its attempt ended.
+func beatNamesGivenBack(t *testing.T, s Store) {
+	worker := enlist(t, s)
+	unlisted, stopped := addMade(t, s, heldBy(worker, 1)), addMade(t, s, heldBy(worker, 1), askedToStop)
+	late, unsaved := addMade(t, s, heldBy(worker, 1), overdue), addMade(t, s, heldBy(worker, 1))
+	kept := addMade(t, s, heldBy(worker, 1))
+	b := beatOf(t, worker, 2, longInterval)
+	b.Portion = 2 // more than one statement
+	b.Held = append(running(late, kept), application.HeldAttempt{AttemptRef: refOf(unsaved), GivenUp: true})
+	b.Release, b.TimeOut = released(now()), timedOut(now())
+	b.GiveUp = func(task *domain.Task) error {
+		return task.GiveUp(task.Attempt(), domain.RetryPolicy{MaxRescues: 3}, now())
+	}
+
+	got := map[domain.TaskID]domain.AttemptOutcome{}
+	for _, task := range beat(t, s, b).GaveBack {
+		got[task.ID()] = task.LastOutcome()
+		stored := get(t, s, task.ID())
+		if stored.Version() != task.Version() || stored.Status() != task.Status() || stored.Queue() != task.Queue() {
+			t.Errorf("the answer has the task %s in version %d, and the store %s in %d", task.Status(), task.Version(), stored.Status(), stored.Version())
+		}
+	}
+
+	want := map[domain.TaskID]domain.AttemptOutcome{
+		unlisted.ID(): domain.OutcomeReleased, stopped.ID(): domain.OutcomeStopped,
+		late.ID(): domain.OutcomeFailed, unsaved.ID(): domain.OutcomeLost,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("given back (-want +got):\n%s", diff)
+	}
+	b.Number = 3
+	if again := beat(t, s, b).GaveBack; len(again) > 0 {
+		t.Errorf("the next beat names %d tasks again", len(again))
 	}
 }

@@ -106,7 +106,7 @@ func (h harness) submit(t *testing.T, message string) *domain.Task {
 	t.Helper()
 	limits := usecase.SubmitLimits{MessageBytes: 1000, MaxAttempts: 3}
 	in := usecase.SubmitTasksInput{Tasks: []domain.TaskSpec{{Message: message}}}
-	submitted, err := usecase.NewSubmitTasks(h.tasks, h.queue, h.clock, limits).Run(t.Context(), in)
+	submitted, err := usecase.NewSubmitTasks(h.tasks, h.queue, h.clock, application.NoEvents{}, limits).Run(t.Context(), in)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +127,7 @@ func (h harness) get(t *testing.T, id domain.TaskID) *domain.Task {
 func (h harness) run(t *testing.T, cfg worker.Config, handler handle) (stop func()) {
 	t.Helper()
 	info := application.WorkerInfo{ID: domain.NewWorkerID(), Host: "here", PID: 1, Version: "test", Started: h.clock.Now()}
-	events := telemetry.NewEvents(slog.New(slog.NewTextHandler(t.Output(), nil)))
+	events := telemetry.NewLogs(slog.New(slog.NewTextHandler(t.Output(), nil)))
 	w := worker.New(worker.Deps{
 		Tasks: h.tasks, Workers: h.workers, Queue: h.queue, Signals: memory.NewSignals(), Handler: handler, Clock: h.clock, Events: events,
 	}, info, cfg)
@@ -144,7 +144,7 @@ func (h harness) run(t *testing.T, cfg worker.Config, handler handle) (stop func
 // sweep runs a dispatcher without its worker until the test ends.
 func (h harness) sweep(t *testing.T) {
 	t.Helper()
-	events := telemetry.NewEvents(slog.New(slog.NewTextHandler(t.Output(), nil)))
+	events := telemetry.NewLogs(slog.New(slog.NewTextHandler(t.Output(), nil)))
 	runBeside(t, h.dispatcher(domain.NewWorkerID(), workerConfig(), events).Run)
 }
 

@@ -13,7 +13,7 @@ import (
 	"github.com/millrace/millrace/domain"
 )
 
-func TestEvents_TellOfAnAttemptAtTheLevelThatItDeserves(t *testing.T) {
+func TestLogs_TellOfAnAttemptAtTheLevelThatItDeserves(t *testing.T) {
 	completed := func(task *domain.Task) error { return task.Complete(1, "", time.Now()) }
 	failed := func(permanent bool) func(task *domain.Task) error {
 		return func(task *domain.Task) error {
@@ -36,9 +36,9 @@ func TestEvents_TellOfAnAttemptAtTheLevelThatItDeserves(t *testing.T) {
 			}
 			for _, least := range []slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError} {
 				var out bytes.Buffer
-				events := telemetry.NewEvents(slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: least})))
-				events.AttemptStarted(t.Context(), task)
-				events.AttemptEnded(t.Context(), task, time.Second, c.err)
+				events := telemetry.NewLogs(slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: least})))
+				events.AttemptStarting(t.Context(), task, time.Millisecond)
+				events.AttemptEnded(t.Context(), task, application.AttemptEnd{Outcome: task.LastOutcome(), Began: true, Took: time.Second, Err: c.err})
 
 				if got, want := strings.Contains(out.String(), "attempt started"), least == slog.LevelDebug; got != want {
 					t.Errorf("at level %s the start is told: %t, want %t", least, got, want)
@@ -67,9 +67,9 @@ func claimed(t *testing.T) *domain.Task {
 	return task
 }
 
-func TestEvents_TellOfATaskThatIsPassedOverOnce(t *testing.T) {
+func TestLogs_TellOfATaskThatIsPassedOverOnce(t *testing.T) {
 	var out bytes.Buffer
-	events := telemetry.NewEvents(slog.New(slog.NewTextHandler(&out, nil)))
+	events := telemetry.NewLogs(slog.New(slog.NewTextHandler(&out, nil)))
 	one, other := domain.NewTaskID(time.Now()), domain.NewTaskID(time.Now())
 	for _, id := range []domain.TaskID{one, one, other, one, other} {
 		events.TaskPassed(t.Context(), application.SweepDue, id, errors.New("no"))
