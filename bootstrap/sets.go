@@ -25,6 +25,7 @@ var serverSet = wire.NewSet(
 	postgres.NewTaskSearch, wire.Bind(new(application.TaskSearch), new(*postgres.TaskSearch)),
 	postgres.NewQueueRepository, wire.Bind(new(application.QueueRepository), new(*postgres.QueueRepository)),
 	postgres.NewBulkRepository, wire.Bind(new(application.BulkRepository), new(*postgres.BulkRepository)),
+	postgres.NewStatisticsRepository, wire.Bind(new(application.StatisticsRepository), new(*postgres.StatisticsRepository)),
 	postgres.NewDispatchRepository, wire.Bind(new(application.DispatchRepository), new(*postgres.DispatchRepository)),
 	postgres.NewClock, wire.Bind(new(application.Clock), new(*postgres.Clock)),
 	wire.Bind(new(usecase.StoreProbe), new(*postgres.DB)),
@@ -40,6 +41,7 @@ var embeddedSet = wire.NewSet(
 	sqlite.NewTaskSearch, wire.Bind(new(application.TaskSearch), new(*sqlite.TaskSearch)),
 	sqlite.NewQueueRepository, wire.Bind(new(application.QueueRepository), new(*sqlite.QueueRepository)),
 	sqlite.NewBulkRepository, wire.Bind(new(application.BulkRepository), new(*sqlite.BulkRepository)),
+	sqlite.NewStatisticsRepository, wire.Bind(new(application.StatisticsRepository), new(*sqlite.StatisticsRepository)),
 	sqlite.NewDispatchRepository, wire.Bind(new(application.DispatchRepository), new(*sqlite.DispatchRepository)),
 	wire.Bind(new(usecase.StoreProbe), new(*sqlite.DB)),
 	wire.Value(systemClock{}), wire.Bind(new(application.Clock), new(systemClock)),
@@ -53,7 +55,7 @@ var apiSet = wire.NewSet(
 	usecase.NewSubmitTasks, provideLimits,
 	usecase.NewGetTask, usecase.NewListTasks, usecase.NewListAttempts,
 	usecase.NewCancelTask, usecase.NewReopenTask, usecase.NewWaitTask, provideWaitLimit,
-	usecase.NewManageQueues, usecase.NewBulkTasks, usecase.NewExplainTask,
+	usecase.NewManageQueues, usecase.NewBulkTasks, usecase.NewExplainTask, usecase.NewReadStatistics,
 	wire.Struct(new(httpapi.UseCases), "*"),
 	telemetry.NewStore, wire.Bind(new(httpapi.StoreObserver), new(*telemetry.Store)),
 	provideHTTPConfig, httpapi.NewServer,
@@ -61,7 +63,7 @@ var apiSet = wire.NewSet(
 )
 
 // eventsSet hears what happens, logs it, and notes it for readiness.
-var eventsSet = wire.NewSet(telemetry.NewLogs, usecase.NewExperience, wire.Bind(new(application.Experience), new(*usecase.Experience)), provideEvents)
+var eventsSet = wire.NewSet(telemetry.NewLogs, telemetry.NewStatistics, usecase.NewExperience, wire.Bind(new(application.Experience), new(*usecase.Experience)), provideEvents)
 
 // workerSet is a worker and its dispatcher on whichever store.
 var workerSet = wire.NewSet(

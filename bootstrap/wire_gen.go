@@ -48,8 +48,10 @@ func newAPI(cfg APIConfig, log *slog.Logger, local postgres.LocalTime) (*API, fu
 	queue := redis.NewQueue(pool, log)
 	applicationQueue := provideServerQueue(queue, log)
 	logs := telemetry.NewLogs(log)
+	statisticsRepository := postgres.NewStatisticsRepository(db)
+	statistics := telemetry.NewStatistics(statisticsRepository, clock, log)
 	experience := usecase.NewExperience()
-	events := provideEvents(logs, experience)
+	events := provideEvents(logs, statistics, experience)
 	submitConfig := cfg.SubmitConfig
 	submitLimits := provideLimits(httpConfig, submitConfig)
 	submitTasks := usecase.NewSubmitTasks(taskRepository, applicationQueue, clock, events, submitLimits)
@@ -67,19 +69,21 @@ func newAPI(cfg APIConfig, log *slog.Logger, local postgres.LocalTime) (*API, fu
 	queueRepository := postgres.NewQueueRepository(db)
 	manageQueues := usecase.NewManageQueues(queueRepository)
 	explainTask := usecase.NewExplainTask(taskRepository, queueRepository, applicationQueue, db, queue, clock)
+	readStatistics := usecase.NewReadStatistics(statisticsRepository, clock)
 	checkReadiness := provideAPIReadiness(db, pool, queue, experience, log)
 	useCases := httpapi.UseCases{
-		Submit:    submitTasks,
-		Get:       getTask,
-		List:      listTasks,
-		Cancel:    cancelTask,
-		Reopen:    reopenTask,
-		Wait:      waitTask,
-		Attempts:  listAttempts,
-		Bulk:      bulkTasks,
-		Queues:    manageQueues,
-		Explain:   explainTask,
-		Readiness: checkReadiness,
+		Submit:     submitTasks,
+		Get:        getTask,
+		List:       listTasks,
+		Cancel:     cancelTask,
+		Reopen:     reopenTask,
+		Wait:       waitTask,
+		Attempts:   listAttempts,
+		Bulk:       bulkTasks,
+		Queues:     manageQueues,
+		Explain:    explainTask,
+		Statistics: readStatistics,
+		Readiness:  checkReadiness,
 	}
 	store := telemetry.NewStore(log, experience)
 	server := httpapi.NewServer(config, useCases, store, log)
@@ -87,7 +91,7 @@ func newAPI(cfg APIConfig, log *slog.Logger, local postgres.LocalTime) (*API, fu
 		Server: server,
 		Wait:   waitTask,
 	}
-	api := provideAPI(migrateConfig, db, clock, pool, bootstrapApiServer, checkReadiness, log)
+	api := provideAPI(migrateConfig, db, clock, pool, bootstrapApiServer, statistics, checkReadiness, log)
 	return api, func() {
 		cleanup3()
 		cleanup2()
@@ -114,8 +118,10 @@ func newWorker(cfg WorkerConfig, handler application.Handler, log *slog.Logger, 
 	applicationQueue := provideServerQueue(queue, log)
 	signals, cleanup3 := redis.NewSignals(pool, log)
 	logs := telemetry.NewLogs(log)
+	statisticsRepository := postgres.NewStatisticsRepository(db)
+	statistics := telemetry.NewStatistics(statisticsRepository, clock, log)
 	experience := usecase.NewExperience()
-	events := provideEvents(logs, experience)
+	events := provideEvents(logs, statistics, experience)
 	deps := worker.Deps{
 		Tasks:   taskRepository,
 		Workers: workerRepository,
@@ -139,13 +145,14 @@ func newWorker(cfg WorkerConfig, handler application.Handler, log *slog.Logger, 
 	dispatchRepository := postgres.NewDispatchRepository(db)
 	bulkRepository := postgres.NewBulkRepository(db)
 	dispatchDeps := dispatch.Deps{
-		Tasks:   dispatchRepository,
-		Workers: workerRepository,
-		Bulks:   bulkRepository,
-		Queue:   applicationQueue,
-		Signals: signals,
-		Clock:   clock,
-		Events:  events,
+		Tasks:      dispatchRepository,
+		Workers:    workerRepository,
+		Bulks:      bulkRepository,
+		Statistics: statisticsRepository,
+		Queue:      applicationQueue,
+		Signals:    signals,
+		Clock:      clock,
+		Events:     events,
 	}
 	dispatchConfig := provideDispatchConfig(config, workerInfo)
 	dispatcher := dispatch.New(dispatchDeps, dispatchConfig)
@@ -156,7 +163,7 @@ func newWorker(cfg WorkerConfig, handler application.Handler, log *slog.Logger, 
 		Info:       workerInfo,
 	}
 	checkReadiness := provideWorkerReadiness(db, pool, queue, workerWorker, experience, log)
-	bootstrapWorker := provideWorker(adminConfig, db, clock, pool, bootstrapWorkerGroup, checkReadiness, log)
+	bootstrapWorker := provideWorker(adminConfig, db, clock, pool, bootstrapWorkerGroup, statistics, checkReadiness, log)
 	return bootstrapWorker, func() {
 		cleanup3()
 		cleanup2()
@@ -182,8 +189,10 @@ func newEmbedded(cfg EmbeddedConfig, handler application.Handler, log *slog.Logg
 	queue := memory.NewQueue()
 	bootstrapSystemClock := _wireSystemClockValue
 	logs := telemetry.NewLogs(log)
+	statisticsRepository := sqlite.NewStatisticsRepository(db)
+	statistics := telemetry.NewStatistics(statisticsRepository, bootstrapSystemClock, log)
 	experience := usecase.NewExperience()
-	events := provideEvents(logs, experience)
+	events := provideEvents(logs, statistics, experience)
 	submitConfig := cfg.SubmitConfig
 	submitLimits := provideLimits(httpConfig, submitConfig)
 	submitTasks := usecase.NewSubmitTasks(taskRepository, queue, bootstrapSystemClock, events, submitLimits)
@@ -202,6 +211,7 @@ func newEmbedded(cfg EmbeddedConfig, handler application.Handler, log *slog.Logg
 	manageQueues := usecase.NewManageQueues(queueRepository)
 	bootstrapInsideQueue := _wireInsideQueueValue
 	explainTask := usecase.NewExplainTask(taskRepository, queueRepository, queue, db, bootstrapInsideQueue, bootstrapSystemClock)
+	readStatistics := usecase.NewReadStatistics(statisticsRepository, bootstrapSystemClock)
 	workerRepository := sqlite.NewWorkerRepository(db)
 	deps := worker.Deps{
 		Tasks:   taskRepository,
@@ -222,17 +232,18 @@ func newEmbedded(cfg EmbeddedConfig, handler application.Handler, log *slog.Logg
 	workerWorker := worker.New(deps, workerInfo, workerConfig)
 	checkReadiness := provideEmbeddedReadiness(db, workerWorker, experience, log)
 	useCases := httpapi.UseCases{
-		Submit:    submitTasks,
-		Get:       getTask,
-		List:      listTasks,
-		Cancel:    cancelTask,
-		Reopen:    reopenTask,
-		Wait:      waitTask,
-		Attempts:  listAttempts,
-		Bulk:      bulkTasks,
-		Queues:    manageQueues,
-		Explain:   explainTask,
-		Readiness: checkReadiness,
+		Submit:     submitTasks,
+		Get:        getTask,
+		List:       listTasks,
+		Cancel:     cancelTask,
+		Reopen:     reopenTask,
+		Wait:       waitTask,
+		Attempts:   listAttempts,
+		Bulk:       bulkTasks,
+		Queues:     manageQueues,
+		Explain:    explainTask,
+		Statistics: readStatistics,
+		Readiness:  checkReadiness,
 	}
 	store := telemetry.NewStore(log, experience)
 	server := httpapi.NewServer(config, useCases, store, log)
@@ -242,13 +253,14 @@ func newEmbedded(cfg EmbeddedConfig, handler application.Handler, log *slog.Logg
 	}
 	dispatchRepository := sqlite.NewDispatchRepository(db)
 	dispatchDeps := dispatch.Deps{
-		Tasks:   dispatchRepository,
-		Workers: workerRepository,
-		Bulks:   bulkRepository,
-		Queue:   queue,
-		Signals: signals,
-		Clock:   bootstrapSystemClock,
-		Events:  events,
+		Tasks:      dispatchRepository,
+		Workers:    workerRepository,
+		Bulks:      bulkRepository,
+		Statistics: statisticsRepository,
+		Queue:      queue,
+		Signals:    signals,
+		Clock:      bootstrapSystemClock,
+		Events:     events,
 	}
 	dispatchConfig := provideDispatchConfig(workerConfig, workerInfo)
 	dispatcher := dispatch.New(dispatchDeps, dispatchConfig)
@@ -258,7 +270,7 @@ func newEmbedded(cfg EmbeddedConfig, handler application.Handler, log *slog.Logg
 		Log:        log,
 		Info:       workerInfo,
 	}
-	embedded := provideEmbedded(db, bootstrapApiServer, bootstrapWorkerGroup, log)
+	embedded := provideEmbedded(db, bootstrapApiServer, bootstrapWorkerGroup, statistics, log)
 	return embedded, func() {
 		cleanup()
 	}, nil

@@ -12,17 +12,18 @@ import (
 
 // UseCases is what the API can do. All are needed.
 type UseCases struct {
-	Submit    *usecase.SubmitTasks
-	Get       *usecase.GetTask
-	List      *usecase.ListTasks
-	Cancel    *usecase.CancelTask
-	Reopen    *usecase.ReopenTask
-	Wait      *usecase.WaitTask
-	Attempts  *usecase.ListAttempts
-	Bulk      *usecase.BulkTasks
-	Queues    *usecase.ManageQueues
-	Explain   *usecase.ExplainTask
-	Readiness *usecase.CheckReadiness
+	Submit     *usecase.SubmitTasks
+	Get        *usecase.GetTask
+	List       *usecase.ListTasks
+	Cancel     *usecase.CancelTask
+	Reopen     *usecase.ReopenTask
+	Wait       *usecase.WaitTask
+	Attempts   *usecase.ListAttempts
+	Bulk       *usecase.BulkTasks
+	Queues     *usecase.ManageQueues
+	Explain    *usecase.ExplainTask
+	Statistics *usecase.ReadStatistics
+	Readiness  *usecase.CheckReadiness
 }
 
 // StoreObserver hears the result of every call of the store, so that an outage can

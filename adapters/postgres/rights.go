@@ -22,7 +22,9 @@ var needed = []struct{ table, rights string }{
 	{"millrace_installation", "SELECT"},
 	{schema.VersionTable, "SELECT"},
 	{"millrace_sweeps", "SELECT, UPDATE"},
+	{"queue_minutes", "SELECT, INSERT, UPDATE, DELETE"},
 	{"queues", "SELECT, INSERT, UPDATE"},
+	{"statistics_batches", "SELECT, INSERT, UPDATE, DELETE"},
 	{"task_metadata", "SELECT, INSERT"},
 	{"tasks", "SELECT, INSERT, UPDATE"},
 	{"workers", "SELECT, INSERT, UPDATE, DELETE"},
@@ -32,7 +34,7 @@ var needed = []struct{ table, rights string }{
 // of them, or those that have no idempotency key and no metadata.
 var sideTables = map[string]bool{
 	"bulks": true, "idempotency_keys": true, "millrace_installation": true, "millrace_sweeps": true,
-	schema.VersionTable: true, "task_metadata": true,
+	"queue_minutes": true, "statistics_batches": true, schema.VersionTable: true, "task_metadata": true,
 }
 
 // missingSQL asks which of the rights our role does not have. Of a table that is not there

@@ -36,7 +36,7 @@ func fresh(t testing.TB) string { return filepath.Join(t.TempDir(), "millrace.db
 func storeOn(db *sqlite.DB) contract.Store {
 	return contract.Store{
 		Tasks: sqlite.NewTaskRepository(db), Search: sqlite.NewTaskSearch(db), Workers: sqlite.NewWorkerRepository(db),
-		Dispatch: sqlite.NewDispatchRepository(db), Queues: sqlite.NewQueueRepository(db), Bulks: sqlite.NewBulkRepository(db),
+		Dispatch: sqlite.NewDispatchRepository(db), Queues: sqlite.NewQueueRepository(db), Bulks: sqlite.NewBulkRepository(db), Statistics: sqlite.NewStatisticsRepository(db),
 		Delete: func(t *testing.T, id domain.TaskID) {
 			t.Helper()
 			writer, _ := sqlite.Pools(db)

@@ -105,8 +105,9 @@ var (
 	plainQueries = []string{
 		savepoint, rollbackTo, release, insertTask, insertMetadata, updateTask, selectTask, selectVersion, selectQueued, selectSizes, selectKnown, selectHeartbeat, deleteWorker, deleteSilent, deleteWorkers, selectToGiveBack,
 		selectDue, selectStranded, selectOrphaned, selectKey, deleteKeys, selectQueue, countRunning, selectNextBulk, selectBulk,
+		upsertBatch, selectMinute, deleteMinutes, deleteBatches,
 	}
-	namedQueries = []string{insertRecord, upsertWorker, upsertKey, upsertQueue, insertBulk, updateBulk}
+	namedQueries = []string{insertRecord, upsertWorker, upsertKey, upsertQueue, insertBulk, updateBulk, upsertMinute}
 )
 
 // What is read outside of any transaction.

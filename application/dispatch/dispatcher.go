@@ -16,13 +16,14 @@ import (
 
 // Deps are the ports that the sweeps use.
 type Deps struct {
-	Tasks   application.DispatchRepository
-	Workers application.WorkerRepository
-	Bulks   application.BulkRepository
-	Queue   application.Queue
-	Signals application.Signals
-	Clock   application.Clock
-	Events  application.Events
+	Tasks      application.DispatchRepository
+	Workers    application.WorkerRepository
+	Bulks      application.BulkRepository
+	Statistics application.StatisticsRepository
+	Queue      application.Queue
+	Signals    application.Signals
+	Clock      application.Clock
+	Events     application.Events
 }
 
 // Config are the settings of a dispatcher.
@@ -43,7 +44,7 @@ type Dispatcher struct {
 func New(deps Deps, cfg Config) *Dispatcher {
 	d := &Dispatcher{stranded: NewStranded(deps, cfg.Observer.Worker), orphaned: NewOrphaned(deps, cfg)}
 	d.loops = []interface{ Run(ctx context.Context) }{
-		NewDue(deps), d.stranded, d.orphaned, NewBulk(deps), NewKeys(deps), NewWorkers(deps, cfg.Observer.Lease),
+		NewDue(deps), d.stranded, d.orphaned, NewBulk(deps), NewKeys(deps), NewWorkers(deps, cfg.Observer.Lease), NewStatistics(deps),
 	}
 	return d
 }

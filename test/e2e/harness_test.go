@@ -28,12 +28,13 @@ func (h handle) Handle(ctx context.Context, t *domain.Task) (string, error) { re
 
 // harness has the adapters of a worker that runs inside the test process.
 type harness struct {
-	tasks    application.TaskRepository
-	workers  application.WorkerRepository
-	dispatch application.DispatchRepository
-	bulks    application.BulkRepository
-	queue    application.Queue
-	clock    application.Clock
+	tasks      application.TaskRepository
+	workers    application.WorkerRepository
+	dispatch   application.DispatchRepository
+	bulks      application.BulkRepository
+	statistics application.StatisticsRepository
+	queue      application.Queue
+	clock      application.Clock
 }
 
 // newServerHarness is on PostgreSQL and Redis, with a local clock that may be wrong.
@@ -58,7 +59,7 @@ func newServerHarness(t *testing.T, database, queue string, local postgres.Local
 	programs.Eventually(t, programs.Patience, "a sample of the server's clock is good", func() bool { return clock.Sync(t.Context()) == nil })
 	return harness{
 		tasks: postgres.NewTaskRepository(db), workers: postgres.NewWorkerRepository(db), dispatch: postgres.NewDispatchRepository(db),
-		bulks: postgres.NewBulkRepository(db),
+		bulks: postgres.NewBulkRepository(db), statistics: postgres.NewStatisticsRepository(db),
 		queue: redis.NewQueue(pool, slog.New(slog.DiscardHandler)), clock: clock,
 	}
 }
@@ -96,7 +97,7 @@ func newEmbeddedHarness(t *testing.T) harness {
 	}
 	return harness{
 		tasks: sqlite.NewTaskRepository(db), workers: sqlite.NewWorkerRepository(db), dispatch: sqlite.NewDispatchRepository(db),
-		bulks: sqlite.NewBulkRepository(db),
+		bulks: sqlite.NewBulkRepository(db), statistics: sqlite.NewStatisticsRepository(db),
 		queue: memory.NewQueue(), clock: systemClock{},
 	}
 }
@@ -151,7 +152,7 @@ func (h harness) sweep(t *testing.T) {
 // dispatcher makes the dispatcher beside a worker.
 func (h harness) dispatcher(id domain.WorkerID, cfg worker.Config, events application.Events) *dispatch.Dispatcher {
 	return dispatch.New(dispatch.Deps{
-		Tasks: h.dispatch, Workers: h.workers, Bulks: h.bulks, Queue: h.queue, Signals: memory.NewSignals(), Clock: h.clock, Events: events,
+		Tasks: h.dispatch, Workers: h.workers, Bulks: h.bulks, Statistics: h.statistics, Queue: h.queue, Signals: memory.NewSignals(), Clock: h.clock, Events: events,
 	}, dispatch.Config{Observer: cfg.Observer(id), Retry: cfg.Retry})
 }
 
