@@ -856,8 +856,8 @@ type ClientInterface interface {
 	// tasks waited and ran. There is a point for each step, also if nothing happened.
 	//
 	// Statistics are kept for seven days. They are stored every ten seconds, so the last step is not complete; a program
-	// that is killed loses the last ten seconds of its own. Percentiles come from buckets and are off by a fifth at
-	// most. A program tells 200 queues apart; what it counts of more is in the queue `_other`.
+	// that is killed loses the last ten seconds of its own. Percentiles come from buckets and are right to a factor
+	// of 1.42, usually far nearer. A program tells 200 queues apart; what it counts of more is in the queue `_other`.
 	//
 	// Corresponds with GET /stats (the `ReadStatistics` operationId).
 	ReadStatistics(ctx context.Context, params *ReadStatisticsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -1274,8 +1274,8 @@ func (c *Client) GetReadiness(ctx context.Context, reqEditors ...RequestEditorFn
 // tasks waited and ran. There is a point for each step, also if nothing happened.
 //
 // Statistics are kept for seven days. They are stored every ten seconds, so the last step is not complete; a program
-// that is killed loses the last ten seconds of its own. Percentiles come from buckets and are off by a fifth at
-// most. A program tells 200 queues apart; what it counts of more is in the queue `_other`.
+// that is killed loses the last ten seconds of its own. Percentiles come from buckets and are right to a factor
+// of 1.42, usually far nearer. A program tells 200 queues apart; what it counts of more is in the queue `_other`.
 //
 // Corresponds with GET /stats (the `ReadStatistics` operationId).
 func (c *Client) ReadStatistics(ctx context.Context, params *ReadStatisticsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2782,8 +2782,8 @@ type ClientWithResponsesInterface interface {
 	// tasks waited and ran. There is a point for each step, also if nothing happened.
 	//
 	// Statistics are kept for seven days. They are stored every ten seconds, so the last step is not complete; a program
-	// that is killed loses the last ten seconds of its own. Percentiles come from buckets and are off by a fifth at
-	// most. A program tells 200 queues apart; what it counts of more is in the queue `_other`.
+	// that is killed loses the last ten seconds of its own. Percentiles come from buckets and are right to a factor
+	// of 1.42, usually far nearer. A program tells 200 queues apart; what it counts of more is in the queue `_other`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -5198,8 +5198,8 @@ func (c *ClientWithResponses) GetReadinessWithResponse(ctx context.Context, reqE
 // tasks waited and ran. There is a point for each step, also if nothing happened.
 //
 // Statistics are kept for seven days. They are stored every ten seconds, so the last step is not complete; a program
-// that is killed loses the last ten seconds of its own. Percentiles come from buckets and are off by a fifth at
-// most. A program tells 200 queues apart; what it counts of more is in the queue `_other`.
+// that is killed loses the last ten seconds of its own. Percentiles come from buckets and are right to a factor
+// of 1.42, usually far nearer. A program tells 200 queues apart; what it counts of more is in the queue `_other`.
 //
 // Returns a wrapper object for the known response body format(s).
 //

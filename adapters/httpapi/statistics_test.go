@@ -49,14 +49,14 @@ func TestStatistics_AreASeriesWithPercentiles(t *testing.T) {
 			}
 			last["wait_seconds"] = none
 			want := map[string]any{
-				"queue": nil, "from": "2026-01-15T09:00:00Z", "to": "2026-01-15T09:02:00Z", "step": 60.0,
-				"points": []any{point("2026-01-15T09:00:00Z", others), point("2026-01-15T09:01:00Z", map[string]any{"submitted": 3.0, "started": 100.0})},
+				"queue": nil, "from": "2026-01-15T09:00:00.000000Z", "to": "2026-01-15T09:02:00.000000Z", "step": 60.0,
+				"points": []any{point("2026-01-15T09:00:00.000000Z", others), point("2026-01-15T09:01:00.000000Z", map[string]any{"submitted": 3.0, "started": 100.0})},
 			}
 			if diff := cmp.Diff(want, all); diff != "" {
 				t.Errorf("all queues (-want +got):\n%s", diff)
 			}
 			one := s.call(http.MethodGet, "/stats?queue=other&step=120&"+span, "").fields(t)
-			want["queue"], want["step"], want["points"] = "other", 120.0, []any{point("2026-01-15T09:00:00Z", others)}
+			want["queue"], want["step"], want["points"] = "other", 120.0, []any{point("2026-01-15T09:00:00.000000Z", others)}
 			if diff := cmp.Diff(want, one); diff != "" {
 				t.Errorf("one queue (-want +got):\n%s", diff)
 			}
