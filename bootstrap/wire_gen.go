@@ -61,6 +61,7 @@ func newAPI(cfg APIConfig, log *slog.Logger, local postgres.LocalTime) (*API, fu
 	signals, cleanup3 := redis.NewSignals(pool, log)
 	cancelTask := usecase.NewCancelTask(taskRepository, signals, clock, events)
 	reopenTask := usecase.NewReopenTask(taskRepository, applicationQueue, signals, clock, events)
+	deleteTask := usecase.NewDeleteTask(taskRepository, signals)
 	waitLimit := provideWaitLimit(httpConfig)
 	waitTask := usecase.NewWaitTask(taskRepository, signals, events, waitLimit)
 	listAttempts := usecase.NewListAttempts(taskRepository)
@@ -77,6 +78,7 @@ func newAPI(cfg APIConfig, log *slog.Logger, local postgres.LocalTime) (*API, fu
 		List:       listTasks,
 		Cancel:     cancelTask,
 		Reopen:     reopenTask,
+		Delete:     deleteTask,
 		Wait:       waitTask,
 		Attempts:   listAttempts,
 		Bulk:       bulkTasks,
@@ -202,6 +204,7 @@ func newEmbedded(cfg EmbeddedConfig, handler application.Handler, log *slog.Logg
 	signals := memory.NewSignals()
 	cancelTask := usecase.NewCancelTask(taskRepository, signals, bootstrapSystemClock, events)
 	reopenTask := usecase.NewReopenTask(taskRepository, queue, signals, bootstrapSystemClock, events)
+	deleteTask := usecase.NewDeleteTask(taskRepository, signals)
 	waitLimit := provideWaitLimit(httpConfig)
 	waitTask := usecase.NewWaitTask(taskRepository, signals, events, waitLimit)
 	listAttempts := usecase.NewListAttempts(taskRepository)
@@ -237,6 +240,7 @@ func newEmbedded(cfg EmbeddedConfig, handler application.Handler, log *slog.Logg
 		List:       listTasks,
 		Cancel:     cancelTask,
 		Reopen:     reopenTask,
+		Delete:     deleteTask,
 		Wait:       waitTask,
 		Attempts:   listAttempts,
 		Bulk:       bulkTasks,

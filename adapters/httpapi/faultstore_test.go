@@ -17,8 +17,29 @@ type faultStore struct {
 	bulks      application.BulkRepository
 	statistics application.StatisticsRepository
 
-	mu     sync.Mutex
-	before func(ctx context.Context) error
+	mu       sync.Mutex
+	before   func(ctx context.Context) error
+	deletion error        // of every Delete
+	many     func() error // before GetMany
+}
+
+// onGetMany has the function called before tasks are read by their ids.
+func (s *faultStore) onGetMany(before func() error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.many = before
+}
+
+func (s *faultStore) GetMany(ctx context.Context, ids ...domain.TaskID) ([]*domain.Task, []domain.TaskID, error) {
+	s.mu.Lock()
+	before := s.many
+	s.mu.Unlock()
+	if before != nil {
+		if err := before(); err != nil {
+			return nil, nil, err
+		}
+	}
+	return s.TaskRepository.GetMany(ctx, ids...)
 }
 
 func newFaultStore(on stores) *faultStore {
@@ -29,6 +50,12 @@ func (s *faultStore) set(before func(ctx context.Context) error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.before = before
+}
+
+func (s *faultStore) setDelete(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.deletion = err
 }
 
 func (s *faultStore) intercept(ctx context.Context) error {
@@ -48,9 +75,9 @@ func (s *faultStore) Add(ctx context.Context, tasks ...*domain.Task) error {
 	return s.TaskRepository.Add(ctx, tasks...)
 }
 
-func (s *faultStore) AddOnce(ctx context.Context, k application.IdempotencyKey, tasks ...*domain.Task) ([]*domain.Task, error) {
+func (s *faultStore) AddOnce(ctx context.Context, k application.IdempotencyKey, tasks ...*domain.Task) ([]*domain.Task, []domain.TaskID, error) {
 	if err := s.intercept(ctx); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	return s.TaskRepository.AddOnce(ctx, k, tasks...)
 }
@@ -60,6 +87,16 @@ func (s *faultStore) Get(ctx context.Context, id domain.TaskID) (*domain.Task, e
 		return nil, err
 	}
 	return s.TaskRepository.Get(ctx, id)
+}
+
+func (s *faultStore) Delete(ctx context.Context, t *domain.Task) error {
+	s.mu.Lock()
+	err := s.deletion
+	s.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return s.TaskRepository.Delete(ctx, t)
 }
 
 // The other ports of the store, with the same faults.

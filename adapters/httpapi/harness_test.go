@@ -99,6 +99,7 @@ func newServiceOn(t *testing.T, on stores, change ...func(*httpapi.Config)) *ser
 		List:       usecase.NewListTasks(faultSearch{s.store}),
 		Cancel:     usecase.NewCancelTask(s.store, on.signals, on.clock, application.NoEvents{}),
 		Reopen:     usecase.NewReopenTask(s.store, on.queue, on.signals, on.clock, application.NoEvents{}),
+		Delete:     usecase.NewDeleteTask(s.store, on.signals),
 		Wait:       wait,
 		Attempts:   usecase.NewListAttempts(s.store),
 		Bulk:       usecase.NewBulkTasks(faultSearch{s.store}, faultBulks{s.store}, on.clock, limits),
@@ -248,6 +249,8 @@ var document = sync.OnceValues(func() (*openapi3.T, error) {
 // spec is openapi.yaml as a validator reads it.
 var spec = sync.OnceValues(func() (routers.Router, error) {
 	openapi3filter.RegisterBodyDecoder("text/html", openapi3filter.FileBodyDecoder)
+	smallLetters := openapi3.NewRegexpFormatValidator("(?i)" + openapi3.FormatOfStringDateTime) // as RFC 3339 allows
+	openapi3.DefineStringFormatValidator("date-time", smallLetters)
 	doc, err := document()
 	if err != nil {
 		return nil, err

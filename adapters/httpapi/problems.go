@@ -52,7 +52,7 @@ var (
 	changed = problemKind{"changed", http.StatusPreconditionFailed, "Precondition failed",
 		"The task is not at a version that If-Match names. Read the task, then decide again."}
 	gone = problemKind{"gone", http.StatusGone, "Gone",
-		"The Idempotency-Key was already used with the same request, and something that it created, a task or a bulk action, has since been deleted; detail names it. Nothing was done: to submit the request again, use a new key."}
+		"The Idempotency-Key was already used with the same request, and something that it created, a task or a bulk action, has since been deleted; detail names it, of a batch the first. Nothing was done: to submit the request again, use a new key."}
 	tooLarge = problemKind{"too_large", http.StatusRequestEntityTooLarge, "Too large",
 		"The message, or the body as a whole, is over the limit that the operator has set."}
 	unsupportedMediaType = problemKind{"unsupported_media_type", http.StatusUnsupportedMediaType, "Unsupported media type",
@@ -167,7 +167,7 @@ func problemOf(err error) *problem {
 	}
 	errs := make([]api.ProblemError, len(public.Fields))
 	for i, f := range public.Fields {
-		errs[i] = wrongField(jsontext.Pointer("/"+f.Field), f.Detail)
+		errs[i] = wrongField(ancestor(jsontext.Pointer("/"+f.Field)), f.Detail)
 	}
 	return kindOf[public.Code].withErrors(errs...)
 }
@@ -177,7 +177,8 @@ func problemOf(err error) *problem {
 func (k problemKind) parametersOf(err error) *problem {
 	p := problemOf(err)
 	for i, e := range p.errors {
-		p.errors[i] = wrongParameter(strings.TrimPrefix(e.Pointer, "/"), e.Detail)
+		name, _, _ := strings.Cut(strings.TrimPrefix(e.Pointer, "/"), "/") // what is inside it the detail says
+		p.errors[i] = wrongParameter(name, e.Detail)
 	}
 	return k.withErrors(p.errors...)
 }

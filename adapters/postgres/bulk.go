@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"errors"
@@ -10,7 +11,6 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jmoiron/sqlx"
-	"github.com/lib/pq"
 
 	"github.com/millrace/millrace/adapters/postgres/internal/pgconn"
 	"github.com/millrace/millrace/adapters/postgres/internal/pgenc"
@@ -31,44 +31,39 @@ func NewBulkRepository(db *DB) *BulkRepository { return &BulkRepository{db: db} 
 
 // bulkRow is an action as PostgreSQL has it.
 type bulkRow struct {
-	ID        uuid.UUID      `db:"id"`
-	Action    string         `db:"action"`
-	Filter    []byte         `db:"filter"`
-	Cursor    uuid.UUID      `db:"cursor"`
-	Changed   int            `db:"changed"`
-	Skipped   int            `db:"skipped"`
-	CreatedAt instant        `db:"created_at"`
-	UpdatedAt instant        `db:"updated_at"`
-	DoneAt    instant        `db:"done_at"`
-	Locked    pq.StringArray `db:"locked"`
-	Window    int            `db:"search_window"`
-	Tries     int            `db:"tries"`
-	Outcome   string         `db:"outcome"`
-	Reason    string         `db:"reason"`
+	ID        uuid.UUID `db:"id"`
+	Action    string    `db:"action"`
+	Filter    []byte    `db:"filter"`
+	Cursor    uuid.UUID `db:"cursor"`
+	Changed   int       `db:"changed"`
+	Skipped   int       `db:"skipped"`
+	CreatedAt instant   `db:"created_at"`
+	UpdatedAt instant   `db:"updated_at"`
+	DoneAt    instant   `db:"done_at"`
+	Locked    idList    `db:"locked"`
+	Window    int       `db:"search_window"`
+	Tries     int       `db:"tries"`
+	Outcome   string    `db:"outcome"`
+	Reason    string    `db:"reason"`
 }
 
 func (r bulkRow) bulk() (domain.Bulk, error) {
-	f, err := application.DecodeFilter(r.Filter)
+	f, err := application.DecodeBulkFilter(domain.BulkAction(r.Action), r.Filter)
 	if err != nil {
-		return domain.Bulk{}, fmt.Errorf("read bulk action %s: %w", r.ID, err)
+		return domain.Bulk{}, fmt.Errorf("%w: %w", domain.BulkID(r.ID).Damaged("an unreadable filter"), err)
 	}
-	var locked []domain.TaskID
-	for _, text := range r.Locked {
-		id, err := uuid.Parse(text)
-		if err != nil {
-			return domain.Bulk{}, fmt.Errorf("read bulk action %s: %w", r.ID, err)
-		}
-		locked = append(locked, domain.TaskID(id))
+	if err := r.Locked.damage; err != nil {
+		return domain.Bulk{}, fmt.Errorf("%w: %w", domain.BulkID(r.ID).Damaged("unreadable ids of locked tasks"), err)
 	}
 	b := domain.Bulk{
-		Locked: locked, Window: r.Window, Tries: r.Tries,
+		Locked: r.Locked.ids, Window: r.Window, Tries: r.Tries,
 		Ended: domain.BulkOutcome(r.Outcome), Reason: r.Reason,
 		ID: domain.BulkID(r.ID), Action: domain.BulkAction(r.Action), Filter: f, Cursor: domain.TaskID(r.Cursor),
 		Changed: r.Changed, Skipped: r.Skipped,
 		CreatedAt: r.CreatedAt.Time, UpdatedAt: r.UpdatedAt.Time, DoneAt: r.DoneAt.Time,
 	}
 	if err := b.Readable(); err != nil {
-		return domain.Bulk{}, fmt.Errorf("read bulk action %s: %w", r.ID, err)
+		return domain.Bulk{}, err
 	}
 	return b, nil
 }
@@ -83,7 +78,7 @@ func (r *BulkRepository) Add(ctx context.Context, b domain.Bulk) error {
 }
 
 func insertBulk(ctx context.Context, x sqlx.ExecerContext, b domain.Bulk) error {
-	filter, err := application.EncodeFilter(b.Filter)
+	filter, err := application.EncodeBulkFilter(b)
 	if err != nil {
 		return err
 	}
@@ -134,7 +129,7 @@ func (r *BulkRepository) Step(ctx context.Context, s application.BulkStep) (appl
 		b, err := r.Change(ctx, result.Bulk.ID, func(b domain.Bulk) (domain.Bulk, error) { return b.Shrink(looked, s.Now), nil })
 		return application.BulkStepResult{Found: true, Bulk: b, Passed: result.Passed}, err
 	}
-	if pgconn.AboutData(err) { // one of the tasks is to blame
+	if aboutOne(err) {
 		result, err = r.stepOnce(ctx, s, storeApart)
 	}
 	if pgconn.AboutData(err) && result.Found { // it is the action's own row
@@ -188,11 +183,29 @@ func step(ctx context.Context, tx *sqlx.Tx, s application.BulkStep, store storin
 		if err := store(ctx, tx, &swept); err != nil {
 			return result, err
 		}
-		result.Changed, part.Locked = swept.Changed, locked
-		part.Changed, part.Skipped = len(swept.Changed), swept.Found-len(swept.Changed)
+		busy := lockedOf(swept)
+		result.Changed, part.Locked = swept.Changed, sorted(slices.Concat(locked, busy))
+		part.Changed, part.Skipped = len(swept.Changed), swept.Found-len(swept.Changed)-len(busy)
 	}
 	result.Bulk = b.Advance(part, s.Now)
 	return result, storeBulk(ctx, tx, result.Bulk)
+}
+
+// lockedOf are the tasks of which somebody else has locked other rows than that of the
+// task itself.
+func lockedOf(swept application.SweepResult) []domain.TaskID {
+	var ids []domain.TaskID
+	for id, err := range swept.Passed {
+		if errors.Is(err, errRowsLocked) {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+func sorted(ids []domain.TaskID) []domain.TaskID {
+	slices.SortFunc(ids, func(a, b domain.TaskID) int { return bytes.Compare(a[:], b[:]) })
+	return ids
 }
 
 func storeBulk(ctx context.Context, tx *sqlx.Tx, b domain.Bulk) error {

@@ -21,7 +21,8 @@ func TestRepositories(t *testing.T) {
 		store, operator := storeOn(open(t, grant(t, owner))), storeOn(owner)
 		store.Delete, store.Refuse, store.Damage = operator.Delete, operator.Refuse, operator.Damage
 		store.Unprotect, store.BreakFilter, store.RefuseBulk = operator.Unprotect, operator.BreakFilter, operator.RefuseBulk
-		store.RefuseRecords = operator.RefuseRecords
+		store.RefuseRecords, store.BreakMetadata, store.BreakKey = operator.RefuseRecords, operator.BreakMetadata, operator.BreakKey
+		store.RefuseDelete = operator.RefuseDelete
 		return store
 	})
 }
@@ -67,7 +68,7 @@ func TestCheckRights_NamesEachRightThatIsMissing(t *testing.T) {
 				t.Errorf("without %s: %v", change, err)
 			}
 			runs, side := db.proveRights(t.Context()), db.SideTables().Probe(t.Context())
-			if sideTables[n.table] {
+			if isSide(n.table, right) {
 				runs, side = side, runs
 			}
 			if domain.Public(runs).Code != domain.CodeUnavailable || !strings.HasSuffix(runs.Error(), want) || side != nil {
@@ -114,6 +115,12 @@ func locksOf(db *DB) contract.Locks {
 			t.Cleanup(release)
 			return release
 		},
+		Attempt: func(t *testing.T, id domain.TaskID) func() {
+			return lock(t, "attempts WHERE task_id = $1", id.String())
+		},
+		Pair: func(t *testing.T, id domain.TaskID) func() {
+			return lock(t, "task_metadata WHERE task_id = $1", id.String())
+		},
 		Worker: func(t *testing.T, id domain.WorkerID) func() { return lock(t, "workers WHERE id = $1", string(id)) },
 	}
 }
@@ -144,6 +151,18 @@ func storeOn(db *DB) contract.Store {
 			t.Helper()
 			db.calls.SQL.MustExecContext(t.Context(), fmt.Sprintf(`ALTER TABLE tasks ADD CHECK (id <> '%s') NOT VALID`, id))
 		},
+		RefuseDelete: func(t *testing.T, id domain.TaskID) {
+			t.Helper()
+			db.calls.SQL.MustExecContext(t.Context(), fmt.Sprintf(`CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no'; END $$;
+				CREATE TRIGGER refuse BEFORE DELETE ON task_metadata FOR EACH ROW WHEN (OLD.task_id = '%s') EXECUTE FUNCTION refuse()`, id))
+		},
+		Pairs: func(t *testing.T) (n int) {
+			t.Helper()
+			if err := db.calls.SQL.GetContext(t.Context(), &n, "SELECT count(*) FROM task_metadata"); err != nil {
+				t.Fatal(err)
+			}
+			return n
+		},
 		RefuseRecords: func(t *testing.T) func() {
 			t.Helper()
 			db.calls.SQL.MustExecContext(t.Context(), "ALTER TABLE attempts RENAME TO elsewhere")
@@ -165,6 +184,16 @@ func storeOn(db *DB) contract.Store {
 		Unprotect: func(t *testing.T) {
 			t.Helper()
 			db.calls.SQL.MustExecContext(t.Context(), "ALTER TABLE tasks DROP CONSTRAINT IF EXISTS tasks_times_in_range")
+		},
+		BreakMetadata: func(t *testing.T, id domain.TaskID) {
+			t.Helper()
+			db.calls.SQL.MustExecContext(t.Context(), "ALTER TABLE tasks DROP CONSTRAINT IF EXISTS tasks_metadata_is_pairs_of_strings")
+			db.calls.SQL.MustExecContext(t.Context(), `UPDATE tasks SET metadata = '{"a": 1}' WHERE id = $1`, id.String())
+		},
+		BreakKey: func(t *testing.T, k application.IdempotencyKey) {
+			t.Helper()
+			db.calls.SQL.MustExecContext(t.Context(), "ALTER TABLE idempotency_keys DROP CONSTRAINT IF EXISTS idempotency_keys_ids_are_a_list")
+			db.calls.SQL.MustExecContext(t.Context(), "UPDATE idempotency_keys SET task_ids = '{NULL}' WHERE owner = $1 AND key = $2", k.Owner, k.Key)
 		},
 		BreakFilter: func(t *testing.T, id domain.BulkID) {
 			t.Helper()

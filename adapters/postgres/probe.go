@@ -53,7 +53,7 @@ func (db *DB) probeAlone(ctx context.Context) error {
 }
 
 // SideTables is the Probe of what tasks run without, most of them: the rights on the other
-// tables.
+// tables, and to delete.
 func (db *DB) SideTables() application.Probe { return sideProbe{db} }
 
 type sideProbe struct{ db *DB }
@@ -62,7 +62,7 @@ type sideProbe struct{ db *DB }
 // business.
 func (s sideProbe) Probe(ctx context.Context) error {
 	return s.db.probe(ctx, func(ctx context.Context) error {
-		missing, err := s.db.missingRights(ctx, func(table string) bool { return sideTables[table] })
+		missing, err := s.db.missingRights(ctx, isSide)
 		if err == nil && missing != "" {
 			return domain.Errorf(domain.CodeUnavailable, "%s", missing)
 		}
@@ -119,6 +119,7 @@ func (db *DB) proveRoom(ctx context.Context) error {
 	switch {
 	case err == nil, pgconn.AboutData(err): // a trigger that refuses this task has had room for it
 		db.calls.Shortage.Over(doubt)
+		db.roomy.Store(time.Now()) // else each probe would store, as long as temporary files find no room
 		return nil
 	case pgconn.DiskFull(err):
 		return schema.Unready(room.ErrDiskFull, err)

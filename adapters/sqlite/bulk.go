@@ -39,7 +39,7 @@ const bulkColumns = `id, action, filter, cursor, changed, skipped, created_at, u
 	search_window, tries, outcome, reason`
 
 func bulkRowOf(b domain.Bulk) (bulkRow, error) {
-	filter, err := application.EncodeFilter(b.Filter)
+	filter, err := application.EncodeBulkFilter(b)
 	return bulkRow{
 		ID: taskID(b.ID), Action: b.Action, Filter: filter, Cursor: taskID(b.Cursor), Changed: b.Changed, Skipped: b.Skipped,
 		Created: instant{b.CreatedAt}, Updated: instant{b.UpdatedAt}, Done: instant{b.DoneAt},
@@ -49,9 +49,9 @@ func bulkRowOf(b domain.Bulk) (bulkRow, error) {
 
 // bulk makes the action again.
 func (row bulkRow) bulk() (domain.Bulk, error) {
-	filter, err := application.DecodeFilter([]byte(row.Filter))
+	filter, err := application.DecodeBulkFilter(row.Action, []byte(row.Filter))
 	if err != nil {
-		return domain.Bulk{}, fmt.Errorf("read bulk action %s: %w", domain.BulkID(row.ID), err)
+		return domain.Bulk{}, fmt.Errorf("%w: %w", domain.BulkID(row.ID).Damaged("an unreadable filter"), err)
 	}
 	b := domain.Bulk{
 		ID: domain.BulkID(row.ID), Action: row.Action, Filter: filter, Cursor: domain.TaskID(row.Cursor),
@@ -59,7 +59,7 @@ func (row bulkRow) bulk() (domain.Bulk, error) {
 		Window: row.Window, Tries: row.Tries, Ended: row.Outcome, Reason: row.Reason,
 	}
 	if err := b.Readable(); err != nil {
-		return domain.Bulk{}, fmt.Errorf("read bulk action %s: %w", b.ID, err)
+		return domain.Bulk{}, err
 	}
 	return b, nil
 }

@@ -55,6 +55,20 @@ func storeOn(db *sqlite.DB) contract.Store {
 			writer.MustExecContext(t.Context(), "CREATE TRIGGER refuse_"+digits+" BEFORE UPDATE ON tasks WHEN NEW.id = x'"+digits+
 				"' BEGIN SELECT RAISE(ABORT, 'no'); END")
 		},
+		RefuseDelete: func(t *testing.T, id domain.TaskID) {
+			t.Helper()
+			writer, _ := sqlite.Pools(db)
+			writer.MustExecContext(t.Context(), "CREATE TRIGGER refuse_delete BEFORE DELETE ON task_metadata WHEN OLD.task_id = x'"+
+				hex.EncodeToString(id[:])+"' BEGIN SELECT RAISE(ABORT, 'no'); END")
+		},
+		Pairs: func(t *testing.T) (n int) {
+			t.Helper()
+			_, reader := sqlite.Pools(db)
+			if err := reader.GetContext(t.Context(), &n, "SELECT count(*) FROM task_metadata"); err != nil {
+				t.Fatal(err)
+			}
+			return n
+		},
 		RefuseRecords: func(t *testing.T) func() {
 			t.Helper()
 			writer, _ := sqlite.Pools(db)
@@ -81,6 +95,17 @@ func storeOn(db *sqlite.DB) contract.Store {
 			t.Helper()
 			writer, _ := sqlite.Pools(db)
 			writer.MustExecContext(t.Context(), "DROP TRIGGER IF EXISTS tasks_readable_update")
+		},
+		BreakMetadata: func(t *testing.T, id domain.TaskID) {
+			t.Helper()
+			writer, _ := sqlite.Pools(db)
+			writer.MustExecContext(t.Context(), "DROP TRIGGER IF EXISTS tasks_paired_update")
+			writer.MustExecContext(t.Context(), `UPDATE tasks SET metadata = '{"a": 1}' WHERE id = ?`, id[:])
+		},
+		BreakKey: func(t *testing.T, k application.IdempotencyKey) {
+			t.Helper()
+			writer, _ := sqlite.Pools(db)
+			writer.MustExecContext(t.Context(), "UPDATE idempotency_keys SET task_ids = x'' WHERE owner = ? AND key = ?", k.Owner, k.Key)
 		},
 		BreakFilter: func(t *testing.T, id domain.BulkID) {
 			t.Helper()

@@ -32,6 +32,9 @@ var (
 	// A doubled record must not cost the task its change.
 	insertRecord = `INSERT INTO attempts (` + recordColumns + `)
 		VALUES (:task_id, :number, :worker, :started_at, :ended_at, :outcome, :error) ON CONFLICT DO NOTHING`
+	deleteTask     = `DELETE FROM tasks WHERE id = ? AND version = ? AND attempt = ? AND worker IS ? AND status = ?`
+	deleteMetadata = `DELETE FROM task_metadata WHERE (key, value, task_id) IN (SELECT key, value, ?1 FROM json_each(?2))`
+
 	savepoint     = `SAVEPOINT change`
 	rollbackTo    = `ROLLBACK TO change`
 	release       = `RELEASE change`
@@ -45,6 +48,8 @@ var (
 		WHERE id IN (SELECT unhex(value) FROM json_each(?)) AND ` + queued
 
 	selectKnown = `SELECT id FROM tasks WHERE id IN (SELECT unhex(value) FROM json_each(?))`
+
+	selectWithoutTexts = `SELECT ` + decidingColumns + ` FROM tasks WHERE id = ?`
 
 	selectKey = `SELECT fingerprint, task_ids FROM idempotency_keys WHERE owner = ? AND key = ? AND expires_at > ?`
 	upsertKey = `INSERT INTO idempotency_keys (owner, key, fingerprint, task_ids, expires_at)
@@ -103,7 +108,9 @@ var (
 
 var (
 	plainQueries = []string{
-		savepoint, rollbackTo, release, insertTask, insertMetadata, updateTask, selectTask, selectVersion, selectQueued, selectSizes, selectKnown, selectHeartbeat, deleteWorker, deleteSilent, deleteWorkers, selectToGiveBack,
+		savepoint, rollbackTo, release, insertTask, insertMetadata, updateTask, deleteTask, deleteMetadata, selectTask,
+		selectWithoutTexts, selectVersion, selectQueued, selectSizes, selectKnown, selectHeartbeat, deleteWorker, deleteSilent,
+		deleteWorkers, selectToGiveBack,
 		selectDue, selectStranded, selectOrphaned, selectKey, deleteKeys, selectQueue, countRunning, selectNextBulk, selectBulk,
 		upsertBatch, selectMinute, deleteMinutes, deleteBatches,
 	}
@@ -114,7 +121,7 @@ var (
 var (
 	// The ids are a JSON array of their hexadecimal digits.
 	selectVersions = `SELECT id, version FROM tasks WHERE id IN (SELECT unhex(value) FROM json_each(?))`
-	selectMany     = `SELECT ` + taskColumns + ` FROM tasks WHERE id IN (SELECT unhex(value) FROM json_each(?))`
+	selectMany     = `SELECT ` + taskColumns + ` FROM tasks WHERE id IN (SELECT unhex(value) FROM json_each(?)) ORDER BY id`
 	selectOwned    = `SELECT id, attempt, claim_beat, deadline, stop_requested_at FROM tasks
 		WHERE ` + held + ` AND worker = ? AND id > ? ORDER BY id LIMIT ?`
 	selectAttempts = `SELECT ` + recordColumns + ` FROM attempts WHERE task_id = ? ORDER BY number DESC LIMIT ?`

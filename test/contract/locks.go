@@ -15,11 +15,13 @@ import (
 // Locks lock a row as the open transaction of somebody else does, until release is
 // called. The release of a check that has ended is called for it.
 type Locks struct {
-	Task   func(t *testing.T, id domain.TaskID) (release func())
-	Queue  func(t *testing.T, name domain.QueueName) (release func())
-	Key    func(t *testing.T, k application.IdempotencyKey) (release func())
-	Worker func(t *testing.T, id domain.WorkerID) (release func())
-	NewKey func(t *testing.T, k application.IdempotencyKey) (release func()) // stores the key, and takes it back
+	Task    func(t *testing.T, id domain.TaskID) (release func())
+	Attempt func(t *testing.T, id domain.TaskID) (release func()) // the task's only record of one
+	Pair    func(t *testing.T, id domain.TaskID) (release func()) // that the task is found by; it has one
+	Queue   func(t *testing.T, name domain.QueueName) (release func())
+	Key     func(t *testing.T, k application.IdempotencyKey) (release func())
+	Worker  func(t *testing.T, id domain.WorkerID) (release func())
+	NewKey  func(t *testing.T, k application.IdempotencyKey) (release func()) // stores the key, and takes it back
 }
 
 // unhindered is how long a call may take that meets a row which somebody else has
@@ -41,6 +43,9 @@ var lockChecks = map[string]func(t *testing.T, s Store, l Locks){
 	"BulkStepLeavesALockedTaskForLater":   lockedBulk,
 	"ForgetAndLeavePassOverALockedWorker": lockedWorker,
 	"OrphanedJudgesNoLockedWorker":        lockedLapsed,
+	"DeleteWaitsForItsOwnRowsAlone":       lockedDelete,
+	"DeleteOfALockedTaskTellsAConflict":   lockedDeleteConflict,
+	"BulkDeleteLeavesLockedRowsForLater":  lockedBulkDelete,
 }
 
 // RowLocks checks that no call which works for many waits for one row, in a store
@@ -168,7 +173,7 @@ func lockedConflict(t *testing.T, s Store, l Locks) {
 func lockedKey(t *testing.T, s Store, l Locks) {
 	key := keyOf("locked", "request")
 	key.Now, key.Expires = now().Add(-2*time.Hour), now().Add(-time.Hour) // to be taken over
-	if _, err := s.Tasks.AddOnce(t.Context(), key, makeTask(t)); err != nil {
+	if _, _, err := s.Tasks.AddOnce(t.Context(), key, makeTask(t)); err != nil {
 		t.Fatal(err)
 	}
 	release := l.Key(t, key)
@@ -189,7 +194,7 @@ func waitsAlone(t *testing.T, s Store, key application.IdempotencyKey, release f
 	const twins = 20 // more than a store has connections
 	tasks, locked := makeMany(t, twins), make(chan error, twins)
 	wait := func(i int) {
-		_, err := s.Tasks.AddOnce(t.Context(), key, tasks[i])
+		_, _, err := s.Tasks.AddOnce(t.Context(), key, tasks[i])
 		locked <- err
 	}
 	go wait(0)
@@ -201,7 +206,7 @@ func waitsAlone(t *testing.T, s Store, key application.IdempotencyKey, release f
 				go wait(i)
 			}
 			all.Go(func() {
-				if _, err := s.Tasks.AddOnce(t.Context(), keyOf(fmt.Sprint("other ", i), "request"), makeTask(t)); err != nil {
+				if _, _, err := s.Tasks.AddOnce(t.Context(), keyOf(fmt.Sprint("other ", i), "request"), makeTask(t)); err != nil {
 					t.Errorf("add once: %v", err)
 				}
 			})
@@ -250,12 +255,12 @@ func lockedBulkKey(t *testing.T, s Store, l Locks) {
 // lockedKeyRead: a key that is remembered is only read.
 func lockedKeyRead(t *testing.T, s Store, l Locks) {
 	key, task := keyOf("remembered", "request"), makeTask(t)
-	if _, err := s.Tasks.AddOnce(t.Context(), key, task); err != nil {
+	if _, _, err := s.Tasks.AddOnce(t.Context(), key, task); err != nil {
 		t.Fatal(err)
 	}
 	defer l.Key(t, key)()
 	soon(t, "add once", func() {
-		first, err := s.Tasks.AddOnce(t.Context(), key, makeTask(t))
+		first, _, err := s.Tasks.AddOnce(t.Context(), key, makeTask(t))
 		if err != nil {
 			t.Fatalf("add once: %v", err)
 		}

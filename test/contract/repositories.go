@@ -28,6 +28,11 @@ type Store struct {
 	// Refuse makes the store refuse every change of a task, as a CHECK or a trigger of
 	// the operator's does.
 	Refuse func(t *testing.T, id domain.TaskID)
+	// RefuseDelete makes the store refuse to remove the metadata of a task, as a trigger of
+	// the operator's does.
+	RefuseDelete func(t *testing.T, id domain.TaskID)
+	// Pairs counts what tasks are found by: a row for each pair of their metadata.
+	Pairs func(t *testing.T) int
 	// RefuseRecords makes the store fail to record attempts, as without the right to.
 	RefuseRecords func(t *testing.T) (allow func())
 	// RefuseBulk makes it so refuse every change of a bulk action.
@@ -38,6 +43,11 @@ type Store struct {
 	Damage func(t *testing.T, id domain.TaskID, column string, latest bool) error
 	// Unprotect takes away what the schema has against that.
 	Unprotect func(t *testing.T)
+	// BreakMetadata makes the metadata of the task no pairs of strings, whatever the schema
+	// has against that.
+	BreakMetadata func(t *testing.T, id domain.TaskID)
+	// BreakKey makes the idempotency key name no list of ids, or another number of them.
+	BreakKey func(t *testing.T, k application.IdempotencyKey)
 }
 
 // check is one promise of a port, tried on an empty store.
@@ -49,7 +59,7 @@ type check func(t *testing.T, s Store)
 func Repositories(t *testing.T, open func(t *testing.T) Store) {
 	for _, checks := range []map[string]check{
 		taskChecks, onceChecks, attemptChecks, refusalChecks, damageChecks, claimChecks, limitChecks, settingsChecks, searchChecks, bulkChecks,
-		workerChecks, dispatchChecks, sweepChecks, bytesChecks, statisticsChecks,
+		workerChecks, dispatchChecks, sweepChecks, bytesChecks, deleteChecks, statisticsChecks,
 	} {
 		for name, check := range checks {
 			t.Run(name, func(t *testing.T) {
