@@ -73,8 +73,8 @@ type AttemptEvents interface {
 
 // DispatchEvents is what the dispatcher does.
 type DispatchEvents interface {
-	// Swept: a step of a sweep has changed so many tasks, or has removed so many keys or
-	// rows of workers; at least one. What became of each task is told apart from it.
+	// Swept: a step of a sweep has changed so many tasks, or has removed so many keys,
+	// rows of workers or minutes of statistics; at least one. What became of each task is told apart from it.
 	Swept(ctx context.Context, sweep Loop, n int)
 	// DispatchLag: the sweep of due tasks has looked, every DueInterval or sooner, and the
 	// task that is due for longest and not pushed has been so for that long; 0: none is due.

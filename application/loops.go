@@ -19,20 +19,21 @@ const (
 
 // The loops. A sweep of the dispatcher is a loop, too.
 const (
-	LoopPull      Loop = "pull"
-	LoopClaim     Loop = "claim"
-	LoopStart     Loop = "start" // of handlers
-	LoopSave      Loop = "save"
-	LoopHeartbeat Loop = "heartbeat"
-	LoopGiveBack  Loop = "give_back" // the part of a beat that is not the renewal
-	LoopLeave     Loop = "leave"
-	LoopListen    Loop = "listen"
-	LoopWait      Loop = "wait"
-	SweepDue      Loop = "due"
-	SweepStranded Loop = "stranded"
-	SweepOrphaned Loop = "orphaned"
-	SweepWorkers  Loop = "workers"
-	SweepKeys     Loop = "keys"
-	SweepBulk     Loop = "bulk"
-	SweepPurge    Loop = "purge"
+	LoopPull        Loop = "pull"
+	LoopClaim       Loop = "claim"
+	LoopStart       Loop = "start" // of handlers
+	LoopSave        Loop = "save"
+	LoopHeartbeat   Loop = "heartbeat"
+	LoopGiveBack    Loop = "give_back" // the part of a beat that is not the renewal
+	LoopLeave       Loop = "leave"
+	LoopListen      Loop = "listen"
+	LoopWait        Loop = "wait"
+	SweepDue        Loop = "due"
+	SweepStranded   Loop = "stranded"
+	SweepOrphaned   Loop = "orphaned"
+	SweepWorkers    Loop = "workers"
+	SweepKeys       Loop = "keys"
+	SweepBulk       Loop = "bulk"
+	SweepPurge      Loop = "purge"
+	SweepStatistics Loop = "statistics"
 )

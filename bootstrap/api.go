@@ -18,6 +18,7 @@ type API struct {
 	clock          *postgres.Clock
 	queue          *redis.Pool
 	server         *apiServer
+	statistics     *telemetry.Statistics
 	ready          *usecase.CheckReadiness
 	log            *slog.Logger
 	startLine      []any
@@ -35,9 +36,9 @@ func NewAPI(cfg APIConfig, log *slog.Logger) (*API, func(), error) {
 }
 
 func provideAPI(cfg MigrateConfig, db *postgres.DB, clock *postgres.Clock, queue *redis.Pool, server *apiServer,
-	ready *usecase.CheckReadiness, log *slog.Logger,
+	statistics *telemetry.Statistics, ready *usecase.CheckReadiness, log *slog.Logger,
 ) *API {
-	return &API{migrateOnStart: cfg.MigrateOnStart, db: db, clock: clock, queue: queue, server: server, ready: ready, log: log}
+	return &API{migrateOnStart: cfg.MigrateOnStart, db: db, clock: clock, queue: queue, server: server, statistics: statistics, ready: ready, log: log}
 }
 
 // Migrate waits for PostgreSQL and migrates the schema.
@@ -62,9 +63,10 @@ func (a *API) Run(ctx context.Context) error {
 	}, func(ctx context.Context) {
 		a.log.Info("API started", a.startLine...)
 		started = true
-		a.clock.Run(ctx)
+		runWithBackground(ctx, a.statistics.Run, a.clock.Run)
 	})
 	if started {
+		a.statistics.Flush(ctx)
 		a.log.Info("API stopped")
 	}
 	return err

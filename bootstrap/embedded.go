@@ -13,10 +13,11 @@ import (
 
 // Embedded is cmd/millrace, assembled: API and worker in one process.
 type Embedded struct {
-	db     *sqlite.DB
-	server *apiServer
-	group  *workerGroup
-	log    *slog.Logger
+	db         *sqlite.DB
+	server     *apiServer
+	group      *workerGroup
+	statistics *telemetry.Statistics
+	log        *slog.Logger
 }
 
 // NewEmbedded assembles API and worker on the embedded store, with the handler
@@ -47,8 +48,8 @@ func newEmbeddedOf(cfg EmbeddedConfig, traces *telemetry.Traces, handler applica
 	return e, closeAll, err
 }
 
-func provideEmbedded(db *sqlite.DB, server *apiServer, group *workerGroup, log *slog.Logger) *Embedded {
-	return &Embedded{db: db, server: server, group: group, log: log}
+func provideEmbedded(db *sqlite.DB, server *apiServer, group *workerGroup, statistics *telemetry.Statistics, log *slog.Logger) *Embedded {
+	return &Embedded{db: db, server: server, group: group, statistics: statistics, log: log}
 }
 
 // Run migrates the store, recovers the tasks of an earlier process, and serves until ctx
@@ -67,7 +68,8 @@ func (e *Embedded) Run(ctx context.Context, ready func(net.Addr)) error {
 		case <-ctx.Done():
 		}
 	}()
-	return runAll(ctx, e.server.run, e.group.run)
+	defer e.statistics.Flush(ctx)
+	return runAll(ctx, e.server.run, func(ctx context.Context) { runWithBackground(ctx, e.statistics.Run, e.group.run) })
 }
 
 // recover rescues the tasks that an earlier process was processing when it died, and

@@ -83,8 +83,8 @@ func provideWaitLimit(cfg HTTPConfig) usecase.WaitLimit {
 }
 
 // provideEvents is all that hears what happens.
-func provideEvents(logs *telemetry.Logs, traces *telemetry.Traces, x *usecase.Experience) application.Events {
-	return usecase.NewExperiencedEvents(traces.Events(telemetry.Join(logs)), x)
+func provideEvents(logs *telemetry.Logs, traces *telemetry.Traces, statistics *telemetry.Statistics, x *usecase.Experience) application.Events {
+	return usecase.NewExperiencedEvents(traces.Events(telemetry.Join(logs, statistics)), x)
 }
 
 // The probes of each program's readiness. Accepting tasks needs the store alone;

@@ -26,6 +26,7 @@ var serverSet = wire.NewSet(
 	postgres.NewQueueRepository, wire.Bind(new(application.QueueRepository), new(*postgres.QueueRepository)),
 	postgres.NewBulkRepository, wire.Bind(new(application.BulkRepository), new(*postgres.BulkRepository)),
 	postgres.NewPurgeRepository, wire.Bind(new(application.PurgeRepository), new(*postgres.PurgeRepository)),
+	postgres.NewStatisticsRepository, wire.Bind(new(application.StatisticsRepository), new(*postgres.StatisticsRepository)),
 	postgres.NewDispatchRepository, wire.Bind(new(application.DispatchRepository), new(*postgres.DispatchRepository)),
 	postgres.NewClock, wire.Bind(new(application.Clock), new(*postgres.Clock)),
 	wire.Bind(new(usecase.StoreProbe), new(*postgres.DB)),
@@ -42,6 +43,7 @@ var embeddedSet = wire.NewSet(
 	sqlite.NewQueueRepository, wire.Bind(new(application.QueueRepository), new(*sqlite.QueueRepository)),
 	sqlite.NewBulkRepository, wire.Bind(new(application.BulkRepository), new(*sqlite.BulkRepository)),
 	sqlite.NewPurgeRepository, wire.Bind(new(application.PurgeRepository), new(*sqlite.PurgeRepository)),
+	sqlite.NewStatisticsRepository, wire.Bind(new(application.StatisticsRepository), new(*sqlite.StatisticsRepository)),
 	sqlite.NewDispatchRepository, wire.Bind(new(application.DispatchRepository), new(*sqlite.DispatchRepository)),
 	wire.Bind(new(usecase.StoreProbe), new(*sqlite.DB)),
 	wire.Value(systemClock{}), wire.Bind(new(application.Clock), new(systemClock)),
@@ -55,7 +57,7 @@ var apiSet = wire.NewSet(
 	usecase.NewSubmitTasks, provideLimits,
 	usecase.NewGetTask, usecase.NewListTasks, usecase.NewListAttempts,
 	usecase.NewCancelTask, usecase.NewReopenTask, usecase.NewDeleteTask, usecase.NewWaitTask, provideWaitLimit,
-	usecase.NewManageQueues, usecase.NewBulkTasks, usecase.NewExplainTask, usecase.NewExpiry,
+	usecase.NewManageQueues, usecase.NewBulkTasks, usecase.NewExplainTask, usecase.NewExpiry, usecase.NewReadStatistics,
 	wire.Struct(new(httpapi.UseCases), "*"),
 	telemetry.NewStore, wire.Bind(new(httpapi.StoreObserver), new(*telemetry.Store)),
 	provideHTTPConfig, httpapi.NewServer,
@@ -63,7 +65,7 @@ var apiSet = wire.NewSet(
 )
 
 // eventsSet hears what happens, logs it, and notes it for readiness.
-var eventsSet = wire.NewSet(telemetry.NewLogs, usecase.NewExperience, wire.Bind(new(application.Experience), new(*usecase.Experience)), provideEvents)
+var eventsSet = wire.NewSet(telemetry.NewLogs, telemetry.NewStatistics, usecase.NewExperience, wire.Bind(new(application.Experience), new(*usecase.Experience)), provideEvents)
 
 // workerSet is a worker and its dispatcher on whichever store.
 var workerSet = wire.NewSet(

@@ -49,8 +49,10 @@ func newAPI(cfg APIConfig, traces *telemetry.Traces, log *slog.Logger, local pos
 	queue := redis.NewQueue(pool, log)
 	applicationQueue := provideServerQueue(queue, log)
 	logs := telemetry.NewLogs(log)
+	statisticsRepository := postgres.NewStatisticsRepository(db)
+	statistics := telemetry.NewStatistics(statisticsRepository, clock, log)
 	experience := usecase.NewExperience()
-	events := provideEvents(logs, traces, experience)
+	events := provideEvents(logs, traces, statistics, experience)
 	submitConfig := cfg.SubmitConfig
 	submitLimits := provideLimits(httpConfig, submitConfig)
 	submitTasks := usecase.NewSubmitTasks(applicationTaskRepository, applicationQueue, clock, events, submitLimits)
@@ -79,20 +81,22 @@ func newAPI(cfg APIConfig, traces *telemetry.Traces, log *slog.Logger, local pos
 	}
 	expiry := usecase.NewExpiry(queueRepository, retention)
 	checkReadiness := provideAPIReadiness(db, pool, queue, experience, log)
+	readStatistics := usecase.NewReadStatistics(statisticsRepository, clock)
 	useCases := httpapi.UseCases{
-		Submit:    submitTasks,
-		Get:       getTask,
-		List:      listTasks,
-		Cancel:    cancelTask,
-		Reopen:    reopenTask,
-		Delete:    deleteTask,
-		Wait:      waitTask,
-		Attempts:  listAttempts,
-		Bulk:      bulkTasks,
-		Queues:    manageQueues,
-		Explain:   explainTask,
-		Expiry:    expiry,
-		Readiness: checkReadiness,
+		Submit:     submitTasks,
+		Get:        getTask,
+		List:       listTasks,
+		Cancel:     cancelTask,
+		Reopen:     reopenTask,
+		Delete:     deleteTask,
+		Wait:       waitTask,
+		Attempts:   listAttempts,
+		Bulk:       bulkTasks,
+		Queues:     manageQueues,
+		Explain:    explainTask,
+		Expiry:     expiry,
+		Readiness:  checkReadiness,
+		Statistics: readStatistics,
 	}
 	store := telemetry.NewStore(log, experience)
 	server := httpapi.NewServer(config, useCases, store, log)
@@ -100,7 +104,7 @@ func newAPI(cfg APIConfig, traces *telemetry.Traces, log *slog.Logger, local pos
 		Server: server,
 		Wait:   waitTask,
 	}
-	api := provideAPI(migrateConfig, db, clock, pool, bootstrapApiServer, checkReadiness, log)
+	api := provideAPI(migrateConfig, db, clock, pool, bootstrapApiServer, statistics, checkReadiness, log)
 	return api, func() {
 		cleanup3()
 		cleanup2()
@@ -128,8 +132,10 @@ func newWorker(cfg WorkerConfig, traces *telemetry.Traces, handler application.H
 	applicationQueue := provideServerQueue(queue, log)
 	signals, cleanup3 := redis.NewSignals(pool, log)
 	logs := telemetry.NewLogs(log)
+	statisticsRepository := postgres.NewStatisticsRepository(db)
+	statistics := telemetry.NewStatistics(statisticsRepository, clock, log)
 	experience := usecase.NewExperience()
-	events := provideEvents(logs, traces, experience)
+	events := provideEvents(logs, traces, statistics, experience)
 	deps := worker.Deps{
 		Tasks:   applicationTaskRepository,
 		Workers: workerRepository,
@@ -155,15 +161,16 @@ func newWorker(cfg WorkerConfig, traces *telemetry.Traces, handler application.H
 	purgeRepository := postgres.NewPurgeRepository(db)
 	queueRepository := postgres.NewQueueRepository(db)
 	dispatchDeps := dispatch.Deps{
-		Tasks:   dispatchRepository,
-		Workers: workerRepository,
-		Bulks:   bulkRepository,
-		Purges:  purgeRepository,
-		Queues:  queueRepository,
-		Queue:   applicationQueue,
-		Signals: signals,
-		Clock:   clock,
-		Events:  events,
+		Tasks:      dispatchRepository,
+		Workers:    workerRepository,
+		Bulks:      bulkRepository,
+		Purges:     purgeRepository,
+		Queues:     queueRepository,
+		Queue:      applicationQueue,
+		Signals:    signals,
+		Clock:      clock,
+		Events:     events,
+		Statistics: statisticsRepository,
 	}
 	retentionConfig := cfg.RetentionConfig
 	retention, err := provideRetention(retentionConfig)
@@ -182,7 +189,7 @@ func newWorker(cfg WorkerConfig, traces *telemetry.Traces, handler application.H
 		Info:       workerInfo,
 	}
 	checkReadiness := provideWorkerReadiness(db, pool, queue, workerWorker, experience, log)
-	bootstrapWorker := provideWorker(adminConfig, db, clock, pool, bootstrapWorkerGroup, checkReadiness, log)
+	bootstrapWorker := provideWorker(adminConfig, db, clock, pool, bootstrapWorkerGroup, statistics, checkReadiness, log)
 	return bootstrapWorker, func() {
 		cleanup3()
 		cleanup2()
@@ -209,8 +216,10 @@ func newEmbedded(cfg EmbeddedConfig, traces *telemetry.Traces, handler applicati
 	queue := memory.NewQueue()
 	bootstrapSystemClock := _wireSystemClockValue
 	logs := telemetry.NewLogs(log)
+	statisticsRepository := sqlite.NewStatisticsRepository(db)
+	statistics := telemetry.NewStatistics(statisticsRepository, bootstrapSystemClock, log)
 	experience := usecase.NewExperience()
-	events := provideEvents(logs, traces, experience)
+	events := provideEvents(logs, traces, statistics, experience)
 	submitConfig := cfg.SubmitConfig
 	submitLimits := provideLimits(httpConfig, submitConfig)
 	submitTasks := usecase.NewSubmitTasks(applicationTaskRepository, queue, bootstrapSystemClock, events, submitLimits)
@@ -256,20 +265,22 @@ func newEmbedded(cfg EmbeddedConfig, traces *telemetry.Traces, handler applicati
 	}
 	workerWorker := worker.New(deps, workerInfo, workerConfig)
 	checkReadiness := provideEmbeddedReadiness(db, workerWorker, experience, log)
+	readStatistics := usecase.NewReadStatistics(statisticsRepository, bootstrapSystemClock)
 	useCases := httpapi.UseCases{
-		Submit:    submitTasks,
-		Get:       getTask,
-		List:      listTasks,
-		Cancel:    cancelTask,
-		Reopen:    reopenTask,
-		Delete:    deleteTask,
-		Wait:      waitTask,
-		Attempts:  listAttempts,
-		Bulk:      bulkTasks,
-		Queues:    manageQueues,
-		Explain:   explainTask,
-		Expiry:    expiry,
-		Readiness: checkReadiness,
+		Submit:     submitTasks,
+		Get:        getTask,
+		List:       listTasks,
+		Cancel:     cancelTask,
+		Reopen:     reopenTask,
+		Delete:     deleteTask,
+		Wait:       waitTask,
+		Attempts:   listAttempts,
+		Bulk:       bulkTasks,
+		Queues:     manageQueues,
+		Explain:    explainTask,
+		Expiry:     expiry,
+		Readiness:  checkReadiness,
+		Statistics: readStatistics,
 	}
 	store := telemetry.NewStore(log, experience)
 	server := httpapi.NewServer(config, useCases, store, log)
@@ -280,15 +291,16 @@ func newEmbedded(cfg EmbeddedConfig, traces *telemetry.Traces, handler applicati
 	dispatchRepository := sqlite.NewDispatchRepository(db)
 	purgeRepository := sqlite.NewPurgeRepository(db)
 	dispatchDeps := dispatch.Deps{
-		Tasks:   dispatchRepository,
-		Workers: workerRepository,
-		Bulks:   bulkRepository,
-		Purges:  purgeRepository,
-		Queues:  queueRepository,
-		Queue:   queue,
-		Signals: signals,
-		Clock:   bootstrapSystemClock,
-		Events:  events,
+		Tasks:      dispatchRepository,
+		Workers:    workerRepository,
+		Bulks:      bulkRepository,
+		Purges:     purgeRepository,
+		Queues:     queueRepository,
+		Queue:      queue,
+		Signals:    signals,
+		Clock:      bootstrapSystemClock,
+		Events:     events,
+		Statistics: statisticsRepository,
 	}
 	dispatchConfig := provideDispatchConfig(workerConfig, retention, workerInfo)
 	dispatcher := dispatch.New(dispatchDeps, dispatchConfig)
@@ -298,7 +310,7 @@ func newEmbedded(cfg EmbeddedConfig, traces *telemetry.Traces, handler applicati
 		Log:        log,
 		Info:       workerInfo,
 	}
-	embedded := provideEmbedded(db, bootstrapApiServer, bootstrapWorkerGroup, log)
+	embedded := provideEmbedded(db, bootstrapApiServer, bootstrapWorkerGroup, statistics, log)
 	return embedded, func() {
 		cleanup()
 	}, nil

@@ -17,13 +17,14 @@ import (
 
 // Worker is cmd/worker, assembled.
 type Worker struct {
-	db    *postgres.DB
-	clock *postgres.Clock
-	queue *redis.Pool
-	group *workerGroup
-	admin *httpapi.Server // nil without ADMIN_ADDR
-	ready *usecase.CheckReadiness
-	log   *slog.Logger
+	db         *postgres.DB
+	clock      *postgres.Clock
+	queue      *redis.Pool
+	group      *workerGroup
+	statistics *telemetry.Statistics
+	admin      *httpapi.Server // nil without ADMIN_ADDR
+	ready      *usecase.CheckReadiness
+	log        *slog.Logger
 }
 
 // NewWorker assembles the worker with the handler that the settings name; the
@@ -61,9 +62,9 @@ func newWorkerOf(cfg WorkerConfig, traces *telemetry.Traces, handler application
 }
 
 func provideWorker(cfg AdminConfig, db *postgres.DB, clock *postgres.Clock, queue *redis.Pool, group *workerGroup,
-	ready *usecase.CheckReadiness, log *slog.Logger,
+	statistics *telemetry.Statistics, ready *usecase.CheckReadiness, log *slog.Logger,
 ) *Worker {
-	w := &Worker{db: db, clock: clock, queue: queue, group: group, ready: ready, log: log}
+	w := &Worker{db: db, clock: clock, queue: queue, group: group, statistics: statistics, ready: ready, log: log}
 	if cfg.AdminAddr != "" {
 		w.admin = httpapi.NewAdminServer(cfg.AdminAddr, ready, log)
 	}
@@ -82,7 +83,12 @@ func (w *Worker) Run(ctx context.Context) error {
 	}
 	return onceReady(ctx, w.ready, serve, func(ctx context.Context) error {
 		return prepare(ctx, w.log, w.db, w.clock, w.queue, func(ctx context.Context) error { return postgres.CheckSchema(ctx, w.db) })
-	}, func(ctx context.Context) { runWithBackground(ctx, w.clock.Run, w.group.run) })
+	}, func(ctx context.Context) {
+		runWithBackground(ctx, w.clock.Run, func(ctx context.Context) {
+			runWithBackground(ctx, w.statistics.Run, w.group.run)
+			w.statistics.Flush(ctx)
+		})
+	})
 }
 
 func provideWorkerInfo(cfg WorkConfig) application.WorkerInfo {

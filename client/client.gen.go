@@ -186,6 +186,13 @@ type NewTaskBatch struct {
 	Tasks []NewTask `json:"tasks"`
 }
 
+// Percentiles In seconds. Null if there were none.
+type Percentiles struct {
+	P50 nullable.Nullable[float64] `json:"p50"`
+	P95 nullable.Nullable[float64] `json:"p95"`
+	P99 nullable.Nullable[float64] `json:"p99"`
+}
+
 // Problem A problem document (RFC 9457).
 type Problem struct {
 	// Type Identifies the problem. Never changes.
@@ -315,6 +322,55 @@ type RetentionChange struct {
 	Completed nullable.Nullable[string] `json:"completed,omitempty"`
 	Canceled  nullable.Nullable[string] `json:"canceled,omitempty"`
 	Failed    nullable.Nullable[string] `json:"failed,omitempty"`
+}
+
+// Statistics defines model for Statistics.
+type Statistics struct {
+	// Queue Null if it is all queues together.
+	Queue nullable.Nullable[string] `json:"queue"`
+
+	// From The begin of the first step.
+	From time.Time `json:"from"`
+
+	// To The end of the last step.
+	To time.Time `json:"to"`
+
+	// Step How long a step is, in seconds.
+	Step   int               `json:"step"`
+	Points []StatisticsPoint `json:"points"`
+}
+
+// StatisticsPoint defines model for StatisticsPoint.
+type StatisticsPoint struct {
+	// At The begin of the step.
+	At time.Time `json:"at"`
+
+	// Submitted Tasks that were accepted.
+	Submitted int64 `json:"submitted"`
+
+	// Started Attempts whose handler was called.
+	Started int64 `json:"started"`
+
+	// Completed Tasks that were completed.
+	Completed int64 `json:"completed"`
+
+	// FailedAttempts Attempts that ended in the handler's own error or at their deadline.
+	FailedAttempts int64 `json:"failed_attempts"`
+
+	// Failed Tasks that have failed for good.
+	Failed int64 `json:"failed"`
+
+	// Canceled Tasks that were canceled or stopped.
+	Canceled int64 `json:"canceled"`
+
+	// Rescued Attempts whose worker, or whose outcome, was lost.
+	Rescued int64 `json:"rescued"`
+
+	// WaitSeconds From the time at which a task was due to the call of its handler.
+	WaitSeconds Percentiles `json:"wait_seconds"`
+
+	// RunSeconds How long handlers took that completed their task, failed or were stopped.
+	RunSeconds Percentiles `json:"run_seconds"`
 }
 
 // Task defines model for Task.
@@ -521,6 +577,21 @@ type ListQueuesParams struct {
 
 	// Cursor `next_cursor` of the previous page. It is opaque: its format may change.
 	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// ReadStatisticsParams defines parameters for ReadStatistics.
+type ReadStatisticsParams struct {
+	// Queue Only this queue. Without it, all queues together, of at most six hours.
+	Queue *string `form:"queue,omitempty" json:"queue,omitempty"`
+
+	// From The begin of the series (RFC 3339), an hour before `to` if it is left out. It is taken back to the begin of its step. Encode a plus sign as `%2B`.
+	From *string `form:"from,omitempty" json:"from,omitempty"`
+
+	// To The end of the series (RFC 3339), now if it is left out. It is taken on to the end of its step.
+	To *string `form:"to,omitempty" json:"to,omitempty"`
+
+	// Step How long a step is, in seconds. Whole minutes. There are at most 1,500 steps.
+	Step *int `form:"step,omitempty" json:"step,omitempty"`
 }
 
 // ListTasksParams defines parameters for ListTasks.
@@ -817,6 +888,18 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /readyz (the `GetReadiness` operationId).
 	GetReadiness(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ReadStatistics Read statistics
+	//
+	// What happened to the tasks of a queue, or of all queues together, in steps of whole minutes: counts, and how long
+	// tasks waited and ran. There is a point for each step, also if nothing happened.
+	//
+	// Statistics are kept for seven days. They are stored every ten seconds, so the last step is not complete; a program
+	// that is killed loses the last ten seconds of its own. Percentiles come from buckets and are right to a factor
+	// of 1.42, usually far nearer. A program tells 200 queues apart; what it counts of more is in the queue `_other`.
+	//
+	// Corresponds with GET /stats (the `ReadStatistics` operationId).
+	ReadStatistics(ctx context.Context, params *ReadStatisticsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListTasks List tasks, newest first
 	//
@@ -1229,6 +1312,28 @@ func (c *Client) ChangeQueueWithApplicationMergePatchPlusJSONBody(ctx context.Co
 // Corresponds with GET /readyz (the `GetReadiness` operationId).
 func (c *Client) GetReadiness(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetReadinessRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ReadStatistics Read statistics
+//
+// What happened to the tasks of a queue, or of all queues together, in steps of whole minutes: counts, and how long
+// tasks waited and ran. There is a point for each step, also if nothing happened.
+//
+// Statistics are kept for seven days. They are stored every ten seconds, so the last step is not complete; a program
+// that is killed loses the last ten seconds of its own. Percentiles come from buckets and are right to a factor
+// of 1.42, usually far nearer. A program tells 200 queues apart; what it counts of more is in the queue `_other`.
+//
+// Corresponds with GET /stats (the `ReadStatistics` operationId).
+func (c *Client) ReadStatistics(ctx context.Context, params *ReadStatisticsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReadStatisticsRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -1929,6 +2034,96 @@ func NewGetReadinessRequest(server string) (*http.Request, error) {
 	queryURL, err := serverURL.Parse(operationPath)
 	if err != nil {
 		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewReadStatisticsRequest constructs an http.Request for the ReadStatistics method
+func NewReadStatisticsRequest(server string, params *ReadStatisticsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/stats")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Queue != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "queue", *params.Queue, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.From != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "from", *params.From, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.To != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "to", *params.To, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Step != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "step", *params.Step, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
 	}
 
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
@@ -2708,6 +2903,20 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /readyz (the `GetReadiness` operationId).
 	GetReadinessWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetReadinessResponse, error)
+
+	// ReadStatisticsWithResponse Read statistics
+	//
+	// What happened to the tasks of a queue, or of all queues together, in steps of whole minutes: counts, and how long
+	// tasks waited and ran. There is a point for each step, also if nothing happened.
+	//
+	// Statistics are kept for seven days. They are stored every ten seconds, so the last step is not complete; a program
+	// that is killed loses the last ten seconds of its own. Percentiles come from buckets and are right to a factor
+	// of 1.42, usually far nearer. A program tells 200 queues apart; what it counts of more is in the queue `_other`.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /stats (the `ReadStatistics` operationId).
+	ReadStatisticsWithResponse(ctx context.Context, params *ReadStatisticsParams, reqEditors ...RequestEditorFn) (*ReadStatisticsResponse, error)
 
 	// ListTasksWithResponse List tasks, newest first
 	//
@@ -3743,6 +3952,110 @@ func (r GetReadinessResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r GetReadinessResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// ReadStatisticsResponse401Headers the declared response headers of an HTTP 401 response for ReadStatistics
+type ReadStatisticsResponse401Headers struct {
+	WWWAuthenticate string
+}
+
+// ReadStatisticsResponse503Headers the declared response headers of an HTTP 503 response for ReadStatistics
+type ReadStatisticsResponse503Headers struct {
+	RetryAfter int
+}
+
+type ReadStatisticsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Statistics
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *MalformedQuery
+	// ApplicationproblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationproblemJSON401 *Unauthorized
+	// ApplicationproblemJSON406 the response for an HTTP 406 `application/problem+json` response
+	ApplicationproblemJSON406 *NotAcceptable
+	// ApplicationproblemJSON421 the response for an HTTP 421 `application/problem+json` response
+	ApplicationproblemJSON421 *Misdirected
+	// ApplicationproblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationproblemJSON422 *InvalidParameter
+	// ApplicationproblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationproblemJSON500 *Internal
+	// ApplicationproblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationproblemJSON503 *Unavailable
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *ReadStatisticsResponse401Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *ReadStatisticsResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ReadStatisticsResponse) GetJSON200() *Statistics {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r ReadStatisticsResponse) GetApplicationproblemJSON400() *MalformedQuery {
+	return r.ApplicationproblemJSON400
+}
+
+// GetApplicationproblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r ReadStatisticsResponse) GetApplicationproblemJSON401() *Unauthorized {
+	return r.ApplicationproblemJSON401
+}
+
+// GetApplicationproblemJSON406 returns the response for an HTTP 406 `application/problem+json` response
+func (r ReadStatisticsResponse) GetApplicationproblemJSON406() *NotAcceptable {
+	return r.ApplicationproblemJSON406
+}
+
+// GetApplicationproblemJSON421 returns the response for an HTTP 421 `application/problem+json` response
+func (r ReadStatisticsResponse) GetApplicationproblemJSON421() *Misdirected {
+	return r.ApplicationproblemJSON421
+}
+
+// GetApplicationproblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
+func (r ReadStatisticsResponse) GetApplicationproblemJSON422() *InvalidParameter {
+	return r.ApplicationproblemJSON422
+}
+
+// GetApplicationproblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r ReadStatisticsResponse) GetApplicationproblemJSON500() *Internal {
+	return r.ApplicationproblemJSON500
+}
+
+// GetApplicationproblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r ReadStatisticsResponse) GetApplicationproblemJSON503() *Unavailable {
+	return r.ApplicationproblemJSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r ReadStatisticsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ReadStatisticsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ReadStatisticsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ReadStatisticsResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -5149,6 +5462,26 @@ func (c *ClientWithResponses) GetReadinessWithResponse(ctx context.Context, reqE
 	return ParseGetReadinessResponse(rsp)
 }
 
+// ReadStatisticsWithResponse Read statistics
+//
+// What happened to the tasks of a queue, or of all queues together, in steps of whole minutes: counts, and how long
+// tasks waited and ran. There is a point for each step, also if nothing happened.
+//
+// Statistics are kept for seven days. They are stored every ten seconds, so the last step is not complete; a program
+// that is killed loses the last ten seconds of its own. Percentiles come from buckets and are right to a factor
+// of 1.42, usually far nearer. A program tells 200 queues apart; what it counts of more is in the queue `_other`.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /stats (the `ReadStatistics` operationId).
+func (c *ClientWithResponses) ReadStatisticsWithResponse(ctx context.Context, params *ReadStatisticsParams, reqEditors ...RequestEditorFn) (*ReadStatisticsResponse, error) {
+	rsp, err := c.ReadStatistics(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseReadStatisticsResponse(rsp)
+}
+
 // ListTasksWithResponse List tasks, newest first
 //
 // A page of tasks that match all filters. Follow `next_cursor`, or the `Link` header with `rel="next"`, until
@@ -6207,6 +6540,104 @@ func ParseGetReadinessResponse(rsp *http.Response) (*GetReadinessResponse, error
 		}
 		response.JSON503 = &dest
 
+	}
+
+	return response, nil
+}
+
+// ParseReadStatisticsResponse parses an HTTP response from a ReadStatisticsWithResponse call
+func ParseReadStatisticsResponse(rsp *http.Response) (*ReadStatisticsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ReadStatisticsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Statistics
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest MalformedQuery
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 406:
+		var dest NotAcceptable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON406 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 421:
+		var dest Misdirected
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON421 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest InvalidParameter
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest Internal
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers ReadStatisticsResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 503:
+		var headers ReadStatisticsResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers503 = &headers
 	}
 
 	return response, nil

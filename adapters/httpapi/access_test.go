@@ -21,7 +21,7 @@ func locked(cfg *httpapi.Config) {
 
 func TestAccess_EveryRouteButHealthWantsAKey(t *testing.T) {
 	s := newService(t, locked)
-	for _, path := range []string{"/", "/tasks", "/tasks/x", "/tasks/x/attempts", "/tasks/x/explain", "/tasks/batch", "/tasks/bulk", "/bulk/x", "/queues", "/queues/x", "/docs", "/docs/swagger-ui.css", "/openapi.yaml", "/openapi.json", "/problems", "/problems/conflict", "/nowhere", "/healthz/", "/%68ealthz", "//readyz"} {
+	for _, path := range []string{"/", "/tasks", "/tasks/x", "/tasks/x/attempts", "/tasks/x/explain", "/tasks/batch", "/tasks/bulk", "/bulk/x", "/queues", "/queues/x", "/stats", "/docs", "/docs/swagger-ui.css", "/openapi.yaml", "/openapi.json", "/problems", "/problems/conflict", "/nowhere", "/healthz/", "/%68ealthz", "//readyz"} {
 		for _, method := range []string{"GET", "HEAD", "POST", "PATCH", "DELETE", "OPTIONS"} {
 			a := s.call(method, path, "")
 			if a.status != http.StatusUnauthorized || a.header.Get("WWW-Authenticate") != `Bearer realm="millrace"` {

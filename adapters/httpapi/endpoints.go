@@ -12,19 +12,20 @@ import (
 
 // UseCases is what the API can do. All are needed.
 type UseCases struct {
-	Submit    *usecase.SubmitTasks
-	Get       *usecase.GetTask
-	List      *usecase.ListTasks
-	Cancel    *usecase.CancelTask
-	Reopen    *usecase.ReopenTask
-	Delete    *usecase.DeleteTask
-	Wait      *usecase.WaitTask
-	Attempts  *usecase.ListAttempts
-	Bulk      *usecase.BulkTasks
-	Queues    *usecase.ManageQueues
-	Explain   *usecase.ExplainTask
-	Expiry    *usecase.Expiry
-	Readiness *usecase.CheckReadiness
+	Submit     *usecase.SubmitTasks
+	Get        *usecase.GetTask
+	List       *usecase.ListTasks
+	Cancel     *usecase.CancelTask
+	Reopen     *usecase.ReopenTask
+	Delete     *usecase.DeleteTask
+	Wait       *usecase.WaitTask
+	Attempts   *usecase.ListAttempts
+	Bulk       *usecase.BulkTasks
+	Queues     *usecase.ManageQueues
+	Explain    *usecase.ExplainTask
+	Expiry     *usecase.Expiry
+	Readiness  *usecase.CheckReadiness
+	Statistics *usecase.ReadStatistics
 }
 
 // StoreObserver hears the result of every call of the store, so that an outage can

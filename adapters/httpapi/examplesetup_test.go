@@ -48,6 +48,10 @@ var requestSetups = map[string]requestSetup{
 	"listBulks query limit":            {want: http.StatusOK},
 	"listBulks query cursor":           {want: http.StatusOK},
 	"listQueues query limit":           {want: http.StatusOK},
+	"readStatistics query queue":       {want: http.StatusOK},
+	"readStatistics query from":        {exampleSetup{prepare: func(_ *service, r *request) { r.query += "&to=2026-01-15T10:00:00Z" }}, http.StatusOK},
+	"readStatistics query to":          {want: http.StatusOK},
+	"readStatistics query step":        {want: http.StatusOK},
 	"listQueues query cursor":          {want: http.StatusOK},
 	"* path name":                      {exampleSetup{prepare: withTask(pending)}, http.StatusOK},
 	"changeQueue body pause":           {want: http.StatusOK},
@@ -119,6 +123,9 @@ var responseSetups = map[string]exampleSetup{
 	}},
 	"listQueues 200 one":   {alone: true, prepare: func(s *service, _ *request) { s.add(pending) }},
 	"listQueues 200 empty": {alone: true},
+	"readStatistics 200 quiet": {prepare: func(_ *service, r *request) {
+		r.query = "queue=default&from=2026-01-15T09:30:00Z&to=2026-01-15T09:30:01Z"
+	}},
 	"listQueues 200 first": {alone: true, prepare: func(s *service, r *request) {
 		s.add(pending)
 		s.call(http.MethodPatch, "/queues/mail", limitedQueue)

@@ -3,6 +3,7 @@ package httpapi_test
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/domain"
@@ -11,9 +12,10 @@ import (
 // faultStore is a store that a test can make fail, panic or wait.
 type faultStore struct {
 	application.TaskRepository
-	search application.TaskSearch
-	queues application.QueueRepository
-	bulks  application.BulkRepository
+	search     application.TaskSearch
+	queues     application.QueueRepository
+	bulks      application.BulkRepository
+	statistics application.StatisticsRepository
 
 	mu       sync.Mutex
 	before   func(ctx context.Context) error
@@ -41,7 +43,7 @@ func (s *faultStore) GetMany(ctx context.Context, ids ...domain.TaskID) ([]*doma
 }
 
 func newFaultStore(on stores) *faultStore {
-	return &faultStore{TaskRepository: on.tasks, search: on.search, queues: on.queues, bulks: on.bulks}
+	return &faultStore{TaskRepository: on.tasks, search: on.search, queues: on.queues, bulks: on.bulks, statistics: on.statistics}
 }
 
 func (s *faultStore) set(before func(ctx context.Context) error) {
@@ -188,4 +190,22 @@ func (s faultBulks) Change(ctx context.Context, id domain.BulkID, decide func(do
 		return domain.Bulk{}, err
 	}
 	return s.bulks.Change(ctx, id, decide)
+}
+
+// faultStatistics are the statistics of a faultStore.
+type faultStatistics struct{ *faultStore }
+
+func (s faultStatistics) Add(ctx context.Context, b application.StatisticsBatch) error {
+	return s.statistics.Add(ctx, b)
+}
+
+func (s faultStatistics) Read(ctx context.Context, q application.StatisticsQuery) ([]domain.QueueMinute, error) {
+	if err := s.intercept(ctx); err != nil {
+		return nil, err
+	}
+	return s.statistics.Read(ctx, q)
+}
+
+func (s faultStatistics) Forget(ctx context.Context, before time.Time, limit int) (int, error) {
+	return s.statistics.Forget(ctx, before, limit)
 }

@@ -94,19 +94,20 @@ func newServiceOn(t *testing.T, on stores, change ...func(*httpapi.Config)) *ser
 	s.stopWaiting = func() { stop(); serving.Wait() }
 	t.Cleanup(s.stopWaiting)
 	s.server = httpapi.NewServer(cfg, httpapi.UseCases{
-		Submit:    usecase.NewSubmitTasks(s.store, on.queue, on.clock, application.NoEvents{}, limits),
-		Get:       usecase.NewGetTask(s.store),
-		List:      usecase.NewListTasks(faultSearch{s.store}),
-		Cancel:    usecase.NewCancelTask(s.store, on.signals, on.clock, application.NoEvents{}),
-		Reopen:    usecase.NewReopenTask(s.store, on.queue, on.signals, on.clock, application.NoEvents{}),
-		Delete:    usecase.NewDeleteTask(s.store, on.signals),
-		Wait:      wait,
-		Attempts:  usecase.NewListAttempts(s.store),
-		Bulk:      usecase.NewBulkTasks(faultSearch{s.store}, faultBulks{s.store}, on.clock, limits),
-		Queues:    usecase.NewManageQueues(faultQueues{s.store}),
-		Explain:   usecase.NewExplainTask(s.store, faultQueues{s.store}, on.queue, s.db, working{}, on.clock),
-		Expiry:    usecase.NewExpiry(faultQueues{s.store}, retention),
-		Readiness: s.readiness,
+		Submit:     usecase.NewSubmitTasks(s.store, on.queue, on.clock, application.NoEvents{}, limits),
+		Get:        usecase.NewGetTask(s.store),
+		List:       usecase.NewListTasks(faultSearch{s.store}),
+		Cancel:     usecase.NewCancelTask(s.store, on.signals, on.clock, application.NoEvents{}),
+		Reopen:     usecase.NewReopenTask(s.store, on.queue, on.signals, on.clock, application.NoEvents{}),
+		Delete:     usecase.NewDeleteTask(s.store, on.signals),
+		Wait:       wait,
+		Attempts:   usecase.NewListAttempts(s.store),
+		Bulk:       usecase.NewBulkTasks(faultSearch{s.store}, faultBulks{s.store}, on.clock, limits),
+		Queues:     usecase.NewManageQueues(faultQueues{s.store}),
+		Explain:    usecase.NewExplainTask(s.store, faultQueues{s.store}, on.queue, s.db, working{}, on.clock),
+		Expiry:     usecase.NewExpiry(faultQueues{s.store}, retention),
+		Readiness:  s.readiness,
+		Statistics: usecase.NewReadStatistics(faultStatistics{s.store}, on.clock),
 	}, telemetry.NewStore(log, usecase.NewExperience()), log)
 	s.Server = httptest.NewUnstartedServer(s.server.Handler())
 	s.Config.ReadTimeout = cfg.ReadTimeout

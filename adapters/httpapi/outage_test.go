@@ -23,6 +23,7 @@ func TestOutage_OfTheStoreIsLoggedOnceWhateverTheRoute(t *testing.T) {
 		{http.MethodPost, "/tasks/bulk", `{"action":"cancel","filter":{},"all":true}`},
 		{http.MethodGet, "/bulk/019b1c60-1f00-7c11-8000-0003bf7319d3", ""},
 		{http.MethodGet, "/queues", ""},
+		{http.MethodGet, "/stats", ""},
 		{http.MethodPatch, "/queues/mail", `{"paused":true}`},
 	} {
 		t.Run(c.method+strings.ReplaceAll(c.path, "/", "_"), func(t *testing.T) {

@@ -17,6 +17,7 @@ func TestStrictQueries_AreThoseOfTheDocument(t *testing.T) {
 		"GET /tasks/{id}": {"wait": false},
 		"GET /bulk":       {"limit": false, "cursor": false},
 		"GET /queues":     {"limit": false, "cursor": false},
+		"GET /stats":      {"queue": false, "from": false, "to": false, "step": false},
 	}
 	for _, without := range []string{
 		"POST /tasks", "POST /tasks/batch", "POST /tasks/bulk", "PATCH /tasks/{id}", "GET /tasks/{id}/attempts",

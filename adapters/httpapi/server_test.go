@@ -57,6 +57,7 @@ func TestRouter_TellsTheMethodsOfEveryPath(t *testing.T) {
 		"/tasks/batch":         "OPTIONS, POST",
 		"/tasks/bulk":          "OPTIONS, POST",
 		"/queues":              "GET, HEAD, OPTIONS",
+		"/stats":               "GET, HEAD, OPTIONS",
 		"/queues/default":      "GET, HEAD, OPTIONS, PATCH",
 		"/":                    "GET, HEAD, OPTIONS",
 		"/healthz":             "GET, HEAD, OPTIONS",

@@ -24,6 +24,7 @@ type stores struct {
 	search                 application.TaskSearch
 	queues                 application.QueueRepository
 	bulks                  application.BulkRepository
+	statistics             application.StatisticsRepository
 	queue                  application.Queue
 	signals                application.Signals
 	clock                  application.Clock
@@ -43,7 +44,7 @@ func openStores(t *testing.T) stores {
 	}
 	return stores{
 		tasks: sqlite.NewTaskRepository(db), search: sqlite.NewTaskSearch(db), queues: sqlite.NewQueueRepository(db),
-		bulks: sqlite.NewBulkRepository(db), queue: memory.NewQueue(), signals: memory.NewSignals(),
+		bulks: sqlite.NewBulkRepository(db), statistics: sqlite.NewStatisticsRepository(db), queue: memory.NewQueue(), signals: memory.NewSignals(),
 		clock: systemClock{}, tasksProbe: db,
 	}
 }
@@ -69,7 +70,7 @@ func openServers(t *testing.T) stores {
 	t.Cleanup(closeSignals)
 	return stores{
 		tasks: postgres.NewTaskRepository(db), search: postgres.NewTaskSearch(db), queues: postgres.NewQueueRepository(db),
-		bulks: postgres.NewBulkRepository(db), queue: redis.NewQueue(pool, log), signals: signals,
+		bulks: postgres.NewBulkRepository(db), statistics: postgres.NewStatisticsRepository(db), queue: redis.NewQueue(pool, log), signals: signals,
 		clock: systemClock{}, tasksProbe: db, queueProbe: pool,
 	}
 }

@@ -23,7 +23,9 @@ var needed = []struct{ table, rights string }{
 	{schema.VersionTable, "SELECT"},
 	{"millrace_purges", "SELECT, INSERT, UPDATE"},
 	{"millrace_sweeps", "SELECT, UPDATE"},
+	{"queue_minutes", "SELECT, INSERT, UPDATE, DELETE"},
 	{"queues", "SELECT, INSERT, UPDATE"},
+	{"statistics_batches", "SELECT, INSERT, UPDATE, DELETE"},
 	{"task_metadata", "SELECT, INSERT, DELETE"},
 	{"tasks", "SELECT, INSERT, UPDATE, DELETE"},
 	{"workers", "SELECT, INSERT, UPDATE, DELETE"},
@@ -33,7 +35,7 @@ var needed = []struct{ table, rights string }{
 // of them, or those that have no idempotency key and no metadata.
 var sideTables = map[string]bool{
 	"bulks": true, "idempotency_keys": true, "millrace_installation": true, "millrace_purges": true,
-	"millrace_sweeps": true, schema.VersionTable: true, "task_metadata": true,
+	"millrace_sweeps": true, "queue_minutes": true, "statistics_batches": true, schema.VersionTable: true, "task_metadata": true,
 }
 
 // isSide reports whether tasks run without the right: one on a side table, or the right to

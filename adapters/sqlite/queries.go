@@ -121,9 +121,9 @@ var (
 		selectWithoutTexts, selectVersion, selectQueued, selectSizes, selectKnown, selectHeartbeat, deleteWorker, deleteSilent,
 		deleteWorkers, selectToGiveBack,
 		selectDue, selectStranded, selectOrphaned, selectKey, deleteKeys, selectQueue, countRunning, selectNextBulk, selectBulk,
-		moveCursor, deleteExpired,
+		moveCursor, deleteExpired, upsertBatch, selectMinute, deleteMinutes, deleteBatches,
 	}
-	namedQueries = []string{insertRecord, upsertWorker, upsertKey, upsertQueue, insertBulk, updateBulk}
+	namedQueries = []string{insertRecord, upsertWorker, upsertKey, upsertQueue, insertBulk, updateBulk, upsertMinute}
 )
 
 // What is read outside of any transaction.

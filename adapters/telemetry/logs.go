@@ -120,7 +120,7 @@ func (l *Logs) HandlerAbandoned(ctx context.Context, _ domain.QueueName, ref app
 func (l *Logs) Swept(ctx context.Context, sweep application.Loop, n int) {
 	level := slog.LevelInfo
 	switch sweep {
-	case application.SweepDue, application.SweepKeys, application.SweepWorkers:
+	case application.SweepDue, application.SweepKeys, application.SweepWorkers, application.SweepStatistics:
 		level = slog.LevelDebug
 	}
 	l.log.Log(ctx, level, "swept", "sweep", string(sweep), "tasks", n)

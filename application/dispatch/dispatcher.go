@@ -16,15 +16,16 @@ import (
 
 // Deps are the ports that the sweeps use.
 type Deps struct {
-	Tasks   application.DispatchRepository
-	Workers application.WorkerRepository
-	Bulks   application.BulkRepository
-	Purges  application.PurgeRepository
-	Queues  application.QueueRepository
-	Queue   application.Queue
-	Signals application.Signals
-	Clock   application.Clock
-	Events  application.Events
+	Tasks      application.DispatchRepository
+	Workers    application.WorkerRepository
+	Bulks      application.BulkRepository
+	Purges     application.PurgeRepository
+	Queues     application.QueueRepository
+	Queue      application.Queue
+	Signals    application.Signals
+	Clock      application.Clock
+	Events     application.Events
+	Statistics application.StatisticsRepository
 }
 
 // Config are the settings of a dispatcher.
@@ -48,7 +49,7 @@ func New(deps Deps, cfg Config) *Dispatcher {
 	d := &Dispatcher{stranded: NewStranded(deps, cfg.Observer.Worker), orphaned: NewOrphaned(deps, cfg)}
 	d.loops = []interface{ Run(ctx context.Context) }{
 		NewDue(deps), d.stranded, d.orphaned, NewBulk(deps), NewKeys(deps), NewWorkers(deps, cfg.Observer.Lease),
-		NewPurge(deps, cfg.Observer.Worker, cfg.Retention),
+		NewPurge(deps, cfg.Observer.Worker, cfg.Retention), NewStatistics(deps),
 	}
 	return d
 }

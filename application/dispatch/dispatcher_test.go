@@ -26,7 +26,8 @@ const (
 
 func deps(p *apptest.Ports) dispatch.Deps {
 	return dispatch.Deps{
-		Tasks: p.Dispatch, Workers: p.Workers, Bulks: p.Bulks, Purges: p.Purges, Queues: p.Queues, Queue: p.Queue, Signals: p.Signals, Clock: p.Clock, Events: p.Events,
+		Tasks: p.Dispatch, Workers: p.Workers, Bulks: p.Bulks, Purges: p.Purges, Queues: p.Queues, Statistics: p.Statistics,
+		Queue: p.Queue, Signals: p.Signals, Clock: p.Clock, Events: p.Events,
 	}
 }
 
@@ -58,6 +59,7 @@ func run(t *testing.T, p *apptest.Ports, dispatcher *dispatch.Dispatcher, d time
 	p.Dispatch.EXPECT().ForgetKeys(apptest.Any, apptest.Any, apptest.Any).AnyTimes()
 	p.Bulks.EXPECT().Step(apptest.Any, apptest.Any).AnyTimes()
 	p.Workers.EXPECT().Forget(apptest.Any, apptest.Any).AnyTimes()
+	p.Statistics.EXPECT().Forget(apptest.Any, apptest.Any, apptest.Any).AnyTimes()
 	p.Events.EXPECT().LoopRan(apptest.Any, apptest.Any, nil).AnyTimes()
 	p.Events.EXPECT().DispatchLag(apptest.Any, apptest.Any).AnyTimes()
 	ctx, stop := context.WithTimeout(t.Context(), d+time.Microsecond)

@@ -33,18 +33,19 @@ var RetryPolicy = domain.RetryPolicy{Base: 4 * time.Second, Cap: time.Minute, Ma
 // Ports are mocks of all that the use cases need, the time excepted: that is the
 // bubble's.
 type Ports struct {
-	Tasks    *mocks.MockTaskRepository
-	Workers  *mocks.MockWorkerRepository
-	Dispatch *mocks.MockDispatchRepository
-	Search   *mocks.MockTaskSearch
-	Queues   *mocks.MockQueueRepository
-	Bulks    *mocks.MockBulkRepository
-	Purges   *mocks.MockPurgeRepository
-	Queue    *mocks.MockQueue
-	Signals  *mocks.MockSignals
-	Handler  *mocks.MockHandler
-	Events   *mocks.MockEvents
-	Clock    *mocks.MockClock
+	Tasks      *mocks.MockTaskRepository
+	Workers    *mocks.MockWorkerRepository
+	Dispatch   *mocks.MockDispatchRepository
+	Search     *mocks.MockTaskSearch
+	Queues     *mocks.MockQueueRepository
+	Bulks      *mocks.MockBulkRepository
+	Purges     *mocks.MockPurgeRepository
+	Queue      *mocks.MockQueue
+	Signals    *mocks.MockSignals
+	Handler    *mocks.MockHandler
+	Events     *mocks.MockEvents
+	Clock      *mocks.MockClock
+	Statistics *mocks.MockStatisticsRepository
 }
 
 // NewPorts makes mocks whose clock tells the time, in a synctest bubble or outside.
@@ -52,18 +53,19 @@ func NewPorts(t *testing.T) *Ports {
 	t.Helper()
 	ctrl := gomock.NewController(t)
 	p := &Ports{
-		Tasks:    mocks.NewMockTaskRepository(ctrl),
-		Workers:  mocks.NewMockWorkerRepository(ctrl),
-		Dispatch: mocks.NewMockDispatchRepository(ctrl),
-		Search:   mocks.NewMockTaskSearch(ctrl),
-		Queues:   mocks.NewMockQueueRepository(ctrl),
-		Bulks:    mocks.NewMockBulkRepository(ctrl),
-		Purges:   mocks.NewMockPurgeRepository(ctrl),
-		Queue:    mocks.NewMockQueue(ctrl),
-		Signals:  mocks.NewMockSignals(ctrl),
-		Handler:  mocks.NewMockHandler(ctrl),
-		Events:   mocks.NewMockEvents(ctrl),
-		Clock:    mocks.NewMockClock(ctrl),
+		Tasks:      mocks.NewMockTaskRepository(ctrl),
+		Workers:    mocks.NewMockWorkerRepository(ctrl),
+		Dispatch:   mocks.NewMockDispatchRepository(ctrl),
+		Search:     mocks.NewMockTaskSearch(ctrl),
+		Queues:     mocks.NewMockQueueRepository(ctrl),
+		Bulks:      mocks.NewMockBulkRepository(ctrl),
+		Purges:     mocks.NewMockPurgeRepository(ctrl),
+		Queue:      mocks.NewMockQueue(ctrl),
+		Signals:    mocks.NewMockSignals(ctrl),
+		Handler:    mocks.NewMockHandler(ctrl),
+		Events:     mocks.NewMockEvents(ctrl),
+		Clock:      mocks.NewMockClock(ctrl),
+		Statistics: mocks.NewMockStatisticsRepository(ctrl),
 	}
 	p.Clock.EXPECT().Now().DoAndReturn(Now).AnyTimes()
 	return p

@@ -12,13 +12,14 @@ import (
 
 // Store is one store behind the ports of the record.
 type Store struct {
-	Tasks    application.TaskRepository
-	Search   application.TaskSearch
-	Workers  application.WorkerRepository
-	Dispatch application.DispatchRepository
-	Queues   application.QueueRepository
-	Bulks    application.BulkRepository
-	Purges   application.PurgeRepository
+	Tasks      application.TaskRepository
+	Search     application.TaskSearch
+	Workers    application.WorkerRepository
+	Dispatch   application.DispatchRepository
+	Queues     application.QueueRepository
+	Bulks      application.BulkRepository
+	Purges     application.PurgeRepository
+	Statistics application.StatisticsRepository
 	// Delete deletes a task as operators do, with a statement of their own.
 	Delete func(t *testing.T, id domain.TaskID)
 	// Double records the task's only attempt once more, under the next number, by hand.
@@ -61,7 +62,7 @@ type check func(t *testing.T, s Store)
 func Repositories(t *testing.T, open func(t *testing.T) Store) {
 	for _, checks := range []map[string]check{
 		taskChecks, onceChecks, attemptChecks, refusalChecks, damageChecks, claimChecks, limitChecks, settingsChecks, searchChecks, bulkChecks,
-		workerChecks, dispatchChecks, sweepChecks, bytesChecks, deleteChecks, purgeChecks,
+		workerChecks, dispatchChecks, sweepChecks, bytesChecks, deleteChecks, purgeChecks, statisticsChecks,
 	} {
 		for name, check := range checks {
 			t.Run(name, func(t *testing.T) {

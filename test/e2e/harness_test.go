@@ -28,14 +28,15 @@ func (h handle) Handle(ctx context.Context, t *domain.Task) (string, error) { re
 
 // harness has the adapters of a worker that runs inside the test process.
 type harness struct {
-	tasks    application.TaskRepository
-	workers  application.WorkerRepository
-	dispatch application.DispatchRepository
-	bulks    application.BulkRepository
-	purges   application.PurgeRepository
-	queues   application.QueueRepository
-	queue    application.Queue
-	clock    application.Clock
+	tasks      application.TaskRepository
+	workers    application.WorkerRepository
+	dispatch   application.DispatchRepository
+	bulks      application.BulkRepository
+	purges     application.PurgeRepository
+	queues     application.QueueRepository
+	queue      application.Queue
+	clock      application.Clock
+	statistics application.StatisticsRepository
 }
 
 // newServerHarness is on PostgreSQL and Redis, with a local clock that may be wrong.
@@ -61,7 +62,8 @@ func newServerHarness(t *testing.T, database, queue string, local postgres.Local
 	return harness{
 		tasks: postgres.NewTaskRepository(db), workers: postgres.NewWorkerRepository(db), dispatch: postgres.NewDispatchRepository(db),
 		bulks: postgres.NewBulkRepository(db), purges: postgres.NewPurgeRepository(db), queues: postgres.NewQueueRepository(db),
-		queue: redis.NewQueue(pool, slog.New(slog.DiscardHandler)), clock: clock,
+		statistics: postgres.NewStatisticsRepository(db),
+		queue:      redis.NewQueue(pool, slog.New(slog.DiscardHandler)), clock: clock,
 	}
 }
 
@@ -99,7 +101,8 @@ func newEmbeddedHarness(t *testing.T) harness {
 	return harness{
 		tasks: sqlite.NewTaskRepository(db), workers: sqlite.NewWorkerRepository(db), dispatch: sqlite.NewDispatchRepository(db),
 		bulks: sqlite.NewBulkRepository(db), purges: sqlite.NewPurgeRepository(db), queues: sqlite.NewQueueRepository(db),
-		queue: memory.NewQueue(), clock: systemClock{},
+		statistics: sqlite.NewStatisticsRepository(db),
+		queue:      memory.NewQueue(), clock: systemClock{},
 	}
 }
 
@@ -153,7 +156,8 @@ func (h harness) sweep(t *testing.T) {
 // dispatcher makes the dispatcher beside a worker.
 func (h harness) dispatcher(id domain.WorkerID, cfg worker.Config, events application.Events) *dispatch.Dispatcher {
 	return dispatch.New(dispatch.Deps{
-		Tasks: h.dispatch, Workers: h.workers, Bulks: h.bulks, Purges: h.purges, Queues: h.queues, Queue: h.queue, Signals: memory.NewSignals(), Clock: h.clock, Events: events,
+		Tasks: h.dispatch, Workers: h.workers, Bulks: h.bulks, Purges: h.purges, Queues: h.queues, Statistics: h.statistics,
+		Queue: h.queue, Signals: memory.NewSignals(), Clock: h.clock, Events: events,
 	}, dispatch.Config{Observer: cfg.Observer(id), Retry: cfg.Retry})
 }
 

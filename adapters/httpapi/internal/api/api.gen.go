@@ -185,6 +185,13 @@ type NewTaskBatch struct {
 	Tasks []NewTask `json:"tasks"`
 }
 
+// Percentiles In seconds. Null if there were none.
+type Percentiles struct {
+	P50 *float64 `json:"p50"`
+	P95 *float64 `json:"p95"`
+	P99 *float64 `json:"p99"`
+}
+
 // Problem A problem document (RFC 9457).
 type Problem struct {
 	// Type Identifies the problem. Never changes.
@@ -329,6 +336,55 @@ type RetentionChange struct {
 	Completed Field[*string] `json:"completed,omitempty"`
 	Canceled  Field[*string] `json:"canceled,omitempty"`
 	Failed    Field[*string] `json:"failed,omitempty"`
+}
+
+// Statistics defines model for Statistics.
+type Statistics struct {
+	// Queue Null if it is all queues together.
+	Queue *string `json:"queue"`
+
+	// From The begin of the first step.
+	From time.Time `json:"from"`
+
+	// To The end of the last step.
+	To time.Time `json:"to"`
+
+	// Step How long a step is, in seconds.
+	Step   int               `json:"step"`
+	Points []StatisticsPoint `json:"points"`
+}
+
+// StatisticsPoint defines model for StatisticsPoint.
+type StatisticsPoint struct {
+	// At The begin of the step.
+	At time.Time `json:"at"`
+
+	// Submitted Tasks that were accepted.
+	Submitted int64 `json:"submitted"`
+
+	// Started Attempts whose handler was called.
+	Started int64 `json:"started"`
+
+	// Completed Tasks that were completed.
+	Completed int64 `json:"completed"`
+
+	// FailedAttempts Attempts that ended in the handler's own error or at their deadline.
+	FailedAttempts int64 `json:"failed_attempts"`
+
+	// Failed Tasks that have failed for good.
+	Failed int64 `json:"failed"`
+
+	// Canceled Tasks that were canceled or stopped.
+	Canceled int64 `json:"canceled"`
+
+	// Rescued Attempts whose worker, or whose outcome, was lost.
+	Rescued int64 `json:"rescued"`
+
+	// WaitSeconds From the time at which a task was due to the call of its handler.
+	WaitSeconds Percentiles `json:"wait_seconds"`
+
+	// RunSeconds How long handlers took that completed their task, failed or were stopped.
+	RunSeconds Percentiles `json:"run_seconds"`
 }
 
 // Task defines model for Task.
@@ -540,6 +596,21 @@ type ListQueuesParams struct {
 	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
+// ReadStatisticsParams defines parameters for ReadStatistics.
+type ReadStatisticsParams struct {
+	// Queue Only this queue. Without it, all queues together, of at most six hours.
+	Queue *string `form:"queue,omitempty" json:"queue,omitempty"`
+
+	// From The begin of the series (RFC 3339), an hour before `to` if it is left out. It is taken back to the begin of its step. Encode a plus sign as `%2B`.
+	From *string `form:"from,omitempty" json:"from,omitempty"`
+
+	// To The end of the series (RFC 3339), now if it is left out. It is taken on to the end of its step.
+	To *string `form:"to,omitempty" json:"to,omitempty"`
+
+	// Step How long a step is, in seconds. Whole minutes. There are at most 1,500 steps.
+	Step *int `form:"step,omitempty" json:"step,omitempty"`
+}
+
 // ListTasksParams defines parameters for ListTasks.
 type ListTasksParams struct {
 	// Status Only tasks with these statuses. Repeat the parameter, or separate values by commas.
@@ -695,6 +766,9 @@ type ServerInterface interface {
 	// GetReadiness Should requests be sent here?
 	// (GET /readyz)
 	GetReadiness(w http.ResponseWriter, r *http.Request)
+	// ReadStatistics Read statistics
+	// (GET /stats)
+	ReadStatistics(w http.ResponseWriter, r *http.Request, params ReadStatisticsParams)
 	// ListTasks List tasks, newest first
 	// (GET /tasks)
 	ListTasks(w http.ResponseWriter, r *http.Request, params ListTasksParams)
@@ -1044,6 +1118,78 @@ func (siw *ServerInterfaceWrapper) GetReadiness(w http.ResponseWriter, r *http.R
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.GetReadiness(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ReadStatistics operation middleware
+func (siw *ServerInterfaceWrapper) ReadStatistics(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ReadStatisticsParams
+
+	// ------------- Optional query parameter "queue" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "queue", r.URL.Query(), &params.Queue, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "queue"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "queue", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "from" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "from", r.URL.Query(), &params.From, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "from"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "from", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "to" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "to", r.URL.Query(), &params.To, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "to"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "to", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "step" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "step", r.URL.Query(), &params.Step, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "step"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "step", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ReadStatistics(w, r, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -1700,6 +1846,8 @@ func HandlerWithOptions(si ServerInterface, options GorillaServerOptions) http.H
 	r.HandleFunc(options.BaseURL+"/queues/{name}", wrapper.ChangeQueue).Methods(http.MethodPatch)
 
 	r.HandleFunc(options.BaseURL+"/readyz", wrapper.GetReadiness).Methods(http.MethodGet)
+
+	r.HandleFunc(options.BaseURL+"/stats", wrapper.ReadStatistics).Methods(http.MethodGet)
 
 	r.HandleFunc(options.BaseURL+"/tasks", wrapper.ListTasks).Methods(http.MethodGet)
 
