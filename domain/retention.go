@@ -77,7 +77,7 @@ func (k Keep) String() string {
 	for _, unit := range keepUnits {
 		if n := time.Duration(k) / unit.size; n > 0 {
 			fmt.Fprintf(&b, "%d%s", n, unit.letter)
-			k -= Keep(n * unit.size)
+			k %= Keep(unit.size)
 		}
 	}
 	return b.String()

@@ -49,7 +49,7 @@ func TestParseKeep_ReadsWhatStringSpells(t *testing.T) {
 func TestParseRetention(t *testing.T) {
 	for text, want := range map[string]domain.Retention{
 		"completed=7d,canceled=1h,failed=never": {domain.Keep(7 * day), domain.Keep(time.Hour), forever},
-		" failed=1d , completed=2d":             {domain.Keep(2 * day), 0, domain.Keep(day)},
+		"failed=1d, completed=2d":               {domain.Keep(2 * day), 0, domain.Keep(day)},
 		"never":                                 {forever, forever, forever},
 		"90d":                                   {domain.Keep(90 * day), domain.Keep(90 * day), domain.Keep(90 * day)},
 	} {

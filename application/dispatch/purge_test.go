@@ -14,10 +14,10 @@ import (
 	"github.com/millrace/millrace/test/apptest"
 )
 
-// keptHours is how long tasks are kept in these tests.
-const keptHours = 10 * time.Hour
+// keepTime is how long tasks are kept in these tests.
+const keepTime = 10 * time.Hour
 
-var retention = domain.Retention{Completed: domain.Keep(keptHours), Canceled: domain.Keep(keptHours), Failed: domain.KeepForever}
+var retention = domain.Retention{Completed: domain.Keep(keepTime), Canceled: domain.Keep(keepTime), Failed: domain.KeepForever}
 
 // purging is a store of tasks for the purge, with what was asked of it and told.
 type purging struct {
@@ -115,12 +115,12 @@ func (s *purging) round(t *testing.T) {
 
 func TestPurge_DeletesWhatHasExpiredAndReadsNothingThatIsTooYoung(t *testing.T) {
 	s := newPurging(t)
-	s.add(3, keptHours+time.Minute)
-	s.add(5, keptHours+time.Minute, func(c *domain.PurgeCandidate) { c.Status = domain.StatusFailed })
-	s.add(1, keptHours+time.Minute, func(c *domain.PurgeCandidate) { c.Status = domain.StatusPending })
-	s.add(1, keptHours+time.Minute, func(c *domain.PurgeCandidate) { c.UpdatedAt = c.UpdatedAt.Add(2 * time.Minute) })
-	s.add(1, keptHours+time.Minute, func(c *domain.PurgeCandidate) { c.KeyedUntil = apptest.Now().Add(time.Minute) })
-	s.add(40, keptHours-time.Minute)
+	s.add(3, keepTime+time.Minute)
+	s.add(5, keepTime+time.Minute, func(c *domain.PurgeCandidate) { c.Status = domain.StatusFailed })
+	s.add(1, keepTime+time.Minute, func(c *domain.PurgeCandidate) { c.Status = domain.StatusPending })
+	s.add(1, keepTime+time.Minute, func(c *domain.PurgeCandidate) { c.UpdatedAt = c.UpdatedAt.Add(2 * time.Minute) })
+	s.add(1, keepTime+time.Minute, func(c *domain.PurgeCandidate) { c.KeyedUntil = apptest.Now().Add(time.Minute) })
+	s.add(40, keepTime-time.Minute)
 	own := func(c *domain.PurgeCandidate) { c.Retention = time.Second }
 	s.add(2, time.Minute, own)
 	s.add(1, 0, own)
@@ -135,7 +135,7 @@ func TestPurge_DeletesWhatHasExpiredAndReadsNothingThatIsTooYoung(t *testing.T) 
 func TestPurge_ObeysTheQueuesAndAsksThemEachTime(t *testing.T) {
 	s := newPurging(t)
 	s.add(2, time.Hour)
-	s.add(2, keptHours+time.Hour)
+	s.add(2, keepTime+time.Hour)
 	s.queues[domain.DefaultQueue] = domain.Retention{Completed: domain.KeepForever}
 	s.round(t)
 	apptest.Same(t, "purged of a queue that keeps them for ever", s.purged, 0)
@@ -146,7 +146,7 @@ func TestPurge_ObeysTheQueuesAndAsksThemEachTime(t *testing.T) {
 
 func TestPurge_ReadsNothingIfEverythingIsKeptForEver(t *testing.T) {
 	s := newPurging(t)
-	s.add(5, keptHours+time.Hour)
+	s.add(5, keepTime+time.Hour)
 	s.sweep = dispatch.NewPurge(deps(s.ports), "w", domain.Retention{Completed: domain.KeepForever, Canceled: domain.KeepForever})
 	s.round(t)
 	apptest.Same(t, "read", s.read, 0)
@@ -155,7 +155,7 @@ func TestPurge_ReadsNothingIfEverythingIsKeptForEver(t *testing.T) {
 func TestPurge_LooksAtIDsOfAnotherMaking(t *testing.T) {
 	s := newPurging(t)
 	for _, id := range []domain.TaskID{{0x7f, 1}, {0xfe}, {1: 1}} {
-		s.add(1, keptHours+time.Hour, func(c *domain.PurgeCandidate) { c.ID = id })
+		s.add(1, keepTime+time.Hour, func(c *domain.PurgeCandidate) { c.ID = id })
 	}
 	s.round(t)
 	apptest.Same(t, "purged", s.purged, 3)
@@ -163,14 +163,14 @@ func TestPurge_LooksAtIDsOfAnotherMaking(t *testing.T) {
 
 func TestPurge_GoesOnFromItsCursorAndBeginsAnewAtTheEnd(t *testing.T) {
 	s := newPurging(t)
-	expired := s.add(3*dispatch.PurgeLimit/2, keptHours+time.Hour)
+	expired := s.add(3*dispatch.PurgeLimit/2, keepTime+time.Hour)
 	for range 2 { // the walk of the own, and a part of the other
 		if done, err := s.sweep.Step(t.Context()); done || err != nil {
 			t.Fatalf("done: %v, %v", done, err)
 		}
 	}
 	apptest.Same(t, "the cursor", s.cursors[application.PurgeAll], expired[dispatch.PurgeLimit-1])
-	s.add(1, keptHours+2*time.Hour) // behind it
+	s.add(1, keepTime+2*time.Hour) // behind it
 	read := s.read
 
 	s.sweep = dispatch.NewPurge(deps(s.ports), "w", retention) // another worker
@@ -186,9 +186,9 @@ func TestPurge_GoesOnFromItsCursorAndBeginsAnewAtTheEnd(t *testing.T) {
 func TestPurge_TellsHowLateItIs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newPurging(t)
-		oldest := s.add(1, keptHours+time.Hour)
+		oldest := s.add(1, keepTime+time.Hour)
 		s.locked[oldest[0]] = true
-		s.add(1, keptHours+time.Minute)
+		s.add(1, keepTime+time.Minute)
 		s.round(t)
 		apptest.Equal(t, "late", s.told, []time.Duration{time.Hour, time.Hour}) // one is left
 		time.Sleep(time.Minute)
@@ -218,7 +218,7 @@ func TestPurge_NamesWhatTheStoreRefuses(t *testing.T) {
 
 func TestPurge_TakesSmallerStepsAfterOneThatTookTooLong(t *testing.T) {
 	s := newPurging(t)
-	s.add(dispatch.PurgeLimit, keptHours+time.Hour)
+	s.add(dispatch.PurgeLimit, keepTime+time.Hour)
 	s.slow = dispatch.PurgeLimit / 4
 	for range 2 {
 		_, err := s.sweep.Step(t.Context())
@@ -231,7 +231,7 @@ func TestPurge_TakesSmallerStepsAfterOneThatTookTooLong(t *testing.T) {
 
 func TestPurge_DoesNothingIfAnotherWorkerHasMovedTheCursor(t *testing.T) {
 	s := newPurging(t)
-	s.add(2*dispatch.PurgeLimit, keptHours+time.Hour)
+	s.add(2*dispatch.PurgeLimit, keepTime+time.Hour)
 	for range 2 {
 		_, err := s.sweep.Step(t.Context())
 		apptest.Must(t, err)
