@@ -37,6 +37,7 @@ func storeOn(db *sqlite.DB) contract.Store {
 	return contract.Store{
 		Tasks: sqlite.NewTaskRepository(db), Search: sqlite.NewTaskSearch(db), Workers: sqlite.NewWorkerRepository(db),
 		Dispatch: sqlite.NewDispatchRepository(db), Queues: sqlite.NewQueueRepository(db), Bulks: sqlite.NewBulkRepository(db),
+		Audit: sqlite.NewAudit(db),
 		Delete: func(t *testing.T, id domain.TaskID) {
 			t.Helper()
 			writer, _ := sqlite.Pools(db)

@@ -18,6 +18,7 @@ type Store struct {
 	Dispatch application.DispatchRepository
 	Queues   application.QueueRepository
 	Bulks    application.BulkRepository
+	Audit    application.Audit
 	// Delete deletes a task as operators do, with a statement of their own.
 	Delete func(t *testing.T, id domain.TaskID)
 	// Double records the task's only attempt once more, under the next number, by hand.
@@ -53,7 +54,7 @@ type check func(t *testing.T, s Store)
 func Repositories(t *testing.T, open func(t *testing.T) Store) {
 	for _, checks := range []map[string]check{
 		taskChecks, onceChecks, attemptChecks, refusalChecks, damageChecks, claimChecks, limitChecks, settingsChecks, searchChecks, bulkChecks,
-		workerChecks, dispatchChecks, sweepChecks, bytesChecks,
+		workerChecks, dispatchChecks, sweepChecks, bytesChecks, auditChecks,
 	} {
 		for name, check := range checks {
 			t.Run(name, func(t *testing.T) {
