@@ -17,6 +17,7 @@ type API struct {
 	clock          *postgres.Clock
 	queue          *redis.Pool
 	server         *apiServer
+	admin          *adminServer
 	ready          *usecase.CheckReadiness
 	log            *slog.Logger
 	startLine      []any
@@ -31,10 +32,10 @@ func NewAPI(cfg APIConfig, log *slog.Logger) (*API, func(), error) {
 	return a, closeAll, err
 }
 
-func provideAPI(cfg MigrateConfig, db *postgres.DB, clock *postgres.Clock, queue *redis.Pool, server *apiServer,
+func provideAPI(cfg MigrateConfig, db *postgres.DB, clock *postgres.Clock, queue *redis.Pool, server *apiServer, admin *adminServer,
 	ready *usecase.CheckReadiness, log *slog.Logger,
 ) *API {
-	return &API{migrateOnStart: cfg.MigrateOnStart, db: db, clock: clock, queue: queue, server: server, ready: ready, log: log}
+	return &API{migrateOnStart: cfg.MigrateOnStart, db: db, clock: clock, queue: queue, server: server, admin: admin, ready: ready, log: log}
 }
 
 // Migrate waits for PostgreSQL and migrates the schema.
@@ -49,7 +50,7 @@ func (a *API) Migrate(ctx context.Context) error {
 // until ctx ends. Health and readiness are served from the start.
 func (a *API) Run(ctx context.Context) error {
 	started := false
-	err := onceReady(ctx, a.ready, a.server.run, func(ctx context.Context) error {
+	err := onceReady(ctx, a.ready, a.admin.beside(a.server.run), func(ctx context.Context) error {
 		return prepare(ctx, a.log, a.db, a.clock, a.queue, func(ctx context.Context) error {
 			if a.migrateOnStart {
 				return postgres.Migrate(ctx, a.db, a.log)

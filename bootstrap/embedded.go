@@ -14,6 +14,7 @@ import (
 type Embedded struct {
 	db     *sqlite.DB
 	server *apiServer
+	admin  *adminServer
 	group  *workerGroup
 	log    *slog.Logger
 }
@@ -39,8 +40,8 @@ func newEmbeddedOf(cfg EmbeddedConfig, handler application.Handler, log *slog.Lo
 	return e, closeAll, err
 }
 
-func provideEmbedded(db *sqlite.DB, server *apiServer, group *workerGroup, log *slog.Logger) *Embedded {
-	return &Embedded{db: db, server: server, group: group, log: log}
+func provideEmbedded(db *sqlite.DB, server *apiServer, admin *adminServer, group *workerGroup, log *slog.Logger) *Embedded {
+	return &Embedded{db: db, server: server, admin: admin, group: group, log: log}
 }
 
 // Run migrates the store, recovers the tasks of an earlier process, and serves until ctx
@@ -59,7 +60,7 @@ func (e *Embedded) Run(ctx context.Context, ready func(net.Addr)) error {
 		case <-ctx.Done():
 		}
 	}()
-	return runAll(ctx, e.server.run, e.group.run)
+	return runAll(ctx, e.admin.beside(e.server.run), e.group.run)
 }
 
 // recover rescues the tasks that an earlier process was processing when it died, and

@@ -19,8 +19,8 @@ import (
 // callTimeout bounds every call to PostgreSQL and Redis.
 const callTimeout = 5 * time.Second
 
-func providePostgres(cfg ServerConfig) (*postgres.DB, func(), error) {
-	db, closeDB, err := postgres.Open(postgres.Config{URL: cfg.DatabaseURL, MaxConns: cfg.DatabaseMaxConns, CallTimeout: callTimeout})
+func providePostgres(cfg ServerConfig, m *telemetry.Metrics) (*postgres.DB, func(), error) {
+	db, closeDB, err := postgres.Open(postgres.Config{URL: cfg.DatabaseURL, MaxConns: cfg.DatabaseMaxConns, CallTimeout: callTimeout, Committed: m.Committed})
 	if err != nil {
 		return nil, nil, &SettingError{Name: "DATABASE_URL", Value: hidden, Allowed: "a postgres:// URL: " + err.Error()}
 	}
@@ -39,7 +39,9 @@ func provideServerQueue(queue *redis.Queue, log *slog.Logger) application.Queue 
 	return telemetry.NewQueue(queue, log)
 }
 
-func provideSQLite(cfg StoreConfig) (*sqlite.DB, func(), error) { return sqlite.Open(cfg.path()) }
+func provideSQLite(cfg StoreConfig, m *telemetry.Metrics) (*sqlite.DB, func(), error) {
+	return sqlite.Open(cfg.path(), sqlite.OnCommit(m.Committed))
+}
 
 func provideLimits(cfg HTTPConfig, submit SubmitConfig) usecase.SubmitLimits {
 	return usecase.SubmitLimits{MessageBytes: cfg.MaxMessageSize, MaxAttempts: submit.MaxAttempts, KeyLife: submit.KeyLife}
@@ -57,13 +59,17 @@ func (c HTTPConfig) bodyBytes(memoryLimit int64) int {
 	return int(max(1, min(mostBodyBytes, memoryLimit/16)))
 }
 
-func provideHTTPConfig(cfg HTTPConfig, access AccessConfig, stop StopConfig) (httpapi.Config, error) {
+func provideHTTPConfig(cfg HTTPConfig, access AccessConfig, stop StopConfig, m *telemetry.Metrics, metrics scrapes) (httpapi.Config, error) {
+	if access.Metrics == metricsOff {
+		metrics = nil
+	}
 	credentials, err := access.credentials()
 	return httpapi.Config{
 		ListenAddr: cfg.ListenAddr, AllowedHosts: access.AllowedHosts, Credentials: credentials, MessageBytes: cfg.MaxMessageSize, BatchBytes: cfg.MaxBatchSize,
 		BodyBytes:   cfg.bodyBytes(debug.SetMemoryLimit(-1)),
 		Connections: cfg.MaxConnections, Requests: cfg.MaxRequests, Waiting: cfg.MaxWaiting,
 		ShutdownTimeout: stop.ShutdownTimeout, Version: Version(),
+		Metrics: metrics, MetricsOpen: access.Metrics == metricsPublic, Observe: m.HTTP,
 	}, err
 }
 
@@ -80,8 +86,8 @@ func provideWaitLimit(cfg HTTPConfig) usecase.WaitLimit {
 }
 
 // provideEvents is all that hears what happens.
-func provideEvents(logs *telemetry.Logs, x *usecase.Experience) application.Events {
-	return usecase.NewExperiencedEvents(telemetry.Join(logs), x)
+func provideEvents(logs *telemetry.Logs, m *telemetry.Metrics, x *usecase.Experience) application.Events {
+	return usecase.NewExperiencedEvents(telemetry.Join(logs, m.Events()), x)
 }
 
 // The probes of each program's readiness. Accepting tasks needs the store alone;

@@ -25,6 +25,7 @@ var serverSet = wire.NewSet(
 	postgres.NewTaskSearch, wire.Bind(new(application.TaskSearch), new(*postgres.TaskSearch)),
 	postgres.NewQueueRepository, wire.Bind(new(application.QueueRepository), new(*postgres.QueueRepository)),
 	postgres.NewBulkRepository, wire.Bind(new(application.BulkRepository), new(*postgres.BulkRepository)),
+	postgres.NewAudit, wire.Bind(new(application.Audit), new(*postgres.Audit)),
 	postgres.NewDispatchRepository, wire.Bind(new(application.DispatchRepository), new(*postgres.DispatchRepository)),
 	postgres.NewClock, wire.Bind(new(application.Clock), new(*postgres.Clock)),
 	wire.Bind(new(usecase.StoreProbe), new(*postgres.DB)),
@@ -40,6 +41,7 @@ var embeddedSet = wire.NewSet(
 	sqlite.NewTaskSearch, wire.Bind(new(application.TaskSearch), new(*sqlite.TaskSearch)),
 	sqlite.NewQueueRepository, wire.Bind(new(application.QueueRepository), new(*sqlite.QueueRepository)),
 	sqlite.NewBulkRepository, wire.Bind(new(application.BulkRepository), new(*sqlite.BulkRepository)),
+	sqlite.NewAudit, wire.Bind(new(application.Audit), new(*sqlite.Audit)),
 	sqlite.NewDispatchRepository, wire.Bind(new(application.DispatchRepository), new(*sqlite.DispatchRepository)),
 	wire.Bind(new(usecase.StoreProbe), new(*sqlite.DB)),
 	wire.Value(systemClock{}), wire.Bind(new(application.Clock), new(systemClock)),
@@ -58,10 +60,14 @@ var apiSet = wire.NewSet(
 	telemetry.NewStore, wire.Bind(new(httpapi.StoreObserver), new(*telemetry.Store)),
 	provideHTTPConfig, httpapi.NewServer,
 	wire.Struct(new(apiServer), "*"),
+	wire.Struct(new(telemetry.StoreSource), "*"),
 )
 
 // eventsSet hears what happens, logs it, and notes it for readiness.
 var eventsSet = wire.NewSet(telemetry.NewLogs, usecase.NewExperience, wire.Bind(new(application.Experience), new(*usecase.Experience)), provideEvents)
+
+// adminSet is what operators are told.
+var adminSet = wire.NewSet(provideMetrics, provideAdmin)
 
 // workerSet is a worker and its dispatcher on whichever store.
 var workerSet = wire.NewSet(

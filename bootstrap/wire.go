@@ -13,8 +13,8 @@ import (
 
 func newAPI(cfg APIConfig, log *slog.Logger, local postgres.LocalTime) (*API, func(), error) {
 	wire.Build(
-		wire.FieldsOf(new(APIConfig), "ServerConfig", "HTTPConfig", "SubmitConfig", "AccessConfig", "MigrateConfig", "StopConfig"),
-		serverSet, apiSet, eventsSet, provideAPIReadiness, provideAPI,
+		wire.FieldsOf(new(APIConfig), "ServerConfig", "HTTPConfig", "SubmitConfig", "AccessConfig", "AdminConfig", "MigrateConfig", "StopConfig"),
+		serverSet, apiSet, eventsSet, adminSet, provideAPIScrapes, provideAPIReadiness, provideAPI,
 	)
 	return nil, nil, nil
 }
@@ -22,15 +22,15 @@ func newAPI(cfg APIConfig, log *slog.Logger, local postgres.LocalTime) (*API, fu
 func newWorker(cfg WorkerConfig, handler application.Handler, log *slog.Logger, local postgres.LocalTime) (*Worker, func(), error) {
 	wire.Build(
 		wire.FieldsOf(new(WorkerConfig), "ServerConfig", "WorkConfig", "AdminConfig", "StopConfig"),
-		serverSet, workerSet, eventsSet, provideWorkerReadiness, provideWorker,
+		serverSet, workerSet, eventsSet, adminSet, provideWorkerScrapes, provideWorkerReadiness, provideWorker,
 	)
 	return nil, nil, nil
 }
 
 func newEmbedded(cfg EmbeddedConfig, handler application.Handler, log *slog.Logger) (*Embedded, func(), error) {
 	wire.Build(
-		wire.FieldsOf(new(EmbeddedConfig), "StoreConfig", "HTTPConfig", "SubmitConfig", "AccessConfig", "WorkConfig", "StopConfig"),
-		embeddedSet, apiSet, workerSet, eventsSet, provideEmbeddedReadiness, provideEmbedded,
+		wire.FieldsOf(new(EmbeddedConfig), "StoreConfig", "HTTPConfig", "SubmitConfig", "AccessConfig", "AdminConfig", "WorkConfig", "StopConfig"),
+		embeddedSet, apiSet, workerSet, eventsSet, adminSet, provideEmbeddedScrapes, provideEmbeddedReadiness, provideEmbedded,
 	)
 	return nil, nil, nil
 }

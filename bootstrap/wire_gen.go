@@ -25,7 +25,8 @@ import (
 func newAPI(cfg APIConfig, log *slog.Logger, local postgres.LocalTime) (*API, func(), error) {
 	migrateConfig := cfg.MigrateConfig
 	serverConfig := cfg.ServerConfig
-	db, cleanup, err := providePostgres(serverConfig)
+	metrics := provideMetrics()
+	db, cleanup, err := providePostgres(serverConfig, metrics)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -38,7 +39,15 @@ func newAPI(cfg APIConfig, log *slog.Logger, local postgres.LocalTime) (*API, fu
 	httpConfig := cfg.HTTPConfig
 	accessConfig := cfg.AccessConfig
 	stopConfig := cfg.StopConfig
-	config, err := provideHTTPConfig(httpConfig, accessConfig, stopConfig)
+	queueRepository := postgres.NewQueueRepository(db)
+	audit := postgres.NewAudit(db)
+	storeSource := telemetry.StoreSource{
+		Queues: queueRepository,
+		Audit:  audit,
+		Clock:  clock,
+	}
+	bootstrapScrapes := provideAPIScrapes(metrics, db, pool, storeSource, log)
+	config, err := provideHTTPConfig(httpConfig, accessConfig, stopConfig, metrics, bootstrapScrapes)
 	if err != nil {
 		cleanup2()
 		cleanup()
@@ -49,7 +58,7 @@ func newAPI(cfg APIConfig, log *slog.Logger, local postgres.LocalTime) (*API, fu
 	applicationQueue := provideServerQueue(queue, log)
 	logs := telemetry.NewLogs(log)
 	experience := usecase.NewExperience()
-	events := provideEvents(logs, experience)
+	events := provideEvents(logs, metrics, experience)
 	submitConfig := cfg.SubmitConfig
 	submitLimits := provideLimits(httpConfig, submitConfig)
 	submitTasks := usecase.NewSubmitTasks(taskRepository, applicationQueue, clock, events, submitLimits)
@@ -64,7 +73,6 @@ func newAPI(cfg APIConfig, log *slog.Logger, local postgres.LocalTime) (*API, fu
 	listAttempts := usecase.NewListAttempts(taskRepository)
 	bulkRepository := postgres.NewBulkRepository(db)
 	bulkTasks := usecase.NewBulkTasks(taskSearch, bulkRepository, clock, submitLimits)
-	queueRepository := postgres.NewQueueRepository(db)
 	manageQueues := usecase.NewManageQueues(queueRepository)
 	explainTask := usecase.NewExplainTask(taskRepository, queueRepository, applicationQueue, db, queue, clock)
 	checkReadiness := provideAPIReadiness(db, pool, queue, experience, log)
@@ -87,7 +95,9 @@ func newAPI(cfg APIConfig, log *slog.Logger, local postgres.LocalTime) (*API, fu
 		Server: server,
 		Wait:   waitTask,
 	}
-	api := provideAPI(migrateConfig, db, clock, pool, bootstrapApiServer, checkReadiness, log)
+	adminConfig := cfg.AdminConfig
+	bootstrapAdminServer := provideAdmin(adminConfig, bootstrapScrapes, checkReadiness, log)
+	api := provideAPI(migrateConfig, db, clock, pool, bootstrapApiServer, bootstrapAdminServer, checkReadiness, log)
 	return api, func() {
 		cleanup3()
 		cleanup2()
@@ -97,12 +107,12 @@ func newAPI(cfg APIConfig, log *slog.Logger, local postgres.LocalTime) (*API, fu
 
 func newWorker(cfg WorkerConfig, handler application.Handler, log *slog.Logger, local postgres.LocalTime) (*Worker, func(), error) {
 	adminConfig := cfg.AdminConfig
+	metrics := provideMetrics()
 	serverConfig := cfg.ServerConfig
-	db, cleanup, err := providePostgres(serverConfig)
+	db, cleanup, err := providePostgres(serverConfig, metrics)
 	if err != nil {
 		return nil, nil, err
 	}
-	clock := postgres.NewClock(db, local, log)
 	pool, cleanup2, err := provideRedis(serverConfig)
 	if err != nil {
 		cleanup()
@@ -113,9 +123,10 @@ func newWorker(cfg WorkerConfig, handler application.Handler, log *slog.Logger, 
 	queue := redis.NewQueue(pool, log)
 	applicationQueue := provideServerQueue(queue, log)
 	signals, cleanup3 := redis.NewSignals(pool, log)
+	clock := postgres.NewClock(db, local, log)
 	logs := telemetry.NewLogs(log)
 	experience := usecase.NewExperience()
-	events := provideEvents(logs, experience)
+	events := provideEvents(logs, metrics, experience)
 	deps := worker.Deps{
 		Tasks:   taskRepository,
 		Workers: workerRepository,
@@ -136,6 +147,9 @@ func newWorker(cfg WorkerConfig, handler application.Handler, log *slog.Logger, 
 		return nil, nil, err
 	}
 	workerWorker := worker.New(deps, workerInfo, config)
+	bootstrapScrapes := provideWorkerScrapes(metrics, db, pool, workerWorker, log)
+	checkReadiness := provideWorkerReadiness(db, pool, queue, workerWorker, experience, log)
+	bootstrapAdminServer := provideAdmin(adminConfig, bootstrapScrapes, checkReadiness, log)
 	dispatchRepository := postgres.NewDispatchRepository(db)
 	bulkRepository := postgres.NewBulkRepository(db)
 	dispatchDeps := dispatch.Deps{
@@ -155,8 +169,7 @@ func newWorker(cfg WorkerConfig, handler application.Handler, log *slog.Logger, 
 		Log:        log,
 		Info:       workerInfo,
 	}
-	checkReadiness := provideWorkerReadiness(db, pool, queue, workerWorker, experience, log)
-	bootstrapWorker := provideWorker(adminConfig, db, clock, pool, bootstrapWorkerGroup, checkReadiness, log)
+	bootstrapWorker := provideWorker(bootstrapAdminServer, db, clock, pool, bootstrapWorkerGroup, checkReadiness, log)
 	return bootstrapWorker, func() {
 		cleanup3()
 		cleanup2()
@@ -166,43 +179,22 @@ func newWorker(cfg WorkerConfig, handler application.Handler, log *slog.Logger, 
 
 func newEmbedded(cfg EmbeddedConfig, handler application.Handler, log *slog.Logger) (*Embedded, func(), error) {
 	storeConfig := cfg.StoreConfig
-	db, cleanup, err := provideSQLite(storeConfig)
+	metrics := provideMetrics()
+	db, cleanup, err := provideSQLite(storeConfig, metrics)
 	if err != nil {
 		return nil, nil, err
 	}
 	httpConfig := cfg.HTTPConfig
 	accessConfig := cfg.AccessConfig
 	stopConfig := cfg.StopConfig
-	config, err := provideHTTPConfig(httpConfig, accessConfig, stopConfig)
-	if err != nil {
-		cleanup()
-		return nil, nil, err
-	}
 	taskRepository := sqlite.NewTaskRepository(db)
+	workerRepository := sqlite.NewWorkerRepository(db)
 	queue := memory.NewQueue()
+	signals := memory.NewSignals()
 	bootstrapSystemClock := _wireSystemClockValue
 	logs := telemetry.NewLogs(log)
 	experience := usecase.NewExperience()
-	events := provideEvents(logs, experience)
-	submitConfig := cfg.SubmitConfig
-	submitLimits := provideLimits(httpConfig, submitConfig)
-	submitTasks := usecase.NewSubmitTasks(taskRepository, queue, bootstrapSystemClock, events, submitLimits)
-	getTask := usecase.NewGetTask(taskRepository)
-	taskSearch := sqlite.NewTaskSearch(db)
-	listTasks := usecase.NewListTasks(taskSearch)
-	signals := memory.NewSignals()
-	cancelTask := usecase.NewCancelTask(taskRepository, signals, bootstrapSystemClock, events)
-	reopenTask := usecase.NewReopenTask(taskRepository, queue, signals, bootstrapSystemClock, events)
-	waitLimit := provideWaitLimit(httpConfig)
-	waitTask := usecase.NewWaitTask(taskRepository, signals, events, waitLimit)
-	listAttempts := usecase.NewListAttempts(taskRepository)
-	bulkRepository := sqlite.NewBulkRepository(db)
-	bulkTasks := usecase.NewBulkTasks(taskSearch, bulkRepository, bootstrapSystemClock, submitLimits)
-	queueRepository := sqlite.NewQueueRepository(db)
-	manageQueues := usecase.NewManageQueues(queueRepository)
-	bootstrapInsideQueue := _wireInsideQueueValue
-	explainTask := usecase.NewExplainTask(taskRepository, queueRepository, queue, db, bootstrapInsideQueue, bootstrapSystemClock)
-	workerRepository := sqlite.NewWorkerRepository(db)
+	events := provideEvents(logs, metrics, experience)
 	deps := worker.Deps{
 		Tasks:   taskRepository,
 		Workers: workerRepository,
@@ -214,12 +206,41 @@ func newEmbedded(cfg EmbeddedConfig, handler application.Handler, log *slog.Logg
 	}
 	workConfig := cfg.WorkConfig
 	workerInfo := provideWorkerInfo(workConfig)
-	workerConfig, err := provideWorkerConfig(workConfig, stopConfig)
+	config, err := provideWorkerConfig(workConfig, stopConfig)
 	if err != nil {
 		cleanup()
 		return nil, nil, err
 	}
-	workerWorker := worker.New(deps, workerInfo, workerConfig)
+	workerWorker := worker.New(deps, workerInfo, config)
+	queueRepository := sqlite.NewQueueRepository(db)
+	audit := sqlite.NewAudit(db)
+	storeSource := telemetry.StoreSource{
+		Queues: queueRepository,
+		Audit:  audit,
+		Clock:  bootstrapSystemClock,
+	}
+	bootstrapScrapes := provideEmbeddedScrapes(metrics, db, workerWorker, storeSource, log)
+	httpapiConfig, err := provideHTTPConfig(httpConfig, accessConfig, stopConfig, metrics, bootstrapScrapes)
+	if err != nil {
+		cleanup()
+		return nil, nil, err
+	}
+	submitConfig := cfg.SubmitConfig
+	submitLimits := provideLimits(httpConfig, submitConfig)
+	submitTasks := usecase.NewSubmitTasks(taskRepository, queue, bootstrapSystemClock, events, submitLimits)
+	getTask := usecase.NewGetTask(taskRepository)
+	taskSearch := sqlite.NewTaskSearch(db)
+	listTasks := usecase.NewListTasks(taskSearch)
+	cancelTask := usecase.NewCancelTask(taskRepository, signals, bootstrapSystemClock, events)
+	reopenTask := usecase.NewReopenTask(taskRepository, queue, signals, bootstrapSystemClock, events)
+	waitLimit := provideWaitLimit(httpConfig)
+	waitTask := usecase.NewWaitTask(taskRepository, signals, events, waitLimit)
+	listAttempts := usecase.NewListAttempts(taskRepository)
+	bulkRepository := sqlite.NewBulkRepository(db)
+	bulkTasks := usecase.NewBulkTasks(taskSearch, bulkRepository, bootstrapSystemClock, submitLimits)
+	manageQueues := usecase.NewManageQueues(queueRepository)
+	bootstrapInsideQueue := _wireInsideQueueValue
+	explainTask := usecase.NewExplainTask(taskRepository, queueRepository, queue, db, bootstrapInsideQueue, bootstrapSystemClock)
 	checkReadiness := provideEmbeddedReadiness(db, workerWorker, experience, log)
 	useCases := httpapi.UseCases{
 		Submit:    submitTasks,
@@ -235,11 +256,13 @@ func newEmbedded(cfg EmbeddedConfig, handler application.Handler, log *slog.Logg
 		Readiness: checkReadiness,
 	}
 	store := telemetry.NewStore(log, experience)
-	server := httpapi.NewServer(config, useCases, store, log)
+	server := httpapi.NewServer(httpapiConfig, useCases, store, log)
 	bootstrapApiServer := &apiServer{
 		Server: server,
 		Wait:   waitTask,
 	}
+	adminConfig := cfg.AdminConfig
+	bootstrapAdminServer := provideAdmin(adminConfig, bootstrapScrapes, checkReadiness, log)
 	dispatchRepository := sqlite.NewDispatchRepository(db)
 	dispatchDeps := dispatch.Deps{
 		Tasks:   dispatchRepository,
@@ -250,7 +273,7 @@ func newEmbedded(cfg EmbeddedConfig, handler application.Handler, log *slog.Logg
 		Clock:   bootstrapSystemClock,
 		Events:  events,
 	}
-	dispatchConfig := provideDispatchConfig(workerConfig, workerInfo)
+	dispatchConfig := provideDispatchConfig(config, workerInfo)
 	dispatcher := dispatch.New(dispatchDeps, dispatchConfig)
 	bootstrapWorkerGroup := &workerGroup{
 		Worker:     workerWorker,
@@ -258,7 +281,7 @@ func newEmbedded(cfg EmbeddedConfig, handler application.Handler, log *slog.Logg
 		Log:        log,
 		Info:       workerInfo,
 	}
-	embedded := provideEmbedded(db, bootstrapApiServer, bootstrapWorkerGroup, log)
+	embedded := provideEmbedded(db, bootstrapApiServer, bootstrapAdminServer, bootstrapWorkerGroup, log)
 	return embedded, func() {
 		cleanup()
 	}, nil

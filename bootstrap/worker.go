@@ -6,7 +6,6 @@ import (
 	"os"
 	"time"
 
-	"github.com/millrace/millrace/adapters/httpapi"
 	"github.com/millrace/millrace/adapters/postgres"
 	"github.com/millrace/millrace/adapters/redis"
 	"github.com/millrace/millrace/application"
@@ -20,7 +19,7 @@ type Worker struct {
 	clock *postgres.Clock
 	queue *redis.Pool
 	group *workerGroup
-	admin *httpapi.Server // nil without ADMIN_ADDR
+	admin *adminServer
 	ready *usecase.CheckReadiness
 	log   *slog.Logger
 }
@@ -52,27 +51,16 @@ func newWorkerOf(cfg WorkerConfig, handler application.Handler, log *slog.Logger
 	return w, closeAll, err
 }
 
-func provideWorker(cfg AdminConfig, db *postgres.DB, clock *postgres.Clock, queue *redis.Pool, group *workerGroup,
+func provideWorker(admin *adminServer, db *postgres.DB, clock *postgres.Clock, queue *redis.Pool, group *workerGroup,
 	ready *usecase.CheckReadiness, log *slog.Logger,
 ) *Worker {
-	w := &Worker{db: db, clock: clock, queue: queue, group: group, ready: ready, log: log}
-	if cfg.AdminAddr != "" {
-		w.admin = httpapi.NewAdminServer(cfg.AdminAddr, ready, log)
-	}
-	return w
+	return &Worker{db: db, clock: clock, queue: queue, group: group, admin: admin, ready: ready, log: log}
 }
 
 // Run waits for PostgreSQL and for the schema that it needs, and works until ctx
 // ends. Health and readiness are served from the start.
 func (w *Worker) Run(ctx context.Context) error {
-	serve := func(ctx context.Context) error { // without an admin server
-		<-ctx.Done()
-		return nil
-	}
-	if w.admin != nil {
-		serve = w.admin.Run
-	}
-	return onceReady(ctx, w.ready, serve, func(ctx context.Context) error {
+	return onceReady(ctx, w.ready, w.admin.beside(untilDone), func(ctx context.Context) error {
 		return prepare(ctx, w.log, w.db, w.clock, w.queue, func(ctx context.Context) error { return postgres.CheckSchema(ctx, w.db) })
 	}, func(ctx context.Context) { runWithBackground(ctx, w.clock.Run, w.group.run) })
 }
