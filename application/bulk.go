@@ -28,7 +28,8 @@ type BulkRepository interface {
 	// Step takes the oldest action that is not done and that nobody else is at, lists
 	// what matches next, applies decide to each task, and stores what changed
 	// together with domain.Bulk.Advance in one transaction. Decide gets the action as
-	// it was stored before the step. What decide refuses, or leaves as it is, counts as
+	// it was stored before the step. What it makes domain.Task.Deleted is removed, as
+	// TaskRepository.Delete does. What decide refuses, or leaves as it is, counts as
 	// skipped, and so does a task that cannot be read or that the store refuses. A task
 	// that somebody else has locked is not waited for: it stays in b.Locked, and each step
 	// tries it again. What does not match any more is left out. A step looks at no more

@@ -46,3 +46,27 @@ func TestDecodeFilter_RefusesWhatItDoesNotUnderstand(t *testing.T) {
 		}
 	}
 }
+
+// A program that knows no action that deletes would count every task as skipped.
+func TestDecodeFilter_RefusesThatOfAnActionThatDeletes(t *testing.T) {
+	for _, action := range domain.BulkActions() {
+		b := domain.Bulk{Action: action, Filter: domain.TaskFilter{Text: "x", Queues: []domain.QueueName{"mail"}}}
+		text, err := application.EncodeBulkFilter(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := application.DecodeFilter([]byte(text)); (err != nil) != (action == domain.BulkDelete) {
+			t.Errorf("%s, as %s, read by a program of before: %v", action, text, err)
+		}
+		for _, as := range domain.BulkActions() {
+			got, err := application.DecodeBulkFilter(as, []byte(text))
+			same := (as == domain.BulkDelete) == (action == domain.BulkDelete)
+			if (err == nil) != same || same && !cmp.Equal(b.Filter, got) {
+				t.Errorf("%s, as %s, read for %s: %+v, %v", action, text, as, got, err)
+			}
+		}
+	}
+	if _, err := application.EncodeBulkFilter(domain.Bulk{Filter: domain.TaskFilter{Text: "\xff"}}); domain.Public(err).Code != domain.CodeInvalid {
+		t.Errorf("a filter that would come back as another: %v", err)
+	}
+}

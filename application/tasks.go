@@ -48,6 +48,12 @@ type TaskRepository interface {
 	// that is domain.ErrUnavailable. A task that the store refuses because of what is in
 	// it is domain.ErrRefused.
 	Save(ctx context.Context, t *domain.Task) error
+	// Delete removes t, its recorded attempts and what it is found by, all or nothing, if
+	// the stored task is as Save wants it and of the same status; otherwise it does
+	// nothing and returns the errors of Save. t has to be domain.Task.Deleted. The key that
+	// t was stored with stays remembered. What another transaction has locked is waited
+	// for, as in Save, and a task that the store refuses to remove is domain.ErrRefused.
+	Delete(ctx context.Context, t *domain.Task) error
 	// Claim makes those of the ids that are pending and marked as queued the
 	// worker's, as domain.Task.Claim does. Any other id is skipped or unknown: no
 	// error. So is a task whose row another transaction keeps locked: a claim waits for a

@@ -54,7 +54,7 @@ var embeddedSet = wire.NewSet(
 var apiSet = wire.NewSet(
 	usecase.NewSubmitTasks, provideLimits,
 	usecase.NewGetTask, usecase.NewListTasks, usecase.NewListAttempts,
-	usecase.NewCancelTask, usecase.NewReopenTask, usecase.NewWaitTask, provideWaitLimit,
+	usecase.NewCancelTask, usecase.NewReopenTask, usecase.NewDeleteTask, usecase.NewWaitTask, provideWaitLimit,
 	usecase.NewManageQueues, usecase.NewBulkTasks, usecase.NewExplainTask,
 	wire.Struct(new(httpapi.UseCases), "*"),
 	telemetry.NewStore, wire.Bind(new(httpapi.StoreObserver), new(*telemetry.Store)),

@@ -68,6 +68,7 @@ func newAPI(cfg APIConfig, log *slog.Logger, local postgres.LocalTime) (*API, fu
 	signals, cleanup3 := redis.NewSignals(pool, log)
 	cancelTask := usecase.NewCancelTask(taskRepository, signals, clock, events)
 	reopenTask := usecase.NewReopenTask(taskRepository, applicationQueue, signals, clock, events)
+	deleteTask := usecase.NewDeleteTask(taskRepository, signals)
 	waitLimit := provideWaitLimit(httpConfig)
 	waitTask := usecase.NewWaitTask(taskRepository, signals, events, waitLimit)
 	listAttempts := usecase.NewListAttempts(taskRepository)
@@ -82,6 +83,7 @@ func newAPI(cfg APIConfig, log *slog.Logger, local postgres.LocalTime) (*API, fu
 		List:      listTasks,
 		Cancel:    cancelTask,
 		Reopen:    reopenTask,
+		Delete:    deleteTask,
 		Wait:      waitTask,
 		Attempts:  listAttempts,
 		Bulk:      bulkTasks,
@@ -233,6 +235,7 @@ func newEmbedded(cfg EmbeddedConfig, handler application.Handler, log *slog.Logg
 	listTasks := usecase.NewListTasks(taskSearch)
 	cancelTask := usecase.NewCancelTask(taskRepository, signals, bootstrapSystemClock, events)
 	reopenTask := usecase.NewReopenTask(taskRepository, queue, signals, bootstrapSystemClock, events)
+	deleteTask := usecase.NewDeleteTask(taskRepository, signals)
 	waitLimit := provideWaitLimit(httpConfig)
 	waitTask := usecase.NewWaitTask(taskRepository, signals, events, waitLimit)
 	listAttempts := usecase.NewListAttempts(taskRepository)
@@ -248,6 +251,7 @@ func newEmbedded(cfg EmbeddedConfig, handler application.Handler, log *slog.Logg
 		List:      listTasks,
 		Cancel:    cancelTask,
 		Reopen:    reopenTask,
+		Delete:    deleteTask,
 		Wait:      waitTask,
 		Attempts:  listAttempts,
 		Bulk:      bulkTasks,

@@ -77,7 +77,7 @@ type Bulk struct {
 	Filter TaskFilter `json:"filter"`
 	Status string     `json:"status"`
 
-	// Changed How many tasks have been changed so far.
+	// Changed How many tasks have been changed or deleted so far.
 	Changed int `json:"changed"`
 
 	// Skipped How many matching tasks have been skipped so far because their status did not allow the action.
@@ -548,6 +548,13 @@ type StartBulkParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// DeleteTaskParams defines parameters for DeleteTask.
+type DeleteTaskParams struct {
+	// IfMatch Entity tags: unless the task is at one of them, the answer is 412 and nothing is deleted, whatever the
+	// task's status. `*` matches any version.
+	IfMatch *string `json:"If-Match,omitempty"`
+}
+
 // GetTaskParams defines parameters for GetTask.
 type GetTaskParams struct {
 	// Wait The maximum number of seconds to wait for the task to end.
@@ -842,11 +849,12 @@ type ClientInterface interface {
 	// Corresponds with POST /tasks/batch (the `SubmitBatch` operationId).
 	SubmitBatch(ctx context.Context, params *SubmitBatchParams, body SubmitBatchJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// StartBulkWithBody Cancel, stop or retry all matching tasks
+	// StartBulkWithBody Cancel, stop, retry or delete all matching tasks
 	//
 	// `cancel` cancels pending tasks; `stop` also asks running tasks to stop; `retry` queues failed tasks again, with
-	// a full set of attempts. Tasks whose status does not allow the action are skipped. The action runs in the
-	// background, newest task first, and survives a crash; it leaves out tasks that arrive after the request.
+	// a full set of attempts; `delete` deletes tasks that have ended, as `DELETE /tasks/{id}` does. Tasks whose status
+	// does not allow the action are skipped. The action runs in the background, newest task first, and survives a
+	// crash; it leaves out tasks that arrive after the request. What it has done when it is canceled stays done.
 	//
 	// With `dry_run` nothing changes: the response says how many tasks match, whatever their status. It takes no
 	// `Idempotency-Key`.
@@ -856,11 +864,12 @@ type ClientInterface interface {
 	// Corresponds with POST /tasks/bulk (the `StartBulk` operationId).
 	StartBulkWithBody(ctx context.Context, params *StartBulkParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// StartBulk Cancel, stop or retry all matching tasks
+	// StartBulk Cancel, stop, retry or delete all matching tasks
 	//
 	// `cancel` cancels pending tasks; `stop` also asks running tasks to stop; `retry` queues failed tasks again, with
-	// a full set of attempts. Tasks whose status does not allow the action are skipped. The action runs in the
-	// background, newest task first, and survives a crash; it leaves out tasks that arrive after the request.
+	// a full set of attempts; `delete` deletes tasks that have ended, as `DELETE /tasks/{id}` does. Tasks whose status
+	// does not allow the action are skipped. The action runs in the background, newest task first, and survives a
+	// crash; it leaves out tasks that arrive after the request. What it has done when it is canceled stays done.
 	//
 	// With `dry_run` nothing changes: the response says how many tasks match, whatever their status. It takes no
 	// `Idempotency-Key`.
@@ -870,11 +879,24 @@ type ClientInterface interface {
 	// Corresponds with POST /tasks/bulk (the `StartBulk` operationId).
 	StartBulk(ctx context.Context, params *StartBulkParams, body StartBulkJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// DeleteTask Delete a task that has ended
+	//
+	// Deletes the task and its attempts. A task that is pending or running is a conflict: cancel or stop it first. One
+	// that is retried at the same moment is either deleted or retried.
+	//
+	// The `Idempotency-Key` that the task was submitted with stays remembered: a repeat of its request is answered 410
+	// and creates no second task. Requests that wait for the task are answered 404. To delete many tasks, use
+	// `POST /tasks/bulk`.
+	//
+	// Corresponds with DELETE /tasks/{id} (the `DeleteTask` operationId).
+	DeleteTask(ctx context.Context, id string, params *DeleteTaskParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// GetTask Read a task, or wait for it
 	//
 	// With `wait`, the response is sent as soon as the task has ended, or after that many seconds with the task as it
 	// is then. With `If-None-Match` as well, it is sent on any change, or is 304 when the time is up. `Prefer:
 	// wait=30` (RFC 7240) does the same; the parameter takes precedence. A server that is stopping responds at once.
+	// If the task is deleted meanwhile, the response is 404 within seconds.
 	//
 	// Corresponds with GET /tasks/{id} (the `GetTask` operationId).
 	GetTask(ctx context.Context, id string, params *GetTaskParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -1298,11 +1320,12 @@ func (c *Client) SubmitBatch(ctx context.Context, params *SubmitBatchParams, bod
 	return c.Client.Do(req)
 }
 
-// StartBulkWithBody Cancel, stop or retry all matching tasks
+// StartBulkWithBody Cancel, stop, retry or delete all matching tasks
 //
 // `cancel` cancels pending tasks; `stop` also asks running tasks to stop; `retry` queues failed tasks again, with
-// a full set of attempts. Tasks whose status does not allow the action are skipped. The action runs in the
-// background, newest task first, and survives a crash; it leaves out tasks that arrive after the request.
+// a full set of attempts; `delete` deletes tasks that have ended, as `DELETE /tasks/{id}` does. Tasks whose status
+// does not allow the action are skipped. The action runs in the background, newest task first, and survives a
+// crash; it leaves out tasks that arrive after the request. What it has done when it is canceled stays done.
 //
 // With `dry_run` nothing changes: the response says how many tasks match, whatever their status. It takes no
 // `Idempotency-Key`.
@@ -1322,11 +1345,12 @@ func (c *Client) StartBulkWithBody(ctx context.Context, params *StartBulkParams,
 	return c.Client.Do(req)
 }
 
-// StartBulk Cancel, stop or retry all matching tasks
+// StartBulk Cancel, stop, retry or delete all matching tasks
 //
 // `cancel` cancels pending tasks; `stop` also asks running tasks to stop; `retry` queues failed tasks again, with
-// a full set of attempts. Tasks whose status does not allow the action are skipped. The action runs in the
-// background, newest task first, and survives a crash; it leaves out tasks that arrive after the request.
+// a full set of attempts; `delete` deletes tasks that have ended, as `DELETE /tasks/{id}` does. Tasks whose status
+// does not allow the action are skipped. The action runs in the background, newest task first, and survives a
+// crash; it leaves out tasks that arrive after the request. What it has done when it is canceled stays done.
 //
 // With `dry_run` nothing changes: the response says how many tasks match, whatever their status. It takes no
 // `Idempotency-Key`.
@@ -1346,11 +1370,34 @@ func (c *Client) StartBulk(ctx context.Context, params *StartBulkParams, body St
 	return c.Client.Do(req)
 }
 
+// DeleteTask Delete a task that has ended
+//
+// Deletes the task and its attempts. A task that is pending or running is a conflict: cancel or stop it first. One
+// that is retried at the same moment is either deleted or retried.
+//
+// The `Idempotency-Key` that the task was submitted with stays remembered: a repeat of its request is answered 410
+// and creates no second task. Requests that wait for the task are answered 404. To delete many tasks, use
+// `POST /tasks/bulk`.
+//
+// Corresponds with DELETE /tasks/{id} (the `DeleteTask` operationId).
+func (c *Client) DeleteTask(ctx context.Context, id string, params *DeleteTaskParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeleteTaskRequest(c.Server, id, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // GetTask Read a task, or wait for it
 //
 // With `wait`, the response is sent as soon as the task has ended, or after that many seconds with the task as it
 // is then. With `If-None-Match` as well, it is sent on any change, or is 304 when the time is up. `Prefer:
 // wait=30` (RFC 7240) does the same; the parameter takes precedence. A server that is stopping responds at once.
+// If the task is deleted meanwhile, the response is 404 within seconds.
 //
 // Corresponds with GET /tasks/{id} (the `GetTask` operationId).
 func (c *Client) GetTask(ctx context.Context, id string, params *GetTaskParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2187,6 +2234,55 @@ func NewStartBulkRequestWithBody(server string, params *StartBulkParams, content
 	return req, nil
 }
 
+// NewDeleteTaskRequest constructs an http.Request for the DeleteTask method
+func NewDeleteTaskRequest(server string, id string, params *DeleteTaskParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/tasks/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IfMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", *params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-Match", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
 // NewGetTaskRequest constructs an http.Request for the GetTask method
 func NewGetTaskRequest(server string, id string, params *GetTaskParams) (*http.Request, error) {
 	var err error
@@ -2646,11 +2742,12 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /tasks/batch (the `SubmitBatch` operationId).
 	SubmitBatchWithResponse(ctx context.Context, params *SubmitBatchParams, body SubmitBatchJSONRequestBody, reqEditors ...RequestEditorFn) (*SubmitBatchResponse, error)
 
-	// StartBulkWithBodyWithResponse Cancel, stop or retry all matching tasks
+	// StartBulkWithBodyWithResponse Cancel, stop, retry or delete all matching tasks
 	//
 	// `cancel` cancels pending tasks; `stop` also asks running tasks to stop; `retry` queues failed tasks again, with
-	// a full set of attempts. Tasks whose status does not allow the action are skipped. The action runs in the
-	// background, newest task first, and survives a crash; it leaves out tasks that arrive after the request.
+	// a full set of attempts; `delete` deletes tasks that have ended, as `DELETE /tasks/{id}` does. Tasks whose status
+	// does not allow the action are skipped. The action runs in the background, newest task first, and survives a
+	// crash; it leaves out tasks that arrive after the request. What it has done when it is canceled stays done.
 	//
 	// With `dry_run` nothing changes: the response says how many tasks match, whatever their status. It takes no
 	// `Idempotency-Key`.
@@ -2660,11 +2757,12 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /tasks/bulk (the `StartBulk` operationId).
 	StartBulkWithBodyWithResponse(ctx context.Context, params *StartBulkParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*StartBulkResponse, error)
 
-	// StartBulkWithResponse Cancel, stop or retry all matching tasks
+	// StartBulkWithResponse Cancel, stop, retry or delete all matching tasks
 	//
 	// `cancel` cancels pending tasks; `stop` also asks running tasks to stop; `retry` queues failed tasks again, with
-	// a full set of attempts. Tasks whose status does not allow the action are skipped. The action runs in the
-	// background, newest task first, and survives a crash; it leaves out tasks that arrive after the request.
+	// a full set of attempts; `delete` deletes tasks that have ended, as `DELETE /tasks/{id}` does. Tasks whose status
+	// does not allow the action are skipped. The action runs in the background, newest task first, and survives a
+	// crash; it leaves out tasks that arrive after the request. What it has done when it is canceled stays done.
 	//
 	// With `dry_run` nothing changes: the response says how many tasks match, whatever their status. It takes no
 	// `Idempotency-Key`.
@@ -2674,11 +2772,26 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /tasks/bulk (the `StartBulk` operationId).
 	StartBulkWithResponse(ctx context.Context, params *StartBulkParams, body StartBulkJSONRequestBody, reqEditors ...RequestEditorFn) (*StartBulkResponse, error)
 
+	// DeleteTaskWithResponse Delete a task that has ended
+	//
+	// Deletes the task and its attempts. A task that is pending or running is a conflict: cancel or stop it first. One
+	// that is retried at the same moment is either deleted or retried.
+	//
+	// The `Idempotency-Key` that the task was submitted with stays remembered: a repeat of its request is answered 410
+	// and creates no second task. Requests that wait for the task are answered 404. To delete many tasks, use
+	// `POST /tasks/bulk`.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /tasks/{id} (the `DeleteTask` operationId).
+	DeleteTaskWithResponse(ctx context.Context, id string, params *DeleteTaskParams, reqEditors ...RequestEditorFn) (*DeleteTaskResponse, error)
+
 	// GetTaskWithResponse Read a task, or wait for it
 	//
 	// With `wait`, the response is sent as soon as the task has ended, or after that many seconds with the task as it
 	// is then. With `If-None-Match` as well, it is sent on any change, or is 304 when the time is up. `Prefer:
 	// wait=30` (RFC 7240) does the same; the parameter takes precedence. A server that is stopping responds at once.
+	// If the task is deleted meanwhile, the response is 404 within seconds.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -4163,6 +4276,131 @@ func (r StartBulkResponse) ContentType() string {
 	return ""
 }
 
+// DeleteTaskResponse401Headers the declared response headers of an HTTP 401 response for DeleteTask
+type DeleteTaskResponse401Headers struct {
+	WWWAuthenticate string
+}
+
+// DeleteTaskResponse503Headers the declared response headers of an HTTP 503 response for DeleteTask
+type DeleteTaskResponse503Headers struct {
+	RetryAfter int
+}
+
+type DeleteTaskResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *MalformedID
+	// ApplicationproblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationproblemJSON401 *Unauthorized
+	// ApplicationproblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationproblemJSON403 *CrossOrigin
+	// ApplicationproblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationproblemJSON404 *TaskNotFound
+	// ApplicationproblemJSON406 the response for an HTTP 406 `application/problem+json` response
+	ApplicationproblemJSON406 *NotAcceptable
+	// ApplicationproblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationproblemJSON409 *Problem
+	// ApplicationproblemJSON412 the response for an HTTP 412 `application/problem+json` response
+	ApplicationproblemJSON412 *Changed
+	// ApplicationproblemJSON421 the response for an HTTP 421 `application/problem+json` response
+	ApplicationproblemJSON421 *Misdirected
+	// ApplicationproblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationproblemJSON422 *Problem
+	// ApplicationproblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationproblemJSON500 *Internal
+	// ApplicationproblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationproblemJSON503 *Unavailable
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *DeleteTaskResponse401Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *DeleteTaskResponse503Headers
+}
+
+// GetApplicationproblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r DeleteTaskResponse) GetApplicationproblemJSON400() *MalformedID {
+	return r.ApplicationproblemJSON400
+}
+
+// GetApplicationproblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r DeleteTaskResponse) GetApplicationproblemJSON401() *Unauthorized {
+	return r.ApplicationproblemJSON401
+}
+
+// GetApplicationproblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r DeleteTaskResponse) GetApplicationproblemJSON403() *CrossOrigin {
+	return r.ApplicationproblemJSON403
+}
+
+// GetApplicationproblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r DeleteTaskResponse) GetApplicationproblemJSON404() *TaskNotFound {
+	return r.ApplicationproblemJSON404
+}
+
+// GetApplicationproblemJSON406 returns the response for an HTTP 406 `application/problem+json` response
+func (r DeleteTaskResponse) GetApplicationproblemJSON406() *NotAcceptable {
+	return r.ApplicationproblemJSON406
+}
+
+// GetApplicationproblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
+func (r DeleteTaskResponse) GetApplicationproblemJSON409() *Problem {
+	return r.ApplicationproblemJSON409
+}
+
+// GetApplicationproblemJSON412 returns the response for an HTTP 412 `application/problem+json` response
+func (r DeleteTaskResponse) GetApplicationproblemJSON412() *Changed {
+	return r.ApplicationproblemJSON412
+}
+
+// GetApplicationproblemJSON421 returns the response for an HTTP 421 `application/problem+json` response
+func (r DeleteTaskResponse) GetApplicationproblemJSON421() *Misdirected {
+	return r.ApplicationproblemJSON421
+}
+
+// GetApplicationproblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
+func (r DeleteTaskResponse) GetApplicationproblemJSON422() *Problem {
+	return r.ApplicationproblemJSON422
+}
+
+// GetApplicationproblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r DeleteTaskResponse) GetApplicationproblemJSON500() *Internal {
+	return r.ApplicationproblemJSON500
+}
+
+// GetApplicationproblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r DeleteTaskResponse) GetApplicationproblemJSON503() *Unavailable {
+	return r.ApplicationproblemJSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r DeleteTaskResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r DeleteTaskResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r DeleteTaskResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r DeleteTaskResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // GetTaskResponse200Headers the declared response headers of an HTTP 200 response for GetTask
 type GetTaskResponse200Headers struct {
 	ETag              string
@@ -4974,11 +5212,12 @@ func (c *ClientWithResponses) SubmitBatchWithResponse(ctx context.Context, param
 	return ParseSubmitBatchResponse(rsp)
 }
 
-// StartBulkWithBodyWithResponse Cancel, stop or retry all matching tasks
+// StartBulkWithBodyWithResponse Cancel, stop, retry or delete all matching tasks
 //
 // `cancel` cancels pending tasks; `stop` also asks running tasks to stop; `retry` queues failed tasks again, with
-// a full set of attempts. Tasks whose status does not allow the action are skipped. The action runs in the
-// background, newest task first, and survives a crash; it leaves out tasks that arrive after the request.
+// a full set of attempts; `delete` deletes tasks that have ended, as `DELETE /tasks/{id}` does. Tasks whose status
+// does not allow the action are skipped. The action runs in the background, newest task first, and survives a
+// crash; it leaves out tasks that arrive after the request. What it has done when it is canceled stays done.
 //
 // With `dry_run` nothing changes: the response says how many tasks match, whatever their status. It takes no
 // `Idempotency-Key`.
@@ -4994,11 +5233,12 @@ func (c *ClientWithResponses) StartBulkWithBodyWithResponse(ctx context.Context,
 	return ParseStartBulkResponse(rsp)
 }
 
-// StartBulkWithResponse Cancel, stop or retry all matching tasks
+// StartBulkWithResponse Cancel, stop, retry or delete all matching tasks
 //
 // `cancel` cancels pending tasks; `stop` also asks running tasks to stop; `retry` queues failed tasks again, with
-// a full set of attempts. Tasks whose status does not allow the action are skipped. The action runs in the
-// background, newest task first, and survives a crash; it leaves out tasks that arrive after the request.
+// a full set of attempts; `delete` deletes tasks that have ended, as `DELETE /tasks/{id}` does. Tasks whose status
+// does not allow the action are skipped. The action runs in the background, newest task first, and survives a
+// crash; it leaves out tasks that arrive after the request. What it has done when it is canceled stays done.
 //
 // With `dry_run` nothing changes: the response says how many tasks match, whatever their status. It takes no
 // `Idempotency-Key`.
@@ -5014,11 +5254,32 @@ func (c *ClientWithResponses) StartBulkWithResponse(ctx context.Context, params 
 	return ParseStartBulkResponse(rsp)
 }
 
+// DeleteTaskWithResponse Delete a task that has ended
+//
+// Deletes the task and its attempts. A task that is pending or running is a conflict: cancel or stop it first. One
+// that is retried at the same moment is either deleted or retried.
+//
+// The `Idempotency-Key` that the task was submitted with stays remembered: a repeat of its request is answered 410
+// and creates no second task. Requests that wait for the task are answered 404. To delete many tasks, use
+// `POST /tasks/bulk`.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /tasks/{id} (the `DeleteTask` operationId).
+func (c *ClientWithResponses) DeleteTaskWithResponse(ctx context.Context, id string, params *DeleteTaskParams, reqEditors ...RequestEditorFn) (*DeleteTaskResponse, error) {
+	rsp, err := c.DeleteTask(ctx, id, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDeleteTaskResponse(rsp)
+}
+
 // GetTaskWithResponse Read a task, or wait for it
 //
 // With `wait`, the response is sent as soon as the task has ended, or after that many seconds with the task as it
 // is then. With `If-None-Match` as well, it is sent on any change, or is 304 when the time is up. `Prefer:
 // wait=30` (RFC 7240) does the same; the parameter takes precedence. A server that is stopping responds at once.
+// If the task is deleted meanwhile, the response is 404 within seconds.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -6471,6 +6732,128 @@ func ParseStartBulkResponse(rsp *http.Response) (*StartBulkResponse, error) {
 		response.Headers401 = &headers
 	case rsp.StatusCode == 503:
 		var headers StartBulkResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseDeleteTaskResponse parses an HTTP response from a DeleteTaskWithResponse call
+func ParseDeleteTaskResponse(rsp *http.Response) (*DeleteTaskResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &DeleteTaskResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest MalformedID
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest CrossOrigin
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest TaskNotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 406:
+		var dest NotAcceptable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON406 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON409 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 412:
+		var dest Changed
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON412 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 421:
+		var dest Misdirected
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON421 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest Internal
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers DeleteTaskResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 503:
+		var headers DeleteTaskResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: ""}); err != nil {

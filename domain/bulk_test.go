@@ -26,7 +26,7 @@ func TestNewBulk_BeginsAboveAllTasksThatThereAre(t *testing.T) {
 }
 
 func TestNewBulk_NamesAllThatIsWrong(t *testing.T) {
-	_, err := domain.NewBulk("delete", domain.TaskFilter{Text: "\x00"}, start)
+	_, err := domain.NewBulk("purge", domain.TaskFilter{Text: "\x00"}, start)
 	wantCode(t, err, domain.CodeInvalid)
 	var fields []string
 	for _, f := range domain.Public(err).Fields {
@@ -42,7 +42,8 @@ func TestBulkAction_IsWhatItDoesToATask(t *testing.T) {
 		domain.BulkCancel: {"pending": "canceled", "canceled": "canceled"},
 		domain.BulkStop:   {"pending": "canceled", "canceled": "canceled", "processing": "processing"},
 		domain.BulkRetry:  {"failed": "pending"},
-		"delete":          {},
+		domain.BulkDelete: {"completed": "completed", "canceled": "canceled", "failed": "failed"},
+		"purge":           {},
 	} {
 		for _, from := range domain.Statuses() {
 			task := taskIn(t, from)
@@ -53,6 +54,9 @@ func TestBulkAction_IsWhatItDoesToATask(t *testing.T) {
 			}
 			if allowed && from == domain.StatusProcessing && !task.StopRequested() {
 				t.Errorf("%s did not ask the task to stop", action)
+			}
+			if task.Deleted() != (allowed && action == domain.BulkDelete) {
+				t.Errorf("%s of a %s task: deleted: %v", action, from, task.Deleted())
 			}
 		}
 	}
@@ -122,5 +126,16 @@ func TestBulk_WindowFollowsTheTimeThatASearchTakes(t *testing.T) {
 	}
 	if b.Window != 0 {
 		t.Errorf("a window that grows without end: %d", b.Window)
+	}
+}
+
+func TestBulk_OfAnUnknownActionIsNotCarriedOut(t *testing.T) {
+	for _, action := range domain.BulkActions() {
+		b, err := domain.NewBulk(action, domain.TaskFilter{}, start)
+		must(t, err)
+		must(t, b.Readable())
+		if b.Action += "s"; b.Readable() == nil {
+			t.Errorf("the action %s can be read: it would skip every task", b.Action)
+		}
 	}
 }

@@ -19,11 +19,12 @@ const (
 // typed error, and a method that returns an error has changed nothing.
 // A Task is not safe for concurrent use.
 type Task struct {
-	s      TaskState
-	stored TaskState      // what the store is known to have; zero for a new task
-	marked bool           // as queued, since it was loaded or saved last
-	ended  []Attempt      // without success, since then
-	last   AttemptOutcome // of the attempt that ended last, since the task was loaded or made
+	s       TaskState
+	stored  TaskState      // what the store is known to have; zero for a new task
+	marked  bool           // as queued, since it was loaded or saved last
+	ended   []Attempt      // without success, since then
+	last    AttemptOutcome // of the attempt that ended last, since the task was loaded or made
+	deleted bool           // to be removed from the store, or removed
 }
 
 // TaskState is what a task consists of. It is how adapters read a task and,
@@ -168,8 +169,8 @@ func (t *Task) Stored() TaskState { return t.stored }
 // after the commit.
 func (t *Task) MarkStored() { t.stored, t.marked, t.ended = t.s, false, nil }
 
-// Dirty reports whether there is anything for the store to save.
-func (t *Task) Dirty() bool { return t.marked || t.stored.Version != t.s.Version }
+// Dirty reports whether there is anything for the store to do.
+func (t *Task) Dirty() bool { return t.marked || t.deleted || t.stored.Version != t.s.Version }
 
 // FinishedAt is when the task ended, false if it has not: a task that has ended
 // does not change any more.

@@ -85,7 +85,7 @@ func TestBulk_NamesWhatIsWrong(t *testing.T) {
 		`{"filter":{}}`:                                              "action: is required",
 		`{"action":"cancel","filter":null}`:                          "filter: must be an object, not null",
 		`{"action":"cancel","filter":[]}`:                            "filter: must be an object, not an array",
-		`{"action":"delete","filter":{"text":"x"}}`:                  `action: unknown action "delete"`,
+		`{"action":"purge","filter":{"text":"x"}}`:                   `action: unknown action "purge"`,
 		`{"action":"","filter":{"text":"x"}}`:                        `action: unknown action ""`,
 		`{"action":null,"filter":{}}`:                                "action: must be a string, not null",
 		`{"action":"cancel","filter":{},"dry_run":1}`:                "dry_run: must be true or false, not a number",
@@ -106,7 +106,7 @@ func TestBulk_NamesWhatIsWrong(t *testing.T) {
 		`{"action":"cancel","filter":{"created_from":"x"}}`:          "filter/created_from: must be a time as in RFC 3339",
 		`{"action":"cancel","filter":{"created_from":null}}`:         "filter/created_from: must be a time as in RFC 3339, not null",
 		`{"action":"cancel","filter":{"created_before":"0001-01-01T00:00:00Z","finished_before":"0001-01-01T00:00:00Z"}}`: "filter/created_before: must not be 0001-01-01T00:00:00Z, which stands for no time; filter/finished_before: ",
-		`{"action":"x","filter":{"status":[],"text":"\u0000"}}`:                                                           `action: unknown action "x"; want one of cancel, stop, retry; filter/status: must not be empty; omit the field instead; filter/text: `,
+		`{"action":"x","filter":{"status":[],"text":"\u0000"}}`:                                                           `action: unknown action "x"; want one of cancel, stop, retry, delete; filter/status: must not be empty; omit the field instead; filter/text: `,
 	} {
 		wantProblem(t, s.call(http.MethodPost, "/tasks/bulk", body), http.StatusUnprocessableEntity, "invalid", detail)
 	}

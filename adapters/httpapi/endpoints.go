@@ -17,6 +17,7 @@ type UseCases struct {
 	List      *usecase.ListTasks
 	Cancel    *usecase.CancelTask
 	Reopen    *usecase.ReopenTask
+	Delete    *usecase.DeleteTask
 	Wait      *usecase.WaitTask
 	Attempts  *usecase.ListAttempts
 	Bulk      *usecase.BulkTasks

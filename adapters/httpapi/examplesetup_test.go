@@ -40,6 +40,7 @@ var requestSetups = map[string]requestSetup{
 	"submitBatch body two":             {want: http.StatusCreated},
 	"startBulk body cancel":            {want: http.StatusAccepted},
 	"startBulk body retry":             {want: http.StatusAccepted},
+	"startBulk body delete":            {want: http.StatusAccepted},
 	"startBulk body dry":               {want: http.StatusOK},
 	"startBulk body all":               {want: http.StatusAccepted},
 	"startBulk header Idempotency-Key": {exampleSetup{alone: true}, http.StatusAccepted},
@@ -72,6 +73,8 @@ var requestSetups = map[string]requestSetup{
 	"changeTask body cancel":           {want: http.StatusOK},
 	"changeTask body stop":             {exampleSetup{prepare: withTask(running)}, http.StatusAccepted},
 	"changeTask body retry":            {exampleSetup{prepare: withTask(failed)}, http.StatusOK},
+	"deleteTask path id":               {exampleSetup{prepare: withTask(completed(""))}, http.StatusNoContent},
+	"deleteTask header If-Match":       {exampleSetup{prepare: withTask(canceled)}, http.StatusNoContent},
 	"getProblem path code":             {want: http.StatusOK},
 }
 
@@ -159,6 +162,9 @@ var responseSetups = map[string]exampleSetup{
 		withTask(running)(s, r)
 		r.body = `{"status": "canceled", "stop": true}`
 	}},
+	"deleteTask 204":           {prepare: withTask(completed(""))},
+	"deleteTask 409 pending":   {},
+	"deleteTask 409 running":   {prepare: withTask(running)},
 	"listAttempts 200 none":    {},
 	"listAttempts 200 retried": {prepare: withTask(retried)},
 	"getHealth 200":            {},
@@ -207,7 +213,7 @@ var responseSetups = map[string]exampleSetup{
 	"submitBatch 422 reused": {prepare: sentBefore(`{"tasks": [{"message": "another"}]}`)},
 	"* 422 items":            {prepare: body(`{"tasks": [{"message": "x"}, {"message": ""}, {"message": 1}, {"message": "x", "priority": 10}]}`)},
 	"* 422 none":             {prepare: body(`{"tasks": []}`)},
-	"* 422 action":           {prepare: body(`{"action": "delete", "filter": {"queue": ["mail", "Mail"]}}`)},
+	"* 422 action":           {prepare: body(`{"action": "purge", "filter": {"queue": ["mail", "Mail"]}}`)},
 	"* 422 filter":           {prepare: body(`{"action": "cancel"}`)},
 	"* 422 empty":            {prepare: body(`{"action": "cancel", "filter": {}}`)},
 	"listTasks 422 too_much": {prepare: failing(domain.ErrTooMuch)},
@@ -275,11 +281,18 @@ func failing(err error) func(*service, *request) {
 	}
 }
 
-// goneTask is a repeated request whose task was deleted. (contract.Repositories has real
-// ones.)
+// goneTask is a repeated request, and what it has created was deleted: of tasks the first; of
+// a bulk action, which no request deletes, the store says so.
 func goneTask(s *service, r *request) {
-	r.header.Set("Idempotency-Key", rand.Text())
-	failing(domain.TaskGone(domain.NewTaskID(time.Now())))(s, r)
+	if r.OperationID == "startBulk" {
+		r.header.Set("Idempotency-Key", rand.Text())
+		failing(domain.TaskGone(domain.NewTaskID(time.Now())))(s, r)
+		return
+	}
+	sentBefore(r.body)(s, r)
+	first := ids.FindString(s.call(r.method, r.path, r.body, "Idempotency-Key: "+r.header.Get("Idempotency-Key")).body)
+	s.call(http.MethodPatch, "/tasks/"+first, `{"status":"canceled"}`)
+	s.call(http.MethodDelete, "/tasks/"+first, "")
 }
 
 // shortReadTimeout is a server that a test can wait for.

@@ -15,9 +15,10 @@ type faultStore struct {
 	queues application.QueueRepository
 	bulks  application.BulkRepository
 
-	mu     sync.Mutex
-	before func(ctx context.Context) error
-	many   func() error // before GetMany
+	mu       sync.Mutex
+	before   func(ctx context.Context) error
+	deletion error        // of every Delete
+	many     func() error // before GetMany
 }
 
 // onGetMany has the function called before tasks are read by their ids.
@@ -49,6 +50,12 @@ func (s *faultStore) set(before func(ctx context.Context) error) {
 	s.before = before
 }
 
+func (s *faultStore) setDelete(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.deletion = err
+}
+
 func (s *faultStore) intercept(ctx context.Context) error {
 	s.mu.Lock()
 	before := s.before
@@ -78,6 +85,16 @@ func (s *faultStore) Get(ctx context.Context, id domain.TaskID) (*domain.Task, e
 		return nil, err
 	}
 	return s.TaskRepository.Get(ctx, id)
+}
+
+func (s *faultStore) Delete(ctx context.Context, t *domain.Task) error {
+	s.mu.Lock()
+	err := s.deletion
+	s.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return s.TaskRepository.Delete(ctx, t)
 }
 
 // The other ports of the store, with the same faults.

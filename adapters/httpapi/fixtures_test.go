@@ -63,6 +63,10 @@ func completed(result string) history {
 	}
 }
 
+func canceled(s *service, t *domain.Task) error {
+	return errors.Join(t.Cancel(s.clock.Now()), s.store.Save(s.t.Context(), t))
+}
+
 func retried(s *service, t *domain.Task) error {
 	return errors.Join(refused(s, t), completed("")(s, t))
 }
@@ -123,7 +127,7 @@ func (s *service) addBulk() string {
 // dispatcher does.
 func (s *service) doBulks() {
 	s.t.Helper()
-	step := application.BulkStep{Limit: 10, Window: 100, Decide: func(_ domain.Bulk, t *domain.Task) error { return t.Cancel(s.clock.Now()) }}
+	step := application.BulkStep{Limit: 10, Window: 100, Decide: func(b domain.Bulk, t *domain.Task) error { return b.Action.Apply(t, s.clock.Now()) }}
 	for found := true; found; {
 		var err error
 		step.Now = s.clock.Now()

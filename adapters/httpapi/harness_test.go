@@ -99,6 +99,7 @@ func newServiceOn(t *testing.T, on stores, change ...func(*httpapi.Config)) *ser
 		List:      usecase.NewListTasks(faultSearch{s.store}),
 		Cancel:    usecase.NewCancelTask(s.store, on.signals, on.clock, application.NoEvents{}),
 		Reopen:    usecase.NewReopenTask(s.store, on.queue, on.signals, on.clock, application.NoEvents{}),
+		Delete:    usecase.NewDeleteTask(s.store, on.signals),
 		Wait:      wait,
 		Attempts:  usecase.NewListAttempts(s.store),
 		Bulk:      usecase.NewBulkTasks(faultSearch{s.store}, faultBulks{s.store}, on.clock, limits),

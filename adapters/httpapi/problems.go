@@ -52,7 +52,7 @@ var (
 	changed = problemKind{"changed", http.StatusPreconditionFailed, "Precondition failed",
 		"The task is not at a version that If-Match names. Read the task, then decide again."}
 	gone = problemKind{"gone", http.StatusGone, "Gone",
-		"The Idempotency-Key was already used with the same request, and something that it created, a task or a bulk action, has since been deleted; detail names it. Nothing was done: to submit the request again, use a new key."}
+		"The Idempotency-Key was already used with the same request, and something that it created, a task or a bulk action, has since been deleted; detail names it, of a batch the first. Nothing was done: to submit the request again, use a new key."}
 	tooLarge = problemKind{"too_large", http.StatusRequestEntityTooLarge, "Too large",
 		"The message, or the body as a whole, is over the limit that the operator has set."}
 	unsupportedMediaType = problemKind{"unsupported_media_type", http.StatusUnsupportedMediaType, "Unsupported media type",

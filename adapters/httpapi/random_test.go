@@ -33,13 +33,16 @@ func TestRandomRequests_GetDocumentedAnswers(t *testing.T) {
 	s := newService(t)
 	s.stopWaiting()
 	g := newGenerator(t, seed)
-	answers := map[int]int{}
+	answers, deletions := map[int]int{}, map[int]int{}
 	for range *randomRequests {
 		req, body := g.request()
 		record := httptest.NewRecorder()
 		s.server.Handler().ServeHTTP(record, req)
 		a := answer{record.Code, record.Header(), record.Body.String()}
 		answers[a.status]++
+		if req.Method == http.MethodDelete {
+			deletions[a.status]++
+		}
 		if req.Method == http.MethodHead {
 			a.body = "" // which net/http leaves out
 		}
@@ -55,6 +58,11 @@ func TestRandomRequests_GetDocumentedAnswers(t *testing.T) {
 	for _, status := range []int{200, 201, 204, 302, 304, 400, 404, 405, 406, 409, 413, 415, 422} {
 		if *randomRequests >= 10_000 && answers[status] == 0 {
 			t.Errorf("no request was answered with %d: they are not random enough", status)
+		}
+	}
+	for _, status := range []int{204, 404, 409, 412} {
+		if *randomRequests >= 10_000 && deletions[status] == 0 {
+			t.Errorf("no DELETE was answered with %d: they are not random enough", status)
 		}
 	}
 }

@@ -150,10 +150,7 @@ func (e *endpoints) ChangeTask(w http.ResponseWriter, r *http.Request, id string
 
 // taskChange is the use case that the body asks for.
 func (e *endpoints) taskChange(id domain.TaskID, body api.TaskChange, ifMatch *string) (func(context.Context) (*domain.Task, error), error) {
-	var precondition usecase.Precondition
-	if ifMatch != nil {
-		precondition = func(t *domain.Task) bool { return matches(*ifMatch, etag(t), false) }
-	}
+	precondition := preconditionOf(ifMatch)
 	status, err := domain.ParseStatus(body.Status.Value)
 	switch {
 	case err != nil:
@@ -168,4 +165,30 @@ func (e *endpoints) taskChange(id domain.TaskID, body api.TaskChange, ifMatch *s
 		return func(ctx context.Context) (*domain.Task, error) { return e.uc.Reopen.Run(ctx, in) }, nil
 	}
 	return nil, domain.Invalid("status", "can be set to canceled, or to pending if the task has failed; not to %s", status)
+}
+
+// preconditionOf is what If-Match asks for, if it was sent.
+func preconditionOf(ifMatch *string) usecase.Precondition {
+	if ifMatch == nil {
+		return nil
+	}
+	return func(t *domain.Task) bool { return matches(*ifMatch, etag(t), false) }
+}
+
+// DeleteTask is DELETE /tasks/{id}.
+func (e *endpoints) DeleteTask(w http.ResponseWriter, r *http.Request, id string, params api.DeleteTaskParams) {
+	e.handle(w, r, func() error {
+		taskID, err := parseID(id)
+		if err != nil {
+			return err
+		}
+		in := usecase.DeleteTaskInput{ID: taskID, If: preconditionOf(params.IfMatch)}
+		if _, err := withStoreSlot(r.Context(), e, application.CallChange, func(ctx context.Context) (struct{}, error) {
+			return struct{}{}, e.uc.Delete.Run(ctx, in)
+		}); err != nil {
+			return err
+		}
+		w.WriteHeader(http.StatusNoContent)
+		return nil
+	})
 }

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"errors"
@@ -47,7 +48,7 @@ type bulkRow struct {
 }
 
 func (r bulkRow) bulk() (domain.Bulk, error) {
-	f, err := application.DecodeFilter(r.Filter)
+	f, err := application.DecodeBulkFilter(domain.BulkAction(r.Action), r.Filter)
 	if err != nil {
 		return domain.Bulk{}, fmt.Errorf("%w: %w", domain.BulkID(r.ID).Damaged("an unreadable filter"), err)
 	}
@@ -77,7 +78,7 @@ func (r *BulkRepository) Add(ctx context.Context, b domain.Bulk) error {
 }
 
 func insertBulk(ctx context.Context, x sqlx.ExecerContext, b domain.Bulk) error {
-	filter, err := application.EncodeFilter(b.Filter)
+	filter, err := application.EncodeBulkFilter(b)
 	if err != nil {
 		return err
 	}
@@ -128,7 +129,7 @@ func (r *BulkRepository) Step(ctx context.Context, s application.BulkStep) (appl
 		b, err := r.Change(ctx, result.Bulk.ID, func(b domain.Bulk) (domain.Bulk, error) { return b.Shrink(looked, s.Now), nil })
 		return application.BulkStepResult{Found: true, Bulk: b, Passed: result.Passed}, err
 	}
-	if pgconn.AboutData(err) { // one of the tasks is to blame
+	if aboutOne(err) {
 		result, err = r.stepOnce(ctx, s, storeApart)
 	}
 	if pgconn.AboutData(err) && result.Found { // it is the action's own row
@@ -182,11 +183,29 @@ func step(ctx context.Context, tx *sqlx.Tx, s application.BulkStep, store storin
 		if err := store(ctx, tx, &swept); err != nil {
 			return result, err
 		}
-		result.Changed, part.Locked = swept.Changed, locked
-		part.Changed, part.Skipped = len(swept.Changed), swept.Found-len(swept.Changed)
+		busy := lockedOf(swept)
+		result.Changed, part.Locked = swept.Changed, sorted(slices.Concat(locked, busy))
+		part.Changed, part.Skipped = len(swept.Changed), swept.Found-len(swept.Changed)-len(busy)
 	}
 	result.Bulk = b.Advance(part, s.Now)
 	return result, storeBulk(ctx, tx, result.Bulk)
+}
+
+// lockedOf are the tasks of which somebody else has locked other rows than that of the
+// task itself.
+func lockedOf(swept application.SweepResult) []domain.TaskID {
+	var ids []domain.TaskID
+	for id, err := range swept.Passed {
+		if errors.Is(err, errRowsLocked) {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+func sorted(ids []domain.TaskID) []domain.TaskID {
+	slices.SortFunc(ids, func(a, b domain.TaskID) int { return bytes.Compare(a[:], b[:]) })
+	return ids
 }
 
 func storeBulk(ctx context.Context, tx *sqlx.Tx, b domain.Bulk) error {

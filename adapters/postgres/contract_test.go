@@ -22,6 +22,7 @@ func TestRepositories(t *testing.T) {
 		store.Delete, store.Refuse, store.Damage = operator.Delete, operator.Refuse, operator.Damage
 		store.Unprotect, store.BreakFilter, store.RefuseBulk = operator.Unprotect, operator.BreakFilter, operator.RefuseBulk
 		store.RefuseRecords, store.BreakMetadata, store.BreakKey = operator.RefuseRecords, operator.BreakMetadata, operator.BreakKey
+		store.RefuseDelete = operator.RefuseDelete
 		return store
 	})
 }
@@ -67,7 +68,7 @@ func TestCheckRights_NamesEachRightThatIsMissing(t *testing.T) {
 				t.Errorf("without %s: %v", change, err)
 			}
 			runs, side := db.proveRights(t.Context()), db.SideTables().Probe(t.Context())
-			if sideTables[n.table] {
+			if isSide(n.table, right) {
 				runs, side = side, runs
 			}
 			if domain.Public(runs).Code != domain.CodeUnavailable || !strings.HasSuffix(runs.Error(), want) || side != nil {
@@ -114,6 +115,12 @@ func locksOf(db *DB) contract.Locks {
 			t.Cleanup(release)
 			return release
 		},
+		Attempt: func(t *testing.T, id domain.TaskID) func() {
+			return lock(t, "attempts WHERE task_id = $1", id.String())
+		},
+		Pair: func(t *testing.T, id domain.TaskID) func() {
+			return lock(t, "task_metadata WHERE task_id = $1", id.String())
+		},
 		Worker: func(t *testing.T, id domain.WorkerID) func() { return lock(t, "workers WHERE id = $1", string(id)) },
 	}
 }
@@ -143,6 +150,18 @@ func storeOn(db *DB) contract.Store {
 		Refuse: func(t *testing.T, id domain.TaskID) {
 			t.Helper()
 			db.calls.SQL.MustExecContext(t.Context(), fmt.Sprintf(`ALTER TABLE tasks ADD CHECK (id <> '%s') NOT VALID`, id))
+		},
+		RefuseDelete: func(t *testing.T, id domain.TaskID) {
+			t.Helper()
+			db.calls.SQL.MustExecContext(t.Context(), fmt.Sprintf(`CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no'; END $$;
+				CREATE TRIGGER refuse BEFORE DELETE ON task_metadata FOR EACH ROW WHEN (OLD.task_id = '%s') EXECUTE FUNCTION refuse()`, id))
+		},
+		Pairs: func(t *testing.T) (n int) {
+			t.Helper()
+			if err := db.calls.SQL.GetContext(t.Context(), &n, "SELECT count(*) FROM task_metadata"); err != nil {
+				t.Fatal(err)
+			}
+			return n
 		},
 		RefuseRecords: func(t *testing.T) func() {
 			t.Helper()

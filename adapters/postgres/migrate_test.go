@@ -112,8 +112,12 @@ func allVersions(t *testing.T) []int64 {
 		t.Fatal(err)
 	}
 	versions := []int64{0}
-	for i := range files {
-		versions = append(versions, int64(i)+1)
+	for _, name := range files {
+		version, err := goose.NumericComponent(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		versions = append(versions, version)
 	}
 	return versions
 }

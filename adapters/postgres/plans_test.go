@@ -42,6 +42,8 @@ func TestSweeps_UseTheirIndexes(t *testing.T) {
 		{"tasks of a key", storedWithSQL, false, "tasks_pkey", []any{pgenc.UUIDs(ids)}},
 		{"others of a key", checkStoredSQL, false, "tasks_pkey", []any{pgenc.UUIDs(ids)}},
 		{"attempts", attemptsSQL, false, "attempts_pkey", []any{ids[0].String(), 1000}},
+		{"delete", deleteSQL, false, "tasks_pkey task_metadata_pkey", []any{ids[0].String(), 1, 1, "w1", "completed"}},
+		{"delete many", deleteOursSQL, false, "tasks_pkey task_metadata_pkey", []any{pgenc.UUIDs(ids)}},
 		{"claim", claimSQL.String(), false, "tasks_pkey queues_limited", []any{pgenc.UUIDs(ids), pending, "processing", now, "w1", 1, 1, 1}},
 		{"claim what is free", claimFreeSQL.String(), false, "tasks_pkey queues_limited", []any{pgenc.UUIDs(ids), pending, "processing", now, "w1", 1, 1, 1}},
 		{"left of a claim", leftSQL.String(), false, "tasks_pkey", []any{pgenc.UUIDs(ids), pending, "w1"}},
@@ -78,9 +80,10 @@ func fill(t *testing.T, db *DB, n int) {
 		FROM (SELECT n, CASE WHEN n % 100 < 4 THEN 'pending' WHEN n % 100 < 6 THEN 'processing' ELSE 'completed' END AS s
 			FROM generate_series(1, $1::bigint) AS n) AS made`, n)
 	db.calls.SQL.MustExec("INSERT INTO attempts SELECT id, 1, 'w', now(), now(), 'released', '' FROM tasks LIMIT 2000")
+	db.calls.SQL.MustExec("INSERT INTO task_metadata SELECT 'customer', 'c' || (random() * 10)::int, id FROM tasks") // each pair of many tasks
 	db.calls.SQL.MustExec("INSERT INTO queues (name, paused, max_running) SELECT 'q' || n, false, 1 FROM generate_series(1, 1000) AS n")
 	db.calls.SQL.MustExec(`INSERT INTO idempotency_keys SELECT 'o', n::text, '', '{}', now() + n * interval '1 second' FROM generate_series(1, 2000) AS n`)
-	db.calls.SQL.MustExec("ANALYZE tasks, attempts, queues, idempotency_keys")
+	db.calls.SQL.MustExec("ANALYZE tasks, attempts, task_metadata, queues, idempotency_keys")
 }
 
 // A statement that is prepared keeps its plan while the table grows, so the plan must

@@ -53,7 +53,7 @@ func (db *DB) probeAlone(ctx context.Context) error {
 }
 
 // SideTables is the Probe of what tasks run without, most of them: the rights on the other
-// tables.
+// tables, and to delete.
 func (db *DB) SideTables() application.Probe { return sideProbe{db} }
 
 type sideProbe struct{ db *DB }
@@ -62,7 +62,7 @@ type sideProbe struct{ db *DB }
 // business.
 func (s sideProbe) Probe(ctx context.Context) error {
 	return s.db.probe(ctx, func(ctx context.Context) error {
-		missing, err := s.db.missingRights(ctx, func(table string) bool { return sideTables[table] })
+		missing, err := s.db.missingRights(ctx, isSide)
 		if err == nil && missing != "" {
 			return domain.Errorf(domain.CodeUnavailable, "%s", missing)
 		}

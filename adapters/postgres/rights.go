@@ -23,8 +23,8 @@ var needed = []struct{ table, rights string }{
 	{schema.VersionTable, "SELECT"},
 	{"millrace_sweeps", "SELECT, UPDATE"},
 	{"queues", "SELECT, INSERT, UPDATE"},
-	{"task_metadata", "SELECT, INSERT"},
-	{"tasks", "SELECT, INSERT, UPDATE"},
+	{"task_metadata", "SELECT, INSERT, DELETE"},
+	{"tasks", "SELECT, INSERT, UPDATE, DELETE"},
 	{"workers", "SELECT, INSERT, UPDATE, DELETE"},
 }
 
@@ -33,6 +33,12 @@ var needed = []struct{ table, rights string }{
 var sideTables = map[string]bool{
 	"bulks": true, "idempotency_keys": true, "millrace_installation": true, "millrace_sweeps": true,
 	schema.VersionTable: true, "task_metadata": true,
+}
+
+// isSide reports whether tasks run without the right: one on a side table, or the right to
+// delete tasks that have ended.
+func isSide(table, right string) bool {
+	return sideTables[table] || table == "tasks" && right == "DELETE"
 }
 
 // missingSQL asks which of the rights our role does not have. Of a table that is not there
@@ -48,9 +54,9 @@ var missingSQL = func() string {
 		WHERE NOT coalesce(has_table_privilege(to_regclass(n.t), n.r), false) ORDER BY n.t, n.r`
 }()
 
-// missingRights is what our role may not do and has to, in words, on those of the tables;
-// empty: nothing.
-func (db *DB) missingRights(ctx context.Context, of func(table string) bool) (string, error) {
+// missingRights is what our role may not do and has to, in words, of those rights; empty:
+// nothing.
+func (db *DB) missingRights(ctx context.Context, of func(table, right string) bool) (string, error) {
 	var missing []struct {
 		Table  string `db:"t"`
 		Right  string `db:"r"`
@@ -65,7 +71,7 @@ func (db *DB) missingRights(ctx context.Context, of func(table string) bool) (st
 	var rights, tables []string
 	for _, m := range missing {
 		switch {
-		case !of(m.Table):
+		case !of(m.Table, m.Right):
 		case !m.Absent:
 			rights = append(rights, m.Right+" on "+m.Table)
 		case !slices.Contains(tables, m.Table):
@@ -84,7 +90,7 @@ func (db *DB) missingRights(ctx context.Context, of func(table string) bool) (st
 // CheckRights is for the start of a program, once there is a schema: it returns an error
 // that names the rights which our role lacks.
 func CheckRights(ctx context.Context, db *DB) error {
-	switch missing, err := db.missingRights(ctx, func(string) bool { return true }); {
+	switch missing, err := db.missingRights(ctx, func(string, string) bool { return true }); {
 	case err != nil:
 		return pgconn.AtStart(err)
 	case missing != "":
@@ -96,7 +102,7 @@ func CheckRights(ctx context.Context, db *DB) error {
 // proveRights proves that nobody has taken away a right since the start without which no
 // task runs.
 func (db *DB) proveRights(ctx context.Context) error {
-	missing, err := db.missingRights(ctx, func(table string) bool { return !sideTables[table] })
+	missing, err := db.missingRights(ctx, func(table, right string) bool { return !isSide(table, right) })
 	if err == nil && missing != "" {
 		err = domain.Errorf(domain.CodeUnavailable, "%s", missing)
 	}

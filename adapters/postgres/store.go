@@ -150,14 +150,23 @@ func changedColumns(tasks []*domain.Task, now []written) []pgenc.Column[written]
 	return columns
 }
 
-// storeOurs is storeChanged for tasks that are locked, so that all are stored.
+// storeOurs is storeChanged for tasks that are locked, so that all are stored. Those that
+// are to be deleted are.
 func storeOurs(ctx context.Context, x sqlx.QueryerContext, tasks []*domain.Task) error {
-	if len(tasks) == 0 {
-		return nil
+	var kept, deleted []*domain.Task
+	for _, t := range tasks {
+		if t.Deleted() {
+			deleted = append(deleted, t)
+		} else {
+			kept = append(kept, t)
+		}
 	}
-	stored, err := storeChanged(ctx, x, tasks, locksAreOurs)
-	if err == nil && len(stored) != len(tasks) {
-		err = fmt.Errorf("stored %d of %d tasks that were locked", len(stored), len(tasks))
+	if err := deleteOurs(ctx, x, deleted); err != nil || len(kept) == 0 {
+		return err
+	}
+	stored, err := storeChanged(ctx, x, kept, locksAreOurs)
+	if err == nil && len(stored) != len(kept) {
+		err = fmt.Errorf("stored %d of %d tasks that were locked", len(stored), len(kept))
 	}
 	return err
 }

@@ -35,7 +35,7 @@ func (p pool) sweep(ctx context.Context, decide application.Decide, from string,
 // sweepLocked is sweep with a query that finds and locks the tasks t.
 func (p pool) sweepLocked(ctx context.Context, decide application.Decide, query string, args ...any) (application.SweepResult, error) {
 	swept, err := p.sweepOnce(ctx, decide, storeLocked, query, args...)
-	if pgconn.AboutData(err) {
+	if aboutOne(err) {
 		swept, err = p.sweepOnce(ctx, decide, storeApart, query, args...)
 	}
 	if err != nil {
@@ -79,7 +79,7 @@ func storeApart(ctx context.Context, tx *sqlx.Tx, swept *application.SweepResult
 			return err
 		}
 		refused := storeOurs(ctx, tx, tasks)
-		if refused != nil && !pgconn.AboutData(refused) {
+		if refused != nil && !aboutOne(refused) {
 			return refused
 		}
 		if refused == nil {

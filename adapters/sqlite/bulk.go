@@ -39,7 +39,7 @@ const bulkColumns = `id, action, filter, cursor, changed, skipped, created_at, u
 	search_window, tries, outcome, reason`
 
 func bulkRowOf(b domain.Bulk) (bulkRow, error) {
-	filter, err := application.EncodeFilter(b.Filter)
+	filter, err := application.EncodeBulkFilter(b)
 	return bulkRow{
 		ID: taskID(b.ID), Action: b.Action, Filter: filter, Cursor: taskID(b.Cursor), Changed: b.Changed, Skipped: b.Skipped,
 		Created: instant{b.CreatedAt}, Updated: instant{b.UpdatedAt}, Done: instant{b.DoneAt},
@@ -49,7 +49,7 @@ func bulkRowOf(b domain.Bulk) (bulkRow, error) {
 
 // bulk makes the action again.
 func (row bulkRow) bulk() (domain.Bulk, error) {
-	filter, err := application.DecodeFilter([]byte(row.Filter))
+	filter, err := application.DecodeBulkFilter(row.Action, []byte(row.Filter))
 	if err != nil {
 		return domain.Bulk{}, fmt.Errorf("%w: %w", domain.BulkID(row.ID).Damaged("an unreadable filter"), err)
 	}

@@ -36,6 +36,8 @@ var IndexedQueries = map[string]string{
 	selectKey:          "INDEX sqlite_autoindex_idempotency_keys_1 (owner=? AND key=?)",
 	deleteKeys:         "INDEX idempotency_keys_expired (expires_at<?)",
 	selectNextBulk:     "INDEX bulks_to_do",
+	deleteTask:         "INDEX sqlite_autoindex_tasks_1 (id=?)",
+	deleteMetadata:     "PRIMARY KEY (key=? AND value=? AND task_id=?)",
 }
 
 // CountingQueries count tasks by queue: they sort what they have counted, and read

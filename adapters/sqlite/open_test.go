@@ -56,6 +56,20 @@ func storeOn(db *sqlite.DB) contract.Store {
 			writer.MustExecContext(t.Context(), "CREATE TRIGGER refuse_"+digits+" BEFORE UPDATE ON tasks WHEN NEW.id = x'"+digits+
 				"' BEGIN SELECT RAISE(ABORT, 'no'); END")
 		},
+		RefuseDelete: func(t *testing.T, id domain.TaskID) {
+			t.Helper()
+			writer, _ := sqlite.Pools(db)
+			writer.MustExecContext(t.Context(), "CREATE TRIGGER refuse_delete BEFORE DELETE ON task_metadata WHEN OLD.task_id = x'"+
+				hex.EncodeToString(id[:])+"' BEGIN SELECT RAISE(ABORT, 'no'); END")
+		},
+		Pairs: func(t *testing.T) (n int) {
+			t.Helper()
+			_, reader := sqlite.Pools(db)
+			if err := reader.GetContext(t.Context(), &n, "SELECT count(*) FROM task_metadata"); err != nil {
+				t.Fatal(err)
+			}
+			return n
+		},
 		RefuseRecords: func(t *testing.T) func() {
 			t.Helper()
 			writer, _ := sqlite.Pools(db)

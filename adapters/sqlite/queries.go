@@ -32,6 +32,9 @@ var (
 	// A doubled record must not cost the task its change.
 	insertRecord = `INSERT INTO attempts (` + recordColumns + `)
 		VALUES (:task_id, :number, :worker, :started_at, :ended_at, :outcome, :error) ON CONFLICT DO NOTHING`
+	deleteTask     = `DELETE FROM tasks WHERE id = ? AND version = ? AND attempt = ? AND worker IS ? AND status = ?`
+	deleteMetadata = `DELETE FROM task_metadata WHERE (key, value, task_id) IN (SELECT key, value, ?1 FROM json_each(?2))`
+
 	savepoint     = `SAVEPOINT change`
 	rollbackTo    = `ROLLBACK TO change`
 	release       = `RELEASE change`
@@ -105,7 +108,9 @@ var (
 
 var (
 	plainQueries = []string{
-		savepoint, rollbackTo, release, insertTask, insertMetadata, updateTask, selectTask, selectWithoutTexts, selectVersion, selectQueued, selectSizes, selectKnown, selectHeartbeat, deleteWorker, deleteSilent, deleteWorkers, selectToGiveBack,
+		savepoint, rollbackTo, release, insertTask, insertMetadata, updateTask, deleteTask, deleteMetadata, selectTask,
+		selectWithoutTexts, selectVersion, selectQueued, selectSizes, selectKnown, selectHeartbeat, deleteWorker, deleteSilent,
+		deleteWorkers, selectToGiveBack,
 		selectDue, selectStranded, selectOrphaned, selectKey, deleteKeys, selectQueue, countRunning, selectNextBulk, selectBulk,
 	}
 	namedQueries = []string{insertRecord, upsertWorker, upsertKey, upsertQueue, insertBulk, updateBulk}

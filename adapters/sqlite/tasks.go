@@ -129,21 +129,26 @@ func (r *TaskRepository) Save(ctx context.Context, t *domain.Task) error {
 		if err != nil || changed > 0 {
 			return err
 		}
-		var version int64
-		found, err := tx.get(&version, selectVersion, taskID(t.ID()))
-		switch {
-		case err != nil:
-			return err
-		case !found:
-			return domain.ErrTaskNotFound
-		}
-		return domain.ErrConflict
+		return tx.otherwise(t)
 	})
 	if err != nil {
 		return err
 	}
 	t.MarkStored()
 	return nil
+}
+
+// otherwise is why the stored task is not as t was loaded.
+func (tx *tx) otherwise(t *domain.Task) error {
+	var version int64
+	found, err := tx.get(&version, selectVersion, taskID(t.ID()))
+	switch {
+	case err != nil:
+		return err
+	case !found:
+		return domain.ErrTaskNotFound
+	}
+	return domain.ErrConflict
 }
 
 // store stores a task, and how its attempts ended, if the stored one is as it was
@@ -173,11 +178,14 @@ func (tx *tx) update(t *domain.Task) error {
 	return nil
 }
 
-// decide lets f change the task and stores it if it did. A task that f refuses
-// is left as it is: refused says why.
+// decide lets f change the task and stores it if it did, or removes it. A task that f
+// refuses is left as it is: refused says why.
 func (tx *tx) decide(t *domain.Task, f application.Decide) (changed bool, refused, err error) {
 	if refused := f(t); refused != nil || !t.Dirty() {
 		return false, refused, nil
+	}
+	if t.Deleted() {
+		return removeLoaded(tx, t)
 	}
 	return true, nil, tx.update(t)
 }

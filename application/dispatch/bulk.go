@@ -81,9 +81,13 @@ func (s *Bulk) report(ctx context.Context, b domain.Bulk, changed []*domain.Task
 	application.Enqueue(ctx, s.Queue, changed...)
 }
 
-// tell tells of the tasks that a step has ended or reopened.
+// tell tells of the tasks that a step has ended or reopened. Those that it has deleted had
+// ended before.
 func (s *Bulk) tell(ctx context.Context, action domain.BulkAction, changed []*domain.Task) {
-	if action == domain.BulkRetry {
+	switch action {
+	case domain.BulkDelete:
+		return
+	case domain.BulkRetry:
 		s.Events.TasksReopened(ctx, changed)
 		return
 	}

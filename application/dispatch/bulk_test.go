@@ -59,11 +59,12 @@ func TestDispatcher_DoesABulkActionStepByStepAndTells(t *testing.T) {
 			domain.BulkStop: {
 				apptest.Claimed, []application.SignalKind{application.SignalStop, application.SignalChanged}, false, domain.StatusProcessing,
 			},
-			domain.BulkRetry: {apptest.Failed, []application.SignalKind{application.SignalChanged}, true, domain.StatusPending},
+			domain.BulkRetry:  {apptest.Failed, []application.SignalKind{application.SignalChanged}, true, domain.StatusPending},
+			domain.BulkDelete: {apptest.Canceled, []application.SignalKind{application.SignalChanged}, false, domain.StatusCanceled}, // ended before: nothing to tell
 		} {
 			p, signals := apptest.NewPorts(t), apptest.NewSignals()
 			first, second := []*domain.Task{c.made(t), c.made(t)}, []*domain.Task{c.made(t)}
-			stepping(t, p, action, first, []*domain.Task{apptest.Canceled(t)}, second) // the second step changes nothing
+			stepping(t, p, action, first, nil, second) // the second step changes nothing
 			p.Signals.EXPECT().Send(apptest.Any).Do(signals.Send).AnyTimes()
 			gomock.InOrder(p.Events.EXPECT().Swept(apptest.Any, application.SweepBulk, 2), p.Events.EXPECT().Swept(apptest.Any, application.SweepBulk, 1))
 			switch action {
@@ -90,6 +91,7 @@ func TestDispatcher_DoesABulkActionStepByStepAndTells(t *testing.T) {
 			for _, task := range slices.Concat(first, second) {
 				apptest.Same(t, "status", task.Status(), c.status)
 				apptest.Same(t, "asked to stop", task.StopRequested(), action == domain.BulkStop)
+				apptest.Same(t, "deleted", task.Deleted(), action == domain.BulkDelete)
 			}
 		}
 	})
@@ -109,7 +111,8 @@ func TestDispatcher_ABulkActionLeavesWhatIsInNoStateForIt(t *testing.T) {
 			domain.BulkCancel: {apptest.Claimed(t), apptest.Failed(t), apptest.Canceled(t)},
 			domain.BulkStop:   {apptest.Failed(t), apptest.Canceled(t)},
 			domain.BulkRetry:  {apptest.NewTask(t), apptest.Claimed(t), apptest.Canceled(t)},
-			"delete":          {apptest.NewTask(t), apptest.Claimed(t), apptest.Failed(t), apptest.Canceled(t)}, // of a later version
+			domain.BulkDelete: {apptest.NewTask(t), apptest.Claimed(t)},
+			"purge":           {apptest.NewTask(t), apptest.Claimed(t), apptest.Failed(t), apptest.Canceled(t)}, // of a later version
 		} {
 			p := apptest.NewPorts(t) // no signal, no push and no event is expected
 			stepping(t, p, action, tasks)

@@ -209,6 +209,44 @@ func (c_2 *MockTaskRepositoryClaimCall) DoAndReturn(f func(context.Context, appl
 	return c_2
 }
 
+// Delete mocks base method.
+func (m *MockTaskRepository) Delete(ctx context.Context, t *domain.Task) error {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Delete", ctx, t)
+	ret0, _ := ret[0].(error)
+	return ret0
+}
+
+// Delete indicates an expected call of Delete.
+func (mr *MockTaskRepositoryMockRecorder) Delete(ctx, t any) *MockTaskRepositoryDeleteCall {
+	mr.mock.ctrl.T.Helper()
+	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Delete", reflect.TypeOf((*MockTaskRepository)(nil).Delete), ctx, t)
+	return &MockTaskRepositoryDeleteCall{Call: call}
+}
+
+// MockTaskRepositoryDeleteCall wrap *gomock.Call
+type MockTaskRepositoryDeleteCall struct {
+	*gomock.Call
+}
+
+// Return rewrite *gomock.Call.Return
+func (c *MockTaskRepositoryDeleteCall) Return(arg0 error) *MockTaskRepositoryDeleteCall {
+	c.Call = c.Call.Return(arg0)
+	return c
+}
+
+// Do rewrite *gomock.Call.Do
+func (c *MockTaskRepositoryDeleteCall) Do(f func(context.Context, *domain.Task) error) *MockTaskRepositoryDeleteCall {
+	c.Call = c.Call.Do(f)
+	return c
+}
+
+// DoAndReturn rewrite *gomock.Call.DoAndReturn
+func (c *MockTaskRepositoryDeleteCall) DoAndReturn(f func(context.Context, *domain.Task) error) *MockTaskRepositoryDeleteCall {
+	c.Call = c.Call.DoAndReturn(f)
+	return c
+}
+
 // Get mocks base method.
 func (m *MockTaskRepository) Get(ctx context.Context, id domain.TaskID) (*domain.Task, error) {
 	m.ctrl.T.Helper()

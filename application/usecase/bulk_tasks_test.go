@@ -18,7 +18,7 @@ func bulkTasks(p *apptest.Ports) *usecase.BulkTasks {
 func TestBulkTasks_StoresTheActionForAllThatThereAreAndNoneThatComes(t *testing.T) {
 	p, before := apptest.NewPorts(t), apptest.NewTask(t).ID()
 	filter := domain.TaskFilter{Queues: []domain.QueueName{"mail"}}
-	for _, action := range []domain.BulkAction{domain.BulkCancel, domain.BulkStop, domain.BulkRetry} {
+	for _, action := range domain.BulkActions() {
 		var stored domain.Bulk
 		p.Bulks.EXPECT().Add(apptest.Any, apptest.Any).DoAndReturn(func(_ context.Context, b domain.Bulk) error {
 			stored = b
@@ -46,7 +46,7 @@ func TestBulkTasks_RefusesWhatIsNoActionAndABadFilter(t *testing.T) {
 		fields []string
 	}{
 		"NoAction":      {usecase.BulkTasksInput{All: true}, []string{"action"}},
-		"AnotherAction": {usecase.BulkTasksInput{Action: "delete", All: true}, []string{"action"}},
+		"AnotherAction": {usecase.BulkTasksInput{Action: "purge", All: true}, []string{"action"}},
 		"EmptyFilter":   {usecase.BulkTasksInput{Action: domain.BulkCancel}, []string{"filter"}},
 		"AllOfSome":     {usecase.BulkTasksInput{Action: domain.BulkCancel, All: true, Filter: domain.TaskFilter{Text: "a"}}, []string{"all"}},
 		"BadText": {

@@ -13,10 +13,10 @@ import (
 // changed the task first. Each lost race means that another change went through.
 const maxReloads = 10
 
-// change loads a task, lets decide change it and stores it. When the save meets
+// change loads a task, lets decide change it and stores it. When that meets
 // a newer version it loads and decides again, so that a caller gets a conflict
 // only if the task as it is now does not allow the change. What decide leaves
-// as it was is not stored, and not changed.
+// as it was is not stored, and not changed; what it makes domain.Task.Deleted is removed.
 func change(ctx context.Context, tasks application.TaskRepository, id domain.TaskID, decide application.Decide) (t *domain.Task, changed bool, err error) {
 	for range maxReloads {
 		t, err = tasks.Get(ctx, id)
@@ -26,18 +26,22 @@ func change(ctx context.Context, tasks application.TaskRepository, id domain.Tas
 		if err := decide(t); err != nil {
 			return nil, false, err
 		}
-		if t.Version() == t.StoredVersion() {
+		switch {
+		case t.Deleted():
+			err = tasks.Delete(ctx, t)
+		case t.Version() != t.StoredVersion():
+			err = tasks.Save(ctx, t)
+		default:
 			return t, false, nil
 		}
-		err = tasks.Save(ctx, t)
 		if err == nil {
 			return t, true, nil
 		}
 		if !errors.Is(err, domain.ErrConflict) {
-			return nil, false, fmt.Errorf("save task %s: %w", id, err)
+			return nil, false, fmt.Errorf("store task %s: %w", id, err)
 		}
 	}
-	return nil, false, fmt.Errorf("save task %s: %w", id, domain.ErrConflict)
+	return nil, false, fmt.Errorf("store task %s: %w", id, domain.ErrConflict)
 }
 
 // Precondition says whether a task is as the caller has seen it. nil: it need not be.

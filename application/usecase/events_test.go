@@ -34,10 +34,10 @@ func TestSubmitTasks_TellsNothingOfWhatItDoesNotStore(t *testing.T) {
 		fails bool
 	}{
 		"Replay": {keyed(one("m")), func(p *apptest.Ports) {
-			p.Tasks.EXPECT().AddOnce(apptest.Any, apptest.Any, apptest.Any).Return([]*domain.Task{apptest.NewTask(t)}, nil)
+			p.Tasks.EXPECT().AddOnce(apptest.Any, apptest.Any, apptest.Any).Return([]*domain.Task{apptest.NewTask(t)}, nil, nil)
 		}, false},
 		"KeyReused": {keyed(one("m")), func(p *apptest.Ports) {
-			p.Tasks.EXPECT().AddOnce(apptest.Any, apptest.Any, apptest.Any).Return(nil, domain.ErrKeyReused)
+			p.Tasks.EXPECT().AddOnce(apptest.Any, apptest.Any, apptest.Any).Return(nil, nil, domain.ErrKeyReused)
 		}, true},
 		"StoreAway": {one("m"), func(p *apptest.Ports) {
 			p.Tasks.EXPECT().Add(apptest.Any, apptest.Any).Return(domain.ErrUnavailable)

@@ -77,6 +77,16 @@ func (h *waitHarness) complete(id domain.TaskID) {
 	apptest.Must(h.t, h.store.Change(id, func(t *domain.Task) error { return t.Complete(t.Attempt(), "done", apptest.Now()) }))
 }
 
+// delete takes the task away.
+func (h *waitHarness) delete(id domain.TaskID) {
+	h.t.Helper()
+	h.complete(id)
+	task, err := h.store.Get(h.t.Context(), id)
+	apptest.Must(h.t, err)
+	apptest.Must(h.t, task.Delete())
+	apptest.Must(h.t, h.store.TaskRepository.Delete(h.t.Context(), task))
+}
+
 func (h *waitHarness) hint(ids ...domain.TaskID) {
 	h.sent.Send(application.Signal{Kind: application.SignalChanged, Tasks: ids})
 }

@@ -44,7 +44,7 @@ type WaitTask struct {
 
 // waiter is one caller that waits for a task.
 type waiter struct {
-	updates chan *domain.Task // latest snapshot, overwritten if unread
+	updates chan *domain.Task // latest snapshot, overwritten if unread; nil: look yourself
 	seen    atomic.Int64      // the version that the caller has seen; 0: none yet
 }
 
@@ -68,8 +68,9 @@ type WaitTaskInput struct {
 }
 
 // Run returns the task as soon as Until holds for it, or as it is when the time
-// is over, when the caller's ctx ends, or when the program is about to end. Too
-// many callers are domain.CodeUnavailable.
+// is over, when the caller's ctx ends, or when the program is about to end. A task that
+// is deleted meanwhile is domain.ErrTaskNotFound, as soon as that is seen. Too many callers
+// are domain.CodeUnavailable.
 func (uc *WaitTask) Run(ctx context.Context, in WaitTaskInput) (*domain.Task, error) {
 	w, err := uc.subscribe(in.ID)
 	if err != nil {
@@ -86,7 +87,11 @@ func (uc *WaitTask) Run(ctx context.Context, in WaitTaskInput) (*domain.Task, er
 		w.seen.Store(t.Version())
 		select {
 		case update := <-w.updates:
-			if update.Version() > t.Version() { // it may have been read before t
+			if update == nil {
+				if t, err = uc.get(ctx, in.ID); err != nil {
+					return nil, err
+				}
+			} else if update.Version() > t.Version() { // it may have been read before t
 				t = update
 			}
 		case <-timer.C:
@@ -159,8 +164,9 @@ func (uc *WaitTask) Serve(ctx context.Context) {
 	}
 }
 
-// read reads the tasks, a portion at a time, and publishes them. A read that took too
-// long is repeated smaller; what cannot be read is left to the next poll.
+// read reads the tasks, a portion at a time, and publishes them. Those that are not there,
+// or cannot be read, their callers look for themselves. A read that took too long is
+// repeated smaller; after one that failed the next poll looks again.
 func (uc *WaitTask) read(ctx context.Context, ids []domain.TaskID) {
 	for len(ids) > 0 && ctx.Err() == nil {
 		size := min(uc.portion.Size(), len(ids))
@@ -172,7 +178,10 @@ func (uc *WaitTask) read(ctx context.Context, ids []domain.TaskID) {
 			continue
 		}
 		for _, t := range tasks {
-			uc.publish(t)
+			uc.publish(t.ID(), t)
+		}
+		if err == nil {
+			uc.publishMissing(ids[:size], tasks, rest)
 		}
 		ids = slices.Concat(rest, ids[size:])
 	}
@@ -204,7 +213,7 @@ func (uc *WaitTask) drainHinted() []domain.TaskID {
 }
 
 // poll returns which of all the tasks that are waited for have a newer version than
-// some caller has seen. A long wait costs a version every poll, and no task.
+// some caller has seen, or none. A long wait costs a version every poll, and no task.
 func (uc *WaitTask) poll(ctx context.Context) []domain.TaskID {
 	var changed []domain.TaskID
 	for batch := range slices.Chunk(uc.all(), readBatch) {
@@ -212,8 +221,11 @@ func (uc *WaitTask) poll(ctx context.Context) []domain.TaskID {
 		if ctx.Err() == nil {
 			uc.events.LoopRan(ctx, application.LoopWait, err)
 		}
-		for id, version := range versions {
-			if uc.isNewer(id, version) {
+		if err != nil {
+			continue
+		}
+		for _, id := range batch {
+			if version, ok := versions[id]; !ok || uc.isNewer(id, version) {
 				changed = append(changed, id)
 			}
 		}
@@ -238,16 +250,40 @@ func (uc *WaitTask) all() []domain.TaskID {
 	return slices.Collect(maps.Keys(uc.waiting))
 }
 
+// publishMissing has the callers look for themselves whose tasks were asked for and are
+// neither among those that were read nor left for later.
+func (uc *WaitTask) publishMissing(asked []domain.TaskID, read []*domain.Task, rest []domain.TaskID) {
+	if len(read)+len(rest) == len(asked) {
+		return
+	}
+	known := make(map[domain.TaskID]bool, len(asked))
+	for _, t := range read {
+		known[t.ID()] = true
+	}
+	for _, id := range rest {
+		known[id] = true
+	}
+	for _, id := range asked {
+		if !known[id] {
+			uc.publish(id, nil)
+		}
+	}
+}
+
 // publish sends a snapshot to all who wait for the task, in place of one that is
 // still unread. Each gets a task of its own.
-func (uc *WaitTask) publish(t *domain.Task) {
+func (uc *WaitTask) publish(id domain.TaskID, t *domain.Task) {
 	uc.mu.Lock()
 	defer uc.mu.Unlock()
-	for w := range uc.waiting[t.ID()] {
+	for w := range uc.waiting[id] {
 		select {
 		case <-w.updates:
 		default:
 		}
-		w.updates <- t.Clone() // there is room: only this goroutine sends
+		if t == nil {
+			w.updates <- nil // there is room: only this goroutine sends
+		} else {
+			w.updates <- t.Clone()
+		}
 	}
 }

@@ -148,6 +148,34 @@ func TestWaitTask_SaysThatThereIsNoSuchTask(t *testing.T) {
 	})
 }
 
+// Who waits for the next change of a task learns that it is deleted: by the hint, or by
+// the next poll.
+func TestWaitTask_SaysThatTheTaskIsDeleted(t *testing.T) {
+	for name, hinted := range map[string]bool{"Hinted": true, "HintLost": false} {
+		t.Run(name, func(t *testing.T) {
+			withWaiting(t, func(t *testing.T, h *waitHarness) {
+				h.open(2)
+				id, other := h.task(), h.task()
+				waits, others := h.waits(t.Context(), id, time.Minute), h.waits(t.Context(), other, time.Minute)
+				h.delete(id)
+				after := usecase.PollInterval
+				if hinted {
+					h.hint(id)
+					after = usecase.HintDebounce
+				}
+				apptest.Pass(after)
+
+				got := <-waits
+				apptest.WantError(t, got.err, domain.ErrTaskNotFound)
+				apptest.Same(t, "waited", got.took, after)
+				apptest.Same(t, "answers to who waits for another task", len(others), 0)
+				h.stop()
+				h.want(others, domain.StatusProcessing, after)
+			})
+		})
+	}
+}
+
 func TestWaitTask_EndsWithItsCaller(t *testing.T) {
 	withWaiting(t, func(t *testing.T, h *waitHarness) {
 		h.open(1)

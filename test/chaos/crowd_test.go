@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// crowd is how many tasks may wait before the clients submit no more. The load is set
-// for a usual machine: on one that cannot keep up with it the line would grow without
-// end, and a task would take minutes by standing in it, with nothing being wrong.
-const crowd = 500
+// crowd is how many tasks may wait before the clients hold back. The load is set for a
+// usual machine: on one that cannot keep up with it the line would grow without end, and
+// a task would take minutes by standing in it, with nothing being wrong.
+const crowd = 200
 
 // watchCrowd tells the clients, until they stop, whether too many tasks wait.
 func (l *load) watchCrowd(seed uint64) {

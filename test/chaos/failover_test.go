@@ -152,7 +152,6 @@ func (f *replicated) verify(took time.Duration) {
 }
 
 func TestFailover_LosesNothingThatWasAccepted(t *testing.T) {
-	t.Parallel()
 	f := startReplicated(t)
 	f.begins()
 
@@ -174,7 +173,6 @@ func TestFailover_LosesNothingThatWasAccepted(t *testing.T) {
 // TestFailover_WhileCommitsWait has the primary die with commits that no standby
 // has: nobody may have been told that those tasks were accepted.
 func TestFailover_WhileCommitsWait(t *testing.T) {
-	t.Parallel()
 	f := startReplicated(t)
 	f.begins()
 	f.standby.Stop(services.StopImmediate)

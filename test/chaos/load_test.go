@@ -32,7 +32,7 @@ type load struct {
 	begun   time.Time
 	halt    chan struct{}
 	clients sync.WaitGroup
-	crowded atomic.Bool // submit nothing more for now
+	crowded atomic.Bool // make no requests for now
 
 	mu          sync.Mutex
 	history     []operation
@@ -62,7 +62,7 @@ func newLoad(t *testing.T, addrs []*addr) *load {
 }
 
 // start starts clients that together make rate requests a second to the APIs,
-// until stop, and submit nothing while too many tasks wait.
+// until stop, and none while too many tasks wait.
 func (l *load) start(clients int, rate float64, seed uint64) {
 	l.watchCrowd(seed)
 	for i := range clients {
@@ -102,11 +102,12 @@ func (l *load) run(client int, rate float64, r *rand.Rand) {
 		if l.halted(time.Until(next)) {
 			return
 		}
+		if l.crowded.Load() {
+			continue
+		}
 		// Some clients give up long before a call of the service does.
 		patience := time.Duration(1+r.IntN(8)) * time.Second
 		switch what := r.IntN(100); {
-		case what < 36 && l.crowded.Load():
-			l.about(r, l.get, patience)
 		case what < 36:
 			l.submitAny(fmt.Sprintf("client %d, task %d", client, n), r, patience)
 		case what < 39:

@@ -18,7 +18,7 @@ const (
 	// rate is how many requests a second the clients make together, outages apart.
 	rate = 200
 	// settleLimit bounds the wait for anything that has to come true at some time.
-	settleLimit = 2 * time.Minute
+	settleLimit = 4 * time.Minute
 )
 
 // run is one run of the chaos.

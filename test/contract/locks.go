@@ -15,11 +15,13 @@ import (
 // Locks lock a row as the open transaction of somebody else does, until release is
 // called. The release of a check that has ended is called for it.
 type Locks struct {
-	Task   func(t *testing.T, id domain.TaskID) (release func())
-	Queue  func(t *testing.T, name domain.QueueName) (release func())
-	Key    func(t *testing.T, k application.IdempotencyKey) (release func())
-	Worker func(t *testing.T, id domain.WorkerID) (release func())
-	NewKey func(t *testing.T, k application.IdempotencyKey) (release func()) // stores the key, and takes it back
+	Task    func(t *testing.T, id domain.TaskID) (release func())
+	Attempt func(t *testing.T, id domain.TaskID) (release func()) // the task's only record of one
+	Pair    func(t *testing.T, id domain.TaskID) (release func()) // that the task is found by; it has one
+	Queue   func(t *testing.T, name domain.QueueName) (release func())
+	Key     func(t *testing.T, k application.IdempotencyKey) (release func())
+	Worker  func(t *testing.T, id domain.WorkerID) (release func())
+	NewKey  func(t *testing.T, k application.IdempotencyKey) (release func()) // stores the key, and takes it back
 }
 
 // unhindered is how long a call may take that meets a row which somebody else has
@@ -41,6 +43,9 @@ var lockChecks = map[string]func(t *testing.T, s Store, l Locks){
 	"BulkStepLeavesALockedTaskForLater":   lockedBulk,
 	"ForgetAndLeavePassOverALockedWorker": lockedWorker,
 	"OrphanedJudgesNoLockedWorker":        lockedLapsed,
+	"DeleteWaitsForItsOwnRowsAlone":       lockedDelete,
+	"DeleteOfALockedTaskTellsAConflict":   lockedDeleteConflict,
+	"BulkDeleteLeavesLockedRowsForLater":  lockedBulkDelete,
 }
 
 // RowLocks checks that no call which works for many waits for one row, in a store

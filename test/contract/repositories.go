@@ -28,6 +28,11 @@ type Store struct {
 	// Refuse makes the store refuse every change of a task, as a CHECK or a trigger of
 	// the operator's does.
 	Refuse func(t *testing.T, id domain.TaskID)
+	// RefuseDelete makes the store refuse to remove the metadata of a task, as a trigger of
+	// the operator's does.
+	RefuseDelete func(t *testing.T, id domain.TaskID)
+	// Pairs counts what tasks are found by: a row for each pair of their metadata.
+	Pairs func(t *testing.T) int
 	// RefuseRecords makes the store fail to record attempts, as without the right to.
 	RefuseRecords func(t *testing.T) (allow func())
 	// RefuseBulk makes it so refuse every change of a bulk action.
@@ -54,7 +59,7 @@ type check func(t *testing.T, s Store)
 func Repositories(t *testing.T, open func(t *testing.T) Store) {
 	for _, checks := range []map[string]check{
 		taskChecks, onceChecks, attemptChecks, refusalChecks, damageChecks, claimChecks, limitChecks, settingsChecks, searchChecks, bulkChecks,
-		workerChecks, dispatchChecks, sweepChecks, bytesChecks, auditChecks,
+		workerChecks, dispatchChecks, sweepChecks, bytesChecks, deleteChecks, auditChecks,
 	} {
 		for name, check := range checks {
 			t.Run(name, func(t *testing.T) {

@@ -73,7 +73,7 @@ type Bulk struct {
 	Filter TaskFilter         `json:"filter"`
 	Status string             `json:"status"`
 
-	// Changed How many tasks have been changed so far.
+	// Changed How many tasks have been changed or deleted so far.
 	Changed int `json:"changed"`
 
 	// Skipped How many matching tasks have been skipped so far because their status did not allow the action.
@@ -565,6 +565,13 @@ type StartBulkParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// DeleteTaskParams defines parameters for DeleteTask.
+type DeleteTaskParams struct {
+	// IfMatch Entity tags: unless the task is at one of them, the answer is 412 and nothing is deleted, whatever the
+	// task's status. `*` matches any version.
+	IfMatch *string `json:"If-Match,omitempty"`
+}
+
 // GetTaskParams defines parameters for GetTask.
 type GetTaskParams struct {
 	// Wait The maximum number of seconds to wait for the task to end.
@@ -665,9 +672,12 @@ type ServerInterface interface {
 	// SubmitBatch Submit many tasks
 	// (POST /tasks/batch)
 	SubmitBatch(w http.ResponseWriter, r *http.Request, params SubmitBatchParams)
-	// StartBulk Cancel, stop or retry all matching tasks
+	// StartBulk Cancel, stop, retry or delete all matching tasks
 	// (POST /tasks/bulk)
 	StartBulk(w http.ResponseWriter, r *http.Request, params StartBulkParams)
+	// DeleteTask Delete a task that has ended
+	// (DELETE /tasks/{id})
+	DeleteTask(w http.ResponseWriter, r *http.Request, id string, params DeleteTaskParams)
 	// GetTask Read a task, or wait for it
 	// (GET /tasks/{id})
 	GetTask(w http.ResponseWriter, r *http.Request, id string, params GetTaskParams)
@@ -1284,6 +1294,56 @@ func (siw *ServerInterfaceWrapper) StartBulk(w http.ResponseWriter, r *http.Requ
 	handler.ServeHTTP(w, r)
 }
 
+// DeleteTask operation middleware
+func (siw *ServerInterfaceWrapper) DeleteTask(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", mux.Vars(r)["id"], &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params DeleteTaskParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch string
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "If-Match", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "If-Match", Err: err})
+			return
+		}
+
+		params.IfMatch = &IfMatch
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.DeleteTask(w, r, id, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // GetTask operation middleware
 func (siw *ServerInterfaceWrapper) GetTask(w http.ResponseWriter, r *http.Request) {
 
@@ -1612,6 +1672,8 @@ func HandlerWithOptions(si ServerInterface, options GorillaServerOptions) http.H
 	r.HandleFunc(options.BaseURL+"/tasks", wrapper.ListTasks).Methods(http.MethodGet)
 
 	r.HandleFunc(options.BaseURL+"/tasks", wrapper.SubmitTask).Methods(http.MethodPost)
+
+	r.HandleFunc(options.BaseURL+"/tasks/{id}", wrapper.DeleteTask).Methods(http.MethodDelete)
 
 	r.HandleFunc(options.BaseURL+"/tasks/{id}", wrapper.GetTask).Methods(http.MethodGet)
 

@@ -109,7 +109,7 @@ func (p *Pool) WriteBriefly(ctx context.Context, change, free func(ctx context.C
 func (p *Pool) WriteUnlocked(ctx context.Context, change func(ctx context.Context, c *sqlx.Conn) error) (locked bool, err error) {
 	begun := time.Now()
 	err = p.Write(ctx, change)
-	if SQLState(err) == codeLocked && time.Since(begun) < p.limits.Lock/2 {
+	if Locked(err) && time.Since(begun) < p.limits.Lock/2 {
 		return true, nil
 	}
 	return false, err
