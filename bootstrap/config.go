@@ -107,6 +107,7 @@ type APIConfig struct {
 	MigrateConfig
 	StopConfig
 	LogConfig
+	TraceConfig
 }
 
 // WorkerConfig are the settings of cmd/worker.
@@ -117,6 +118,7 @@ type WorkerConfig struct {
 	AdminConfig
 	StopConfig
 	LogConfig
+	TraceConfig
 }
 
 // EmbeddedConfig are the settings of cmd/millrace.
@@ -130,6 +132,7 @@ type EmbeddedConfig struct {
 	TrialHandlerConfig
 	StopConfig
 	LogConfig
+	TraceConfig
 }
 
 // LoadAPI reads the settings of cmd/api from NAME=value lines.

@@ -2,6 +2,7 @@ package bootstrap
 
 import (
 	"log/slog"
+	"net/http"
 
 	"github.com/millrace/millrace/adapters/postgres"
 	"github.com/millrace/millrace/adapters/redis"
@@ -15,6 +16,15 @@ import (
 // figure is there once; a worker tells what it does itself.
 
 func provideMetrics() *telemetry.Metrics { return telemetry.NewMetrics(Version()) }
+
+// observer measures requests, in their traces if there are any.
+func observer(traces *telemetry.Traces, m *telemetry.Metrics) func(http.Handler) http.Handler {
+	traced := traces.Observer()
+	if traced == nil {
+		return m.HTTP
+	}
+	return func(next http.Handler) http.Handler { return traced(m.HTTP(next)) }
+}
 
 func provideAPIScrapes(m *telemetry.Metrics, db *postgres.DB, pool *redis.Pool, from telemetry.StoreSource, log *slog.Logger) scrapes {
 	m.CollectServers(db.Stats, map[string]application.Probe{"database": db, "queue": pool})

@@ -19,8 +19,10 @@ import (
 // callTimeout bounds every call to PostgreSQL and Redis.
 const callTimeout = 5 * time.Second
 
-func providePostgres(cfg ServerConfig, m *telemetry.Metrics) (*postgres.DB, func(), error) {
-	db, closeDB, err := postgres.Open(postgres.Config{URL: cfg.DatabaseURL, MaxConns: cfg.DatabaseMaxConns, CallTimeout: callTimeout, Committed: m.Committed})
+func providePostgres(cfg ServerConfig, traces *telemetry.Traces, m *telemetry.Metrics) (*postgres.DB, func(), error) {
+	db, closeDB, err := postgres.Open(postgres.Config{
+		URL: cfg.DatabaseURL, MaxConns: cfg.DatabaseMaxConns, CallTimeout: callTimeout, Traces: traces.Provider(), Committed: m.Committed,
+	})
 	if err != nil {
 		return nil, nil, &SettingError{Name: "DATABASE_URL", Value: hidden, Allowed: "a postgres:// URL: " + err.Error()}
 	}
@@ -59,7 +61,9 @@ func (c HTTPConfig) bodyBytes(memoryLimit int64) int {
 	return int(max(1, min(mostBodyBytes, memoryLimit/16)))
 }
 
-func provideHTTPConfig(cfg HTTPConfig, access AccessConfig, stop StopConfig, m *telemetry.Metrics, metrics scrapes) (httpapi.Config, error) {
+func provideHTTPConfig(cfg HTTPConfig, access AccessConfig, stop StopConfig,
+	traces *telemetry.Traces, m *telemetry.Metrics, metrics scrapes,
+) (httpapi.Config, error) {
 	if access.Metrics == metricsOff {
 		metrics = nil
 	}
@@ -68,8 +72,8 @@ func provideHTTPConfig(cfg HTTPConfig, access AccessConfig, stop StopConfig, m *
 		ListenAddr: cfg.ListenAddr, AllowedHosts: access.AllowedHosts, Credentials: credentials, MessageBytes: cfg.MaxMessageSize, BatchBytes: cfg.MaxBatchSize,
 		BodyBytes:   cfg.bodyBytes(debug.SetMemoryLimit(-1)),
 		Connections: cfg.MaxConnections, Requests: cfg.MaxRequests, Waiting: cfg.MaxWaiting,
-		ShutdownTimeout: stop.ShutdownTimeout, Version: Version(),
-		Metrics: metrics, MetricsOpen: access.Metrics == metricsPublic, Observe: m.HTTP,
+		ShutdownTimeout: stop.ShutdownTimeout, Version: Version(), Observe: observer(traces, m),
+		Metrics: metrics, MetricsOpen: access.Metrics == metricsPublic,
 	}, err
 }
 
@@ -86,8 +90,8 @@ func provideWaitLimit(cfg HTTPConfig) usecase.WaitLimit {
 }
 
 // provideEvents is all that hears what happens.
-func provideEvents(logs *telemetry.Logs, m *telemetry.Metrics, x *usecase.Experience) application.Events {
-	return usecase.NewExperiencedEvents(telemetry.Join(logs, m.Events()), x)
+func provideEvents(logs *telemetry.Logs, traces *telemetry.Traces, m *telemetry.Metrics, x *usecase.Experience) application.Events {
+	return usecase.NewExperiencedEvents(traces.Events(telemetry.Join(logs, m.Events())), x)
 }
 
 // The probes of each program's readiness. Accepting tasks needs the store alone;

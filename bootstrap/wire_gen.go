@@ -22,11 +22,11 @@ import (
 
 // Injectors from wire.go:
 
-func newAPI(cfg APIConfig, log *slog.Logger, local postgres.LocalTime) (*API, func(), error) {
+func newAPI(cfg APIConfig, traces *telemetry.Traces, log *slog.Logger, local postgres.LocalTime) (*API, func(), error) {
 	migrateConfig := cfg.MigrateConfig
 	serverConfig := cfg.ServerConfig
 	metrics := provideMetrics()
-	db, cleanup, err := providePostgres(serverConfig, metrics)
+	db, cleanup, err := providePostgres(serverConfig, traces, metrics)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -47,35 +47,36 @@ func newAPI(cfg APIConfig, log *slog.Logger, local postgres.LocalTime) (*API, fu
 		Clock:  clock,
 	}
 	bootstrapScrapes := provideAPIScrapes(metrics, db, pool, storeSource, log)
-	config, err := provideHTTPConfig(httpConfig, accessConfig, stopConfig, metrics, bootstrapScrapes)
+	config, err := provideHTTPConfig(httpConfig, accessConfig, stopConfig, traces, metrics, bootstrapScrapes)
 	if err != nil {
 		cleanup2()
 		cleanup()
 		return nil, nil, err
 	}
 	taskRepository := postgres.NewTaskRepository(db)
+	applicationTaskRepository := provideServerTasks(taskRepository, traces)
 	queue := redis.NewQueue(pool, log)
 	applicationQueue := provideServerQueue(queue, log)
 	logs := telemetry.NewLogs(log)
 	experience := usecase.NewExperience()
-	events := provideEvents(logs, metrics, experience)
+	events := provideEvents(logs, traces, metrics, experience)
 	submitConfig := cfg.SubmitConfig
 	submitLimits := provideLimits(httpConfig, submitConfig)
-	submitTasks := usecase.NewSubmitTasks(taskRepository, applicationQueue, clock, events, submitLimits)
-	getTask := usecase.NewGetTask(taskRepository)
+	submitTasks := usecase.NewSubmitTasks(applicationTaskRepository, applicationQueue, clock, events, submitLimits)
+	getTask := usecase.NewGetTask(applicationTaskRepository)
 	taskSearch := postgres.NewTaskSearch(db)
 	listTasks := usecase.NewListTasks(taskSearch)
 	signals, cleanup3 := redis.NewSignals(pool, log)
-	cancelTask := usecase.NewCancelTask(taskRepository, signals, clock, events)
-	reopenTask := usecase.NewReopenTask(taskRepository, applicationQueue, signals, clock, events)
-	deleteTask := usecase.NewDeleteTask(taskRepository, signals)
+	cancelTask := usecase.NewCancelTask(applicationTaskRepository, signals, clock, events)
+	reopenTask := usecase.NewReopenTask(applicationTaskRepository, applicationQueue, signals, clock, events)
+	deleteTask := usecase.NewDeleteTask(applicationTaskRepository, signals)
 	waitLimit := provideWaitLimit(httpConfig)
-	waitTask := usecase.NewWaitTask(taskRepository, signals, events, waitLimit)
-	listAttempts := usecase.NewListAttempts(taskRepository)
+	waitTask := usecase.NewWaitTask(applicationTaskRepository, signals, events, waitLimit)
+	listAttempts := usecase.NewListAttempts(applicationTaskRepository)
 	bulkRepository := postgres.NewBulkRepository(db)
 	bulkTasks := usecase.NewBulkTasks(taskSearch, bulkRepository, clock, submitLimits)
 	manageQueues := usecase.NewManageQueues(queueRepository)
-	explainTask := usecase.NewExplainTask(taskRepository, queueRepository, applicationQueue, db, queue, clock)
+	explainTask := usecase.NewExplainTask(applicationTaskRepository, queueRepository, applicationQueue, db, queue, clock)
 	checkReadiness := provideAPIReadiness(db, pool, queue, experience, log)
 	useCases := httpapi.UseCases{
 		Submit:    submitTasks,
@@ -107,11 +108,11 @@ func newAPI(cfg APIConfig, log *slog.Logger, local postgres.LocalTime) (*API, fu
 	}, nil
 }
 
-func newWorker(cfg WorkerConfig, handler application.Handler, log *slog.Logger, local postgres.LocalTime) (*Worker, func(), error) {
+func newWorker(cfg WorkerConfig, traces *telemetry.Traces, handler application.Handler, log *slog.Logger, local postgres.LocalTime) (*Worker, func(), error) {
 	adminConfig := cfg.AdminConfig
 	metrics := provideMetrics()
 	serverConfig := cfg.ServerConfig
-	db, cleanup, err := providePostgres(serverConfig, metrics)
+	db, cleanup, err := providePostgres(serverConfig, traces, metrics)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -121,6 +122,7 @@ func newWorker(cfg WorkerConfig, handler application.Handler, log *slog.Logger, 
 		return nil, nil, err
 	}
 	taskRepository := postgres.NewTaskRepository(db)
+	applicationTaskRepository := provideServerTasks(taskRepository, traces)
 	workerRepository := postgres.NewWorkerRepository(db)
 	queue := redis.NewQueue(pool, log)
 	applicationQueue := provideServerQueue(queue, log)
@@ -128,9 +130,9 @@ func newWorker(cfg WorkerConfig, handler application.Handler, log *slog.Logger, 
 	clock := postgres.NewClock(db, local, log)
 	logs := telemetry.NewLogs(log)
 	experience := usecase.NewExperience()
-	events := provideEvents(logs, metrics, experience)
+	events := provideEvents(logs, traces, metrics, experience)
 	deps := worker.Deps{
-		Tasks:   taskRepository,
+		Tasks:   applicationTaskRepository,
 		Workers: workerRepository,
 		Queue:   applicationQueue,
 		Signals: signals,
@@ -179,7 +181,7 @@ func newWorker(cfg WorkerConfig, handler application.Handler, log *slog.Logger, 
 	}, nil
 }
 
-func newEmbedded(cfg EmbeddedConfig, handler application.Handler, log *slog.Logger) (*Embedded, func(), error) {
+func newEmbedded(cfg EmbeddedConfig, traces *telemetry.Traces, handler application.Handler, log *slog.Logger) (*Embedded, func(), error) {
 	storeConfig := cfg.StoreConfig
 	metrics := provideMetrics()
 	db, cleanup, err := provideSQLite(storeConfig, metrics)
@@ -190,15 +192,16 @@ func newEmbedded(cfg EmbeddedConfig, handler application.Handler, log *slog.Logg
 	accessConfig := cfg.AccessConfig
 	stopConfig := cfg.StopConfig
 	taskRepository := sqlite.NewTaskRepository(db)
+	applicationTaskRepository := provideEmbeddedTasks(taskRepository, traces)
 	workerRepository := sqlite.NewWorkerRepository(db)
 	queue := memory.NewQueue()
 	signals := memory.NewSignals()
 	bootstrapSystemClock := _wireSystemClockValue
 	logs := telemetry.NewLogs(log)
 	experience := usecase.NewExperience()
-	events := provideEvents(logs, metrics, experience)
+	events := provideEvents(logs, traces, metrics, experience)
 	deps := worker.Deps{
-		Tasks:   taskRepository,
+		Tasks:   applicationTaskRepository,
 		Workers: workerRepository,
 		Queue:   queue,
 		Signals: signals,
@@ -222,28 +225,28 @@ func newEmbedded(cfg EmbeddedConfig, handler application.Handler, log *slog.Logg
 		Clock:  bootstrapSystemClock,
 	}
 	bootstrapScrapes := provideEmbeddedScrapes(metrics, db, workerWorker, storeSource, log)
-	httpapiConfig, err := provideHTTPConfig(httpConfig, accessConfig, stopConfig, metrics, bootstrapScrapes)
+	httpapiConfig, err := provideHTTPConfig(httpConfig, accessConfig, stopConfig, traces, metrics, bootstrapScrapes)
 	if err != nil {
 		cleanup()
 		return nil, nil, err
 	}
 	submitConfig := cfg.SubmitConfig
 	submitLimits := provideLimits(httpConfig, submitConfig)
-	submitTasks := usecase.NewSubmitTasks(taskRepository, queue, bootstrapSystemClock, events, submitLimits)
-	getTask := usecase.NewGetTask(taskRepository)
+	submitTasks := usecase.NewSubmitTasks(applicationTaskRepository, queue, bootstrapSystemClock, events, submitLimits)
+	getTask := usecase.NewGetTask(applicationTaskRepository)
 	taskSearch := sqlite.NewTaskSearch(db)
 	listTasks := usecase.NewListTasks(taskSearch)
-	cancelTask := usecase.NewCancelTask(taskRepository, signals, bootstrapSystemClock, events)
-	reopenTask := usecase.NewReopenTask(taskRepository, queue, signals, bootstrapSystemClock, events)
-	deleteTask := usecase.NewDeleteTask(taskRepository, signals)
+	cancelTask := usecase.NewCancelTask(applicationTaskRepository, signals, bootstrapSystemClock, events)
+	reopenTask := usecase.NewReopenTask(applicationTaskRepository, queue, signals, bootstrapSystemClock, events)
+	deleteTask := usecase.NewDeleteTask(applicationTaskRepository, signals)
 	waitLimit := provideWaitLimit(httpConfig)
-	waitTask := usecase.NewWaitTask(taskRepository, signals, events, waitLimit)
-	listAttempts := usecase.NewListAttempts(taskRepository)
+	waitTask := usecase.NewWaitTask(applicationTaskRepository, signals, events, waitLimit)
+	listAttempts := usecase.NewListAttempts(applicationTaskRepository)
 	bulkRepository := sqlite.NewBulkRepository(db)
 	bulkTasks := usecase.NewBulkTasks(taskSearch, bulkRepository, bootstrapSystemClock, submitLimits)
 	manageQueues := usecase.NewManageQueues(queueRepository)
 	bootstrapInsideQueue := _wireInsideQueueValue
-	explainTask := usecase.NewExplainTask(taskRepository, queueRepository, queue, db, bootstrapInsideQueue, bootstrapSystemClock)
+	explainTask := usecase.NewExplainTask(applicationTaskRepository, queueRepository, queue, db, bootstrapInsideQueue, bootstrapSystemClock)
 	checkReadiness := provideEmbeddedReadiness(db, workerWorker, experience, log)
 	useCases := httpapi.UseCases{
 		Submit:    submitTasks,

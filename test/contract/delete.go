@@ -189,7 +189,7 @@ func wantGoneWith(t *testing.T, s Store, k application.IdempotencyKey, n int, id
 	t.Helper()
 	for range 2 {
 		again := makeMany(t, n)
-		first, err := s.Tasks.AddOnce(t.Context(), k, again...)
+		first, _, err := s.Tasks.AddOnce(t.Context(), k, again...)
 		if diff := cmp.Diff(domain.TaskGone(id), domain.Public(err)); len(first) > 0 || diff != "" {
 			t.Errorf("a key whose task was deleted: %d tasks, %v %s", len(first), err, diff)
 		}

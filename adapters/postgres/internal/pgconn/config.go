@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/lib/pq"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // Config says which database to use and how.
@@ -29,6 +30,8 @@ type Config struct {
 	// Committed hears how many writes of concurrent callers have shared a commit. It must
 	// not block. Nil: nobody does.
 	Committed func(writes int)
+	// Traces gets a span of each statement that runs in a trace; nil: there are no traces.
+	Traces trace.TracerProvider
 }
 
 // WithDefaults is c with every setting that is zero set to its default.
