@@ -12,7 +12,7 @@ TESTFLAGS ?=
 FUZZTIME ?= 20s
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test chaos scale upgrade bench build-peers fuzz generate check-generated lint fmt ci compose-up compose-down FORCE
+.PHONY: help run build test chaos scale upgrade bench build-peers fuzz generate check-generated check-alerts lint fmt ci compose-up compose-down FORCE
 
 help: ## print this list
 	@echo 'usage: make TARGET'; echo
@@ -79,6 +79,11 @@ generate: ## generate mocks, the API code and the wiring
 check-generated: ## fail if the tree is not what make generate makes
 	scripts/check-generated.sh
 
+# The rules, the tests of the rules, and the configuration of the compose file.
+check-alerts: ## check the alerts of deploy/prometheus with promtool, which is fetched if it is missing
+	promtool=$$(scripts/install-promtool.sh) && cd deploy/prometheus && \
+		$$promtool check config prometheus.yml && $$promtool test rules alerts_test.yml
+
 lint: ## look for mistakes with golangci-lint (the first time, building it takes minutes)
 	$(TOOL) golangci-lint run ./...
 
@@ -87,6 +92,7 @@ fmt: ## format the code
 
 ci: ## all that CI checks
 	$(MAKE) check-generated
+	$(MAKE) check-alerts
 	$(MAKE) lint
 	$(MAKE) test TESTFLAGS='-race -shuffle=on'
 	$(MAKE) upgrade

@@ -12,4 +12,4 @@
 // in test/contract, under the names of the ports.
 package application
 
-//go:generate go tool -modfile=../tools/go.mod mockgen -typed -destination=mocks/ports.go -package=mocks . TaskRepository,TaskSearch,WorkerRepository,DispatchRepository,QueueRepository,BulkRepository,PurgeRepository,StatisticsRepository,Queue,Signals,Clock,Handler,Probe,Events
+//go:generate go tool -modfile=../tools/go.mod mockgen -typed -destination=mocks/ports.go -package=mocks . TaskRepository,TaskSearch,WorkerRepository,DispatchRepository,QueueRepository,BulkRepository,PurgeRepository,StatisticsRepository,Audit,Queue,Signals,Clock,Handler,Probe,Events

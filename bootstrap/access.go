@@ -21,8 +21,16 @@ import (
 type AccessConfig struct {
 	APIKeys        string   `env:"API_KEYS" help:"who may use the API: name=sha256 of the key, separated by commas or spaces; or @file with one pair a line" secret:"true"`
 	AllowAnonymous bool     `env:"ALLOW_ANONYMOUS" envDefault:"false" help:"let anyone use the API on a public LISTEN_ADDR when there are no API_KEYS"`
+	Metrics        string   `env:"METRICS" envDefault:"off" help:"whether LISTEN_ADDR answers /metrics, too: off, key (for those in API_KEYS) or public (for anyone)"`
 	AllowedHosts   []string `env:"ALLOWED_HOSTS" help:"names that requests may use, besides localhost, the host of LISTEN_ADDR and IP addresses, separated by commas; requests for others are answered 421; *: any" allowed:"names or IP addresses without ports, separated by commas, or *"`
 }
+
+// The values of METRICS.
+const (
+	metricsOff    = "off"
+	metricsKey    = "key"
+	metricsPublic = "public"
+)
 
 const (
 	wantKeys = "name=sha256 pairs separated by commas or spaces, or @ and a file with one pair a line"
@@ -51,6 +59,12 @@ func (c AccessConfig) check(listenAddr string) error {
 	keys, err := c.credentials()
 	if err != nil {
 		return err
+	}
+	switch {
+	case !slices.Contains([]string{metricsOff, metricsKey, metricsPublic}, c.Metrics):
+		return &SettingError{"METRICS", c.Metrics, "off, key or public"}
+	case c.Metrics == metricsKey && len(keys) == 0:
+		return &SettingError{"METRICS", c.Metrics, "off or public, unless API_KEYS names who may use the API"}
 	}
 	if len(keys) == 0 && !c.AllowAnonymous && !onLoopback(listenAddr) {
 		return &SettingError{"LISTEN_ADDR", listenAddr,

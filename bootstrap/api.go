@@ -19,6 +19,7 @@ type API struct {
 	queue          *redis.Pool
 	server         *apiServer
 	statistics     *telemetry.Statistics
+	admin          *adminServer
 	ready          *usecase.CheckReadiness
 	log            *slog.Logger
 	startLine      []any
@@ -35,10 +36,13 @@ func NewAPI(cfg APIConfig, log *slog.Logger) (*API, func(), error) {
 	})
 }
 
-func provideAPI(cfg MigrateConfig, db *postgres.DB, clock *postgres.Clock, queue *redis.Pool, server *apiServer,
+func provideAPI(cfg MigrateConfig, db *postgres.DB, clock *postgres.Clock, queue *redis.Pool, server *apiServer, admin *adminServer,
 	statistics *telemetry.Statistics, ready *usecase.CheckReadiness, log *slog.Logger,
 ) *API {
-	return &API{migrateOnStart: cfg.MigrateOnStart, db: db, clock: clock, queue: queue, server: server, statistics: statistics, ready: ready, log: log}
+	return &API{
+		migrateOnStart: cfg.MigrateOnStart, db: db, clock: clock, queue: queue, server: server, admin: admin,
+		statistics: statistics, ready: ready, log: log,
+	}
 }
 
 // Migrate waits for PostgreSQL and migrates the schema.
@@ -53,7 +57,7 @@ func (a *API) Migrate(ctx context.Context) error {
 // until ctx ends. Health and readiness are served from the start.
 func (a *API) Run(ctx context.Context) error {
 	started := false
-	err := onceReady(ctx, a.ready, a.server.run, func(ctx context.Context) error {
+	err := onceReady(ctx, a.ready, a.admin.beside(a.server.run), func(ctx context.Context) error {
 		return prepare(ctx, a.log, a.db, a.clock, a.queue, func(ctx context.Context) error {
 			if a.migrateOnStart {
 				return postgres.Migrate(ctx, a.db, a.log)

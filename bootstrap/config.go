@@ -90,9 +90,10 @@ type (
 		HandlerSetting string `env:"HANDLER" envDefault:"log:" help:"how tasks are handled: a URL to post them to, exec:/path/program and its arguments, log: (logs them), log:3s (and takes 3 s for each), sleep:3s or noop:"`
 	}
 
-	// AdminConfig is about a worker's own health.
+	// AdminConfig is about what a program tells its operators. A free port by default, so
+	// that programs on one machine do not get into each other's way.
 	AdminConfig struct {
-		AdminAddr string `env:"ADMIN_ADDR" help:"address on which a worker answers /healthz and /readyz, host:port; unset: it does not listen"`
+		AdminAddr string `env:"ADMIN_ADDR" envDefault:"127.0.0.1:0" help:"address of /healthz, /readyz, /metrics and /debug/pprof for operators, host:port; whoever reaches it needs no key; port 0: a free one, which the log names; off: none"`
 	}
 
 	// StopConfig is about the shutdown.
@@ -108,6 +109,7 @@ type APIConfig struct {
 	SubmitConfig
 	RetentionConfig
 	AccessConfig
+	AdminConfig
 	MigrateConfig
 	StopConfig
 	LogConfig
@@ -133,6 +135,7 @@ type EmbeddedConfig struct {
 	SubmitConfig
 	RetentionConfig
 	AccessConfig
+	AdminConfig
 	WorkConfig
 	TrialHandlerConfig
 	StopConfig
@@ -143,7 +146,8 @@ type EmbeddedConfig struct {
 // LoadAPI reads the settings of cmd/api from NAME=value lines.
 func LoadAPI(environ []string) (APIConfig, error) {
 	cfg, err := load[APIConfig](environ)
-	return cfg, firstOf(err, cfg.ServerConfig.check, cfg.RetentionConfig.check, cfg.HTTPConfig.check, func() error { return cfg.AccessConfig.check(cfg.ListenAddr) })
+	return cfg, firstOf(err, cfg.ServerConfig.check, cfg.RetentionConfig.check, cfg.HTTPConfig.check,
+		func() error { return cfg.AccessConfig.check(cfg.ListenAddr) }, cfg.AdminConfig.check)
 }
 
 // LoadWorker reads the settings of cmd/worker from NAME=value lines.
@@ -166,7 +170,7 @@ func LoadEmbedded(environ []string) (EmbeddedConfig, error) {
 	cfg, err := load[EmbeddedConfig](environ)
 	cfg.Handler = cfg.HandlerSetting
 	return cfg, firstOf(err, cfg.StoreConfig.check, cfg.RetentionConfig.check, cfg.HTTPConfig.check, cfg.WorkConfig.check,
-		func() error { return cfg.checkHandlers(environ) }, func() error { return cfg.AccessConfig.check(cfg.ListenAddr) })
+		func() error { return cfg.checkHandlers(environ) }, func() error { return cfg.AccessConfig.check(cfg.ListenAddr) }, cfg.AdminConfig.check)
 }
 
 // LoadEmbeddedWith is LoadEmbedded with a handler of the caller's, as LoadWorkerWith is
@@ -174,7 +178,7 @@ func LoadEmbedded(environ []string) (EmbeddedConfig, error) {
 func LoadEmbeddedWith(environ []string) (EmbeddedConfig, error) {
 	cfg, err := load[EmbeddedConfig](withoutHandlers(environ))
 	return cfg, firstOf(err, cfg.StoreConfig.check, cfg.RetentionConfig.check, cfg.HTTPConfig.check, cfg.WorkConfig.check,
-		func() error { return cfg.AccessConfig.check(cfg.ListenAddr) })
+		func() error { return cfg.AccessConfig.check(cfg.ListenAddr) }, cfg.AdminConfig.check)
 }
 
 // withoutHandlers is the environment without HANDLER and HANDLERS.
@@ -226,7 +230,7 @@ func (c StoreConfig) check() error {
 func (c HTTPConfig) check() error { return checkAddr("LISTEN_ADDR", c.ListenAddr) }
 
 func (c AdminConfig) check() error {
-	if c.AdminAddr == "" {
+	if c.AdminAddr == adminOff {
 		return nil
 	}
 	return checkAddr("ADMIN_ADDR", c.AdminAddr)

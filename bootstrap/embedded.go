@@ -18,6 +18,7 @@ type Embedded struct {
 	group      *workerGroup
 	statistics *telemetry.Statistics
 	log        *slog.Logger
+	admin      *adminServer
 }
 
 // NewEmbedded assembles API and worker on the embedded store, with the handler
@@ -48,8 +49,10 @@ func newEmbeddedOf(cfg EmbeddedConfig, traces *telemetry.Traces, handler applica
 	return e, closeAll, err
 }
 
-func provideEmbedded(db *sqlite.DB, server *apiServer, group *workerGroup, statistics *telemetry.Statistics, log *slog.Logger) *Embedded {
-	return &Embedded{db: db, server: server, group: group, statistics: statistics, log: log}
+func provideEmbedded(db *sqlite.DB, server *apiServer, admin *adminServer, group *workerGroup,
+	statistics *telemetry.Statistics, log *slog.Logger,
+) *Embedded {
+	return &Embedded{db: db, server: server, admin: admin, group: group, statistics: statistics, log: log}
 }
 
 // Run migrates the store, recovers the tasks of an earlier process, and serves until ctx
@@ -69,7 +72,7 @@ func (e *Embedded) Run(ctx context.Context, ready func(net.Addr)) error {
 		}
 	}()
 	defer e.statistics.Flush(ctx)
-	return runAll(ctx, e.server.run, func(ctx context.Context) { runWithBackground(ctx, e.statistics.Run, e.group.run) })
+	return runAll(ctx, e.admin.beside(e.server.run), func(ctx context.Context) { runWithBackground(ctx, e.statistics.Run, e.group.run) })
 }
 
 // recover rescues the tasks that an earlier process was processing when it died, and

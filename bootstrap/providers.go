@@ -20,8 +20,10 @@ import (
 // callTimeout bounds every call to PostgreSQL and Redis.
 const callTimeout = 5 * time.Second
 
-func providePostgres(cfg ServerConfig, traces *telemetry.Traces) (*postgres.DB, func(), error) {
-	db, closeDB, err := postgres.Open(postgres.Config{URL: cfg.DatabaseURL, MaxConns: cfg.DatabaseMaxConns, CallTimeout: callTimeout, Traces: traces.Provider()})
+func providePostgres(cfg ServerConfig, traces *telemetry.Traces, m *telemetry.Metrics) (*postgres.DB, func(), error) {
+	db, closeDB, err := postgres.Open(postgres.Config{
+		URL: cfg.DatabaseURL, MaxConns: cfg.DatabaseMaxConns, CallTimeout: callTimeout, Traces: traces.Provider(), Committed: m.Committed,
+	})
 	if err != nil {
 		return nil, nil, &SettingError{Name: "DATABASE_URL", Value: hidden, Allowed: "a postgres:// URL: " + err.Error()}
 	}
@@ -40,7 +42,9 @@ func provideServerQueue(queue *redis.Queue, log *slog.Logger) application.Queue 
 	return telemetry.NewQueue(queue, log)
 }
 
-func provideSQLite(cfg StoreConfig) (*sqlite.DB, func(), error) { return sqlite.Open(cfg.path()) }
+func provideSQLite(cfg StoreConfig, m *telemetry.Metrics) (*sqlite.DB, func(), error) {
+	return sqlite.Open(cfg.path(), sqlite.OnCommit(m.Committed))
+}
 
 func provideLimits(cfg HTTPConfig, submit SubmitConfig) usecase.SubmitLimits {
 	return usecase.SubmitLimits{MessageBytes: cfg.MaxMessageSize, MaxAttempts: submit.MaxAttempts, KeyLife: submit.KeyLife}
@@ -60,13 +64,19 @@ func (c HTTPConfig) bodyBytes(memoryLimit int64) int {
 	return int(max(1, min(mostBodyBytes, memoryLimit/10)))
 }
 
-func provideHTTPConfig(cfg HTTPConfig, access AccessConfig, stop StopConfig, traces *telemetry.Traces) (httpapi.Config, error) {
+func provideHTTPConfig(cfg HTTPConfig, access AccessConfig, stop StopConfig,
+	traces *telemetry.Traces, m *telemetry.Metrics, metrics scrapes,
+) (httpapi.Config, error) {
+	if access.Metrics == metricsOff {
+		metrics = nil
+	}
 	credentials, err := access.credentials()
 	return httpapi.Config{
 		ListenAddr: cfg.ListenAddr, AllowedHosts: access.AllowedHosts, Credentials: credentials, MessageBytes: cfg.MaxMessageSize, BatchBytes: cfg.MaxBatchSize,
 		BodyBytes:   cfg.bodyBytes(debug.SetMemoryLimit(-1)),
 		Connections: cfg.MaxConnections, Requests: cfg.MaxRequests, Waiting: cfg.MaxWaiting,
-		ShutdownTimeout: stop.ShutdownTimeout, Version: Version(), Observe: traces.Observer(),
+		ShutdownTimeout: stop.ShutdownTimeout, Version: Version(), Observe: observer(traces, m),
+		Metrics: metrics, MetricsOpen: access.Metrics == metricsPublic,
 	}, err
 }
 
@@ -83,8 +93,10 @@ func provideWaitLimit(cfg HTTPConfig) usecase.WaitLimit {
 }
 
 // provideEvents is all that hears what happens.
-func provideEvents(logs *telemetry.Logs, traces *telemetry.Traces, statistics *telemetry.Statistics, x *usecase.Experience) application.Events {
-	return usecase.NewExperiencedEvents(traces.Events(telemetry.Join(logs, statistics)), x)
+func provideEvents(logs *telemetry.Logs, traces *telemetry.Traces, m *telemetry.Metrics, statistics *telemetry.Statistics,
+	x *usecase.Experience,
+) application.Events {
+	return usecase.NewExperiencedEvents(traces.Events(telemetry.Join(logs, m.Events(), statistics)), x)
 }
 
 // The probes of each program's readiness. Accepting tasks needs the store alone;

@@ -48,7 +48,7 @@ func TestReadiness_NamesASweepThatHasFailedForAMinute(t *testing.T) {
 			Tasks: p.Dispatch, Workers: p.Workers, Bulks: p.Bulks, Purges: p.Purges, Queues: p.Queues, Queue: p.Queue, Signals: p.Signals, Clock: p.Clock,
 			Events: usecase.NewExperiencedEvents(p.Events, x),
 		}, dispatch.Config{Observer: application.Observer{Worker: "w", Interval: 3 * time.Second, Lease: 30 * time.Second}, Retry: apptest.RetryPolicy})
-		admin := httpapi.NewAdminServer("127.0.0.1:0", usecase.NewCheckReadiness(
+		admin := httpapi.NewAdminServer(httpapi.AdminConfig{ListenAddr: "127.0.0.1:0"}, usecase.NewCheckReadiness(
 			usecase.NamedProbe{Name: "work", Probe: x.Needed(), Needs: true}, usecase.NamedProbe{Name: "side_work", Probe: x.Helpful()}), log)
 		want := func(status int, text string) {
 			t.Helper()

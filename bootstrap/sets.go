@@ -27,6 +27,7 @@ var serverSet = wire.NewSet(
 	postgres.NewBulkRepository, wire.Bind(new(application.BulkRepository), new(*postgres.BulkRepository)),
 	postgres.NewPurgeRepository, wire.Bind(new(application.PurgeRepository), new(*postgres.PurgeRepository)),
 	postgres.NewStatisticsRepository, wire.Bind(new(application.StatisticsRepository), new(*postgres.StatisticsRepository)),
+	postgres.NewAudit, wire.Bind(new(application.Audit), new(*postgres.Audit)),
 	postgres.NewDispatchRepository, wire.Bind(new(application.DispatchRepository), new(*postgres.DispatchRepository)),
 	postgres.NewClock, wire.Bind(new(application.Clock), new(*postgres.Clock)),
 	wire.Bind(new(usecase.StoreProbe), new(*postgres.DB)),
@@ -44,6 +45,7 @@ var embeddedSet = wire.NewSet(
 	sqlite.NewBulkRepository, wire.Bind(new(application.BulkRepository), new(*sqlite.BulkRepository)),
 	sqlite.NewPurgeRepository, wire.Bind(new(application.PurgeRepository), new(*sqlite.PurgeRepository)),
 	sqlite.NewStatisticsRepository, wire.Bind(new(application.StatisticsRepository), new(*sqlite.StatisticsRepository)),
+	sqlite.NewAudit, wire.Bind(new(application.Audit), new(*sqlite.Audit)),
 	sqlite.NewDispatchRepository, wire.Bind(new(application.DispatchRepository), new(*sqlite.DispatchRepository)),
 	wire.Bind(new(usecase.StoreProbe), new(*sqlite.DB)),
 	wire.Value(systemClock{}), wire.Bind(new(application.Clock), new(systemClock)),
@@ -62,10 +64,14 @@ var apiSet = wire.NewSet(
 	telemetry.NewStore, wire.Bind(new(httpapi.StoreObserver), new(*telemetry.Store)),
 	provideHTTPConfig, httpapi.NewServer,
 	wire.Struct(new(apiServer), "*"),
+	wire.Struct(new(telemetry.StoreSource), "*"),
 )
 
 // eventsSet hears what happens, logs it, and notes it for readiness.
 var eventsSet = wire.NewSet(telemetry.NewLogs, telemetry.NewStatistics, usecase.NewExperience, wire.Bind(new(application.Experience), new(*usecase.Experience)), provideEvents)
+
+// adminSet is what operators are told.
+var adminSet = wire.NewSet(provideMetrics, provideAdmin)
 
 // workerSet is a worker and its dispatcher on whichever store.
 var workerSet = wire.NewSet(

@@ -14,8 +14,8 @@ import (
 
 func newAPI(cfg APIConfig, traces *telemetry.Traces, log *slog.Logger, local postgres.LocalTime) (*API, func(), error) {
 	wire.Build(
-		wire.FieldsOf(new(APIConfig), "ServerConfig", "HTTPConfig", "SubmitConfig", "RetentionConfig", "AccessConfig", "MigrateConfig", "StopConfig"),
-		serverSet, apiSet, eventsSet, provideRetention, provideAPIReadiness, provideAPI,
+		wire.FieldsOf(new(APIConfig), "ServerConfig", "HTTPConfig", "SubmitConfig", "RetentionConfig", "AccessConfig", "AdminConfig", "MigrateConfig", "StopConfig"),
+		serverSet, apiSet, eventsSet, adminSet, provideRetention, provideAPIScrapes, provideAPIReadiness, provideAPI,
 	)
 	return nil, nil, nil
 }
@@ -23,15 +23,15 @@ func newAPI(cfg APIConfig, traces *telemetry.Traces, log *slog.Logger, local pos
 func newWorker(cfg WorkerConfig, traces *telemetry.Traces, handler application.Handler, log *slog.Logger, local postgres.LocalTime) (*Worker, func(), error) {
 	wire.Build(
 		wire.FieldsOf(new(WorkerConfig), "ServerConfig", "WorkConfig", "RetentionConfig", "AdminConfig", "StopConfig"),
-		serverSet, workerSet, eventsSet, provideRetention, provideWorkerReadiness, provideWorker,
+		serverSet, workerSet, eventsSet, adminSet, provideRetention, provideWorkerScrapes, provideWorkerReadiness, provideWorker,
 	)
 	return nil, nil, nil
 }
 
 func newEmbedded(cfg EmbeddedConfig, traces *telemetry.Traces, handler application.Handler, log *slog.Logger) (*Embedded, func(), error) {
 	wire.Build(
-		wire.FieldsOf(new(EmbeddedConfig), "StoreConfig", "HTTPConfig", "SubmitConfig", "RetentionConfig", "AccessConfig", "WorkConfig", "StopConfig"),
-		embeddedSet, apiSet, workerSet, eventsSet, provideRetention, provideEmbeddedReadiness, provideEmbedded,
+		wire.FieldsOf(new(EmbeddedConfig), "StoreConfig", "HTTPConfig", "SubmitConfig", "RetentionConfig", "AccessConfig", "AdminConfig", "WorkConfig", "StopConfig"),
+		embeddedSet, apiSet, workerSet, eventsSet, adminSet, provideRetention, provideEmbeddedScrapes, provideEmbeddedReadiness, provideEmbedded,
 	)
 	return nil, nil, nil
 }

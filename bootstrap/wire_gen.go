@@ -25,7 +25,8 @@ import (
 func newAPI(cfg APIConfig, traces *telemetry.Traces, log *slog.Logger, local postgres.LocalTime) (*API, func(), error) {
 	migrateConfig := cfg.MigrateConfig
 	serverConfig := cfg.ServerConfig
-	db, cleanup, err := providePostgres(serverConfig, traces)
+	metrics := provideMetrics()
+	db, cleanup, err := providePostgres(serverConfig, traces, metrics)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -38,7 +39,15 @@ func newAPI(cfg APIConfig, traces *telemetry.Traces, log *slog.Logger, local pos
 	httpConfig := cfg.HTTPConfig
 	accessConfig := cfg.AccessConfig
 	stopConfig := cfg.StopConfig
-	config, err := provideHTTPConfig(httpConfig, accessConfig, stopConfig, traces)
+	queueRepository := postgres.NewQueueRepository(db)
+	audit := postgres.NewAudit(db)
+	storeSource := telemetry.StoreSource{
+		Queues: queueRepository,
+		Audit:  audit,
+		Clock:  clock,
+	}
+	bootstrapScrapes := provideAPIScrapes(metrics, db, pool, storeSource, log)
+	config, err := provideHTTPConfig(httpConfig, accessConfig, stopConfig, traces, metrics, bootstrapScrapes)
 	if err != nil {
 		cleanup2()
 		cleanup()
@@ -52,7 +61,7 @@ func newAPI(cfg APIConfig, traces *telemetry.Traces, log *slog.Logger, local pos
 	statisticsRepository := postgres.NewStatisticsRepository(db)
 	statistics := telemetry.NewStatistics(statisticsRepository, clock, log)
 	experience := usecase.NewExperience()
-	events := provideEvents(logs, traces, statistics, experience)
+	events := provideEvents(logs, traces, metrics, statistics, experience)
 	submitConfig := cfg.SubmitConfig
 	submitLimits := provideLimits(httpConfig, submitConfig)
 	submitTasks := usecase.NewSubmitTasks(applicationTaskRepository, applicationQueue, clock, events, submitLimits)
@@ -68,7 +77,6 @@ func newAPI(cfg APIConfig, traces *telemetry.Traces, log *slog.Logger, local pos
 	listAttempts := usecase.NewListAttempts(applicationTaskRepository)
 	bulkRepository := postgres.NewBulkRepository(db)
 	bulkTasks := usecase.NewBulkTasks(taskSearch, bulkRepository, clock, submitLimits)
-	queueRepository := postgres.NewQueueRepository(db)
 	manageQueues := usecase.NewManageQueues(queueRepository)
 	explainTask := usecase.NewExplainTask(applicationTaskRepository, queueRepository, applicationQueue, db, queue, clock)
 	retentionConfig := cfg.RetentionConfig
@@ -104,7 +112,9 @@ func newAPI(cfg APIConfig, traces *telemetry.Traces, log *slog.Logger, local pos
 		Server: server,
 		Wait:   waitTask,
 	}
-	api := provideAPI(migrateConfig, db, clock, pool, bootstrapApiServer, statistics, checkReadiness, log)
+	adminConfig := cfg.AdminConfig
+	bootstrapAdminServer := provideAdmin(adminConfig, bootstrapScrapes, checkReadiness, log)
+	api := provideAPI(migrateConfig, db, clock, pool, bootstrapApiServer, bootstrapAdminServer, statistics, checkReadiness, log)
 	return api, func() {
 		cleanup3()
 		cleanup2()
@@ -114,12 +124,12 @@ func newAPI(cfg APIConfig, traces *telemetry.Traces, log *slog.Logger, local pos
 
 func newWorker(cfg WorkerConfig, traces *telemetry.Traces, handler application.Handler, log *slog.Logger, local postgres.LocalTime) (*Worker, func(), error) {
 	adminConfig := cfg.AdminConfig
+	metrics := provideMetrics()
 	serverConfig := cfg.ServerConfig
-	db, cleanup, err := providePostgres(serverConfig, traces)
+	db, cleanup, err := providePostgres(serverConfig, traces, metrics)
 	if err != nil {
 		return nil, nil, err
 	}
-	clock := postgres.NewClock(db, local, log)
 	pool, cleanup2, err := provideRedis(serverConfig)
 	if err != nil {
 		cleanup()
@@ -131,11 +141,12 @@ func newWorker(cfg WorkerConfig, traces *telemetry.Traces, handler application.H
 	queue := redis.NewQueue(pool, log)
 	applicationQueue := provideServerQueue(queue, log)
 	signals, cleanup3 := redis.NewSignals(pool, log)
+	clock := postgres.NewClock(db, local, log)
 	logs := telemetry.NewLogs(log)
 	statisticsRepository := postgres.NewStatisticsRepository(db)
 	statistics := telemetry.NewStatistics(statisticsRepository, clock, log)
 	experience := usecase.NewExperience()
-	events := provideEvents(logs, traces, statistics, experience)
+	events := provideEvents(logs, traces, metrics, statistics, experience)
 	deps := worker.Deps{
 		Tasks:   applicationTaskRepository,
 		Workers: workerRepository,
@@ -156,6 +167,9 @@ func newWorker(cfg WorkerConfig, traces *telemetry.Traces, handler application.H
 		return nil, nil, err
 	}
 	workerWorker := worker.New(deps, workerInfo, config)
+	bootstrapScrapes := provideWorkerScrapes(metrics, db, pool, workerWorker, log)
+	checkReadiness := provideWorkerReadiness(db, pool, queue, workerWorker, experience, log)
+	bootstrapAdminServer := provideAdmin(adminConfig, bootstrapScrapes, checkReadiness, log)
 	dispatchRepository := postgres.NewDispatchRepository(db)
 	bulkRepository := postgres.NewBulkRepository(db)
 	purgeRepository := postgres.NewPurgeRepository(db)
@@ -188,8 +202,7 @@ func newWorker(cfg WorkerConfig, traces *telemetry.Traces, handler application.H
 		Log:        log,
 		Info:       workerInfo,
 	}
-	checkReadiness := provideWorkerReadiness(db, pool, queue, workerWorker, experience, log)
-	bootstrapWorker := provideWorker(adminConfig, db, clock, pool, bootstrapWorkerGroup, statistics, checkReadiness, log)
+	bootstrapWorker := provideWorker(bootstrapAdminServer, db, clock, pool, bootstrapWorkerGroup, statistics, checkReadiness, log)
 	return bootstrapWorker, func() {
 		cleanup3()
 		cleanup2()
@@ -199,54 +212,25 @@ func newWorker(cfg WorkerConfig, traces *telemetry.Traces, handler application.H
 
 func newEmbedded(cfg EmbeddedConfig, traces *telemetry.Traces, handler application.Handler, log *slog.Logger) (*Embedded, func(), error) {
 	storeConfig := cfg.StoreConfig
-	db, cleanup, err := provideSQLite(storeConfig)
+	metrics := provideMetrics()
+	db, cleanup, err := provideSQLite(storeConfig, metrics)
 	if err != nil {
 		return nil, nil, err
 	}
 	httpConfig := cfg.HTTPConfig
 	accessConfig := cfg.AccessConfig
 	stopConfig := cfg.StopConfig
-	config, err := provideHTTPConfig(httpConfig, accessConfig, stopConfig, traces)
-	if err != nil {
-		cleanup()
-		return nil, nil, err
-	}
 	taskRepository := sqlite.NewTaskRepository(db)
 	applicationTaskRepository := provideEmbeddedTasks(taskRepository, traces)
+	workerRepository := sqlite.NewWorkerRepository(db)
 	queue := memory.NewQueue()
+	signals := memory.NewSignals()
 	bootstrapSystemClock := _wireSystemClockValue
 	logs := telemetry.NewLogs(log)
 	statisticsRepository := sqlite.NewStatisticsRepository(db)
 	statistics := telemetry.NewStatistics(statisticsRepository, bootstrapSystemClock, log)
 	experience := usecase.NewExperience()
-	events := provideEvents(logs, traces, statistics, experience)
-	submitConfig := cfg.SubmitConfig
-	submitLimits := provideLimits(httpConfig, submitConfig)
-	submitTasks := usecase.NewSubmitTasks(applicationTaskRepository, queue, bootstrapSystemClock, events, submitLimits)
-	getTask := usecase.NewGetTask(applicationTaskRepository)
-	taskSearch := sqlite.NewTaskSearch(db)
-	listTasks := usecase.NewListTasks(taskSearch)
-	signals := memory.NewSignals()
-	cancelTask := usecase.NewCancelTask(applicationTaskRepository, signals, bootstrapSystemClock, events)
-	reopenTask := usecase.NewReopenTask(applicationTaskRepository, queue, signals, bootstrapSystemClock, events)
-	deleteTask := usecase.NewDeleteTask(applicationTaskRepository, signals)
-	waitLimit := provideWaitLimit(httpConfig)
-	waitTask := usecase.NewWaitTask(applicationTaskRepository, signals, events, waitLimit)
-	listAttempts := usecase.NewListAttempts(applicationTaskRepository)
-	bulkRepository := sqlite.NewBulkRepository(db)
-	bulkTasks := usecase.NewBulkTasks(taskSearch, bulkRepository, bootstrapSystemClock, submitLimits)
-	queueRepository := sqlite.NewQueueRepository(db)
-	manageQueues := usecase.NewManageQueues(queueRepository)
-	bootstrapInsideQueue := _wireInsideQueueValue
-	explainTask := usecase.NewExplainTask(applicationTaskRepository, queueRepository, queue, db, bootstrapInsideQueue, bootstrapSystemClock)
-	retentionConfig := cfg.RetentionConfig
-	retention, err := provideRetention(retentionConfig)
-	if err != nil {
-		cleanup()
-		return nil, nil, err
-	}
-	expiry := usecase.NewExpiry(queueRepository, retention)
-	workerRepository := sqlite.NewWorkerRepository(db)
+	events := provideEvents(logs, traces, metrics, statistics, experience)
 	deps := worker.Deps{
 		Tasks:   applicationTaskRepository,
 		Workers: workerRepository,
@@ -258,12 +242,49 @@ func newEmbedded(cfg EmbeddedConfig, traces *telemetry.Traces, handler applicati
 	}
 	workConfig := cfg.WorkConfig
 	workerInfo := provideWorkerInfo(workConfig)
-	workerConfig, err := provideWorkerConfig(workConfig, stopConfig)
+	config, err := provideWorkerConfig(workConfig, stopConfig)
 	if err != nil {
 		cleanup()
 		return nil, nil, err
 	}
-	workerWorker := worker.New(deps, workerInfo, workerConfig)
+	workerWorker := worker.New(deps, workerInfo, config)
+	queueRepository := sqlite.NewQueueRepository(db)
+	audit := sqlite.NewAudit(db)
+	storeSource := telemetry.StoreSource{
+		Queues: queueRepository,
+		Audit:  audit,
+		Clock:  bootstrapSystemClock,
+	}
+	bootstrapScrapes := provideEmbeddedScrapes(metrics, db, workerWorker, storeSource, log)
+	httpapiConfig, err := provideHTTPConfig(httpConfig, accessConfig, stopConfig, traces, metrics, bootstrapScrapes)
+	if err != nil {
+		cleanup()
+		return nil, nil, err
+	}
+	submitConfig := cfg.SubmitConfig
+	submitLimits := provideLimits(httpConfig, submitConfig)
+	submitTasks := usecase.NewSubmitTasks(applicationTaskRepository, queue, bootstrapSystemClock, events, submitLimits)
+	getTask := usecase.NewGetTask(applicationTaskRepository)
+	taskSearch := sqlite.NewTaskSearch(db)
+	listTasks := usecase.NewListTasks(taskSearch)
+	cancelTask := usecase.NewCancelTask(applicationTaskRepository, signals, bootstrapSystemClock, events)
+	reopenTask := usecase.NewReopenTask(applicationTaskRepository, queue, signals, bootstrapSystemClock, events)
+	deleteTask := usecase.NewDeleteTask(applicationTaskRepository, signals)
+	waitLimit := provideWaitLimit(httpConfig)
+	waitTask := usecase.NewWaitTask(applicationTaskRepository, signals, events, waitLimit)
+	listAttempts := usecase.NewListAttempts(applicationTaskRepository)
+	bulkRepository := sqlite.NewBulkRepository(db)
+	bulkTasks := usecase.NewBulkTasks(taskSearch, bulkRepository, bootstrapSystemClock, submitLimits)
+	manageQueues := usecase.NewManageQueues(queueRepository)
+	bootstrapInsideQueue := _wireInsideQueueValue
+	explainTask := usecase.NewExplainTask(applicationTaskRepository, queueRepository, queue, db, bootstrapInsideQueue, bootstrapSystemClock)
+	retentionConfig := cfg.RetentionConfig
+	retention, err := provideRetention(retentionConfig)
+	if err != nil {
+		cleanup()
+		return nil, nil, err
+	}
+	expiry := usecase.NewExpiry(queueRepository, retention)
 	checkReadiness := provideEmbeddedReadiness(db, workerWorker, experience, log)
 	readStatistics := usecase.NewReadStatistics(statisticsRepository, bootstrapSystemClock)
 	useCases := httpapi.UseCases{
@@ -283,11 +304,13 @@ func newEmbedded(cfg EmbeddedConfig, traces *telemetry.Traces, handler applicati
 		Statistics: readStatistics,
 	}
 	store := telemetry.NewStore(log, experience)
-	server := httpapi.NewServer(config, useCases, store, log)
+	server := httpapi.NewServer(httpapiConfig, useCases, store, log)
 	bootstrapApiServer := &apiServer{
 		Server: server,
 		Wait:   waitTask,
 	}
+	adminConfig := cfg.AdminConfig
+	bootstrapAdminServer := provideAdmin(adminConfig, bootstrapScrapes, checkReadiness, log)
 	dispatchRepository := sqlite.NewDispatchRepository(db)
 	purgeRepository := sqlite.NewPurgeRepository(db)
 	dispatchDeps := dispatch.Deps{
@@ -302,7 +325,7 @@ func newEmbedded(cfg EmbeddedConfig, traces *telemetry.Traces, handler applicati
 		Events:     events,
 		Statistics: statisticsRepository,
 	}
-	dispatchConfig := provideDispatchConfig(workerConfig, retention, workerInfo)
+	dispatchConfig := provideDispatchConfig(config, retention, workerInfo)
 	dispatcher := dispatch.New(dispatchDeps, dispatchConfig)
 	bootstrapWorkerGroup := &workerGroup{
 		Worker:     workerWorker,
@@ -310,7 +333,7 @@ func newEmbedded(cfg EmbeddedConfig, traces *telemetry.Traces, handler applicati
 		Log:        log,
 		Info:       workerInfo,
 	}
-	embedded := provideEmbedded(db, bootstrapApiServer, bootstrapWorkerGroup, statistics, log)
+	embedded := provideEmbedded(db, bootstrapApiServer, bootstrapAdminServer, bootstrapWorkerGroup, statistics, log)
 	return embedded, func() {
 		cleanup()
 	}, nil

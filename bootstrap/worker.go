@@ -6,7 +6,6 @@ import (
 	"os"
 	"time"
 
-	"github.com/millrace/millrace/adapters/httpapi"
 	"github.com/millrace/millrace/adapters/postgres"
 	"github.com/millrace/millrace/adapters/redis"
 	"github.com/millrace/millrace/adapters/telemetry"
@@ -21,10 +20,10 @@ type Worker struct {
 	clock      *postgres.Clock
 	queue      *redis.Pool
 	group      *workerGroup
-	statistics *telemetry.Statistics
-	admin      *httpapi.Server // nil without ADMIN_ADDR
+	admin      *adminServer
 	ready      *usecase.CheckReadiness
 	log        *slog.Logger
+	statistics *telemetry.Statistics
 }
 
 // NewWorker assembles the worker with the handler that the settings name; the
@@ -61,27 +60,16 @@ func newWorkerOf(cfg WorkerConfig, traces *telemetry.Traces, handler application
 	return w, closeAll, err
 }
 
-func provideWorker(cfg AdminConfig, db *postgres.DB, clock *postgres.Clock, queue *redis.Pool, group *workerGroup,
+func provideWorker(admin *adminServer, db *postgres.DB, clock *postgres.Clock, queue *redis.Pool, group *workerGroup,
 	statistics *telemetry.Statistics, ready *usecase.CheckReadiness, log *slog.Logger,
 ) *Worker {
-	w := &Worker{db: db, clock: clock, queue: queue, group: group, statistics: statistics, ready: ready, log: log}
-	if cfg.AdminAddr != "" {
-		w.admin = httpapi.NewAdminServer(cfg.AdminAddr, ready, log)
-	}
-	return w
+	return &Worker{db: db, clock: clock, queue: queue, group: group, statistics: statistics, admin: admin, ready: ready, log: log}
 }
 
 // Run waits for PostgreSQL and for the schema that it needs, and works until ctx
 // ends. Health and readiness are served from the start.
 func (w *Worker) Run(ctx context.Context) error {
-	serve := func(ctx context.Context) error { // without an admin server
-		<-ctx.Done()
-		return nil
-	}
-	if w.admin != nil {
-		serve = w.admin.Run
-	}
-	return onceReady(ctx, w.ready, serve, func(ctx context.Context) error {
+	return onceReady(ctx, w.ready, w.admin.beside(untilDone), func(ctx context.Context) error {
 		return prepare(ctx, w.log, w.db, w.clock, w.queue, func(ctx context.Context) error { return postgres.CheckSchema(ctx, w.db) })
 	}, func(ctx context.Context) {
 		runWithBackground(ctx, w.clock.Run, func(ctx context.Context) {

@@ -16,10 +16,16 @@ type Credential struct {
 	SHA256 [sha256.Size]byte
 }
 
-// open are the paths that need no key: those who probe them have none.
-var open = []string{"/healthz", "/readyz"}
+const (
+	healthPath    = "/healthz"
+	readinessPath = "/readyz"
+	metricsPath   = "/metrics"
+)
 
-func isOpen(r *http.Request) bool { return slices.Contains(open, r.URL.EscapedPath()) }
+// isOpen reports whether the path needs no key, and no free slot.
+func (m *middleware) isOpen(r *http.Request) bool {
+	return slices.Contains(m.open, r.URL.EscapedPath())
+}
 
 type credentialKey struct{}
 
@@ -37,7 +43,7 @@ func (m *middleware) authenticate(next http.Handler) http.Handler {
 		return next
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if isOpen(r) {
+		if m.isOpen(r) {
 			next.ServeHTTP(w, r)
 			return
 		}

@@ -18,6 +18,7 @@ type middleware struct {
 	hosts       hosts
 	credentials []Credential
 	requests    *admission.Limiter
+	open        []string                        // paths
 	observe     func(http.Handler) http.Handler // nil: nobody does
 }
 
@@ -103,7 +104,7 @@ func (m *middleware) recover(w *trackingWriter, r *http.Request) {
 // is at its concurrency limit. Health checks always pass: a busy service is not dead.
 func (m *middleware) admit(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if isOpen(r) {
+		if m.isOpen(r) {
 			next.ServeHTTP(w, r)
 			return
 		}

@@ -20,8 +20,12 @@ const (
 	typeHTML    = "text/html"
 )
 
-// produced says what a route answers with, unless it is JSON.
+// produced says what a route answers with, unless it is JSON. Those with nothing here
+// answer with what they have, or negotiate by themselves.
 var produced = map[string][]string{
+	docsAssetRoute:  nil,
+	metricsPath:     nil,
+	profilesRoute:   nil,
 	"/":             {typeJSON, typeHTML},
 	"/docs":         {typeHTML},
 	"/openapi.yaml": {typeYAML},
@@ -35,7 +39,7 @@ func (m *middleware) negotiate(next http.Handler) http.Handler {
 		if !ok {
 			types = []string{typeJSON}
 		}
-		if !strings.HasPrefix(r.URL.Path, "/docs/") && accepted(r, types...) == "" {
+		if len(types) > 0 && accepted(r, types...) == "" {
 			m.fail(w, r, notAcceptable.errorf("the response would be %s, which the Accept header excludes", strings.Join(types, " or ")))
 			return
 		}

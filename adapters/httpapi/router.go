@@ -11,10 +11,14 @@ import (
 	"github.com/millrace/millrace/domain"
 )
 
-// newRouter serves every operation of openapi.yaml, and the assets of /docs.
-func newRouter(m *middleware, e *endpoints) http.Handler {
+// newRouter serves every operation of openapi.yaml, the assets of /docs, and the metrics
+// unless they are nil.
+func newRouter(m *middleware, e *endpoints, metrics http.Handler) http.Handler {
 	r := bareRouter(m)
-	r.Handle("/docs/{asset:"+docsAssets+"}", docsUI).Methods(http.MethodGet)
+	if metrics != nil {
+		r.Handle(metricsPath, metrics).Methods(http.MethodGet)
+	}
+	r.Handle(docsAssetRoute, docsUI).Methods(http.MethodGet)
 	// These segments are not ids: they allow nothing but POST.
 	notPOST := func(r *http.Request, _ *mux.RouteMatch) bool { return r.Method != http.MethodPost }
 	r.Path("/tasks/{action:batch|bulk}").MatcherFunc(notPOST).Name(refusingRoute).
@@ -28,15 +32,11 @@ func newRouter(m *middleware, e *endpoints) http.Handler {
 	return m.wrap(r)
 }
 
+// docsAssetRoute is the route of what the page /docs loads.
+const docsAssetRoute = "/docs/{asset:" + docsAssets + "}"
+
 // refusingRoute names a route that only refuses methods.
 const refusingRoute = "refusing"
-
-func newAdminRouter(m *middleware, e *endpoints) http.Handler {
-	r := bareRouter(m)
-	r.HandleFunc("/healthz", e.GetHealth).Methods(http.MethodGet)
-	r.HandleFunc("/readyz", e.GetReadiness).Methods(http.MethodGet)
-	return m.wrap(r)
-}
 
 // bareRouter matches paths as they were sent: a cleaned path would be answered
 // with a redirect, which turns a POST into a GET, and an encoded slash must not

@@ -28,6 +28,9 @@ type Config struct {
 	// it has matched none. nil: nobody observes.
 	Observe func(http.Handler) http.Handler
 
+	Metrics     http.Handler // answers GET /metrics; nil: nothing does
+	MetricsOpen bool         // /metrics needs no key
+
 	MessageBytes int // longest message; 256 KiB. The limit on bodies follows from it
 	BatchBytes   int // largest body of a batch; 16 MiB
 	Batches      int // most in progress, as each may take several times BatchBytes of memory; the next gets 503 at once; 16
@@ -63,13 +66,21 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
+// openPaths are the paths that need no key: those who probe them have none.
+func (c Config) openPaths() []string {
+	if c.MetricsOpen {
+		return []string{healthPath, readinessPath, metricsPath}
+	}
+	return []string{healthPath, readinessPath}
+}
+
 // build makes the middleware and the endpoints, which share a limit on requests.
 func (c Config) build(uc UseCases, store StoreObserver, log *slog.Logger) (*middleware, *endpoints) {
 	requests, batches := admission.NewLimiter(c.Requests), admission.NewLimiter(c.Batches)
 	bytes := admission.NewBytes(int64(c.BodyBytes))
 	m := &middleware{
 		responder: newResponder(log), readiness: uc.Readiness, hosts: newHosts(c.ListenAddr, c.AllowedHosts),
-		credentials: c.Credentials, requests: requests, observe: c.Observe,
+		credentials: c.Credentials, requests: requests, open: c.openPaths(), observe: c.Observe,
 	}
 	e := &endpoints{
 		responder: newResponder(log), uc: uc, docs: docsPage(c.Version, len(c.Credentials) > 0),
@@ -94,23 +105,15 @@ type Server struct {
 	readiness *usecase.CheckReadiness
 	drain     time.Duration
 	shutdown  time.Duration
+	cutsOff   bool // requests that outlast shutdown, without calling that an error
 	listening chan net.Addr
 }
 
 // NewServer makes the server of the API.
 func NewServer(cfg Config, uc UseCases, store StoreObserver, log *slog.Logger) *Server {
 	cfg = cfg.withDefaults()
-	return newServer(cfg, newRouter(cfg.build(uc, store, log)), uc.Readiness, log)
-}
-
-// NewAdminServer makes a server that tells only how its program is: /healthz and
-// /readyz. It is for programs that have no API.
-func NewAdminServer(addr string, readiness *usecase.CheckReadiness, log *slog.Logger) *Server {
-	// A worker's health may be asked by any name: there is nothing to read but that.
-	cfg := Config{ListenAddr: addr, AllowedHosts: []string{AnyHost}, Connections: 100}.withDefaults()
-	s := newServer(cfg, newAdminRouter(cfg.build(UseCases{Readiness: readiness}, nil, log)), readiness, log)
-	s.drain = 0 // its program decides how long it is still asked
-	return s
+	m, e := cfg.build(uc, store, log)
+	return newServer(cfg, newRouter(m, e, cfg.Metrics), uc.Readiness, log)
 }
 
 func newServer(cfg Config, handler http.Handler, readiness *usecase.CheckReadiness, log *slog.Logger) *Server {
@@ -173,6 +176,9 @@ func (s *Server) Run(ctx context.Context) error {
 	defer cancel()
 	if err := s.http.Shutdown(end); err != nil {
 		_ = s.http.Close()
+		if s.cutsOff {
+			return nil
+		}
 		return fmt.Errorf("requests in flight did not end within %s: %w", s.shutdown, err)
 	}
 	if err := <-served; !errors.Is(err, http.ErrServerClosed) {

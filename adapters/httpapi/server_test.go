@@ -284,23 +284,9 @@ func TestRun_FailsWhenTheAddressIsTaken(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = l.Close() })
-	server := httpapi.NewAdminServer(l.Addr().String(), usecase.NewCheckReadiness(), slog.New(slog.DiscardHandler))
+	server := httpapi.NewAdminServer(httpapi.AdminConfig{ListenAddr: l.Addr().String()}, usecase.NewCheckReadiness(), slog.New(slog.DiscardHandler))
 	if err := server.Run(t.Context()); err == nil || !strings.Contains(err.Error(), l.Addr().String()) {
 		t.Errorf("Run: %v", err)
-	}
-}
-
-func TestAdminServer_ServesHealthAlone(t *testing.T) {
-	server := httpapi.NewAdminServer("127.0.0.1:0", usecase.NewCheckReadiness(), slog.New(slog.DiscardHandler))
-	base, stop, ended := run(t, server)
-	for path, want := range map[string]int{"/healthz": 200, "/readyz": 200, "/tasks": 404, "/docs": 404, "/": 404} {
-		if got := status(t, base+path); got != want {
-			t.Errorf("%s: %d, want %d", path, got, want)
-		}
-	}
-	stop()
-	if err := <-ended; err != nil {
-		t.Error(err)
 	}
 }
 

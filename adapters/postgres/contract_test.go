@@ -138,7 +138,7 @@ func storeOn(db *DB) contract.Store {
 	return contract.Store{
 		Tasks: NewTaskRepository(db), Workers: NewWorkerRepository(db), Dispatch: NewDispatchRepository(db),
 		Queues: NewQueueRepository(db), Search: NewTaskSearch(db), Bulks: NewBulkRepository(db), Purges: NewPurgeRepository(db),
-		Statistics: NewStatisticsRepository(db),
+		Statistics: NewStatisticsRepository(db), Audit: NewAudit(db),
 		Delete: func(t *testing.T, id domain.TaskID) {
 			t.Helper()
 			db.calls.SQL.MustExecContext(t.Context(), `DELETE FROM tasks WHERE id = $1`, id.String())

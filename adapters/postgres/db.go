@@ -48,7 +48,7 @@ func Open(cfg Config) (*DB, func(), error) {
 		return nil, nil, err
 	}
 	db := &DB{cfg: cfg, calls: pool{pools[0]}, beats: pool{pools[1]}}
-	db.shared = newShared(db.calls, cfg.CallTimeout)
+	db.shared = newShared(db.calls, cfg)
 	return db, func() {
 		db.shared.close()
 		db.calls.Close()

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"time"
 
 	"github.com/jmoiron/sqlx"
 
@@ -42,18 +41,19 @@ type saveItem struct {
 	stored bool
 }
 
-func newShared(p pool, callTimeout time.Duration) shared {
+func newShared(p pool, cfg Config) shared {
 	return shared{
-		adds:  group.New(groupConfig(callTimeout, p.addUnits, sizeOf)),
-		onces: group.NewKeyed(groupConfig(callTimeout, p.addAllOnce, (*onceItem).size), (*onceItem).id),
-		saves: group.NewKeyed(groupConfig(callTimeout, p.saveAll, (*saveItem).size), (*saveItem).id),
+		adds:  group.New(groupConfig(cfg, p.addUnits, sizeOf)),
+		onces: group.NewKeyed(groupConfig(cfg, p.addAllOnce, (*onceItem).size), (*onceItem).id),
+		saves: group.NewKeyed(groupConfig(cfg, p.saveAll, (*saveItem).size), (*saveItem).id),
 	}
 }
 
-func groupConfig[T any](callTimeout time.Duration, commit func(items []T) error, size func(item T) (count, weight int)) group.Config[T] {
+func groupConfig[T any](cfg Config, commit func(items []T) error, size func(item T) (count, weight int)) group.Config[T] {
 	return group.Config[T]{
 		Commit: commit, SplitOn: pgconn.AboutData, Size: size, MaxCount: maxShared, MaxWeight: maxSharedBytes,
-		MaxStall: callTimeout / 5, // a stalled link is to hold a caller for little more than the call timeout
+		Committed: cfg.Committed,
+		MaxStall:  cfg.CallTimeout / 5, // a stalled link is to hold a caller for little more than the call timeout
 	}
 }
 

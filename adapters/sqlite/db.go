@@ -34,13 +34,22 @@ type DB struct {
 
 var _ application.Probe = (*DB)(nil)
 
+// Option is something about Open that is not the same for all.
+type Option func(*group.Config[*change])
+
+// OnCommit has committed told how many writes of concurrent callers have shared a
+// commit. It must not block.
+func OnCommit(committed func(writes int)) Option {
+	return func(c *group.Config[*change]) { c.Committed = committed }
+}
+
 // Open opens the file, creating it if there is none, and closes it by the
 // function that it returns, after which every call is domain.ErrUnavailable.
 // While it is open, any other Open of the file fails with ErrInUse, wrapped, by whatever
 // path; the kernel ends that when the process dies, however it does. When the file is
 // moved, removed or replaced, every call is domain.ErrUnavailable until it is back: what
 // would be stored is lost with the process. Call Migrate before anything else.
-func Open(path string) (*DB, func(), error) {
+func Open(path string, options ...Option) (*DB, func(), error) {
 	given := path
 	path, err := canonical(path)
 	if err != nil {
@@ -54,9 +63,13 @@ func Open(path string) (*DB, func(), error) {
 		file: f, reads: reads{stmts: map[string]*sqlx.Stmt{}}, room: roomProof{proving: make(chan struct{}, 1)},
 		statements: statements{plain: map[string]*sqlx.Stmt{}, named: map[string]*sqlx.NamedStmt{}},
 	}
-	db.together = group.New(group.Config[*change]{
+	shared := group.Config[*change]{
 		Commit: db.commit, Size: (*change).size, MaxCount: sharedTasks, MaxWeight: sharedBytes, MaxStall: sharedMaxStall,
-	})
+	}
+	for _, option := range options {
+		option(&shared)
+	}
+	db.together = group.New(shared)
 	if err := db.connect(path); err != nil {
 		db.close()
 		return nil, nil, fmt.Errorf("open database %s: %w", path, err)

@@ -38,6 +38,7 @@ func storeOn(db *sqlite.DB) contract.Store {
 		Tasks: sqlite.NewTaskRepository(db), Search: sqlite.NewTaskSearch(db), Workers: sqlite.NewWorkerRepository(db),
 		Dispatch: sqlite.NewDispatchRepository(db), Queues: sqlite.NewQueueRepository(db), Bulks: sqlite.NewBulkRepository(db),
 		Purges: sqlite.NewPurgeRepository(db), Statistics: sqlite.NewStatisticsRepository(db),
+		Audit: sqlite.NewAudit(db),
 		Delete: func(t *testing.T, id domain.TaskID) {
 			t.Helper()
 			writer, _ := sqlite.Pools(db)

@@ -221,6 +221,19 @@ func notify(c chan<- struct{}) {
 	}
 }
 
+// Slots is how a worker uses its slots.
+type Slots struct {
+	Max       int // tasks that may run at once
+	Busy      int // tasks that run
+	Abandoned int // handlers that run on though their context has ended, without a slot
+}
+
+func (s *slots) inUse() Slots {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return Slots{Max: s.max, Busy: s.running, Abandoned: s.abandoned}
+}
+
 // stuck returns the number of handlers left behind, and whether it has reached the
 // limit.
 func (s *slots) stuck() (abandoned int, full bool) {

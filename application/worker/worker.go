@@ -127,6 +127,9 @@ func (w *Worker) Run(ctx context.Context) {
 	}
 }
 
+// Slots tells how the slots are in use.
+func (w *Worker) Slots() Slots { return w.slots.inUse() }
+
 // Probe fails when a loop makes no progress, when attempts do not end though their
 // deadline and the grace have passed, when MaxAbandoned handlers are left behind and no
 // task is taken, or when the worker lacks what handlers need to begin: a worker that lives

@@ -35,8 +35,9 @@ func healthcheck(ctx context.Context, console cli.Console) error {
 	if err != nil {
 		return err
 	}
-	if cfg.AdminAddr == "" {
-		return &bootstrap.SettingError{Name: "ADMIN_ADDR", Value: "", Allowed: "host:port to use healthcheck"}
+	addr, err := cfg.FixedAddr()
+	if err != nil {
+		return err
 	}
-	return cli.Healthcheck(ctx, console, cfg.AdminAddr)
+	return cli.Healthcheck(ctx, console, addr)
 }

@@ -20,6 +20,7 @@ type Store struct {
 	Bulks      application.BulkRepository
 	Purges     application.PurgeRepository
 	Statistics application.StatisticsRepository
+	Audit      application.Audit
 	// Delete deletes a task as operators do, with a statement of their own.
 	Delete func(t *testing.T, id domain.TaskID)
 	// Double records the task's only attempt once more, under the next number, by hand.
@@ -63,6 +64,7 @@ func Repositories(t *testing.T, open func(t *testing.T) Store) {
 	for _, checks := range []map[string]check{
 		taskChecks, onceChecks, attemptChecks, refusalChecks, damageChecks, claimChecks, limitChecks, settingsChecks, searchChecks, bulkChecks,
 		workerChecks, dispatchChecks, sweepChecks, bytesChecks, deleteChecks, purgeChecks, statisticsChecks,
+		auditChecks,
 	} {
 		for name, check := range checks {
 			t.Run(name, func(t *testing.T) {

@@ -43,6 +43,9 @@ type Config[T any] struct {
 	// BestEffort: an item may be done although its caller was told that it is not. Then
 	// a caller whose context ends never waits for Commit.
 	BestEffort bool
+	// Committed hears how many items a Commit has done together that succeeded. It must
+	// not block. Nil: nobody does.
+	Committed func(items int)
 }
 
 // Group gathers items for as long as a Commit is under way, and then does all that
@@ -255,7 +258,11 @@ func (g *Group[T]) commit(items []T) (err error) {
 			err = fmt.Errorf("panic: %v\n%s", v, debug.Stack())
 		}
 	}()
-	return g.cfg.Commit(items)
+	n := len(items) // Commit may do what it likes with them
+	if err = g.cfg.Commit(items); err == nil && g.cfg.Committed != nil {
+		g.cfg.Committed(n)
+	}
+	return err
 }
 
 // failStalled gives err to every caller who has waited for longer than MaxStall.

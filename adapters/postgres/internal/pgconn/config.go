@@ -27,6 +27,9 @@ type Config struct {
 	// server; 0: 5 s. It bounds the wait for a lock and for a synchronous standby
 	// too, so it is not to be short.
 	CallTimeout time.Duration
+	// Committed hears how many writes of concurrent callers have shared a commit. It must
+	// not block. Nil: nobody does.
+	Committed func(writes int)
 	// Traces gets a span of each statement that runs in a trace; nil: there are no traces.
 	Traces trace.TracerProvider
 }
