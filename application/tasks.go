@@ -14,18 +14,22 @@ type TaskRepository interface {
 	// AddOnce does that unless the key is remembered, and remembers it with the
 	// tasks' ids until k.Expires, in the same transaction. For a key that is
 	// remembered it stores nothing and returns the tasks that were stored with it,
-	// as they are now and in order, or domain.ErrKeyReused if the request was
-	// another one. If one of the tasks has been deleted, that is domain.TaskGone. It
+	// as they are now and in order, up to PortionBytes of them together, but at least one:
+	// the ids of the others are in rest, for GetMany. If the request was another one, that is
+	// domain.ErrKeyReused. If any of the tasks has been deleted, it is domain.TaskGone; if one,
+	// or the key, cannot be read, domain.CodeDamaged. It
 	// waits for a twin that is under way. A key that has expired by k.Now is as good
 	// as forgotten. A key that is remembered is only read, so a lock does not matter;
 	// one that is to be taken over and is locked is waited for, and no other request
 	// waits with it.
-	AddOnce(ctx context.Context, k IdempotencyKey, tasks ...*domain.Task) (first []*domain.Task, err error)
-	// Get returns the task, or domain.ErrTaskNotFound.
+	AddOnce(ctx context.Context, k IdempotencyKey, tasks ...*domain.Task) (first []*domain.Task, rest []domain.TaskID, err error)
+	// Get returns the task, or domain.ErrTaskNotFound; domain.CodeDamaged, if it cannot be
+	// read.
 	Get(ctx context.Context, id domain.TaskID) (*domain.Task, error)
-	// GetMany returns those of the tasks that there are, in no particular order, up to
-	// PortionBytes of them together, but at least one. What it did not get to is in rest:
-	// ask for that next. A task that cannot be read is left out.
+	// GetMany returns those of the tasks that there are, the lowest id first, up to
+	// PortionBytes of them together, but at least one. What it did not get to is in rest, in
+	// the order of the ids that were given: ask for that next. A task that cannot be read is
+	// left out.
 	GetMany(ctx context.Context, ids ...domain.TaskID) (tasks []*domain.Task, rest []domain.TaskID, err error)
 	// Versions returns the version of each of the tasks that there are: a look that
 	// costs the same however long messages and results are.

@@ -2,7 +2,6 @@ package domain
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -15,6 +14,9 @@ type BulkID uuid.UUID
 
 // String returns the canonical spelling.
 func (id BulkID) String() string { return uuid.UUID(id).String() }
+
+// Damaged says that no program has stored the action as it is.
+func (id BulkID) Damaged(wrong string) *Error { return Damaged("bulk action "+id.String(), wrong) }
 
 // BulkAction is what is done to each task.
 type BulkAction string
@@ -90,14 +92,16 @@ const (
 // maxBulkCount is more tasks than any store has, and no sum with it overflows.
 const maxBulkCount = 1_000_000_000_000_000
 
-// Readable returns an error if no program has stored the action as it is: somebody else
+// Readable returns CodeDamaged if no program has stored the action as it is: somebody else
 // has changed it, and it is not to be carried out.
 func (b Bulk) Readable() error {
 	switch {
+	case !b.Action.known():
+		return b.ID.Damaged("an unknown action")
 	case !TimesInRange(b.CreatedAt, b.UpdatedAt, b.DoneAt):
-		return errors.New("a time out of range")
+		return b.ID.Damaged("a time out of range")
 	case min(b.Changed, b.Skipped, b.Window, b.Tries) < 0 || max(b.Changed, b.Skipped) > maxBulkCount || max(b.Window, b.Tries) > maxBulkWindow:
-		return errors.New("a count out of range")
+		return b.ID.Damaged("a count out of range")
 	}
 	return nil
 }

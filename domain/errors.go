@@ -75,6 +75,14 @@ func BulkGone(id BulkID) *Error {
 	return Errorf(CodeGone, "this request was already made with this Idempotency-Key, but its bulk action %s has since been deleted", id)
 }
 
+// Damaged says of a record, such as a task by its id, that no program has stored it as it is.
+func Damaged(record, wrong string) *Error {
+	return Errorf(CodeDamaged, "%s is in an impossible state: %s", record, wrong)
+}
+
+// KeyDamaged says so of the record of an idempotency key: the one that came with the request.
+func KeyDamaged(wrong string) *Error { return Damaged("the record of this Idempotency-Key", wrong) }
+
 // Error returns the message.
 func (e *Error) Error() string { return e.Message }
 

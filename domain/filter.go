@@ -40,9 +40,7 @@ func (f TaskFilter) Check() error {
 	if len(f.Queues) > MaxFilterQueues {
 		bad(Invalid("queue", "must be at most %d queues, not %d", MaxFilterQueues, len(f.Queues)))
 	}
-	if detail := checkMetadata(f.Metadata); detail != "" {
-		bad(Invalid("metadata", "%s", detail))
-	}
+	wrong = append(wrong, checkMetadata(f.Metadata)...)
 	switch {
 	case len(f.Text) > MaxFilterText:
 		bad(Invalid("text", "must be at most %d bytes long, not %d", MaxFilterText, len(f.Text)))

@@ -26,8 +26,8 @@ func TestTaskFilter_CheckNamesEveryPartThatIsOutOfBounds(t *testing.T) {
 		"a long text":        {domain.TaskFilter{Text: strings.Repeat("x", domain.MaxFilterText+1)}, []string{"text"}},
 		"a NUL":              {domain.TaskFilter{Text: "\x00"}, []string{"text"}},
 		"no UTF-8":           {domain.TaskFilter{Text: "\xff"}, []string{"text"}},
-		"a key":              {domain.TaskFilter{Metadata: map[string]string{"a b": ""}}, []string{"metadata"}},
-		"all at once":        {domain.TaskFilter{Queues: many, Text: "\xff", Metadata: map[string]string{"a": "\x00"}}, []string{"queue", "metadata", "text"}},
+		"a key":              {domain.TaskFilter{Metadata: map[string]string{"a b": ""}}, []string{"metadata/a b"}},
+		"all at once":        {domain.TaskFilter{Queues: many, Text: "\xff", Metadata: map[string]string{"a": "\x00"}}, []string{"queue", "metadata/a", "text"}},
 	} {
 		err := c.filter.Check()
 		var fields []string

@@ -51,6 +51,9 @@ func NewTaskID(now time.Time) TaskID {
 	return TaskID(id)
 }
 
+// Damaged says that no program has stored the task as it is.
+func (id TaskID) Damaged(wrong string) *Error { return Damaged("task "+id.String(), wrong) }
+
 // Shard is the shard that the task is in: 0 for every id, whoever made it. What an
 // id says must not be decoded while there are ids whose lowest bits are random: those
 // of clients' own making, and those made before the bits had a meaning.

@@ -27,6 +27,9 @@ func TimesInRange(times ...time.Time) bool {
 // moments are.
 func Moment(t time.Time) time.Time { return t.UTC().Truncate(resolution) }
 
+// Span is d as Millrace keeps every length of time: cut to whole microseconds.
+func Span(d time.Duration) time.Duration { return d.Truncate(resolution) }
+
 // nextMoment is the first moment that is not before t. A bound that lies between
 // two moments separates the same tasks as the later of them. Zero stays zero.
 func nextMoment(t time.Time) time.Time {

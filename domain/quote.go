@@ -2,6 +2,7 @@ package domain
 
 import (
 	"strconv"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -19,8 +20,20 @@ func Quoted[T ~string](s T) string {
 		_, size := utf8.DecodeRuneInString(text[end:])
 		end += size
 	}
+	end = beforeEscape(text, end)
 	if end == len(text) {
 		return strconv.Quote(text)
 	}
 	return strconv.Quote(text[:end]) + "…"
+}
+
+// beforeEscape is end, or where the percent-encoded byte begins that end would cut in two.
+func beforeEscape(text string, end int) int {
+	const digits = "0123456789ABCDEFabcdef"
+	for i := max(0, end-2); i < end; i++ {
+		if e := text[i:]; e[0] == '%' && len(e) >= 3 && strings.IndexByte(digits, e[1]) >= 0 && strings.IndexByte(digits, e[2]) >= 0 {
+			return i
+		}
+	}
+	return end
 }

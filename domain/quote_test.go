@@ -16,6 +16,11 @@ func TestQuoted_IsWholeOrEndsWithAnEllipsis(t *testing.T) {
 		strings.Repeat("é", 81):            `"` + strings.Repeat("é", 80) + `"…`,
 		"\xff\n" + strings.Repeat("a", 78): `"\xff\n` + strings.Repeat("a", 78) + `"`,
 		"\xff\n" + strings.Repeat("a", 79): `"\xff\n` + strings.Repeat("a", 78) + `"…`,
+		strings.Repeat("a", 79) + "%C3%A9": `"` + strings.Repeat("a", 79) + `"…`,
+		strings.Repeat("a", 78) + "%C3%A9": `"` + strings.Repeat("a", 78) + `"…`,
+		strings.Repeat("a", 77) + "%C3%A9": `"` + strings.Repeat("a", 77) + `%C3"…`,
+		strings.Repeat("a", 79) + "%G3":    `"` + strings.Repeat("a", 79) + `%"…`,
+		strings.Repeat("a", 77) + "%C3":    `"` + strings.Repeat("a", 77) + `%C3"`,
 	} {
 		if got := domain.Quoted(in); got != want {
 			t.Errorf("%q: %s, want %s", in, got, want)

@@ -3,6 +3,7 @@ package domain
 import (
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 )
@@ -69,9 +70,7 @@ func (s TaskSpec) check(now time.Time) error {
 	if s.Timeout != nil && (*s.Timeout < MinTimeout || *s.Timeout > MaxTimeout) {
 		bad("timeout", "must be from %g to %d seconds", MinTimeout.Seconds(), MaxTimeout/time.Second)
 	}
-	if detail := checkMetadata(s.Metadata); detail != "" {
-		bad("metadata", "%s", detail)
-	}
+	wrong = append(wrong, checkMetadata(s.Metadata)...)
 	if len(wrong) == 0 {
 		return nil
 	}
@@ -85,23 +84,23 @@ func (s TaskSpec) maxAttempts() int {
 	return *s.MaxAttempts
 }
 
-// checkMetadata says what is wrong with the first key, in the order of their
-// bytes, of which anything is: the same answer every time.
-func checkMetadata(pairs map[string]string) string {
+// checkMetadata says what is wrong with each pair, in the order of the keys' bytes. The
+// field is the pair's, unless there are too many to look at.
+func checkMetadata(pairs map[string]string) (wrong []FieldError) {
 	if len(pairs) > MaxMetadata {
-		return fmt.Sprintf("must be at most %d pairs, not %d", MaxMetadata, len(pairs))
+		return []FieldError{{Field: "metadata", Detail: fmt.Sprintf("must be at most %d pairs, not %d", MaxMetadata, len(pairs))}}
 	}
-	var first, wrong string
 	for key, value := range pairs {
-		if wrong != "" && key > first {
-			continue
-		}
 		if detail := checkPair(key, value); detail != "" {
-			first, wrong = key, detail
+			wrong = append(wrong, FieldError{Field: "metadata/" + pointerEscapes.Replace(key), Detail: detail})
 		}
 	}
+	slices.SortFunc(wrong, func(a, b FieldError) int { return strings.Compare(a.Field, b.Field) })
 	return wrong
 }
+
+// pointerEscapes makes a name a part of a path as in RFC 6901, section 3.
+var pointerEscapes = strings.NewReplacer("~", "~0", "/", "~1")
 
 func checkPair(key, value string) string {
 	switch {
@@ -146,7 +145,7 @@ func NewTask(spec TaskSpec, now time.Time) (*Task, error) {
 		s.Queue = *spec.Queue
 	}
 	if spec.Timeout != nil {
-		s.Timeout = spec.Timeout.Truncate(resolution)
+		s.Timeout = Span(*spec.Timeout)
 	}
 	if len(spec.Metadata) > 0 {
 		s.Metadata = maps.Clone(spec.Metadata)

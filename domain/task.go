@@ -2,6 +2,7 @@ package domain
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -66,7 +67,7 @@ type TaskState struct {
 // other, so that damage is seen where it is read.
 func Restore(s TaskState) (*Task, error) {
 	if s.Message == "" || !validText(s.Message) {
-		return nil, impossible(s.ID, "impossible message")
+		return nil, s.ID.Damaged("impossible message")
 	}
 	return RestoreWithoutTexts(s)
 }
@@ -86,7 +87,7 @@ func RestoreWithoutTexts(s TaskState) (*Task, error) {
 	case s.CreatedAt.IsZero() || s.UpdatedAt.IsZero() || s.RunAt.IsZero() ||
 		!TimesInRange(s.CreatedAt, s.UpdatedAt, s.RunAt, s.QueuedAt, s.Deadline, s.StartedAt, s.StopRequestedAt):
 		wrong = "a time out of range"
-	case s.Failures+s.Rescues > s.Attempt:
+	case s.Failures > s.Attempt-s.Rescues: // as a sum it could overflow
 		wrong = "more failures and rescues than attempts"
 	case !s.Queue.valid() || s.Priority < 0 || s.Priority > MaxPriority || s.Timeout < 0:
 		wrong = "an impossible queue, priority or timeout"
@@ -104,7 +105,7 @@ func RestoreWithoutTexts(s TaskState) (*Task, error) {
 		wrong = "asked to stop, and neither running nor stopped nor completed"
 	}
 	if wrong != "" {
-		return nil, impossible(s.ID, wrong)
+		return nil, s.ID.Damaged(wrong)
 	}
 	return &Task{s: s, stored: s}, nil
 }
@@ -116,10 +117,6 @@ func RestoreClaimed(s TaskState, c Claim) (*Task, error) {
 	s.Status = StatusProcessing
 	s.hold(c)
 	return Restore(s)
-}
-
-func impossible(id TaskID, wrong string) error {
-	return Errorf(CodeDamaged, "task %s is in an impossible state: %s", id, wrong)
 }
 
 // State returns a copy of all that the task consists of, but for the metadata,
@@ -202,6 +199,9 @@ func (t *Task) Claim(c Claim, now time.Time) error {
 	if t.s.Status == StatusPending && t.s.QueuedAt.IsZero() {
 		return Errorf(CodeConflict, "a task that is not queued cannot be claimed")
 	}
+	if t.s.Attempt == math.MaxInt {
+		return t.s.ID.Damaged("its attempts cannot be counted any further")
+	}
 	if err := t.moveTo(StatusProcessing, now); err != nil {
 		return err
 	}
@@ -238,12 +238,12 @@ func (t *Task) Complete(attempt int, result string, now time.Time) error {
 // is tried again after a backoff, of which part in [0, 1) is the share drawn, or
 // it has failed: because the failure is permanent or the last attempt is spent.
 func (t *Task) Fail(attempt int, f Failure, p RetryPolicy, part float64, now time.Time) error {
-	last := f.Permanent || t.s.Failures+1 >= t.s.MaxAttempts
+	last := f.Permanent || t.s.Failures >= t.s.MaxAttempts-1
 	reason, _ := bounded(f.Reason, maxReason)
 	if err := t.giveBack(attempt, last, OutcomeFailed, reason, now); err != nil || t.s.Status == StatusCanceled {
 		return err // stopped on request: no failure of the task
 	}
-	t.s.Failures++
+	t.charge(&t.s.Failures)
 	t.s.LastError = reason
 	if t.s.Status == StatusPending {
 		wait := f.RetryAfter
@@ -294,13 +294,22 @@ func (t *Task) GiveUp(attempt int, p RetryPolicy, now time.Time) error {
 
 // rescue gives the task back without an outcome, and charges a rescue.
 func (t *Task) rescue(attempt int, reason string, p RetryPolicy, now time.Time) error {
-	last := t.s.Rescues+1 >= p.MaxRescues
+	last := t.s.Rescues >= p.MaxRescues-1
 	if err := t.giveBack(attempt, last, OutcomeLost, reason, now); err != nil || t.s.Status == StatusCanceled {
 		return err
 	}
-	t.s.Rescues++
+	t.charge(&t.s.Rescues)
 	t.s.LastError = reason
 	return nil
+}
+
+// charge adds the attempt that has ended to a budget, unless as many are charged as there
+// were: somebody has changed the counters of a running attempt, and the store would not
+// take the task back. The next attempt is charged again.
+func (t *Task) charge(budget *int) {
+	if t.s.Failures < t.s.Attempt-t.s.Rescues {
+		*budget++
+	}
 }
 
 // Cancel ends a pending task. A canceled one stays as it is; any other answers
@@ -322,10 +331,13 @@ func (t *Task) RequestStop(now time.Time) error {
 	if t.s.Status != StatusProcessing {
 		return t.Cancel(now)
 	}
-	if !t.StopRequested() {
-		t.touch(now)
-		t.s.StopRequestedAt = t.s.UpdatedAt
+	if t.StopRequested() {
+		return nil
 	}
+	if err := t.touch(now); err != nil {
+		return err
+	}
+	t.s.StopRequestedAt = t.s.UpdatedAt
 	return nil
 }
 
@@ -393,7 +405,9 @@ func (t *Task) moveTo(next Status, now time.Time) error {
 	if !slices.Contains(transitions[t.s.Status], next) {
 		return t.refuse(next)
 	}
-	t.touch(now)
+	if err := t.touch(now); err != nil {
+		return err
+	}
 	t.s.Status = next
 	if next != StatusPending {
 		t.s.QueuedAt = time.Time{}
@@ -405,10 +419,15 @@ func (t *Task) refuse(next Status) error {
 	return Errorf(CodeConflict, "a %s task cannot become %s", t.s.Status, next)
 }
 
-// touch notes a change. A clock may step back, a task never does.
-func (t *Task) touch(now time.Time) {
+// touch notes a change. A clock may step back, a task never does. No program counts to the
+// last version: a task that has it was changed by somebody else, and cannot change any more.
+func (t *Task) touch(now time.Time) error {
+	if t.s.Version == math.MaxInt64 {
+		return t.s.ID.Damaged("its changes cannot be counted any further")
+	}
 	if now = Moment(now); now.After(t.s.UpdatedAt) {
 		t.s.UpdatedAt = now
 	}
 	t.s.Version++
+	return nil
 }

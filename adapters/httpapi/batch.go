@@ -31,9 +31,34 @@ func (e *endpoints) SubmitBatch(w http.ResponseWriter, r *http.Request, _ api.Su
 		if err != nil {
 			return err
 		}
-		writeTasks(w, http.StatusCreated, done.Tasks, pageEnd{})
-		return nil
+		return e.writeSubmitted(w, r, done)
 	})
+}
+
+// writeSubmitted sends the tasks of a batch. Those of a replay may have results, and be
+// more than is kept in memory at once: they are sent while they are read. What goes wrong once
+// the answer has begun cuts it off, and the client repeats the request.
+func (e *endpoints) writeSubmitted(w http.ResponseWriter, r *http.Request, done usecase.SubmitResult) error {
+	out := beginTasks(w, http.StatusCreated)
+	defer out.release()
+	tasks, rest := done.Tasks, done.Rest
+	for out.add(tasks); len(rest) > 0; out.add(tasks) {
+		_, err := withStoreSlot(r.Context(), e, application.CallRead, func(ctx context.Context) (_ struct{}, err error) {
+			tasks, rest, err = e.uc.Submit.Replay(ctx, rest)
+			return struct{}{}, err
+		})
+		if err == nil {
+			continue
+		}
+		if !out.sent {
+			w.Header().Del(headerReplayed)
+			return err
+		}
+		e.log.WarnContext(r.Context(), "a replay was cut off", "route", route(r), "left", len(rest), "error", err)
+		panic(http.ErrAbortHandler)
+	}
+	out.end(pageEnd{})
+	return nil
 }
 
 // submit stores the tasks, and says if they had been stored before.

@@ -100,7 +100,7 @@ func TestBulk_NamesWhatIsWrong(t *testing.T) {
 		`{"action":"cancel","filter":{"queue":[` + names + `]}}`:     "filter/queue: must be at most 100 queues, not 102",
 		`{"action":"cancel","filter":{"metadata":{}}}`:               "filter/metadata: must not be empty",
 		`{"action":"cancel","filter":{"metadata":{"a":1}}}`:          "filter/metadata/a: must be a string, not a number",
-		`{"action":"cancel","filter":{"metadata":{"a b":""}}}`:       `filter/metadata: invalid key "a b"`,
+		`{"action":"cancel","filter":{"metadata":{"a b":""}}}`:       `filter/metadata/a b: invalid key "a b"`,
 		`{"action":"cancel","filter":{"text":""}}`:                   "filter/text: must not be empty",
 		`{"action":"cancel","filter":{"text":"\u0000"}}`:             "filter/text: must be valid UTF-8 without the NUL",
 		`{"action":"cancel","filter":{"created_from":"x"}}`:          "filter/created_from: must be a time as in RFC 3339",

@@ -67,33 +67,63 @@ type pageEnd struct {
 	window     int
 }
 
-// writeTasks sends the tasks in an object, and the end of a page. What is long is sent
-// while it is written, without its length.
+// writeTasks sends the tasks in an object, and the end of a page.
 func writeTasks(w http.ResponseWriter, status int, tasks []*domain.Task, end pageEnd) {
+	out := beginTasks(w, status)
+	defer out.release()
+	out.add(tasks)
+	out.end(end)
+}
+
+// tasksWriter writes an object with tasks. What is long is sent while it is written, without
+// its length.
+type tasksWriter struct {
+	w      http.ResponseWriter
+	status int
+	buffer *[]byte
+	b      []byte
+	any    bool // task
+	sent   bool // the answer has begun
+}
+
+func beginTasks(w http.ResponseWriter, status int) *tasksWriter {
 	buffer, _ := buffers.Get().(*[]byte)
-	b, sent := (*buffer)[:0], false
-	b = append(b, `{"tasks":[`...)
-	for i, t := range tasks {
-		if i > 0 {
-			b = append(b, ',')
+	return &tasksWriter{w: w, status: status, buffer: buffer, b: append((*buffer)[:0], `{"tasks":[`...)}
+}
+
+func (o *tasksWriter) add(tasks []*domain.Task) {
+	for _, t := range tasks {
+		if o.any {
+			o.b = append(o.b, ',')
 		}
-		if b = appendTask(b, t); len(b) < maxKeptBuffer {
-			continue
+		o.any = true
+		if o.b = appendTask(o.b, t); len(o.b) >= maxKeptBuffer {
+			o.send()
 		}
-		if !sent {
-			w.Header().Set("Content-Type", typeJSON)
-			w.WriteHeader(status)
-		}
-		_, _ = w.Write(b)
-		b, sent = b[:0], true
 	}
-	if b = end.append(append(b, ']')); sent {
-		_, _ = w.Write(b)
+}
+
+func (o *tasksWriter) send() {
+	if !o.sent {
+		o.w.Header().Set("Content-Type", typeJSON)
+		o.w.WriteHeader(o.status)
+	}
+	_, _ = o.w.Write(o.b)
+	o.b, o.sent = o.b[:0], true
+}
+
+func (o *tasksWriter) end(end pageEnd) {
+	if o.b = end.append(append(o.b, ']')); o.sent {
+		o.send()
 	} else {
-		writeBytes(w, status, typeJSON, b)
+		writeBytes(o.w, o.status, typeJSON, o.b)
 	}
-	if *buffer = b; cap(b) <= maxKeptBuffer {
-		buffers.Put(buffer)
+}
+
+// release gives the buffer back.
+func (o *tasksWriter) release() {
+	if *o.buffer = o.b; cap(o.b) <= maxKeptBuffer {
+		buffers.Put(o.buffer)
 	}
 }
 

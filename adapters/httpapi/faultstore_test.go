@@ -17,6 +17,26 @@ type faultStore struct {
 
 	mu     sync.Mutex
 	before func(ctx context.Context) error
+	many   func() error // before GetMany
+}
+
+// onGetMany has the function called before tasks are read by their ids.
+func (s *faultStore) onGetMany(before func() error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.many = before
+}
+
+func (s *faultStore) GetMany(ctx context.Context, ids ...domain.TaskID) ([]*domain.Task, []domain.TaskID, error) {
+	s.mu.Lock()
+	before := s.many
+	s.mu.Unlock()
+	if before != nil {
+		if err := before(); err != nil {
+			return nil, nil, err
+		}
+	}
+	return s.TaskRepository.GetMany(ctx, ids...)
 }
 
 func newFaultStore(on stores) *faultStore {
@@ -46,9 +66,9 @@ func (s *faultStore) Add(ctx context.Context, tasks ...*domain.Task) error {
 	return s.TaskRepository.Add(ctx, tasks...)
 }
 
-func (s *faultStore) AddOnce(ctx context.Context, k application.IdempotencyKey, tasks ...*domain.Task) ([]*domain.Task, error) {
+func (s *faultStore) AddOnce(ctx context.Context, k application.IdempotencyKey, tasks ...*domain.Task) ([]*domain.Task, []domain.TaskID, error) {
 	if err := s.intercept(ctx); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	return s.TaskRepository.AddOnce(ctx, k, tasks...)
 }

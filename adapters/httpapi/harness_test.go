@@ -247,6 +247,8 @@ var document = sync.OnceValues(func() (*openapi3.T, error) {
 // spec is openapi.yaml as a validator reads it.
 var spec = sync.OnceValues(func() (routers.Router, error) {
 	openapi3filter.RegisterBodyDecoder("text/html", openapi3filter.FileBodyDecoder)
+	smallLetters := openapi3.NewRegexpFormatValidator("(?i)" + openapi3.FormatOfStringDateTime) // as RFC 3339 allows
+	openapi3.DefineStringFormatValidator("date-time", smallLetters)
 	doc, err := document()
 	if err != nil {
 		return nil, err

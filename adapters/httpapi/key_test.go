@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -58,6 +59,72 @@ func TestKey_OfABatchAnswersWithAllItsTasks(t *testing.T) {
 	}
 	if ids := s.follow(""); len(ids) != 3 {
 		t.Errorf("there are %d tasks", len(ids))
+	}
+}
+
+// What is stored is what counts: times and durations to the microsecond.
+func TestKey_TheSameRequestIsThatWhichStoresTheSame(t *testing.T) {
+	s := newService(t)
+	for name, spellings := range map[string][]string{
+		"timeout": {"3", "3.0", "3.00000001", "3e0"},
+		"delay":   {"60", "60.0000009", "6e1"},
+		"run_at":  {`"2031-01-01T00:00:00Z"`, `"2031-01-01T01:00:00.0000009+01:00"`, `"2031-01-01t00:00:00z"`},
+	} {
+		first := s.call(http.MethodPost, "/tasks", `{"message":"x","`+name+`":`+spellings[0]+`}`, "Idempotency-Key: "+name)
+		for _, spelling := range spellings[1:] {
+			again := s.call(http.MethodPost, "/tasks", `{"message":"x","`+name+`":`+spelling+`}`, "Idempotency-Key: "+name)
+			if again.status != http.StatusCreated || again.body != first.body || again.header.Get("Idempotency-Replayed") != "true" {
+				t.Errorf("%s %s: %d %s", name, spelling, again.status, again.body)
+			}
+		}
+	}
+	wantProblem(t, s.call(http.MethodPost, "/tasks", `{"message":"x","timeout":3.000001}`, "Idempotency-Key: timeout"),
+		http.StatusUnprocessableEntity, "idempotency_key_reused", "Idempotency-Key")
+}
+
+// manyBytes is a batch whose tasks are too much to read at once.
+func manyBytes() string {
+	task := `{"message":"` + strings.Repeat("x", messageBytes) + `"},`
+	return `{"tasks":[` + strings.TrimSuffix(strings.Repeat(task, 1000), ",") + `]}`
+}
+
+func TestKey_OfMuchIsAnsweredPortionByPortion(t *testing.T) {
+	s := newService(t)
+	body := manyBytes()
+	first := s.call(http.MethodPost, "/tasks/batch", body, "Idempotency-Key: k")
+	portions := 0
+	s.store.onGetMany(func() error { portions++; return nil })
+	again := s.call(http.MethodPost, "/tasks/batch", body, "Idempotency-Key: k")
+	if again.status != http.StatusCreated || again.body != first.body || again.header.Get("Idempotency-Replayed") != "true" {
+		t.Errorf("%d, %d bytes; want those of before, %d, %d bytes", again.status, len(again.body), first.status, len(first.body))
+	}
+	if portions == 0 {
+		t.Error("all was read at once")
+	}
+}
+
+// A client must not take a part for the whole.
+func TestKey_AReplayThatFailsOnTheWayIsCutOff(t *testing.T) {
+	s := newService(t)
+	body := manyBytes()
+	s.call(http.MethodPost, "/tasks/batch", body, "Idempotency-Key: k")
+	s.store.onGetMany(func() error { return domain.ErrUnavailable })
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.URL+"/tasks/batch", strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Idempotency-Key", "k")
+	res, err := noRedirect.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if text, err := io.ReadAll(res.Body); err == nil {
+		t.Errorf("%d: an answer of %d bytes is whole", res.StatusCode, len(text))
+	}
+	if !strings.Contains(s.log.String(), "a replay was cut off") {
+		t.Error("the log does not say so")
 	}
 }
 

@@ -114,9 +114,11 @@ func TestSubmit_NamesEveryMemberThatIsWrong(t *testing.T) {
 		`"delay":0,"run_at":"2020-01-01T00:00:00Z"`: "delay: cannot be combined with run_at",
 		`"metadata":[]`:                             "metadata: must be an object, not an array",
 		`"metadata":null`:                           "metadata: must be an object, not null",
-		`"metadata":{"a b":""}`:                     `metadata: invalid key "a b"`,
-		`"metadata":{"a":"\u0000"}`:                 "metadata: the value of a must be valid UTF-8 without the NUL",
-		`"metadata":{"a":"` + strings.Repeat("x", 513) + `"}`: "metadata: the value of a must be at most 512 bytes long, not 513",
+		`"metadata":{"a b":""}`:                     `metadata/a b: invalid key "a b"`,
+		`"metadata":{"a~/b":""}`:                    `metadata/a~0~1b: invalid key "a~/b"`,
+		`"metadata":{"a":"\u0000"}`:                 "metadata/a: the value of a must be valid UTF-8 without the NUL",
+		`"metadata":{"a":"` + strings.Repeat("x", 513) + `"}`: "metadata/a: the value of a must be at most 512 bytes long, not 513",
+		`"run_at":"2026-12-31T23:59:60Z"`:                     "run_at: must not be in a leap second",
 	} {
 		a := s.call(http.MethodPost, "/tasks", `{"message":"x",`+members+`}`)
 		wantProblem(t, a, http.StatusUnprocessableEntity, "invalid", detail)
@@ -134,11 +136,42 @@ func TestSubmit_NamesEveryMemberThatIsWrong(t *testing.T) {
 	for _, e := range a.problem(t).Errors {
 		places = append(places, *e.Pointer)
 	}
-	if diff := cmp.Diff([]string{"/delay", "/max_attempts", "/message", "/metadata", "/priority", "/queue", "/timeout"}, places); diff != "" {
+	if diff := cmp.Diff([]string{"/delay", "/max_attempts", "/message", "/metadata/", "/priority", "/queue", "/timeout"}, places); diff != "" {
 		t.Errorf("%s: %s", diff, a.body)
 	}
 	if n := len(s.follow("")); n != 0 {
 		t.Errorf("%d tasks were stored", n)
+	}
+}
+
+// Every fault of a pair has its place, in a batch too, and a place is no longer than an
+// answer may be.
+func TestSubmit_NamesEachPairThatIsWrong(t *testing.T) {
+	s := newService(t)
+	long := strings.Repeat("k", 1000)
+	const pairs = `{"good":"v","a/b":"","c":"\u0000"}`
+	for body, want := range map[string]string{
+		`{"message":"x","metadata":` + pairs + `}`:                                  "/metadata/a~1b /metadata/c",
+		`{"message":"x","metadata":{"` + long + `":""}}`:                            "/metadata",
+		`{"tasks":[{"message":"x"},{"message":"x","metadata":` + pairs + `}]}`:      "/tasks/1/metadata/a~1b /tasks/1/metadata/c",
+		`{"tasks":[{"message":""},{"message":"x","metadata":{"` + long + `":""}}]}`: "/tasks/0/message /tasks/1/metadata",
+	} {
+		path := "/tasks"
+		if strings.HasPrefix(body, `{"tasks"`) {
+			path = "/tasks/batch"
+		}
+		a := s.call(http.MethodPost, path, body)
+		var places []string
+		for _, e := range a.problem(t).Errors {
+			places = append(places, *e.Pointer)
+		}
+		if got := strings.Join(places, " "); a.status != http.StatusUnprocessableEntity || got != want {
+			t.Errorf("%.80s: %d %s, want %s", body, a.status, got, want)
+		}
+	}
+	a := s.call(http.MethodPost, "/tasks", `{"message":"x","run_at":"2026-01-15t09:30:00z"}`)
+	if a.status != http.StatusCreated {
+		t.Errorf("a time in small letters: %d %s", a.status, a.body)
 	}
 }
 

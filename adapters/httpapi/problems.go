@@ -167,7 +167,7 @@ func problemOf(err error) *problem {
 	}
 	errs := make([]api.ProblemError, len(public.Fields))
 	for i, f := range public.Fields {
-		errs[i] = wrongField(jsontext.Pointer("/"+f.Field), f.Detail)
+		errs[i] = wrongField(ancestor(jsontext.Pointer("/"+f.Field)), f.Detail)
 	}
 	return kindOf[public.Code].withErrors(errs...)
 }
@@ -177,7 +177,8 @@ func problemOf(err error) *problem {
 func (k problemKind) parametersOf(err error) *problem {
 	p := problemOf(err)
 	for i, e := range p.errors {
-		p.errors[i] = wrongParameter(strings.TrimPrefix(e.Pointer, "/"), e.Detail)
+		name, _, _ := strings.Cut(strings.TrimPrefix(e.Pointer, "/"), "/") // what is inside it the detail says
+		p.errors[i] = wrongParameter(name, e.Detail)
 	}
 	return k.withErrors(p.errors...)
 }

@@ -76,7 +76,7 @@ func BenchmarkAddOnce(b *testing.B) {
 	r := NewTaskRepository(migrated(b, Config{CallTimeout: time.Minute}))
 	together(b, func() error {
 		task := newTask(b)
-		_, err := r.AddOnce(b.Context(), keyOf(task.ID().String(), time.Now()), task)
+		_, _, err := r.AddOnce(b.Context(), keyOf(task.ID().String(), time.Now()), task)
 		return err
 	})
 }

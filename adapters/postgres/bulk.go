@@ -10,7 +10,6 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jmoiron/sqlx"
-	"github.com/lib/pq"
 
 	"github.com/millrace/millrace/adapters/postgres/internal/pgconn"
 	"github.com/millrace/millrace/adapters/postgres/internal/pgenc"
@@ -31,44 +30,39 @@ func NewBulkRepository(db *DB) *BulkRepository { return &BulkRepository{db: db} 
 
 // bulkRow is an action as PostgreSQL has it.
 type bulkRow struct {
-	ID        uuid.UUID      `db:"id"`
-	Action    string         `db:"action"`
-	Filter    []byte         `db:"filter"`
-	Cursor    uuid.UUID      `db:"cursor"`
-	Changed   int            `db:"changed"`
-	Skipped   int            `db:"skipped"`
-	CreatedAt instant        `db:"created_at"`
-	UpdatedAt instant        `db:"updated_at"`
-	DoneAt    instant        `db:"done_at"`
-	Locked    pq.StringArray `db:"locked"`
-	Window    int            `db:"search_window"`
-	Tries     int            `db:"tries"`
-	Outcome   string         `db:"outcome"`
-	Reason    string         `db:"reason"`
+	ID        uuid.UUID `db:"id"`
+	Action    string    `db:"action"`
+	Filter    []byte    `db:"filter"`
+	Cursor    uuid.UUID `db:"cursor"`
+	Changed   int       `db:"changed"`
+	Skipped   int       `db:"skipped"`
+	CreatedAt instant   `db:"created_at"`
+	UpdatedAt instant   `db:"updated_at"`
+	DoneAt    instant   `db:"done_at"`
+	Locked    idList    `db:"locked"`
+	Window    int       `db:"search_window"`
+	Tries     int       `db:"tries"`
+	Outcome   string    `db:"outcome"`
+	Reason    string    `db:"reason"`
 }
 
 func (r bulkRow) bulk() (domain.Bulk, error) {
 	f, err := application.DecodeFilter(r.Filter)
 	if err != nil {
-		return domain.Bulk{}, fmt.Errorf("read bulk action %s: %w", r.ID, err)
+		return domain.Bulk{}, fmt.Errorf("%w: %w", domain.BulkID(r.ID).Damaged("an unreadable filter"), err)
 	}
-	var locked []domain.TaskID
-	for _, text := range r.Locked {
-		id, err := uuid.Parse(text)
-		if err != nil {
-			return domain.Bulk{}, fmt.Errorf("read bulk action %s: %w", r.ID, err)
-		}
-		locked = append(locked, domain.TaskID(id))
+	if err := r.Locked.damage; err != nil {
+		return domain.Bulk{}, fmt.Errorf("%w: %w", domain.BulkID(r.ID).Damaged("unreadable ids of locked tasks"), err)
 	}
 	b := domain.Bulk{
-		Locked: locked, Window: r.Window, Tries: r.Tries,
+		Locked: r.Locked.ids, Window: r.Window, Tries: r.Tries,
 		Ended: domain.BulkOutcome(r.Outcome), Reason: r.Reason,
 		ID: domain.BulkID(r.ID), Action: domain.BulkAction(r.Action), Filter: f, Cursor: domain.TaskID(r.Cursor),
 		Changed: r.Changed, Skipped: r.Skipped,
 		CreatedAt: r.CreatedAt.Time, UpdatedAt: r.UpdatedAt.Time, DoneAt: r.DoneAt.Time,
 	}
 	if err := b.Readable(); err != nil {
-		return domain.Bulk{}, fmt.Errorf("read bulk action %s: %w", r.ID, err)
+		return domain.Bulk{}, err
 	}
 	return b, nil
 }

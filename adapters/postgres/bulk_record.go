@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
 
 	"github.com/google/uuid"
 	"github.com/jmoiron/sqlx"
@@ -57,22 +56,17 @@ func (r *BulkRepository) addOnce(ctx context.Context, k application.IdempotencyK
 
 // bulkStoredWith is the action that was stored with the key.
 func bulkStoredWith(ctx context.Context, tx *sqlx.Tx, k application.IdempotencyKey) (*domain.Bulk, error) {
-	ids, err := remembered(ctx, tx, k)
+	ids, err := remembered(ctx, tx, k, 1)
 	switch {
 	case errors.Is(err, sql.ErrNoRows): // it has been deleted since
 		return nil, pgconn.OutageBecause("the idempotency key was forgotten")
 	case err != nil:
 		return nil, err
-	case len(ids) != 1:
-		return nil, fmt.Errorf("an idempotency key of a bulk action names %d of them", len(ids))
 	}
-	id, err := uuid.Parse(ids[0])
-	if err != nil {
-		return nil, err
-	}
+	id := domain.BulkID(ids[0])
 	var found bulkRow
 	if err := tx.GetContext(ctx, &found, "SELECT "+bulkColumns+" FROM bulks WHERE id = $1", id.String()); errors.Is(err, sql.ErrNoRows) {
-		return nil, domain.BulkGone(domain.BulkID(id))
+		return nil, domain.BulkGone(id)
 	} else if err != nil {
 		return nil, err
 	}

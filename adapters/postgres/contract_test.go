@@ -21,7 +21,7 @@ func TestRepositories(t *testing.T) {
 		store, operator := storeOn(open(t, grant(t, owner))), storeOn(owner)
 		store.Delete, store.Refuse, store.Damage = operator.Delete, operator.Refuse, operator.Damage
 		store.Unprotect, store.BreakFilter, store.RefuseBulk = operator.Unprotect, operator.BreakFilter, operator.RefuseBulk
-		store.RefuseRecords = operator.RefuseRecords
+		store.RefuseRecords, store.BreakMetadata, store.BreakKey = operator.RefuseRecords, operator.BreakMetadata, operator.BreakKey
 		return store
 	})
 }
@@ -165,6 +165,16 @@ func storeOn(db *DB) contract.Store {
 		Unprotect: func(t *testing.T) {
 			t.Helper()
 			db.calls.SQL.MustExecContext(t.Context(), "ALTER TABLE tasks DROP CONSTRAINT IF EXISTS tasks_times_in_range")
+		},
+		BreakMetadata: func(t *testing.T, id domain.TaskID) {
+			t.Helper()
+			db.calls.SQL.MustExecContext(t.Context(), "ALTER TABLE tasks DROP CONSTRAINT IF EXISTS tasks_metadata_is_pairs_of_strings")
+			db.calls.SQL.MustExecContext(t.Context(), `UPDATE tasks SET metadata = '{"a": 1}' WHERE id = $1`, id.String())
+		},
+		BreakKey: func(t *testing.T, k application.IdempotencyKey) {
+			t.Helper()
+			db.calls.SQL.MustExecContext(t.Context(), "ALTER TABLE idempotency_keys DROP CONSTRAINT IF EXISTS idempotency_keys_ids_are_a_list")
+			db.calls.SQL.MustExecContext(t.Context(), "UPDATE idempotency_keys SET task_ids = '{NULL}' WHERE owner = $1 AND key = $2", k.Owner, k.Key)
 		},
 		BreakFilter: func(t *testing.T, id domain.BulkID) {
 			t.Helper()

@@ -137,7 +137,7 @@ func TestSchema_RefusesWhatNoProgramWrites(t *testing.T) {
 	if err := NewTaskRepository(db).Add(t.Context(), newTask(t)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := NewTaskRepository(db).AddOnce(t.Context(), keyOf("k", time.Now()), newTask(t)); err != nil {
+	if _, _, err := NewTaskRepository(db).AddOnce(t.Context(), keyOf("k", time.Now()), newTask(t)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := NewWorkerRepository(db).Beat(t.Context(), beatOf(time.Minute)); err != nil {

@@ -117,7 +117,7 @@ func TestAddOnce_OfManyCallersStoresEachKeyOnce(t *testing.T) {
 		tasks[i] = newTask(t)
 	}
 	errs := crowd(t, db, "idempotency_keys", len(tasks), func(i int) (err error) {
-		firsts[i], err = repository.AddOnce(t.Context(), keyOf(fmt.Sprint("key ", i%keys), now), tasks[i])
+		firsts[i], _, err = repository.AddOnce(t.Context(), keyOf(fmt.Sprint("key ", i%keys), now), tasks[i])
 		return err
 	})
 	stored := map[int]domain.TaskID{} // by the key

@@ -10,9 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/jmoiron/sqlx"
-	"github.com/lib/pq"
 
 	"github.com/millrace/millrace/adapters/postgres/internal/pgconn"
 	"github.com/millrace/millrace/adapters/postgres/internal/pgenc"
@@ -114,7 +112,7 @@ func insertOnce(ctx context.Context, x sqlx.QueryerContext, now time.Time, keys 
 // Whatever was stored before is read with another one, as the first does not see
 // what it has waited for. A key that somebody else has locked, or is storing, is tried
 // again, with pauses, and by itself from the second time on: no other waits with it.
-func (r *TaskRepository) AddOnce(ctx context.Context, k application.IdempotencyKey, tasks ...*domain.Task) (first []*domain.Task, err error) {
+func (r *TaskRepository) AddOnce(ctx context.Context, k application.IdempotencyKey, tasks ...*domain.Task) (first []*domain.Task, rest []domain.TaskID, err error) {
 	item := &onceItem{keyed: keyed{IdempotencyKey: k, tasks: tasks}}
 	err = r.db.untilFree(ctx, "an idempotency key", func() (done bool, err error) {
 		if err := r.addOnce(ctx, item); err != nil || item.apart {
@@ -128,7 +126,7 @@ func (r *TaskRepository) AddOnce(ctx context.Context, k application.IdempotencyK
 		}
 		var forgotten bool // meanwhile, or somebody has it locked
 		err = r.db.calls.Read(ctx, func(ctx context.Context, q sqlx.QueryerContext) (err error) {
-			first, err = storedWith(ctx, q, k, len(tasks))
+			first, rest, err = storedWith(ctx, q, k, len(tasks))
 			forgotten = errors.Is(err, sql.ErrNoRows)
 			return err
 		})
@@ -137,7 +135,7 @@ func (r *TaskRepository) AddOnce(ctx context.Context, k application.IdempotencyK
 		}
 		return true, err
 	})
-	return first, err
+	return first, rest, err
 }
 
 // addOnce is one try of AddOnce. What was to be done apart stays so.
@@ -156,11 +154,13 @@ const takeOverSQL = `ON CONFLICT (owner, key) DO UPDATE
 	WHERE k.expires_at <= `
 
 // remembered returns the ids that were stored with the key, domain.ErrKeyReused if that
-// was for another request, or sql.ErrNoRows if the key is not remembered.
-func remembered(ctx context.Context, x sqlx.QueryerContext, k application.IdempotencyKey) (pq.StringArray, error) {
+// was for another request, or sql.ErrNoRows if the key is not remembered. n is how many ids
+// the request has: another number means that somebody has changed the row. (No tasks would
+// mean that ours are stored.)
+func remembered(ctx context.Context, x sqlx.QueryerContext, k application.IdempotencyKey, n int) ([]domain.TaskID, error) {
 	var key struct {
 		Fingerprint []byte
-		IDs         pq.StringArray `db:"task_ids"`
+		IDs         idList `db:"task_ids"`
 	}
 	if err := sqlx.GetContext(ctx, x, &key, `SELECT fingerprint, task_ids FROM idempotency_keys
 		WHERE owner = $1 AND key = $2 AND expires_at > $3`, k.Owner, k.Key, domain.Moment(k.Now)); err != nil {
@@ -169,39 +169,71 @@ func remembered(ctx context.Context, x sqlx.QueryerContext, k application.Idempo
 	if !bytes.Equal(key.Fingerprint, k.Fingerprint[:]) {
 		return nil, domain.ErrKeyReused
 	}
-	return key.IDs, nil
+	switch damage := key.IDs.damage; {
+	case damage != nil:
+		return nil, fmt.Errorf("%w: %w", domain.KeyDamaged("unreadable ids"), damage)
+	case len(key.IDs.ids) != n:
+		return nil, domain.KeyDamaged(fmt.Sprintf("it names %d ids, not %d", len(key.IDs.ids), n))
+	}
+	return key.IDs.ids, nil
 }
 
-// storedWith returns the n tasks that were stored with the key, or an error of remembered.
-func storedWith(ctx context.Context, x sqlx.QueryerContext, k application.IdempotencyKey, n int) ([]*domain.Task, error) {
-	ids, err := remembered(ctx, x, k)
+// checkedAtOnce is how many tasks are looked at without their texts: some MB at most.
+const checkedAtOnce = 100
+
+var (
+	storedWithSQL  = portionSQL(" FROM unnest($1::uuid[]) WITH ORDINALITY AS stored (id, n) JOIN tasks AS t ON t.id = stored.id", "stored.n")
+	checkStoredSQL = "SELECT " + decidingColumns + tasksByID
+)
+
+// storedWith returns the first of the n tasks that were stored with the key, up to the
+// bytes of a portion, and the ids of the others, which it has looked at; or an error of
+// remembered.
+func storedWith(ctx context.Context, x sqlx.QueryerContext, k application.IdempotencyKey, n int) (first []*domain.Task, rest []domain.TaskID, err error) {
+	ids, err := remembered(ctx, x, k, n)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if len(ids) != n { // somebody has changed the row: no tasks would mean that ours are stored
-		return nil, fmt.Errorf("an idempotency key of %d tasks names %d", n, len(ids))
+	var rows []portionRow
+	if err := sqlx.SelectContext(ctx, x, &rows, storedWithSQL, pgenc.UUIDs(ids)); err != nil {
+		return nil, nil, err
 	}
-	var rows []row
-	if err := sqlx.SelectContext(ctx, x, &rows, getManySQL, ids); err != nil {
-		return nil, err
-	}
-	byID := make(map[uuid.UUID]row, len(rows))
-	for _, r := range rows {
-		byID[r.ID] = r
-	}
-	tasks := make([]*domain.Task, len(ids))
-	for i, text := range ids {
-		id, err := uuid.Parse(text)
+	for i, found := range rows {
+		if domain.TaskID(found.ID) != ids[i] {
+			return nil, nil, domain.TaskGone(ids[i])
+		}
+		t, err := found.task()
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		found, ok := byID[id]
-		if !ok {
-			return nil, domain.TaskGone(domain.TaskID(id))
-		}
-		if tasks[i], err = found.task(); err != nil {
-			return nil, err
+		first = append(first, t)
+	}
+	rest = ids[len(first):]
+	for part := range slices.Chunk(rest, checkedAtOnce) {
+		if err := checkStored(ctx, x, part); err != nil {
+			return nil, nil, err
 		}
 	}
-	return tasks, nil
+	return first, rest, nil
+}
+
+// checkStored returns an error if one of the tasks is not there, or cannot be read.
+func checkStored(ctx context.Context, x sqlx.QueryerContext, ids []domain.TaskID) error {
+	var rows []row
+	if err := sqlx.SelectContext(ctx, x, &rows, checkStoredSQL, pgenc.UUIDs(ids)); err != nil {
+		return err
+	}
+	there := make(map[domain.TaskID]bool, len(rows))
+	for _, found := range rows {
+		if _, err := found.withoutTexts(); err != nil {
+			return err
+		}
+		there[domain.TaskID(found.ID)] = true
+	}
+	for _, id := range ids {
+		if !there[id] {
+			return domain.TaskGone(id)
+		}
+	}
+	return nil
 }

@@ -34,11 +34,11 @@ func tasksWith(t *testing.T, n int, metadata map[string]string) []*domain.Task {
 func TestInsertOnce_StoresTheTasksOfFreshKeysAndNoOthers(t *testing.T) {
 	db := migrated(t, Config{})
 	repository, now := NewTaskRepository(db), time.Now()
-	if _, err := repository.AddOnce(t.Context(), keyOf("c", now.Add(-2*time.Hour)), tasksWith(t, 1, nil)...); err != nil { // has expired
+	if _, _, err := repository.AddOnce(t.Context(), keyOf("c", now.Add(-2*time.Hour)), tasksWith(t, 1, nil)...); err != nil { // has expired
 		t.Fatal(err)
 	}
 	remembered := tasksWith(t, 2, nil)
-	if _, err := repository.AddOnce(t.Context(), keyOf("b", now), remembered...); err != nil {
+	if _, _, err := repository.AddOnce(t.Context(), keyOf("b", now), remembered...); err != nil {
 		t.Fatal(err)
 	}
 	pairs := map[string]string{"k": "v"}
@@ -57,7 +57,7 @@ func TestInsertOnce_StoresTheTasksOfFreshKeysAndNoOthers(t *testing.T) {
 		if want := len(k.tasks); err != nil || stored[i] && len(got) != want || !stored[i] && len(got) != 0 {
 			t.Errorf("%d of %d tasks of key %s are stored, %v", len(got), want, k.Key, err)
 		}
-		first, err := repository.AddOnce(t.Context(), k.IdempotencyKey, tasksWith(t, len(k.tasks), pairs)...)
+		first, _, err := repository.AddOnce(t.Context(), k.IdempotencyKey, tasksWith(t, len(k.tasks), pairs)...)
 		want := k.tasks
 		if !stored[i] {
 			want = remembered
@@ -94,12 +94,12 @@ func wantPairs(t *testing.T, db *DB, want int) {
 func TestAddOnce_TellsWhenATaskOfTheKeyIsGone(t *testing.T) {
 	db := migrated(t, Config{})
 	repository, k, tasks := NewTaskRepository(db), keyOf("key", time.Now()), tasksWith(t, 2, nil)
-	if _, err := repository.AddOnce(t.Context(), k, tasks...); err != nil {
+	if _, _, err := repository.AddOnce(t.Context(), k, tasks...); err != nil {
 		t.Fatal(err)
 	}
 	db.calls.SQL.MustExec("DELETE FROM tasks WHERE id = $1", tasks[1].ID().String())
 	again := tasksWith(t, 2, nil)
-	if first, err := repository.AddOnce(t.Context(), k, again...); err == nil || len(first) > 0 {
+	if first, _, err := repository.AddOnce(t.Context(), k, again...); err == nil || len(first) > 0 {
 		t.Errorf("AddOnce = %d tasks, %v; want an error, as these were not stored either", len(first), err)
 	}
 	if got, _, err := repository.GetMany(t.Context(), idsOf(again)...); err != nil || len(got) > 0 {
@@ -112,12 +112,12 @@ func TestAddOnce_TellsWhenATaskOfTheKeyIsGone(t *testing.T) {
 func TestAddOnce_RefusesAKeyThatNamesOtherThanItsTasks(t *testing.T) {
 	db := migrated(t, Config{})
 	repository, k := NewTaskRepository(db), keyOf("a", time.Now())
-	if _, err := repository.AddOnce(t.Context(), k, tasksWith(t, 2, nil)...); err != nil {
+	if _, _, err := repository.AddOnce(t.Context(), k, tasksWith(t, 2, nil)...); err != nil {
 		t.Fatal(err)
 	}
 	for _, cut := range []string{"task_ids[2:]", "'{}'"} {
 		db.calls.SQL.MustExecContext(t.Context(), "UPDATE idempotency_keys SET task_ids = "+cut)
-		if first, err := repository.AddOnce(t.Context(), k, tasksWith(t, 2, nil)...); err == nil {
+		if first, _, err := repository.AddOnce(t.Context(), k, tasksWith(t, 2, nil)...); err == nil {
 			t.Errorf("task_ids = %s: AddOnce = %v, want an error", cut, first)
 		}
 	}

@@ -119,6 +119,7 @@ func (db *DB) proveRoom(ctx context.Context) error {
 	switch {
 	case err == nil, pgconn.AboutData(err): // a trigger that refuses this task has had room for it
 		db.calls.Shortage.Over(doubt)
+		db.roomy.Store(time.Now()) // else each probe would store, as long as temporary files find no room
 		return nil
 	case pgconn.DiskFull(err):
 		return schema.Unready(room.ErrDiskFull, err)

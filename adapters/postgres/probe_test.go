@@ -2,6 +2,8 @@ package postgres
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -150,5 +152,31 @@ func TestProbe_FailsWhileTheDiskHasNoRoomForTasks(t *testing.T) {
 	var found int
 	if err := db.calls.SQL.Get(&found, "SELECT count(*) FROM tasks"); err != nil || found != stored+1 {
 		t.Errorf("there are %d tasks and not %d: error %v", found, stored+1, err)
+	}
+}
+
+// A server that cannot write temporary files, and stores tasks all the same, is asked to
+// store one only so often: each one that is undone leaves dead rows.
+func TestProbe_StoresSeldomWhileOnlyTemporaryFilesFindNoRoom(t *testing.T) {
+	db := migrated(t, Config{URL: services.StartPostgreSQL(t).URL("postgres")})
+	var folder string
+	if err := db.calls.SQL.Get(&folder, "SHOW data_directory"); err != nil {
+		t.Fatal(err)
+	}
+	temporary := filepath.Join(folder, "base", "pgsql_tmp")
+	if err := errors.Join(os.RemoveAll(temporary), os.Symlink("/nonexistent/folder", temporary)); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.spill(t.Context()); !pgconn.Lacks(err) {
+		t.Fatalf("a temporary file: %v, want that the server lacks something", err)
+	}
+	var sizes [3]int64
+	for i := range sizes {
+		if err := errors.Join(db.Probe(t.Context()), db.calls.SQL.Get(&sizes[i], "SELECT pg_table_size('tasks')")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if last, ok := db.roomy.Load().(time.Time); !ok || last.IsZero() || sizes[2]-sizes[0] >= 2*64<<10 {
+		t.Errorf("the table grows with each probe: %d bytes", sizes)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/lib/pq"
 
 	"github.com/millrace/millrace/domain"
 )
@@ -50,7 +51,7 @@ func (r row) withoutTexts() (*domain.Task, error) { return r.restore(domain.Rest
 func (r row) restore(restore func(domain.TaskState) (*domain.Task, error)) (*domain.Task, error) {
 	metadata, err := metadataOf(r.Metadata)
 	if err != nil {
-		return nil, fmt.Errorf("metadata of task %s: %w", r.ID, err)
+		return nil, fmt.Errorf("%w: %w", domain.TaskID(r.ID).Damaged("unreadable metadata"), err)
 	}
 	return restore(domain.TaskState{
 		ID: domain.TaskID(r.ID), Message: r.Message, Status: domain.Status(r.Status),
@@ -79,6 +80,28 @@ func (i *instant) Scan(src any) error {
 		i.Time = src.UTC()
 	default:
 		i.Time = domain.LatestTime.Add(time.Hour)
+	}
+	return nil
+}
+
+// idList is an array of ids as it is read. What is no list of ids is noted, and is no
+// error of the statement: that would be taken for an outage.
+type idList struct {
+	ids    []domain.TaskID
+	damage error
+}
+
+// Scan implements sql.Scanner.
+func (l *idList) Scan(src any) error {
+	*l = idList{}
+	var texts pq.StringArray
+	l.damage = texts.Scan(src)
+	for _, text := range texts {
+		id, err := uuid.Parse(text)
+		if err != nil {
+			l.damage = err
+		}
+		l.ids = append(l.ids, domain.TaskID(id))
 	}
 	return nil
 }

@@ -62,16 +62,22 @@ func (r *TaskRepository) Get(ctx context.Context, id domain.TaskID) (*domain.Tas
 
 const tasksByID = " FROM tasks AS t WHERE t.id = ANY($1::uuid[])"
 
-var (
-	getManySQL = "SELECT " + selectColumns + tasksByID
+var getPortionSQL = portionSQL(tasksByID, "t.id")
 
-	// getPortionSQL leaves out the tasks from which on they are larger than PortionBytes
-	// together, except the first, and says how many there are in all. The server reads no
-	// text of what is left out.
-	getPortionSQL = fmt.Sprintf(`SELECT %s, t.found FROM (
-			SELECT t.*, count(*) OVER () AS found, row_number() OVER w AS place, sum(%s) OVER w AS bytes%s WINDOW w AS (ORDER BY t.id)
-		) AS t WHERE t.bytes <= %d OR t.place = 1`, selectColumns, sizeSQL, tasksByID, application.PortionBytes)
-)
+// portionSQL leaves out the tasks from which on they are larger than PortionBytes
+// together, except the first, and says how many there are in all. The server reads no
+// text of what is left out.
+func portionSQL(from, order string) string {
+	return fmt.Sprintf(`SELECT %s, t.found FROM (
+			SELECT t.*, count(*) OVER () AS found, row_number() OVER w AS place, sum(%s) OVER w AS bytes%s WINDOW w AS (ORDER BY %s)
+		) AS t WHERE t.bytes <= %d OR t.place = 1 ORDER BY t.place`, selectColumns, sizeSQL, from, order, application.PortionBytes)
+}
+
+// portionRow is a row of a portion.
+type portionRow struct {
+	row
+	Found int // how many there are in all
+}
 
 // GetMany returns those of the tasks that there are, up to the bytes of a portion. A row
 // that cannot be read is left out: it must not hide the others, and Get says what is
@@ -80,10 +86,7 @@ func (r *TaskRepository) GetMany(ctx context.Context, ids ...domain.TaskID) (tas
 	if len(ids) == 0 {
 		return nil, nil, nil
 	}
-	var rows []struct {
-		row
-		Found int
-	}
+	var rows []portionRow
 	if err := r.db.calls.Read(ctx, func(ctx context.Context, q sqlx.QueryerContext) error {
 		return sqlx.SelectContext(ctx, q, &rows, getPortionSQL, pgenc.UUIDs(ids))
 	}); err != nil {

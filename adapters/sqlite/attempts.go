@@ -36,12 +36,15 @@ func (r *TaskRepository) Attempts(ctx context.Context, id domain.TaskID) ([]doma
 		return nil, err
 	}
 	slices.Reverse(rows) // the query has found the latest
-	attempts := make([]domain.Attempt, len(rows))
-	for i, row := range rows {
-		attempts[i] = domain.Attempt{
+	attempts := make([]domain.Attempt, 0, len(rows))
+	for _, row := range rows {
+		if !domain.TimesInRange(row.Started.Time, row.Ended.Time) {
+			continue // it must not hide the others
+		}
+		attempts = append(attempts, domain.Attempt{
 			Number: row.Number, Worker: row.Worker, StartedAt: row.Started.Time, EndedAt: row.Ended.Time,
 			Outcome: row.Outcome, Error: row.Error,
-		}
+		})
 	}
 	return attempts, nil
 }

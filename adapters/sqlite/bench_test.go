@@ -102,7 +102,7 @@ func BenchmarkTasks_AddOnce(b *testing.B) {
 			n := next.Add(1) - 1
 			now := time.Now()
 			key := application.IdempotencyKey{Key: strconv.FormatInt(n, 10), Now: now, Expires: now.Add(time.Hour)}
-			if _, err := store.Tasks.AddOnce(b.Context(), key, tasks[n]); err != nil {
+			if _, _, err := store.Tasks.AddOnce(b.Context(), key, tasks[n]); err != nil {
 				b.Error(err)
 			}
 		}

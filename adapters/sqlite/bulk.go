@@ -51,7 +51,7 @@ func bulkRowOf(b domain.Bulk) (bulkRow, error) {
 func (row bulkRow) bulk() (domain.Bulk, error) {
 	filter, err := application.DecodeFilter([]byte(row.Filter))
 	if err != nil {
-		return domain.Bulk{}, fmt.Errorf("read bulk action %s: %w", domain.BulkID(row.ID), err)
+		return domain.Bulk{}, fmt.Errorf("%w: %w", domain.BulkID(row.ID).Damaged("an unreadable filter"), err)
 	}
 	b := domain.Bulk{
 		ID: domain.BulkID(row.ID), Action: row.Action, Filter: filter, Cursor: domain.TaskID(row.Cursor),
@@ -59,7 +59,7 @@ func (row bulkRow) bulk() (domain.Bulk, error) {
 		Window: row.Window, Tries: row.Tries, Ended: row.Outcome, Reason: row.Reason,
 	}
 	if err := b.Readable(); err != nil {
-		return domain.Bulk{}, fmt.Errorf("read bulk action %s: %w", b.ID, err)
+		return domain.Bulk{}, err
 	}
 	return b, nil
 }

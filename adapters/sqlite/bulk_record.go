@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/google/uuid"
 
@@ -19,12 +18,10 @@ func (r *BulkRepository) AddOnce(ctx context.Context, k application.IdempotencyK
 	}
 	err = r.db.write(ctx, func(tx *tx) error {
 		first = nil
-		ids, found, err := tx.remembered(k)
+		ids, found, err := tx.remembered(k, 1)
 		switch {
 		case err != nil:
 			return err
-		case found && len(ids) != len(b.ID):
-			return fmt.Errorf("an idempotency key of a bulk action names %d bytes of ids", len(ids))
 		case found:
 			stored, err := tx.bulk(domain.BulkID(ids))
 			if err == domain.ErrBulkNotFound { //nolint:errorlint // it is not wrapped

@@ -21,7 +21,7 @@ import (
 func (db *DB) translate(err error) error {
 	var known *domain.Error
 	switch {
-	case err == nil || errors.As(err, &known):
+	case err == nil || errors.As(err, &known) || errors.Is(err, domain.ErrRefused):
 		return err
 	case errors.Is(err, sql.ErrNoRows):
 		return domain.ErrTaskNotFound
@@ -31,6 +31,9 @@ func (db *DB) translate(err error) error {
 	case db.closed.Load() || unavailable(err):
 		return fmt.Errorf("%w: sqlite: %w", domain.ErrUnavailable, err)
 	case aboutData(err):
+		if ours := defect(err); ours != nil {
+			return ours
+		}
 		return fmt.Errorf("%w: sqlite: %w", domain.ErrRefused, err)
 	}
 	return fmt.Errorf("sqlite: %w", err)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -99,17 +98,49 @@ func TestAdd_IsUnavailableWhileTheDiskIsFull(t *testing.T) {
 }
 
 // Nobody stores anything, so nothing but the disk itself tells.
-func TestProbe_FailsWhileTheFolderTakesNoFile(t *testing.T) {
-	path := fresh(t)
-	db, _ := open(t, path)
-	must(t, os.Symlink("/dev/full", path+"-room"))
+func TestProbe_FailsWhileTheDiskIsFull(t *testing.T) {
+	db, _ := open(t, fresh(t))
+	sqlite.TryRoomWith(db, func() (*os.File, error) { return os.OpenFile("/dev/full", os.O_WRONLY, 0) })
 	for range 2 {
 		if err := db.Probe(t.Context()); !errors.Is(err, domain.ErrUnavailable) || domain.Public(err) != room.ErrDiskFull {
 			t.Errorf("%v, want that the disk is full", err)
 		}
-		_ = os.Symlink("/dev/full", path+"-room") // the probe has removed it
 	}
-	must(t, os.Remove(path+"-room"))
+}
+
+// Whoever may write to the folder must not have the program overwrite what it may write.
+func TestProbe_WritesThroughNoLink(t *testing.T) {
+	for name, c := range map[string]struct {
+		link    func(oldname, newname string) error
+		refuses bool
+	}{"Symbolic": {os.Symlink, true}, "Hard": {os.Link, false}} {
+		t.Run(name, func(t *testing.T) {
+			path := fresh(t)
+			db, _ := open(t, path)
+			other := path + ".other"
+			must(t, os.WriteFile(other, []byte("precious"), 0o600))
+			must(t, c.link(other, path+"-room"))
+			err := db.Probe(t.Context())
+			if c.refuses != (err != nil) || c.refuses && !strings.Contains(domain.Public(err).Message, "-room") {
+				t.Errorf("the probe says %v", err)
+			}
+			if got, err := os.ReadFile(other); err != nil || string(got) != "precious" {
+				t.Errorf("the probe has written to another file: %d bytes, %v", len(got), err)
+			}
+		})
+	}
+}
+
+func TestProbe_ReplacesWhatACrashHasLeft(t *testing.T) {
+	path := fresh(t)
+	db, _ := open(t, path)
+	must(t, os.WriteFile(path+"-room", []byte("left"), 0o600))
+	must(t, db.Probe(t.Context()))
+}
+
+func TestProbe_FailsWhileTheFolderTakesNoFile(t *testing.T) {
+	path := fresh(t)
+	db, _ := open(t, path)
 	must(t, os.Mkdir(path+"-room", 0o700))
 	if err := db.Probe(t.Context()); !errors.Is(err, domain.ErrUnavailable) {
 		t.Errorf("%v, want ErrUnavailable", err)
@@ -126,6 +157,7 @@ func TestProbe_EndsWithItsContextWhileTheDiskHangs(t *testing.T) {
 	path := fresh(t)
 	db, _ := open(t, path)
 	must(t, syscall.Mkfifo(path+"-room", 0o600))
+	sqlite.TryRoomWith(db, func() (*os.File, error) { return os.OpenFile(path+"-room", os.O_WRONLY, 0) })
 	for range 2 { // the second finds the proof of the first still under way
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer cancel()
@@ -204,8 +236,8 @@ func damagedRow(t *testing.T, damage string) {
 		"PRAGMA ignore_check_constraints = 0"} {
 		writer.MustExec(query)
 	}
-	if _, err := store.Tasks.Get(t.Context(), badID); !slices.Contains([]domain.Code{domain.CodeDamaged, domain.CodeInternal}, domain.Public(err).Code) {
-		t.Errorf("get of a damaged task: %v, want an internal error", err)
+	if _, err := store.Tasks.Get(t.Context(), badID); domain.Public(err).Code != domain.CodeDamaged {
+		t.Errorf("get of a damaged task: %v, want it damaged", err)
 	}
 	if got, _, err := store.Tasks.GetMany(t.Context(), badID, good.ID()); err != nil || len(got) != 1 || got[0].ID() != good.ID() {
 		t.Errorf("get many, a damaged one among them: %d tasks, %v", len(got), err)
@@ -271,12 +303,12 @@ func TestAddOnce_RefusesAKeyThatNamesOtherThanItsTasks(t *testing.T) {
 	store, now := storeOn(db), time.Now()
 	writer, _ := sqlite.Pools(db)
 	k := application.IdempotencyKey{Key: "k", Now: now, Expires: now.Add(time.Hour)}
-	if _, err := store.Tasks.AddOnce(t.Context(), k, newTask(t, "a"), newTask(t, "b")); err != nil {
+	if _, _, err := store.Tasks.AddOnce(t.Context(), k, newTask(t, "a"), newTask(t, "b")); err != nil {
 		t.Fatal(err)
 	}
 	for _, cut := range []string{"substr(task_ids, 17)", "x''"} {
 		writer.MustExecContext(t.Context(), "UPDATE idempotency_keys SET task_ids = "+cut)
-		if first, err := store.Tasks.AddOnce(t.Context(), k, newTask(t, "a"), newTask(t, "b")); err == nil {
+		if first, _, err := store.Tasks.AddOnce(t.Context(), k, newTask(t, "a"), newTask(t, "b")); err == nil {
 			t.Errorf("task_ids = %s: AddOnce = %v, want an error", cut, first)
 		}
 	}

@@ -33,6 +33,7 @@ type file struct {
 	locks []*flock.Flock
 	open  map[string]fs.FileInfo // by path: the database and its write-ahead log
 	index *os.File               // of the write-ahead log; see cut
+	trial func(name string) (*os.File, error)
 }
 
 // mode is that of new files: messages are nobody else's business. SQLite gives it to the
@@ -43,7 +44,7 @@ const mode = 0o600
 // the process: they are lost when it closes any descriptor of the file, which is why
 // close comes after SQLite has closed its own.
 func openFile(path string) (*file, error) {
-	f := &file{path: path, open: map[string]fs.FileInfo{}}
+	f := &file{path: path, open: map[string]fs.FileInfo{}, trial: createTrial}
 	for _, name := range []string{path + ".lock", path} {
 		lock := flock.New(name, flock.SetFlag(os.O_CREATE|os.O_RDWR), flock.SetPermissions(mode))
 		locked, err := lock.TryLock()

@@ -97,8 +97,8 @@ func TestWrites_OfConcurrentCallersShareACommit(t *testing.T) {
 		r.begin(t, db, store)
 		r.add(func() { errs[0] = store.Tasks.Add(t.Context(), added) })
 		r.add(func() { errs[1] = store.Tasks.Save(t.Context(), task) })
-		r.add(func() { _, errs[2] = store.Tasks.AddOnce(t.Context(), key, once) })
-		r.add(func() { first, errs[3] = store.Tasks.AddOnce(t.Context(), key, twin) })
+		r.add(func() { _, _, errs[2] = store.Tasks.AddOnce(t.Context(), key, once) })
+		r.add(func() { first, _, errs[3] = store.Tasks.AddOnce(t.Context(), key, twin) })
 		r.end(t, 2)
 		if err := errors.Join(errs[:]...); err != nil {
 			t.Error(err)

@@ -82,6 +82,17 @@ func storeOn(db *sqlite.DB) contract.Store {
 			writer, _ := sqlite.Pools(db)
 			writer.MustExecContext(t.Context(), "DROP TRIGGER IF EXISTS tasks_readable_update")
 		},
+		BreakMetadata: func(t *testing.T, id domain.TaskID) {
+			t.Helper()
+			writer, _ := sqlite.Pools(db)
+			writer.MustExecContext(t.Context(), "DROP TRIGGER IF EXISTS tasks_paired_update")
+			writer.MustExecContext(t.Context(), `UPDATE tasks SET metadata = '{"a": 1}' WHERE id = ?`, id[:])
+		},
+		BreakKey: func(t *testing.T, k application.IdempotencyKey) {
+			t.Helper()
+			writer, _ := sqlite.Pools(db)
+			writer.MustExecContext(t.Context(), "UPDATE idempotency_keys SET task_ids = x'' WHERE owner = ? AND key = ?", k.Owner, k.Key)
+		},
 		BreakFilter: func(t *testing.T, id domain.BulkID) {
 			t.Helper()
 			writer, _ := sqlite.Pools(db)

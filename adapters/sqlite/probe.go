@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"sync"
 	"syscall"
@@ -18,6 +19,7 @@ import (
 
 // Why no task can be stored. /readyz shows it.
 var (
+	errTaken   = domain.Errorf(domain.CodeUnavailable, "the database cannot store a task: beside it, the name that ends in -room belongs to something that is no file")
 	errNoFile  = domain.Errorf(domain.CodeUnavailable, "the database cannot store a task: its folder takes no files")
 	errRefuses = domain.Errorf(domain.CodeUnavailable, "the database cannot store a task: its file cannot be written")
 )
@@ -107,6 +109,9 @@ func (db *DB) tryRoom(ctx context.Context) error {
 		if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
 			return schema.Unready(room.ErrDiskFull, err)
 		}
+		if errors.Is(err, fs.ErrExist) {
+			return schema.Unready(errTaken, err)
+		}
 		return schema.Unready(errNoFile, err)
 	}
 	if lacked != nil {
@@ -144,10 +149,19 @@ func (db *DB) tryToStore(ctx context.Context) error {
 	return db.translate(err)
 }
 
+// createTrial makes a file, instead of one that a crash has left there. Through a link it
+// would write to what belongs to somebody else.
+func createTrial(name string) (*os.File, error) {
+	if left, err := os.Lstat(name); err == nil && left.Mode().IsRegular() {
+		_ = os.Remove(name) // else it cannot be made
+	}
+	return os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, mode)
+}
+
 // tryRoom writes a file beside the database, and removes it.
 func (f *file) tryRoom() (err error) {
 	name := f.path + "-room"
-	trial, err := os.OpenFile(name, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, mode)
+	trial, err := f.trial(name)
 	if err != nil {
 		return err
 	}

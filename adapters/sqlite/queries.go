@@ -46,6 +46,8 @@ var (
 
 	selectKnown = `SELECT id FROM tasks WHERE id IN (SELECT unhex(value) FROM json_each(?))`
 
+	selectWithoutTexts = `SELECT ` + decidingColumns + ` FROM tasks WHERE id = ?`
+
 	selectKey = `SELECT fingerprint, task_ids FROM idempotency_keys WHERE owner = ? AND key = ? AND expires_at > ?`
 	upsertKey = `INSERT INTO idempotency_keys (owner, key, fingerprint, task_ids, expires_at)
 		VALUES (:owner, :key, :fingerprint, :task_ids, :expires_at)
@@ -103,7 +105,7 @@ var (
 
 var (
 	plainQueries = []string{
-		savepoint, rollbackTo, release, insertTask, insertMetadata, updateTask, selectTask, selectVersion, selectQueued, selectSizes, selectKnown, selectHeartbeat, deleteWorker, deleteSilent, deleteWorkers, selectToGiveBack,
+		savepoint, rollbackTo, release, insertTask, insertMetadata, updateTask, selectTask, selectWithoutTexts, selectVersion, selectQueued, selectSizes, selectKnown, selectHeartbeat, deleteWorker, deleteSilent, deleteWorkers, selectToGiveBack,
 		selectDue, selectStranded, selectOrphaned, selectKey, deleteKeys, selectQueue, countRunning, selectNextBulk, selectBulk,
 	}
 	namedQueries = []string{insertRecord, upsertWorker, upsertKey, upsertQueue, insertBulk, updateBulk}
@@ -113,7 +115,7 @@ var (
 var (
 	// The ids are a JSON array of their hexadecimal digits.
 	selectVersions = `SELECT id, version FROM tasks WHERE id IN (SELECT unhex(value) FROM json_each(?))`
-	selectMany     = `SELECT ` + taskColumns + ` FROM tasks WHERE id IN (SELECT unhex(value) FROM json_each(?))`
+	selectMany     = `SELECT ` + taskColumns + ` FROM tasks WHERE id IN (SELECT unhex(value) FROM json_each(?)) ORDER BY id`
 	selectOwned    = `SELECT id, attempt, claim_beat, deadline, stop_requested_at FROM tasks
 		WHERE ` + held + ` AND worker = ? AND id > ? ORDER BY id LIMIT ?`
 	selectAttempts = `SELECT ` + recordColumns + ` FROM attempts WHERE task_id = ? ORDER BY number DESC LIMIT ?`

@@ -217,7 +217,7 @@ func (row *taskRow) withoutTexts() (*domain.Task, error) {
 
 func (row *taskRow) restore(restore func(domain.TaskState) (*domain.Task, error)) (*domain.Task, error) {
 	if err := row.Metadata.damage; err != nil {
-		return nil, fmt.Errorf("read the metadata of task %s: %w", domain.TaskID(row.ID), err)
+		return nil, fmt.Errorf("%w: %w", domain.TaskID(row.ID).Damaged("unreadable metadata"), err)
 	}
 	return restore(domain.TaskState{
 		ID: domain.TaskID(row.ID), Message: row.Message, Queue: row.Queue, Priority: row.Priority, Status: row.Status,

@@ -30,6 +30,7 @@ type Stranded struct {
 	sweeper
 	worker domain.WorkerID
 	last   map[application.Lane]time.Time // the bounds of the lanes that the last sweep suspected
+	failed bool                           // the last look of this worker has
 }
 
 // NewStranded makes the sweep of a worker.
@@ -44,11 +45,19 @@ func (s *Stranded) Run(ctx context.Context) {
 }
 
 // Sweep sweeps if no other worker has the sweep. After an error it gives the sweep up:
-// another worker may have better luck. It is not safe for concurrent use.
+// another worker may have better luck. Then it looks, and acts on nothing, until a look
+// succeeds: without that, its result would say that what failed works again. It is not
+// safe for concurrent use.
 func (s *Stranded) Sweep(ctx context.Context) error {
 	mine, err := s.Tasks.AcquireSweep(ctx, application.SweepStranded, s.worker, holdSweep)
-	if err == nil && mine {
+	switch {
+	case err != nil:
+	case mine:
 		err = s.sweepLanes(ctx)
+		s.failed = err != nil
+	case s.failed:
+		_, _, err = s.suspects(ctx, s.Clock.Now())
+		s.failed = err != nil
 	}
 	if err != nil || !mine {
 		clear(s.last)

@@ -218,3 +218,26 @@ func TestDispatcher_OneWorkerSweepsForAll(t *testing.T) {
 		apptest.WantError(t, sweep.Sweep(t.Context()), domain.ErrUnavailable)
 	})
 }
+
+// While another worker sweeps, the result of a sweep that did nothing must not say that
+// what has failed here works again.
+func TestDispatcher_AFailedSweepIsOverWhenALookSucceeds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := apptest.NewPorts(t)
+		sweep := dispatch.NewStranded(deps(p), "w")
+		for _, mine := range []bool{true, false, false, false} {
+			p.Dispatch.EXPECT().AcquireSweep(apptest.Any, application.SweepStranded, domain.WorkerID("w"), apptest.Any).Return(mine, nil)
+		}
+		p.Dispatch.EXPECT().ReleaseSweep(apptest.Any, application.SweepStranded, domain.WorkerID("w")).Times(2)
+		candidates := map[application.Lane]time.Time{apptest.DefaultLane: {}}
+		p.Dispatch.EXPECT().QueuedBefore(apptest.Any, apptest.Any).Return(candidates, nil).Times(3)
+		look := p.Queue.EXPECT().Oldest(apptest.Any, apptest.DefaultLane)
+		look.Return(nil, domain.ErrUnavailable).Times(2)
+		p.Queue.EXPECT().Oldest(apptest.Any, apptest.DefaultLane).Return(nil, nil).After(look.Call)
+
+		apptest.WantError(t, sweep.Sweep(t.Context()), domain.ErrUnavailable)
+		apptest.WantError(t, sweep.Sweep(t.Context()), domain.ErrUnavailable)
+		apptest.Must(t, sweep.Sweep(t.Context()))
+		apptest.Must(t, sweep.Sweep(t.Context())) // nothing has failed since: no look
+	})
+}

@@ -87,7 +87,7 @@ func (c *MockTaskRepositoryAddCall) DoAndReturn(f func(context.Context, ...*doma
 }
 
 // AddOnce mocks base method.
-func (m *MockTaskRepository) AddOnce(ctx context.Context, k application.IdempotencyKey, tasks ...*domain.Task) ([]*domain.Task, error) {
+func (m *MockTaskRepository) AddOnce(ctx context.Context, k application.IdempotencyKey, tasks ...*domain.Task) ([]*domain.Task, []domain.TaskID, error) {
 	m.ctrl.T.Helper()
 	varargs := []any{ctx, k}
 	for _, a := range tasks {
@@ -95,8 +95,9 @@ func (m *MockTaskRepository) AddOnce(ctx context.Context, k application.Idempote
 	}
 	ret := m.ctrl.Call(m, "AddOnce", varargs...)
 	ret0, _ := ret[0].([]*domain.Task)
-	ret1, _ := ret[1].(error)
-	return ret0, ret1
+	ret1, _ := ret[1].([]domain.TaskID)
+	ret2, _ := ret[2].(error)
+	return ret0, ret1, ret2
 }
 
 // AddOnce indicates an expected call of AddOnce.
@@ -113,19 +114,19 @@ type MockTaskRepositoryAddOnceCall struct {
 }
 
 // Return rewrite *gomock.Call.Return
-func (c *MockTaskRepositoryAddOnceCall) Return(first []*domain.Task, err error) *MockTaskRepositoryAddOnceCall {
-	c.Call = c.Call.Return(first, err)
+func (c *MockTaskRepositoryAddOnceCall) Return(first []*domain.Task, rest []domain.TaskID, err error) *MockTaskRepositoryAddOnceCall {
+	c.Call = c.Call.Return(first, rest, err)
 	return c
 }
 
 // Do rewrite *gomock.Call.Do
-func (c *MockTaskRepositoryAddOnceCall) Do(f func(context.Context, application.IdempotencyKey, ...*domain.Task) ([]*domain.Task, error)) *MockTaskRepositoryAddOnceCall {
+func (c *MockTaskRepositoryAddOnceCall) Do(f func(context.Context, application.IdempotencyKey, ...*domain.Task) ([]*domain.Task, []domain.TaskID, error)) *MockTaskRepositoryAddOnceCall {
 	c.Call = c.Call.Do(f)
 	return c
 }
 
 // DoAndReturn rewrite *gomock.Call.DoAndReturn
-func (c *MockTaskRepositoryAddOnceCall) DoAndReturn(f func(context.Context, application.IdempotencyKey, ...*domain.Task) ([]*domain.Task, error)) *MockTaskRepositoryAddOnceCall {
+func (c *MockTaskRepositoryAddOnceCall) DoAndReturn(f func(context.Context, application.IdempotencyKey, ...*domain.Task) ([]*domain.Task, []domain.TaskID, error)) *MockTaskRepositoryAddOnceCall {
 	c.Call = c.Call.DoAndReturn(f)
 	return c
 }

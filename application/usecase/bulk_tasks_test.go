@@ -59,7 +59,7 @@ func TestBulkTasks_RefusesWhatIsNoActionAndABadFilter(t *testing.T) {
 		},
 		"All": {
 			usecase.BulkTasksInput{Action: "x", Filter: domain.TaskFilter{Text: "\xff", Metadata: map[string]string{"a b": ""}}},
-			[]string{"action", "filter/metadata", "filter/text"},
+			[]string{"action", "filter/metadata/a b", "filter/text"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

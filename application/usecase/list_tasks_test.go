@@ -143,9 +143,9 @@ func TestListTasks_SaysWhereTheSearchStoppedAndThatItDid(t *testing.T) {
 func TestListTasks_RefusesAFilterThatNoStoreCanLookFor(t *testing.T) {
 	queues := make([]domain.QueueName, domain.MaxFilterQueues+1)
 	for field, filter := range map[string]domain.TaskFilter{
-		"queue":    {Queues: queues},
-		"metadata": {Metadata: map[string]string{"a": "\x00"}},
-		"text":     {Text: "a\xff"},
+		"queue":      {Queues: queues},
+		"metadata/a": {Metadata: map[string]string{"a": "\x00"}},
+		"text":       {Text: "a\xff"},
 	} {
 		_, err := usecase.NewListTasks(apptest.NewPorts(t).Search).Run(t.Context(), application.TaskQuery{TaskFilter: filter})
 		wantInvalid(t, err, field)

@@ -72,7 +72,7 @@ func TestSubmitTasks_RefusesABatchForAnyOfItsTasksAndNamesAllThatIsWrong(t *test
 
 	got, err := submitTasks(apptest.NewPorts(t)).Run(t.Context(), in) // nothing is expected to be stored
 
-	wantInvalid(t, err, "tasks/1/message", "tasks/1/priority", "tasks/2/message", "tasks/3/metadata", "tasks/4/delay")
+	wantInvalid(t, err, "tasks/1/message", "tasks/1/priority", "tasks/2/message", "tasks/3/metadata/", "tasks/4/delay")
 	apptest.Same(t, "tasks", len(got.Tasks), 0)
 }
 
@@ -168,13 +168,13 @@ func TestSubmitTasks_RemembersARequestThatHasAKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := apptest.NewPorts(t)
 		p.Tasks.EXPECT().AddOnce(apptest.Any, apptest.Any, apptest.Any).DoAndReturn(
-			func(_ context.Context, k application.IdempotencyKey, tasks ...*domain.Task) ([]*domain.Task, error) {
+			func(_ context.Context, k application.IdempotencyKey, tasks ...*domain.Task) ([]*domain.Task, []domain.TaskID, error) {
 				k.Fingerprint = [32]byte{}
 				apptest.Same(t, "key", k, application.IdempotencyKey{
 					Owner: "alice", Key: "k-1", Now: apptest.Now(), Expires: apptest.Now().Add(submitLimits.KeyLife),
 				})
 				apptest.Same(t, "tasks to store", len(tasks), 2)
-				return nil, nil
+				return nil, nil, nil
 			})
 		p.Queue.EXPECT().Push(apptest.Any, apptest.Any).Return(nil)
 
@@ -188,7 +188,7 @@ func TestSubmitTasks_RemembersARequestThatHasAKey(t *testing.T) {
 
 func TestSubmitTasks_AnswersARepeatWithTheFirstTasksAsTheyAreAndPushesNothing(t *testing.T) {
 	p, first := apptest.NewPorts(t), []*domain.Task{apptest.Canceled(t), apptest.Claimed(t)}
-	p.Tasks.EXPECT().AddOnce(apptest.Any, apptest.Any, apptest.Any).Return(first, nil)
+	p.Tasks.EXPECT().AddOnce(apptest.Any, apptest.Any, apptest.Any).Return(first, nil, nil)
 
 	got, err := submitTasks(p).Run(t.Context(), keyed(batch("a", "b")))
 
@@ -202,7 +202,7 @@ func TestSubmitTasks_AnswersARepeatWithTheFirstTasksAsTheyAreAndPushesNothing(t 
 func TestSubmitTasks_PassesOnWhyAKeyedRequestWasNotStoredAndPushesNothing(t *testing.T) {
 	for _, want := range []error{domain.ErrKeyReused, domain.ErrUnavailable, apptest.ErrBroken} {
 		p := apptest.NewPorts(t)
-		p.Tasks.EXPECT().AddOnce(apptest.Any, apptest.Any, apptest.Any).Return(nil, want)
+		p.Tasks.EXPECT().AddOnce(apptest.Any, apptest.Any, apptest.Any).Return(nil, nil, want)
 
 		got, err := submitTasks(p).Run(t.Context(), keyed(one("m")))
 
@@ -222,9 +222,9 @@ func fingerprintOf(t *testing.T, in usecase.SubmitTasksInput) (sum [32]byte) {
 	t.Helper()
 	p := apptest.NewPorts(t)
 	p.Tasks.EXPECT().AddOnce(apptest.Any, apptest.Any, apptest.Any).DoAndReturn(
-		func(_ context.Context, k application.IdempotencyKey, _ ...*domain.Task) ([]*domain.Task, error) {
+		func(_ context.Context, k application.IdempotencyKey, _ ...*domain.Task) ([]*domain.Task, []domain.TaskID, error) {
 			sum = k.Fingerprint
-			return nil, nil
+			return nil, nil, nil
 		})
 	p.Queue.EXPECT().Push(apptest.Any, apptest.Any).AnyTimes()
 	_, err := submitTasks(p).Run(t.Context(), in)

@@ -1,9 +1,11 @@
 package usecase
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -55,7 +57,8 @@ type SubmitTasksInput struct {
 // SubmitResult are the tasks of a request, in its order.
 type SubmitResult struct {
 	Tasks    []*domain.Task
-	Replayed bool // the request came before: these are its tasks as they are now
+	Rest     []domain.TaskID // of those that came before, what is too much to read at once: for Replay
+	Replayed bool            // the request came before: these are its tasks as they are now
 }
 
 // Run stores the tasks, all or none, then pushes the entries of those that may
@@ -73,12 +76,12 @@ func (uc *SubmitTasks) Run(ctx context.Context, in SubmitTasksInput) (SubmitResu
 	}
 	if in.Key != "" {
 		key := application.IdempotencyKey{Owner: in.Owner, Key: in.Key, Fingerprint: fingerprint(in), Now: now, Expires: now.Add(uc.limits.KeyLife)}
-		first, err := uc.tasks.AddOnce(ctx, key, tasks...)
+		first, rest, err := uc.tasks.AddOnce(ctx, key, tasks...)
 		if err != nil {
 			return SubmitResult{}, fmt.Errorf("store %d tasks once: %w", len(tasks), err)
 		}
 		if len(first) > 0 {
-			return SubmitResult{Tasks: first, Replayed: true}, nil
+			return SubmitResult{Tasks: first, Rest: rest, Replayed: true}, nil
 		}
 	} else if err := uc.tasks.Add(ctx, tasks...); err != nil {
 		return SubmitResult{}, fmt.Errorf("store %d tasks: %w", len(tasks), err)
@@ -86,6 +89,36 @@ func (uc *SubmitTasks) Run(ctx context.Context, in SubmitTasksInput) (SubmitResu
 	uc.events.TasksSubmitted(ctx, tasks)
 	application.Enqueue(ctx, uc.queue, tasks...)
 	return SubmitResult{Tasks: tasks}, nil
+}
+
+// Replay reads the next of the tasks that Run has left in SubmitResult.Rest, in order, as
+// many as may be read at once. One that has been deleted since is domain.TaskGone.
+func (uc *SubmitTasks) Replay(ctx context.Context, ids []domain.TaskID) (tasks []*domain.Task, rest []domain.TaskID, err error) {
+	rising := 1 // as the ids of one request are, so these are all; they are read in this order
+	for rising < len(ids) && bytes.Compare(ids[rising-1][:], ids[rising][:]) < 0 {
+		rising++
+	}
+	tasks, _, err = uc.tasks.GetMany(ctx, ids[:rising]...)
+	if err != nil {
+		return nil, nil, fmt.Errorf("read %d tasks again: %w", rising, err)
+	}
+	for i, t := range tasks {
+		if t.ID() != ids[i] {
+			tasks = tasks[:i]
+			break
+		}
+	}
+	if len(tasks) == 0 { // Get says what is wrong with the first
+		first, err := uc.tasks.Get(ctx, ids[0])
+		switch {
+		case errors.Is(err, domain.ErrTaskNotFound):
+			return nil, nil, domain.TaskGone(ids[0])
+		case err != nil:
+			return nil, nil, fmt.Errorf("read task %s again: %w", ids[0], err)
+		}
+		tasks = append(tasks, first)
+	}
+	return tasks, ids[len(tasks):], nil
 }
 
 // CheckBatchSize says whether a request may bring n tasks: CodeInvalid if not.
@@ -147,8 +180,9 @@ func (uc *SubmitTasks) makeOne(spec domain.TaskSpec, now time.Time) (*domain.Tas
 	return domain.NewTask(spec, now)
 }
 
-// fingerprint tells requests apart by what they ask for. The trace of a request is
-// no part of it: a repeat has another one.
+// fingerprint tells requests apart by what they ask for, as it is stored: a timeout of 3 s
+// and one of 3.00000001 s are the same. The trace of a request is no part of it: a repeat
+// has another one.
 func fingerprint(in SubmitTasksInput) (sum [32]byte) {
 	h := sha256.New()
 	text := func(s string) {
@@ -161,10 +195,10 @@ func fingerprint(in SubmitTasksInput) (sum [32]byte) {
 		text(t.Message)
 		text(string(given(t.Queue, domain.DefaultQueue)))
 		number(int64(t.Priority))
-		text(given(t.RunAt, time.Time{}).UTC().Format(time.RFC3339Nano))
-		number(int64(given(t.Delay, 0)))
+		text(domain.Moment(given(t.RunAt, time.Time{})).Format(time.RFC3339Nano))
+		number(int64(domain.Span(given(t.Delay, 0))))
 		number(int64(given(t.MaxAttempts, 0)))
-		number(int64(given(t.Timeout, 0)))
+		number(int64(domain.Span(given(t.Timeout, 0))))
 		number(int64(len(t.Metadata)))
 		for _, key := range slices.Sorted(maps.Keys(t.Metadata)) {
 			text(key)

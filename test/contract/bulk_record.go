@@ -31,7 +31,7 @@ func bulkOnce(t *testing.T, s Store) {
 	if _, err := s.Bulks.AddOnce(t.Context(), other, again); !errors.Is(err, domain.ErrKeyReused) {
 		t.Errorf("another request with the key: %v", err)
 	}
-	if _, err := s.Tasks.AddOnce(t.Context(), other, makeTask(t)); !errors.Is(err, domain.ErrKeyReused) {
+	if _, _, err := s.Tasks.AddOnce(t.Context(), other, makeTask(t)); !errors.Is(err, domain.ErrKeyReused) {
 		t.Errorf("tasks with the key of an action: %v", err)
 	}
 	expired := k

@@ -2,6 +2,7 @@ package contract
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -17,6 +18,53 @@ var damageChecks = map[string]check{
 	"ListsOmitARowThatCannotBeRead":        damagedList,
 	"ClaimRefusesARowThatCannotBeRead":     damagedClaim,
 	"QueuesAreListedDespiteARowWithoutAge": damagedQueues,
+	"WhatCannotBeReadIsDamaged":            damagedTold,
+}
+
+// wantDamaged checks that the error says which record is damaged, to a client too.
+func wantDamaged(t *testing.T, what string, err error, record string) {
+	t.Helper()
+	if public := domain.Public(err); public.Code != domain.CodeDamaged || !strings.Contains(public.Message, record) {
+		t.Errorf("%s: %v (%s: %s); want it damaged, and %s named", what, err, public.Code, public.Message, record)
+	}
+}
+
+func damagedTold(t *testing.T, s Store) {
+	odd, late, good := addMade(t, s), addMade(t, s), addMade(t, s)
+	s.BreakMetadata(t, odd.ID())
+	damage(t, s, late, "run_at", true)
+	for _, task := range []*domain.Task{odd, late} {
+		_, err := s.Tasks.Get(t.Context(), task.ID())
+		wantDamaged(t, "get", err, task.ID().String())
+	}
+	got, rest, err := s.Tasks.GetMany(t.Context(), odd.ID(), late.ID(), good.ID())
+	if err != nil || len(rest) > 0 {
+		t.Errorf("get many: %v, %d left", err, len(rest))
+	}
+	wantIDs(t, got, []*domain.Task{good})
+
+	b := addBulk(t, s, domain.BulkCancel, domain.TaskFilter{})
+	s.BreakFilter(t, b.ID)
+	_, err = s.Bulks.Get(t.Context(), b.ID)
+	wantDamaged(t, "get a bulk action", err, b.ID.String())
+	_, err = s.Bulks.Change(t.Context(), b.ID, func(b domain.Bulk) (domain.Bulk, error) { return b, nil })
+	wantDamaged(t, "change a bulk action", err, b.ID.String())
+
+	of, other := keyOf("tasks", "a"), keyOf("other", "a")
+	wantFresh(t, s, of, makeTask(t), makeTask(t))
+	wantFresh(t, s, other, makeTask(t))
+	s.BreakKey(t, of)
+	wantDamaged(t, "a key of tasks", addOnceFails(t, s, of, makeMany(t, 2)), "Idempotency-Key")
+	if first := addOnce(t, s, other, makeTask(t)); len(first) != 1 {
+		t.Errorf("another key answers %d tasks, want 1", len(first))
+	}
+	of.Key = "bulk"
+	if _, err := s.Bulks.AddOnce(t.Context(), of, newBulk(domain.BulkRetry, domain.TaskFilter{})); err != nil {
+		t.Fatal(err)
+	}
+	s.BreakKey(t, of)
+	_, err = s.Bulks.AddOnce(t.Context(), of, newBulk(domain.BulkRetry, domain.TaskFilter{}))
+	wantDamaged(t, "a key of a bulk action", err, "Idempotency-Key")
 }
 
 func damageRefused(t *testing.T, s Store) {

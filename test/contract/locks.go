@@ -168,7 +168,7 @@ func lockedConflict(t *testing.T, s Store, l Locks) {
 func lockedKey(t *testing.T, s Store, l Locks) {
 	key := keyOf("locked", "request")
 	key.Now, key.Expires = now().Add(-2*time.Hour), now().Add(-time.Hour) // to be taken over
-	if _, err := s.Tasks.AddOnce(t.Context(), key, makeTask(t)); err != nil {
+	if _, _, err := s.Tasks.AddOnce(t.Context(), key, makeTask(t)); err != nil {
 		t.Fatal(err)
 	}
 	release := l.Key(t, key)
@@ -189,7 +189,7 @@ func waitsAlone(t *testing.T, s Store, key application.IdempotencyKey, release f
 	const twins = 20 // more than a store has connections
 	tasks, locked := makeMany(t, twins), make(chan error, twins)
 	wait := func(i int) {
-		_, err := s.Tasks.AddOnce(t.Context(), key, tasks[i])
+		_, _, err := s.Tasks.AddOnce(t.Context(), key, tasks[i])
 		locked <- err
 	}
 	go wait(0)
@@ -201,7 +201,7 @@ func waitsAlone(t *testing.T, s Store, key application.IdempotencyKey, release f
 				go wait(i)
 			}
 			all.Go(func() {
-				if _, err := s.Tasks.AddOnce(t.Context(), keyOf(fmt.Sprint("other ", i), "request"), makeTask(t)); err != nil {
+				if _, _, err := s.Tasks.AddOnce(t.Context(), keyOf(fmt.Sprint("other ", i), "request"), makeTask(t)); err != nil {
 					t.Errorf("add once: %v", err)
 				}
 			})
@@ -250,12 +250,12 @@ func lockedBulkKey(t *testing.T, s Store, l Locks) {
 // lockedKeyRead: a key that is remembered is only read.
 func lockedKeyRead(t *testing.T, s Store, l Locks) {
 	key, task := keyOf("remembered", "request"), makeTask(t)
-	if _, err := s.Tasks.AddOnce(t.Context(), key, task); err != nil {
+	if _, _, err := s.Tasks.AddOnce(t.Context(), key, task); err != nil {
 		t.Fatal(err)
 	}
 	defer l.Key(t, key)()
 	soon(t, "add once", func() {
-		first, err := s.Tasks.AddOnce(t.Context(), key, makeTask(t))
+		first, _, err := s.Tasks.AddOnce(t.Context(), key, makeTask(t))
 		if err != nil {
 			t.Fatalf("add once: %v", err)
 		}

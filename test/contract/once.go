@@ -18,6 +18,7 @@ import (
 var onceChecks = map[string]check{
 	"AddOnceStoresTheTasksOfANewKey":           onceStores,
 	"AddOnceOfARememberedKeyAnswersItsTasks":   onceAnswers,
+	"AddOnceAnswersAPortionOfManyBytes":        oncePortions,
 	"AddOnceOfAnotherRequestIsRefused":         onceReused,
 	"AddOnceNamesATaskThatHasBeenDeleted":      onceDeleted,
 	"AddOnceKeepsOwnersAndKeysApart":           onceApart,
@@ -39,7 +40,7 @@ func keyOf(key, request string) application.IdempotencyKey {
 // addOnce stores the tasks, unless the key is remembered.
 func addOnce(t *testing.T, s Store, k application.IdempotencyKey, tasks ...*domain.Task) []*domain.Task {
 	t.Helper()
-	first, err := s.Tasks.AddOnce(t.Context(), k, tasks...)
+	first, _, err := s.Tasks.AddOnce(t.Context(), k, tasks...)
 	if err != nil {
 		t.Fatalf("add %d tasks once, key %q of %q: %v", len(tasks), k.Key, k.Owner, err)
 	}
@@ -111,6 +112,45 @@ func onceAnswers(t *testing.T, s Store) {
 	}
 }
 
+// oncePortions: what is not in the first portion is looked at as well.
+func oncePortions(t *testing.T, s Store) {
+	k := keyOf("key", "a")
+	tasks := makeMany(t, 2*application.PortionBytes/longText, saysMuch)
+	wantFresh(t, s, k, tasks...)
+	again := makeMany(t, len(tasks))
+	first, rest, err := s.Tasks.AddOnce(t.Context(), k, again...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantIDs(t, first, tasks[:len(first)])
+	if diff := cmp.Diff(idsOf(tasks[len(first):]), rest); diff != "" || len(first) == 0 || len(first)*longText > application.PortionBytes {
+		t.Errorf("%d of %d tasks are answered at once; the rest (-want +got):\n%s", len(first), len(tasks), diff)
+	}
+	for i, task := range first {
+		wantState(t, task, tasks[i].State())
+	}
+	wantNotStored(t, s, again...)
+
+	last := tasks[len(tasks)-1].ID()
+	s.BreakMetadata(t, last)
+	wantDamaged(t, "a key with a damaged task", addOnceFails(t, s, k, again), last.String())
+	s.Delete(t, last)
+	if diff := cmp.Diff(domain.TaskGone(last), domain.Public(addOnceFails(t, s, k, again))); diff != "" {
+		t.Errorf("a key whose last task was deleted (-want +got):\n%s", diff)
+	}
+}
+
+// addOnceFails returns why the tasks of a key that is remembered are not answered.
+func addOnceFails(t *testing.T, s Store, k application.IdempotencyKey, tasks []*domain.Task) error {
+	t.Helper()
+	first, rest, err := s.Tasks.AddOnce(t.Context(), k, tasks...)
+	if err == nil || len(first)+len(rest) > 0 {
+		t.Fatalf("add once: %d and %d tasks, %v; want an error", len(first), len(rest), err)
+	}
+	wantNotStored(t, s, tasks...)
+	return err
+}
+
 func onceReused(t *testing.T, s Store) {
 	k := keyOf("key", "a")
 	task := makeTask(t)
@@ -118,7 +158,7 @@ func onceReused(t *testing.T, s Store) {
 	other := keyOf("key", "b")
 	for range 2 { // the refusal is not remembered either
 		again := makeTask(t)
-		if first, err := s.Tasks.AddOnce(t.Context(), other, again); !errors.Is(err, domain.ErrKeyReused) || len(first) > 0 {
+		if first, _, err := s.Tasks.AddOnce(t.Context(), other, again); !errors.Is(err, domain.ErrKeyReused) || len(first) > 0 {
 			t.Errorf("another request with the key: %d tasks, %v; want ErrKeyReused", len(first), err)
 		}
 		wantNotStored(t, s, again)
@@ -134,14 +174,14 @@ func onceDeleted(t *testing.T, s Store) {
 	s.Delete(t, tasks[1].ID())
 	for range 2 {
 		again := makeMany(t, 3)
-		first, err := s.Tasks.AddOnce(t.Context(), k, again...)
+		first, _, err := s.Tasks.AddOnce(t.Context(), k, again...)
 		if diff := cmp.Diff(domain.TaskGone(tasks[1].ID()), domain.Public(err)); len(first) > 0 || diff != "" {
 			t.Errorf("a key whose task was deleted: %d tasks, %v %s", len(first), err, diff)
 		}
 		wantNotStored(t, s, again...)
 	}
 	other := keyOf("key", "b")
-	if _, err := s.Tasks.AddOnce(t.Context(), other, makeTask(t)); !errors.Is(err, domain.ErrKeyReused) {
+	if _, _, err := s.Tasks.AddOnce(t.Context(), other, makeTask(t)); !errors.Is(err, domain.ErrKeyReused) {
 		t.Errorf("another request with the key: %v, want ErrKeyReused", err)
 	}
 }
@@ -178,7 +218,7 @@ func onceExpired(t *testing.T, s Store) {
 	second := makeMany(t, 2)
 	wantFresh(t, s, k, second...)
 	wantStored(t, s, first.State())
-	if _, err := s.Tasks.AddOnce(t.Context(), later(k, -time.Microsecond, "a"), makeTask(t)); !errors.Is(err, domain.ErrKeyReused) {
+	if _, _, err := s.Tasks.AddOnce(t.Context(), later(k, -time.Microsecond, "a"), makeTask(t)); !errors.Is(err, domain.ErrKeyReused) {
 		t.Errorf("the former request once the key was taken over: %v, want ErrKeyReused", err)
 	}
 	wantIDs(t, addOnce(t, s, later(k, -time.Microsecond, "b"), makeMany(t, 2)...), second)
@@ -190,7 +230,7 @@ func onceFails(t *testing.T, s Store) {
 	k := keyOf("key", "a")
 	good := makeTask(t)
 	twin := makeTask(t, func(s *domain.TaskState) { s.ID, s.Message = taken.ID(), "another" })
-	if first, err := s.Tasks.AddOnce(t.Context(), k, good, twin); err == nil {
+	if first, _, err := s.Tasks.AddOnce(t.Context(), k, good, twin); err == nil {
 		t.Errorf("a batch with an id that is taken was stored, %d tasks before", len(first))
 	}
 	wantNotStored(t, s, good)
@@ -210,7 +250,7 @@ func onceTwins(t *testing.T, s Store) {
 		mine := makeMany(t, 2)
 		all.Go(func() {
 			<-start
-			first, err := s.Tasks.AddOnce(t.Context(), k, mine...)
+			first, _, err := s.Tasks.AddOnce(t.Context(), k, mine...)
 			mu.Lock()
 			defer mu.Unlock()
 			switch {
@@ -240,7 +280,7 @@ func onceRivals(t *testing.T, s Store) {
 	for i := range rivals {
 		k, mine := keyOf("key", fmt.Sprint("request ", i)), makeTask(t)
 		all.Go(func() {
-			_, err := s.Tasks.AddOnce(t.Context(), k, mine)
+			_, _, err := s.Tasks.AddOnce(t.Context(), k, mine)
 			results <- err
 		})
 	}
@@ -280,7 +320,7 @@ func wantStoredOnceEach(t *testing.T, s Store, keys []application.IdempotencyKey
 			for n := range keys {
 				k := keys[(n*7+i*len(keys)/callers)%len(keys)] // each in another order
 				task := makeMany(t, 1)
-				first, err := s.Tasks.AddOnce(t.Context(), k, task...)
+				first, _, err := s.Tasks.AddOnce(t.Context(), k, task...)
 				mu.Lock()
 				switch {
 				case err != nil:

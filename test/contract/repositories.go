@@ -37,6 +37,11 @@ type Store struct {
 	Damage func(t *testing.T, id domain.TaskID, column string, latest bool) error
 	// Unprotect takes away what the schema has against that.
 	Unprotect func(t *testing.T)
+	// BreakMetadata makes the metadata of the task no pairs of strings, whatever the schema
+	// has against that.
+	BreakMetadata func(t *testing.T, id domain.TaskID)
+	// BreakKey makes the idempotency key name no list of ids, or another number of them.
+	BreakKey func(t *testing.T, k application.IdempotencyKey)
 }
 
 // check is one promise of a port, tried on an empty store.

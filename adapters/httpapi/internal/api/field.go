@@ -246,15 +246,31 @@ func readTime(dec *jsontext.Decoder, into *time.Time) error {
 	return nil
 }
 
-var errNotATime = errors.New("must be a time as in RFC 3339, such as 2026-01-15T09:30:00Z")
+var (
+	errNotATime   = errors.New("must be a time as in RFC 3339, such as 2026-01-15T09:30:00Z")
+	errLeapSecond = errors.New("must not be in a leap second (:60), which Millrace cannot keep: send the second after it, or before")
+)
 
-// rfc3339 is the grammar of RFC 3339, section 5.6: time.Parse takes more than that.
-var rfc3339 = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-](?:[01]\d|2[0-3]):[0-5]\d)$`)
+// rfc3339 is the grammar of RFC 3339, section 5.6: time.Parse takes more than that, and no
+// small letters, which the RFC allows.
+var rfc3339 = regexp.MustCompile(`^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:(\d\d)(?:\.\d+)?(?:[Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)$`)
 
-// ParseTime reads a time as RFC 3339 spells it, and nothing else.
+// ParseTime reads a time as RFC 3339 spells it, and nothing else. A leap second has no
+// time.Time of its own: none is stored as another.
 func ParseTime(text string) (time.Time, error) {
-	t, err := time.Parse(time.RFC3339, text)
-	if err != nil || !rfc3339.MatchString(text) {
+	parts := rfc3339.FindStringSubmatchIndex(text)
+	if parts == nil {
+		return time.Time{}, errNotATime
+	}
+	if from, to := parts[2], parts[3]; text[from:to] == "60" {
+		// The rest has to be a time all the same.
+		if _, err := ParseTime(text[:from] + "59" + text[to:]); err != nil {
+			return time.Time{}, err
+		}
+		return time.Time{}, errLeapSecond
+	}
+	t, err := time.Parse(time.RFC3339, strings.ToUpper(text))
+	if err != nil {
 		return time.Time{}, errNotATime
 	}
 	return t, nil

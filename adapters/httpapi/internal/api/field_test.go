@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestParseWhole_TakesWhatIsWholeHoweverItIsWritten(t *testing.T) {
@@ -25,6 +26,25 @@ func TestParseWhole_TakesWhatIsWholeHoweverItIsWritten(t *testing.T) {
 	} {
 		if got, err := parseWhole(text); !errors.Is(err, want) {
 			t.Errorf("%.40s: %d, %v; want %v", text, got, err, want)
+		}
+	}
+}
+
+func TestParseTime_TakesWhatRFC3339Allows(t *testing.T) {
+	want := time.Date(2026, 1, 15, 9, 30, 0, 500_000_000, time.UTC)
+	for _, text := range []string{"2026-01-15T09:30:00.5Z", "2026-01-15t09:30:00.5z", "2026-01-15T09:30:00.50z", "2026-01-15t10:30:00.5+01:00"} {
+		if got, err := ParseTime(text); err != nil || !got.Equal(want) {
+			t.Errorf("%s: %s, %v; want %s", text, got, err, want)
+		}
+	}
+	for text, want := range map[string]error{
+		"2026-01-15 09:30:00Z": errNotATime, "2026-01-15T09:30:00": errNotATime, "2026-01-15T09:30:00,5Z": errNotATime,
+		"2026-02-30T09:30:00Z": errNotATime, "2026-01-15T24:00:00Z": errNotATime, "2026-01-15T09:30:61Z": errNotATime,
+		"2026-12-31T23:59:60Z": errLeapSecond, "2026-12-31t23:59:60.5z": errLeapSecond, "2027-01-01T00:59:60+01:00": errLeapSecond,
+		"2026-02-30T23:59:60Z": errNotATime,
+	} {
+		if got, err := ParseTime(text); !errors.Is(err, want) {
+			t.Errorf("%s: %s, %v; want %v", text, got, err, want)
 		}
 	}
 }

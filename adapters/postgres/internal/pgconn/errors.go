@@ -31,6 +31,7 @@ const (
 	classIntervention = "57"
 	classTrigger      = "P0" // what a trigger raises, of a row that it refuses
 
+	codeCheck            = "23514"
 	codeReadOnly         = "25006" // this server has become a standby
 	codeNotSupported     = "0A000" // also a standby's answer to what it cannot do
 	codeIdleInTx         = "25P03"
@@ -53,7 +54,7 @@ const (
 func Translate(err error) error {
 	var known *domain.Error
 	switch {
-	case err == nil || errors.As(err, &known):
+	case err == nil || errors.As(err, &known) || errors.Is(err, domain.ErrRefused):
 		return err
 	case errors.Is(err, sql.ErrNoRows):
 		return domain.ErrTaskNotFound
@@ -62,6 +63,9 @@ func Translate(err error) error {
 	case !permanent(err) && (lost(err) || SQLState(err) != "" && !AboutData(err)):
 		return Outage(err)
 	case AboutData(err):
+		if ours := defect(err); ours != nil {
+			return ours
+		}
 		return fmt.Errorf("%w: postgres: %w", domain.ErrRefused, err)
 	}
 	return fmt.Errorf("postgres: %w", err)
