@@ -57,8 +57,8 @@ upgrade: ## run the programs of before the newest migrations beside those of now
 	fi
 
 # One goal or several of accept, batch, drain, latency, embedded and cost; none: all these.
-# retention holds a snapshot, for ten minutes with BENCHFLAGS='-held 10m'. tune tries settings
-# of River and Asynq. Other flags are listed by: make bench BENCHFLAGS=-help
+# retention holds a snapshot and purges, for longer and more with BENCHFLAGS='-held 10m -expired
+# 2000000'. tune tries settings of River and Asynq. Other flags are listed by: make bench BENCHFLAGS=-help
 GOAL ?=
 RUNS ?= 3
 

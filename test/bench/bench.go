@@ -26,6 +26,8 @@ type options struct {
 	idle     time.Duration // how long an idle worker is observed
 	steady   time.Duration // how long a steady load lasts
 	held     time.Duration // how long a snapshot is held
+
+	expiredTasks int // that are purged
 }
 
 // bench is the environment of the measurements. Servers and stores are made at their
@@ -40,6 +42,7 @@ type shared struct {
 	servers  *servers
 	plain    func() *store // empty before each measurement
 	full     func() *store // always holds finished tasks
+	expired  func() *store // holds tasks that may be purged
 	river    func() string // a database with River's schema
 	progress *progress
 }
@@ -52,6 +55,7 @@ func newBench(tb *session, o options) *bench {
 		s.finish(b, o.finished)
 		return s
 	})
+	b.expired = sync.OnceValue(func() *store { return newStore(b, "millrace_expired") })
 	b.river = sync.OnceValue(func() string {
 		url := b.servers.database(tb, "river")
 		b.must(exec.CommandContext(b.ctx, programs.Path("peers"), "river-migrate", "-database", url).Run(), "make River's schema")

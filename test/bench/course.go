@@ -13,6 +13,7 @@ type course []part
 // part is of contenders that had the same load: a picture, and a table with a line an interval.
 type part struct {
 	file, title string
+	unit        string // of "at"
 	names       []string
 }
 
@@ -22,6 +23,8 @@ var courseMetrics = []panel{
 	{metric: "p99", title: "sent to started, p99 in ms", short: "p99 ms", logarithmic: true},
 	{metric: "dead", title: "dead rows", short: "dead rows"},
 	{metric: "cpu postgres", title: "CPU s for 1,000 tasks: PostgreSQL", short: "CPU s/1,000: postgres"},
+	{metric: "MB table", title: "MB of the table of tasks", short: "MB: table"},
+	{metric: "MB indexes", title: "MB of its indexes", short: "MB: indexes"},
 	{metric: "refused", title: "tasks refused", short: "refused"},
 }
 
@@ -107,7 +110,7 @@ func (p part) measured(s series) []string {
 func (p part) table(s series) string {
 	names, metrics := p.measured(s), p.metrics(s)
 	var out strings.Builder
-	out.WriteString("| s |")
+	fmt.Fprintf(&out, "| %s |", p.unit)
 	for _, name := range names {
 		for _, m := range metrics {
 			fmt.Fprintf(&out, " %s: %s |", name, m.short)

@@ -20,7 +20,7 @@ var falling = series{
 	},
 }
 
-var fallingCourse = course{{file: "x", title: "Falls & falls", names: []string{"River", "Millrace <1>"}}}
+var fallingCourse = course{{file: "x", title: "Falls & falls", unit: "s", names: []string{"River", "Millrace <1>"}}}
 
 func TestCourse_ComparesTheLastQuarterWithTheTimeBefore(t *testing.T) {
 	const name = "Millrace <1>"

@@ -36,6 +36,11 @@ func (d drain) warm() int { return max(cmp.Or(d.before, d.tasks/10), 1) }
 // it is never idle.
 func (s *store) drain(b *bench, d drain) reading {
 	s.empty(b)
+	return s.drainNow(b, d)
+}
+
+// drainNow leaves in the store what is in it.
+func (s *store) drainNow(b *bench, d drain) reading {
 	if d.limit > 0 {
 		b.exec(s.db, "INSERT INTO queues (name, paused, max_running) VALUES ('default', false, $1)", d.limit)
 	}

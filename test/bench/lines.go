@@ -106,7 +106,7 @@ func (p part) draw(s series) []byte {
 	}
 	plots := make([]plot, len(metrics))
 	for i, m := range metrics {
-		plots[i] = m.plot(s, names, times, panelLeft+i%2*panelStep, panelTop+i/2*panelRow)
+		plots[i] = m.plot(s, p, times, panelLeft+i%2*panelStep, panelTop+i/2*panelRow)
 	}
 	var out bytes.Buffer
 	_ = lines.Execute(&out, struct { // to memory, of what the template knows
@@ -122,7 +122,8 @@ func (p part) draw(s series) []byte {
 func ours(name string) bool { return strings.HasPrefix(name, "Millrace") }
 
 // plot draws the curves of a metric with their scales, the upper left corner at x and y.
-func (m panel) plot(s series, names []string, times []float64, x, y int) plot {
+func (m panel) plot(s series, p part, times []float64, x, y int) plot {
+	names := p.measured(s)
 	first, last := min(0, times[0]), times[len(times)-1]
 	across := func(at float64) float64 { return float64(x) + (at-first)/(last-first)*panelWide }
 	levels := m.levels(s, names)
@@ -137,7 +138,7 @@ func (m panel) plot(s series, names []string, times []float64, x, y int) plot {
 		drawn.Levels = append(drawn.Levels, tick{height(v), round(v)})
 	}
 	for _, at := range []float64{first, 0, last / 2, last} {
-		drawn.Times = append(drawn.Times, tick{across(at), fmt.Sprintf("%.0f s", at)})
+		drawn.Times = append(drawn.Times, tick{across(at), fmt.Sprintf("%.0f %s", at, p.unit)})
 	}
 	for _, name := range names {
 		var points strings.Builder

@@ -53,6 +53,7 @@ func parse(args []string) (o order, err error) {
 	flags.DurationVar(&o.idle, "idle", 20*time.Second, "how long an idle worker is watched")
 	flags.DurationVar(&o.steady, "slope", 60*time.Second, "how long memory is watched under a steady load")
 	flags.DurationVar(&o.held, "held", time.Minute, "how long a snapshot is held, after a quarter of that without")
+	flags.IntVar(&o.expiredTasks, "expired", 200_000, "how many tasks are purged")
 	flags.BoolVar(&o.write, "write", true, "write the results to "+document+", "+chartsDir+" and "+resultFile)
 	flags.BoolVar(&o.render, "render", false, "measure nothing: judge "+resultFile+" by the goals of now, and write "+document+" and "+chartsDir+" anew")
 	if err := flags.Parse(args); err != nil {
@@ -149,7 +150,8 @@ func measureAll(b *bench, chosen []goal, into results) {
 		}
 		each := m
 		if g.course != nil {
-			each.Settings = fmt.Sprintf("one run, a line each %s; the snapshot was held for %s", pinnedInterval, b.held)
+			each.Settings += fmt.Sprintf("; over time one run, the snapshot held for %s, %s tasks that expire",
+				b.held, round(float64(b.expiredTasks)))
 		}
 		if err != nil {
 			b.progress.failed(err, due)

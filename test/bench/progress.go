@@ -42,6 +42,9 @@ func (p *progress) interval(r reading) {
 		short(r["rate"]), short(r["p99"]), short(r["dead"]), short(r["cpu postgres"]), short(r["refused"]))
 }
 
+// note prints something in the course of a measurement.
+func (p *progress) note(text string) { fmt.Fprintf(p.w, "\n           %s ", text) }
+
 // failed prints why a goal could not be measured; its remaining measurements count as
 // done.
 func (p *progress) failed(err error, done int) {

@@ -170,12 +170,23 @@ func (g goal) shown(m measured) []contender {
 	return shown
 }
 
-// tables are what was measured, as Markdown.
+// tables are what was measured, as Markdown: once in a run, and over time.
 func (g goal) tables(m measured) string {
-	if g.course != nil {
-		return g.course.tables(m.Readings)
+	var out string
+	once, s := []contender(nil), series{}
+	for _, c := range g.shown(m) {
+		if c.over == nil {
+			once = append(once, c)
+			s[c.name] = m.Readings[c.name]
+		}
 	}
-	return table(m.Readings, g.shown(m))
+	if len(once) > 0 {
+		out = table(s, once)
+	}
+	if g.course != nil {
+		out += "\n" + g.course.tables(m.Readings)
+	}
+	return out
 }
 
 // picture is a chart as a file.

@@ -115,7 +115,7 @@ func TestGoals_JudgeWhatTheyMeasure(t *testing.T) {
 			}
 			s[c.name] = []reading{{"at": 0}, {"at": 1}}
 			for _, metric := range []string{
-				"rate", "p50", "p99", "cpu api", "rss api", "rss worker", "growth api", "growth worker", "statements/s", "Redis commands/s",
+				"rate", "p50", "p99", "cpu api", "rss api", "rss worker", "growth api", "growth worker", "statements/s", "Redis commands/s", "MB table", "MB indexes",
 			} {
 				s[c.name][0][metric], s[c.name][1][metric] = 1, 1
 			}

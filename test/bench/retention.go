@@ -29,7 +29,8 @@ const (
 	pinnedSlots    = 1000 // and workers
 )
 
-// retentionGoal is about what stays in the tables: dead rows that somebody's snapshot keeps.
+// retentionGoal is about what stays in the tables: dead rows that somebody's snapshot keeps, and
+// tasks that have ended.
 var retentionGoal = goal{
 	name: "retention", title: "Retention", named: true,
 	about: "Somebody holds a `REPEATABLE READ` transaction open, so that no dead row of its database can be removed, " +
@@ -37,26 +38,31 @@ var retentionGoal = goal{
 		"due. Then as many as are sustained: batches of 100 from 4 clients, which wait while 4,000 tasks have not " +
 		"started. 1,000 slots or workers, River with the fetches of part 4. Starts are counted as in part 4: the " +
 		"rate is of tasks that started, and p99 is of the times from when they were sent. Dead rows are those of " +
-		"all tables, by `pg_stat_user_tables`. The end is the last quarter of the time with the snapshot.",
-	contenders: func(options) []contender {
-		return []contender{
+		"all tables, by `pg_stat_user_tables`. The end is the last quarter of the time with the snapshot. Then the " +
+		"load of part 1 and the drain of part 3 with 100 slots beside expired tasks, once while they stay and once " +
+		"while a worker of another queue purges them. At last a table is filled with a tenth as many expired tasks, " +
+		"its size read, and all of them purged, again and again.",
+	contenders: func(o options) []contender {
+		return append([]contender{
 			{name: riverAtRate, once: true, over: riverPinned(pinnedRate)},
 			{name: millraceAtRate, once: true, over: millracePinned(atPinnedRate)},
 			{name: riverAtMost, once: true, over: riverPinned(0)},
 			{name: millraceAtMost, once: true, over: millracePinned(flood)},
-		}
+		}, purgeContenders(o)...)
 	},
 	judge: func(s series, _ options) []verdict {
-		return []verdict{
+		return append([]verdict{
 			atLeast("rate at 800/s, end / before the snapshot", s.endToBefore(millraceAtRate, "rate"), 0.95),
 			atMost("p99 at 800/s, end / before the snapshot", s.endToBefore(millraceAtRate, "p99"), 1.5),
 			atLeast("sustained rate, end / before the snapshot", s.endToBefore(millraceAtMost, "rate"), 0.95),
 			above("sustained rate, end / River's", ratios(s.end(millraceAtMost, "rate"), s.end(riverAtMost, "rate")), 1),
-		}
+		}, judgePurge(s)...)
 	},
+	charts: []chart{{file: "retention-purge", title: "Tasks a second while others are purged", metric: "rate", names: purgeShown}},
 	course: course{
-		{file: "retention-800", title: "A snapshot is held: 800 tasks a second", names: []string{riverAtRate, millraceAtRate}},
-		{file: "retention-most", title: "A snapshot is held: as many tasks as are sustained", names: []string{riverAtMost, millraceAtMost}},
+		{file: "retention-800", title: "A snapshot is held: 800 tasks a second", unit: "s", names: []string{riverAtRate, millraceAtRate}},
+		{file: "retention-most", title: "A snapshot is held: as many tasks as are sustained", unit: "s", names: []string{riverAtMost, millraceAtMost}},
+		{file: "retention-turnovers", title: "The table of tasks, filled and purged again and again", unit: "turnovers", names: []string{turnedOver}},
 	},
 }
 

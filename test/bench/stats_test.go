@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"math"
 	"testing"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/google/uuid"
 )
 
 func TestSpreadOf_IsTheMedianAndTheEnds(t *testing.T) {
@@ -128,5 +130,22 @@ func TestPercentile_IsAmongTheValues(t *testing.T) {
 		if got := percentile(values, share); got != want {
 			t.Errorf("%v: %v, want %v", share, got, want)
 		}
+	}
+}
+
+func TestOlder_MovesTheTimeOfAnId(t *testing.T) {
+	id := uuid.Must(uuid.NewV7())
+	sec, nsec := id.Time().UnixTime()
+	at := time.Unix(sec, nsec)
+	old := older(id, 24*time.Hour)
+	sec, nsec = old.Time().UnixTime()
+	if moved := at.Sub(time.Unix(sec, nsec)); moved != 24*time.Hour {
+		t.Errorf("moved by %s", moved)
+	}
+	if old.Version() != 7 || !bytes.Equal(old[6:], id[6:]) {
+		t.Errorf("%s became %s", id, old)
+	}
+	if got := older(id, -time.Second); got != id {
+		t.Errorf("of a time to come: %s, want %s", got, id)
 	}
 }

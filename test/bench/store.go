@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"database/sql"
+	"encoding/binary"
 	"log/slog"
 	"slices"
 	"strconv"
@@ -74,6 +75,11 @@ func (s *store) count(b *bench, status string) int {
 	return b.number(s.db, "SELECT count(*) FROM tasks WHERE status = $1", status)
 }
 
+// added counts the tasks that do not stay when the store is emptied.
+func (s *store) added(b *bench) int {
+	return b.number(s.db, "SELECT count(*) FROM tasks WHERE $1 = '' OR created_at > $1::timestamptz", s.finished)
+}
+
 // empty leaves both servers as each measurement finds them: no tasks but those that
 // stay, and nothing left to do in the background.
 func (s *store) empty(b *bench) {
@@ -101,6 +107,15 @@ func (s *store) settle(b *bench) {
 	b.exec(b.servers.admin, "CHECKPOINT")
 }
 
+// older is the id that would have been made earlier by age.
+func older(id uuid.UUID, age time.Duration) uuid.UUID {
+	var whole [8]byte
+	copy(whole[2:], id[:6]) // milliseconds
+	binary.BigEndian.PutUint64(whole[:], binary.BigEndian.Uint64(whole[:])-uint64(max(0, age).Milliseconds()))
+	copy(id[:6], whole[2:])
+	return id
+}
+
 // copies inserts copies of a task, made now, under ids of their own, and returns these.
 func (s *store) copies(b *bench, task []cell, n int, now time.Time) []uuid.UUID {
 	names, values, args := []string{"id"}, []string{"id"}, []any{nil, now}
@@ -120,9 +135,9 @@ func (s *store) copies(b *bench, task []cell, n int, now time.Time) []uuid.UUID 
 		strings.Join(values, ", ")+" FROM unnest($1::uuid[]) AS id, (SELECT $2::timestamptz) AS now")
 	b.must(err, "prepare to fill the table")
 	defer insert.Close()
-	ids := make([]uuid.UUID, n)
+	ids, age := make([]uuid.UUID, n), time.Since(now)
 	for i := range ids {
-		ids[i] = uuid.Must(uuid.NewV7())
+		ids[i] = older(uuid.Must(uuid.NewV7()), age)
 	}
 	for chunk := range slices.Chunk(ids, 10_000) {
 		args[0] = pq.Array(chunk)
