@@ -11,6 +11,8 @@ import (
 	"os"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/bootstrap"
 	"github.com/millrace/millrace/domain"
@@ -25,7 +27,8 @@ type Task struct {
 	Queue       string
 	Priority    int
 	Metadata    map[string]string // read only
-	TraceParent string            // of the request that made the task (W3C Trace Context); empty: none
+	TraceParent string            // of the attempt, or of what made the task (W3C Trace Context); empty: none
+	TraceState  string            // that goes with it
 }
 
 // Handler processes one task and returns what the task keeps as its result: text,
@@ -52,6 +55,9 @@ type Options struct {
 	// Log is Millrace's logger, which must not make its callers wait. nil: JSON on standard
 	// error; lines that nobody reads are dropped.
 	Log *slog.Logger
+	// Traces are where the spans of Millrace go. nil: as the variables OTEL_* in Env say,
+	// and those of the process, from which OpenTelemetry's exporters read where they export to.
+	Traces trace.TracerProvider
 	// Ready, if not nil, is called with the address once the API of Serve listens.
 	Ready func(net.Addr)
 }
@@ -67,6 +73,7 @@ func Work(ctx context.Context, handle Handler, o Options) error {
 	if err != nil {
 		return err
 	}
+	cfg.TracerProvider = o.Traces
 	log, closeLog := o.log(cfg.LogLevel)
 	defer closeLog()
 	worker, closeAll, err := bootstrap.NewWorkerWith(cfg, handler(handle), log)
@@ -86,6 +93,7 @@ func Serve(ctx context.Context, handle Handler, o Options) error {
 	if err != nil {
 		return err
 	}
+	cfg.TracerProvider = o.Traces
 	log, closeLog := o.log(cfg.LogLevel)
 	defer closeLog()
 	all, closeAll, err := bootstrap.NewEmbeddedWith(cfg, handler(handle), log)
@@ -120,6 +128,6 @@ func (h handler) Handle(ctx context.Context, t *domain.Task) (string, error) {
 	s := t.State()
 	return h(ctx, Task{
 		ID: s.ID.String(), Attempt: s.Attempt, Message: s.Message,
-		Queue: string(s.Queue), Priority: s.Priority, Metadata: s.Metadata, TraceParent: s.TraceParent,
+		Queue: string(s.Queue), Priority: s.Priority, Metadata: s.Metadata, TraceParent: s.TraceParent, TraceState: s.TraceState,
 	})
 }

@@ -123,7 +123,7 @@ func TestAccess_KeysAreAskedForAlsoWhereAnyoneWasLetIn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := provideHTTPConfig(cfg.HTTPConfig, cfg.AccessConfig, cfg.StopConfig)
+	got, err := provideHTTPConfig(cfg.HTTPConfig, cfg.AccessConfig, cfg.StopConfig, nil)
 	if diff := cmp.Diff([]httpapi.Credential{credential("ann", "a")}, got.Credentials); err != nil || diff != "" {
 		t.Errorf("%v %s", err, diff)
 	}

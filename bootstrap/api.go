@@ -26,11 +26,13 @@ type API struct {
 
 // NewAPI assembles the API; the returned function closes what it holds.
 func NewAPI(cfg APIConfig, log *slog.Logger) (*API, func(), error) {
-	a, closeAll, err := newAPI(cfg, log, time.Now)
-	if err == nil {
-		a.startLine = cfg.startLine()
-	}
-	return a, closeAll, err
+	return withTraces(cfg.TraceConfig, "millrace-api", log, func(traces *telemetry.Traces, log *slog.Logger) (*API, func(), error) {
+		a, closeAll, err := newAPI(cfg, traces, log, time.Now)
+		if err == nil {
+			a.startLine = cfg.startLine()
+		}
+		return a, closeAll, err
+	})
 }
 
 func provideAPI(cfg MigrateConfig, db *postgres.DB, clock *postgres.Clock, queue *redis.Pool, server *apiServer,

@@ -105,6 +105,7 @@ type APIConfig struct {
 	MigrateConfig
 	StopConfig
 	LogConfig
+	TraceConfig
 }
 
 // WorkerConfig are the settings of cmd/worker.
@@ -115,6 +116,7 @@ type WorkerConfig struct {
 	AdminConfig
 	StopConfig
 	LogConfig
+	TraceConfig
 }
 
 // EmbeddedConfig are the settings of cmd/millrace.
@@ -127,6 +129,7 @@ type EmbeddedConfig struct {
 	TrialHandlerConfig
 	StopConfig
 	LogConfig
+	TraceConfig
 }
 
 // LoadAPI reads the settings of cmd/api from NAME=value lines.

@@ -23,18 +23,25 @@ type Embedded struct {
 // NewEmbedded assembles API and worker on the embedded store, with the handler
 // that the settings name; the returned function closes what they hold.
 func NewEmbedded(cfg EmbeddedConfig, log *slog.Logger) (*Embedded, func(), error) {
-	return withHandler(cfg.WorkConfig, log, func(h application.Handler) (*Embedded, func(), error) {
-		return newEmbeddedOf(cfg, h, log)
+	return withTraces(cfg.TraceConfig, serviceEmbedded, log, func(traces *telemetry.Traces, log *slog.Logger) (*Embedded, func(), error) {
+		return withHandler(cfg.WorkConfig, log, func(h application.Handler) (*Embedded, func(), error) {
+			return newEmbeddedOf(cfg, traces, h, log)
+		})
 	})
 }
 
 // NewEmbeddedWith assembles them with a handler of the caller's.
 func NewEmbeddedWith(cfg EmbeddedConfig, handler application.Handler, log *slog.Logger) (*Embedded, func(), error) {
-	return newEmbeddedOf(cfg, handler, log)
+	return withTraces(cfg.TraceConfig, serviceEmbedded, log, func(traces *telemetry.Traces, log *slog.Logger) (*Embedded, func(), error) {
+		return newEmbeddedOf(cfg, traces, handler, log)
+	})
 }
 
-func newEmbeddedOf(cfg EmbeddedConfig, handler application.Handler, log *slog.Logger) (*Embedded, func(), error) {
-	e, closeAll, err := newEmbedded(cfg, handler, log)
+// serviceEmbedded is the name in traces of API and worker in one process.
+const serviceEmbedded = "millrace"
+
+func newEmbeddedOf(cfg EmbeddedConfig, traces *telemetry.Traces, handler application.Handler, log *slog.Logger) (*Embedded, func(), error) {
+	e, closeAll, err := newEmbedded(cfg, traces, traces.Handler(handler), log)
 	if err == nil {
 		e.group.startLine = cfg.startLine()
 	}

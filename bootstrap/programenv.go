@@ -18,9 +18,10 @@ var programVariables = []string{
 var outsideSecrets = []string{"PGPASSWORD"}
 
 // ownVariables are what no program gets, whatever HANDLER_ENV says: the settings of
-// Millrace, any of which may hold a password.
+// Millrace, any of which may hold a password. Those of OpenTelemetry are not Millrace's
+// own: a program may have traces, too.
 func ownVariables() []string {
-	return slices.Concat(outsideSecrets, settingNames())
+	return slices.DeleteFunc(slices.Concat(outsideSecrets, settingNames()), func(name string) bool { return strings.HasPrefix(name, "OTEL_") })
 }
 
 // variableName matches the name of a variable, or the beginning of one and *.

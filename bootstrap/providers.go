@@ -19,8 +19,8 @@ import (
 // callTimeout bounds every call to PostgreSQL and Redis.
 const callTimeout = 5 * time.Second
 
-func providePostgres(cfg ServerConfig) (*postgres.DB, func(), error) {
-	db, closeDB, err := postgres.Open(postgres.Config{URL: cfg.DatabaseURL, MaxConns: cfg.DatabaseMaxConns, CallTimeout: callTimeout})
+func providePostgres(cfg ServerConfig, traces *telemetry.Traces) (*postgres.DB, func(), error) {
+	db, closeDB, err := postgres.Open(postgres.Config{URL: cfg.DatabaseURL, MaxConns: cfg.DatabaseMaxConns, CallTimeout: callTimeout, Traces: traces.Provider()})
 	if err != nil {
 		return nil, nil, &SettingError{Name: "DATABASE_URL", Value: hidden, Allowed: "a postgres:// URL: " + err.Error()}
 	}
@@ -57,13 +57,13 @@ func (c HTTPConfig) bodyBytes(memoryLimit int64) int {
 	return int(max(1, min(mostBodyBytes, memoryLimit/16)))
 }
 
-func provideHTTPConfig(cfg HTTPConfig, access AccessConfig, stop StopConfig) (httpapi.Config, error) {
+func provideHTTPConfig(cfg HTTPConfig, access AccessConfig, stop StopConfig, traces *telemetry.Traces) (httpapi.Config, error) {
 	credentials, err := access.credentials()
 	return httpapi.Config{
 		ListenAddr: cfg.ListenAddr, AllowedHosts: access.AllowedHosts, Credentials: credentials, MessageBytes: cfg.MaxMessageSize, BatchBytes: cfg.MaxBatchSize,
 		BodyBytes:   cfg.bodyBytes(debug.SetMemoryLimit(-1)),
 		Connections: cfg.MaxConnections, Requests: cfg.MaxRequests, Waiting: cfg.MaxWaiting,
-		ShutdownTimeout: stop.ShutdownTimeout, Version: Version(),
+		ShutdownTimeout: stop.ShutdownTimeout, Version: Version(), Observe: traces.Observer(),
 	}, err
 }
 
@@ -80,8 +80,8 @@ func provideWaitLimit(cfg HTTPConfig) usecase.WaitLimit {
 }
 
 // provideEvents is all that hears what happens.
-func provideEvents(logs *telemetry.Logs, statistics *telemetry.Statistics, x *usecase.Experience) application.Events {
-	return usecase.NewExperiencedEvents(telemetry.Join(logs, statistics), x)
+func provideEvents(logs *telemetry.Logs, statistics *telemetry.Statistics, traces *telemetry.Traces, x *usecase.Experience) application.Events {
+	return usecase.NewExperiencedEvents(traces.Events(telemetry.Join(logs, statistics)), x)
 }
 
 // The probes of each program's readiness. Accepting tasks needs the store alone;

@@ -20,7 +20,7 @@ import (
 // serverSet is a store and a queue that many processes share.
 var serverSet = wire.NewSet(
 	providePostgres,
-	postgres.NewTaskRepository, wire.Bind(new(application.TaskRepository), new(*postgres.TaskRepository)),
+	postgres.NewTaskRepository, provideServerTasks,
 	postgres.NewWorkerRepository, wire.Bind(new(application.WorkerRepository), new(*postgres.WorkerRepository)),
 	postgres.NewTaskSearch, wire.Bind(new(application.TaskSearch), new(*postgres.TaskSearch)),
 	postgres.NewQueueRepository, wire.Bind(new(application.QueueRepository), new(*postgres.QueueRepository)),
@@ -36,7 +36,7 @@ var serverSet = wire.NewSet(
 // embeddedSet is a store and a queue inside the process.
 var embeddedSet = wire.NewSet(
 	provideSQLite,
-	sqlite.NewTaskRepository, wire.Bind(new(application.TaskRepository), new(*sqlite.TaskRepository)),
+	sqlite.NewTaskRepository, provideEmbeddedTasks,
 	sqlite.NewWorkerRepository, wire.Bind(new(application.WorkerRepository), new(*sqlite.WorkerRepository)),
 	sqlite.NewTaskSearch, wire.Bind(new(application.TaskSearch), new(*sqlite.TaskSearch)),
 	sqlite.NewQueueRepository, wire.Bind(new(application.QueueRepository), new(*sqlite.QueueRepository)),

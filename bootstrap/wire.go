@@ -8,10 +8,11 @@ import (
 	"github.com/google/wire"
 
 	"github.com/millrace/millrace/adapters/postgres"
+	"github.com/millrace/millrace/adapters/telemetry"
 	"github.com/millrace/millrace/application"
 )
 
-func newAPI(cfg APIConfig, log *slog.Logger, local postgres.LocalTime) (*API, func(), error) {
+func newAPI(cfg APIConfig, traces *telemetry.Traces, log *slog.Logger, local postgres.LocalTime) (*API, func(), error) {
 	wire.Build(
 		wire.FieldsOf(new(APIConfig), "ServerConfig", "HTTPConfig", "SubmitConfig", "AccessConfig", "MigrateConfig", "StopConfig"),
 		serverSet, apiSet, eventsSet, provideAPIReadiness, provideAPI,
@@ -19,7 +20,7 @@ func newAPI(cfg APIConfig, log *slog.Logger, local postgres.LocalTime) (*API, fu
 	return nil, nil, nil
 }
 
-func newWorker(cfg WorkerConfig, handler application.Handler, log *slog.Logger, local postgres.LocalTime) (*Worker, func(), error) {
+func newWorker(cfg WorkerConfig, traces *telemetry.Traces, handler application.Handler, log *slog.Logger, local postgres.LocalTime) (*Worker, func(), error) {
 	wire.Build(
 		wire.FieldsOf(new(WorkerConfig), "ServerConfig", "WorkConfig", "AdminConfig", "StopConfig"),
 		serverSet, workerSet, eventsSet, provideWorkerReadiness, provideWorker,
@@ -27,7 +28,7 @@ func newWorker(cfg WorkerConfig, handler application.Handler, log *slog.Logger, 
 	return nil, nil, nil
 }
 
-func newEmbedded(cfg EmbeddedConfig, handler application.Handler, log *slog.Logger) (*Embedded, func(), error) {
+func newEmbedded(cfg EmbeddedConfig, traces *telemetry.Traces, handler application.Handler, log *slog.Logger) (*Embedded, func(), error) {
 	wire.Build(
 		wire.FieldsOf(new(EmbeddedConfig), "StoreConfig", "HTTPConfig", "SubmitConfig", "AccessConfig", "WorkConfig", "StopConfig"),
 		embeddedSet, apiSet, workerSet, eventsSet, provideEmbeddedReadiness, provideEmbedded,

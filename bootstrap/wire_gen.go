@@ -22,10 +22,10 @@ import (
 
 // Injectors from wire.go:
 
-func newAPI(cfg APIConfig, log *slog.Logger, local postgres.LocalTime) (*API, func(), error) {
+func newAPI(cfg APIConfig, traces *telemetry.Traces, log *slog.Logger, local postgres.LocalTime) (*API, func(), error) {
 	migrateConfig := cfg.MigrateConfig
 	serverConfig := cfg.ServerConfig
-	db, cleanup, err := providePostgres(serverConfig)
+	db, cleanup, err := providePostgres(serverConfig, traces)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -38,38 +38,39 @@ func newAPI(cfg APIConfig, log *slog.Logger, local postgres.LocalTime) (*API, fu
 	httpConfig := cfg.HTTPConfig
 	accessConfig := cfg.AccessConfig
 	stopConfig := cfg.StopConfig
-	config, err := provideHTTPConfig(httpConfig, accessConfig, stopConfig)
+	config, err := provideHTTPConfig(httpConfig, accessConfig, stopConfig, traces)
 	if err != nil {
 		cleanup2()
 		cleanup()
 		return nil, nil, err
 	}
 	taskRepository := postgres.NewTaskRepository(db)
+	applicationTaskRepository := provideServerTasks(taskRepository, traces)
 	queue := redis.NewQueue(pool, log)
 	applicationQueue := provideServerQueue(queue, log)
 	logs := telemetry.NewLogs(log)
 	statisticsRepository := postgres.NewStatisticsRepository(db)
 	statistics := telemetry.NewStatistics(statisticsRepository, clock, log)
 	experience := usecase.NewExperience()
-	events := provideEvents(logs, statistics, experience)
+	events := provideEvents(logs, statistics, traces, experience)
 	submitConfig := cfg.SubmitConfig
 	submitLimits := provideLimits(httpConfig, submitConfig)
-	submitTasks := usecase.NewSubmitTasks(taskRepository, applicationQueue, clock, events, submitLimits)
-	getTask := usecase.NewGetTask(taskRepository)
+	submitTasks := usecase.NewSubmitTasks(applicationTaskRepository, applicationQueue, clock, events, submitLimits)
+	getTask := usecase.NewGetTask(applicationTaskRepository)
 	taskSearch := postgres.NewTaskSearch(db)
 	listTasks := usecase.NewListTasks(taskSearch)
 	signals, cleanup3 := redis.NewSignals(pool, log)
-	cancelTask := usecase.NewCancelTask(taskRepository, signals, clock, events)
-	reopenTask := usecase.NewReopenTask(taskRepository, applicationQueue, signals, clock, events)
-	deleteTask := usecase.NewDeleteTask(taskRepository, signals)
+	cancelTask := usecase.NewCancelTask(applicationTaskRepository, signals, clock, events)
+	reopenTask := usecase.NewReopenTask(applicationTaskRepository, applicationQueue, signals, clock, events)
+	deleteTask := usecase.NewDeleteTask(applicationTaskRepository, signals)
 	waitLimit := provideWaitLimit(httpConfig)
-	waitTask := usecase.NewWaitTask(taskRepository, signals, events, waitLimit)
-	listAttempts := usecase.NewListAttempts(taskRepository)
+	waitTask := usecase.NewWaitTask(applicationTaskRepository, signals, events, waitLimit)
+	listAttempts := usecase.NewListAttempts(applicationTaskRepository)
 	bulkRepository := postgres.NewBulkRepository(db)
 	bulkTasks := usecase.NewBulkTasks(taskSearch, bulkRepository, clock, submitLimits)
 	queueRepository := postgres.NewQueueRepository(db)
 	manageQueues := usecase.NewManageQueues(queueRepository)
-	explainTask := usecase.NewExplainTask(taskRepository, queueRepository, applicationQueue, db, queue, clock)
+	explainTask := usecase.NewExplainTask(applicationTaskRepository, queueRepository, applicationQueue, db, queue, clock)
 	readStatistics := usecase.NewReadStatistics(statisticsRepository, clock)
 	checkReadiness := provideAPIReadiness(db, pool, queue, experience, log)
 	useCases := httpapi.UseCases{
@@ -101,10 +102,10 @@ func newAPI(cfg APIConfig, log *slog.Logger, local postgres.LocalTime) (*API, fu
 	}, nil
 }
 
-func newWorker(cfg WorkerConfig, handler application.Handler, log *slog.Logger, local postgres.LocalTime) (*Worker, func(), error) {
+func newWorker(cfg WorkerConfig, traces *telemetry.Traces, handler application.Handler, log *slog.Logger, local postgres.LocalTime) (*Worker, func(), error) {
 	adminConfig := cfg.AdminConfig
 	serverConfig := cfg.ServerConfig
-	db, cleanup, err := providePostgres(serverConfig)
+	db, cleanup, err := providePostgres(serverConfig, traces)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -115,6 +116,7 @@ func newWorker(cfg WorkerConfig, handler application.Handler, log *slog.Logger, 
 		return nil, nil, err
 	}
 	taskRepository := postgres.NewTaskRepository(db)
+	applicationTaskRepository := provideServerTasks(taskRepository, traces)
 	workerRepository := postgres.NewWorkerRepository(db)
 	queue := redis.NewQueue(pool, log)
 	applicationQueue := provideServerQueue(queue, log)
@@ -123,9 +125,9 @@ func newWorker(cfg WorkerConfig, handler application.Handler, log *slog.Logger, 
 	statisticsRepository := postgres.NewStatisticsRepository(db)
 	statistics := telemetry.NewStatistics(statisticsRepository, clock, log)
 	experience := usecase.NewExperience()
-	events := provideEvents(logs, statistics, experience)
+	events := provideEvents(logs, statistics, traces, experience)
 	deps := worker.Deps{
-		Tasks:   taskRepository,
+		Tasks:   applicationTaskRepository,
 		Workers: workerRepository,
 		Queue:   applicationQueue,
 		Signals: signals,
@@ -173,7 +175,7 @@ func newWorker(cfg WorkerConfig, handler application.Handler, log *slog.Logger, 
 	}, nil
 }
 
-func newEmbedded(cfg EmbeddedConfig, handler application.Handler, log *slog.Logger) (*Embedded, func(), error) {
+func newEmbedded(cfg EmbeddedConfig, traces *telemetry.Traces, handler application.Handler, log *slog.Logger) (*Embedded, func(), error) {
 	storeConfig := cfg.StoreConfig
 	db, cleanup, err := provideSQLite(storeConfig)
 	if err != nil {
@@ -182,42 +184,43 @@ func newEmbedded(cfg EmbeddedConfig, handler application.Handler, log *slog.Logg
 	httpConfig := cfg.HTTPConfig
 	accessConfig := cfg.AccessConfig
 	stopConfig := cfg.StopConfig
-	config, err := provideHTTPConfig(httpConfig, accessConfig, stopConfig)
+	config, err := provideHTTPConfig(httpConfig, accessConfig, stopConfig, traces)
 	if err != nil {
 		cleanup()
 		return nil, nil, err
 	}
 	taskRepository := sqlite.NewTaskRepository(db)
+	applicationTaskRepository := provideEmbeddedTasks(taskRepository, traces)
 	queue := memory.NewQueue()
 	bootstrapSystemClock := _wireSystemClockValue
 	logs := telemetry.NewLogs(log)
 	statisticsRepository := sqlite.NewStatisticsRepository(db)
 	statistics := telemetry.NewStatistics(statisticsRepository, bootstrapSystemClock, log)
 	experience := usecase.NewExperience()
-	events := provideEvents(logs, statistics, experience)
+	events := provideEvents(logs, statistics, traces, experience)
 	submitConfig := cfg.SubmitConfig
 	submitLimits := provideLimits(httpConfig, submitConfig)
-	submitTasks := usecase.NewSubmitTasks(taskRepository, queue, bootstrapSystemClock, events, submitLimits)
-	getTask := usecase.NewGetTask(taskRepository)
+	submitTasks := usecase.NewSubmitTasks(applicationTaskRepository, queue, bootstrapSystemClock, events, submitLimits)
+	getTask := usecase.NewGetTask(applicationTaskRepository)
 	taskSearch := sqlite.NewTaskSearch(db)
 	listTasks := usecase.NewListTasks(taskSearch)
 	signals := memory.NewSignals()
-	cancelTask := usecase.NewCancelTask(taskRepository, signals, bootstrapSystemClock, events)
-	reopenTask := usecase.NewReopenTask(taskRepository, queue, signals, bootstrapSystemClock, events)
-	deleteTask := usecase.NewDeleteTask(taskRepository, signals)
+	cancelTask := usecase.NewCancelTask(applicationTaskRepository, signals, bootstrapSystemClock, events)
+	reopenTask := usecase.NewReopenTask(applicationTaskRepository, queue, signals, bootstrapSystemClock, events)
+	deleteTask := usecase.NewDeleteTask(applicationTaskRepository, signals)
 	waitLimit := provideWaitLimit(httpConfig)
-	waitTask := usecase.NewWaitTask(taskRepository, signals, events, waitLimit)
-	listAttempts := usecase.NewListAttempts(taskRepository)
+	waitTask := usecase.NewWaitTask(applicationTaskRepository, signals, events, waitLimit)
+	listAttempts := usecase.NewListAttempts(applicationTaskRepository)
 	bulkRepository := sqlite.NewBulkRepository(db)
 	bulkTasks := usecase.NewBulkTasks(taskSearch, bulkRepository, bootstrapSystemClock, submitLimits)
 	queueRepository := sqlite.NewQueueRepository(db)
 	manageQueues := usecase.NewManageQueues(queueRepository)
 	bootstrapInsideQueue := _wireInsideQueueValue
-	explainTask := usecase.NewExplainTask(taskRepository, queueRepository, queue, db, bootstrapInsideQueue, bootstrapSystemClock)
+	explainTask := usecase.NewExplainTask(applicationTaskRepository, queueRepository, queue, db, bootstrapInsideQueue, bootstrapSystemClock)
 	readStatistics := usecase.NewReadStatistics(statisticsRepository, bootstrapSystemClock)
 	workerRepository := sqlite.NewWorkerRepository(db)
 	deps := worker.Deps{
-		Tasks:   taskRepository,
+		Tasks:   applicationTaskRepository,
 		Workers: workerRepository,
 		Queue:   queue,
 		Signals: signals,

@@ -36,18 +36,25 @@ func NewWorker(cfg WorkerConfig, log *slog.Logger) (*Worker, func(), error) {
 // NewWorkerOn is NewWorker on a local clock other than this machine's: for tests of
 // workers that disagree about the time.
 func NewWorkerOn(cfg WorkerConfig, log *slog.Logger, local postgres.LocalTime) (*Worker, func(), error) {
-	return withHandler(cfg.WorkConfig, log, func(h application.Handler) (*Worker, func(), error) {
-		return newWorkerOf(cfg, h, log, local)
+	return withTraces(cfg.TraceConfig, serviceWorker, log, func(traces *telemetry.Traces, log *slog.Logger) (*Worker, func(), error) {
+		return withHandler(cfg.WorkConfig, log, func(h application.Handler) (*Worker, func(), error) {
+			return newWorkerOf(cfg, traces, h, log, local)
+		})
 	})
 }
 
 // NewWorkerWith assembles the worker with the caller's handler.
 func NewWorkerWith(cfg WorkerConfig, handler application.Handler, log *slog.Logger) (*Worker, func(), error) {
-	return newWorkerOf(cfg, handler, log, time.Now)
+	return withTraces(cfg.TraceConfig, serviceWorker, log, func(traces *telemetry.Traces, log *slog.Logger) (*Worker, func(), error) {
+		return newWorkerOf(cfg, traces, handler, log, time.Now)
+	})
 }
 
-func newWorkerOf(cfg WorkerConfig, handler application.Handler, log *slog.Logger, local postgres.LocalTime) (*Worker, func(), error) {
-	w, closeAll, err := newWorker(cfg, handler, log, local)
+// serviceWorker is the worker's name in traces.
+const serviceWorker = "millrace-worker"
+
+func newWorkerOf(cfg WorkerConfig, traces *telemetry.Traces, handler application.Handler, log *slog.Logger, local postgres.LocalTime) (*Worker, func(), error) {
+	w, closeAll, err := newWorker(cfg, traces, traces.Handler(handler), log, local)
 	if err == nil {
 		w.group.startLine = cfg.startLine()
 	}

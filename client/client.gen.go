@@ -888,8 +888,8 @@ type ClientInterface interface {
 	// response is sent. If the queue server is unavailable, the task is accepted all the same, and queued once the
 	// server is back.
 	//
-	// The header `traceparent` (W3C Trace Context) is stored with the task and passed to its handler. A malformed or
-	// repeated one counts as absent.
+	// The headers `traceparent` and `tracestate` (W3C Trace Context) are stored with the task and passed to its handler.
+	// A malformed or repeated `traceparent` counts as absent.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -902,8 +902,8 @@ type ClientInterface interface {
 	// response is sent. If the queue server is unavailable, the task is accepted all the same, and queued once the
 	// server is back.
 	//
-	// The header `traceparent` (W3C Trace Context) is stored with the task and passed to its handler. A malformed or
-	// repeated one counts as absent.
+	// The headers `traceparent` and `tracestate` (W3C Trace Context) are stored with the task and passed to its handler.
+	// A malformed or repeated `traceparent` counts as absent.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1341,8 +1341,8 @@ func (c *Client) ListTasks(ctx context.Context, params *ListTasksParams, reqEdit
 // response is sent. If the queue server is unavailable, the task is accepted all the same, and queued once the
 // server is back.
 //
-// The header `traceparent` (W3C Trace Context) is stored with the task and passed to its handler. A malformed or
-// repeated one counts as absent.
+// The headers `traceparent` and `tracestate` (W3C Trace Context) are stored with the task and passed to its handler.
+// A malformed or repeated `traceparent` counts as absent.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1365,8 +1365,8 @@ func (c *Client) SubmitTaskWithBody(ctx context.Context, params *SubmitTaskParam
 // response is sent. If the queue server is unavailable, the task is accepted all the same, and queued once the
 // server is back.
 //
-// The header `traceparent` (W3C Trace Context) is stored with the task and passed to its handler. A malformed or
-// repeated one counts as absent.
+// The headers `traceparent` and `tracestate` (W3C Trace Context) are stored with the task and passed to its handler.
+// A malformed or repeated `traceparent` counts as absent.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -2907,8 +2907,8 @@ type ClientWithResponsesInterface interface {
 	// response is sent. If the queue server is unavailable, the task is accepted all the same, and queued once the
 	// server is back.
 	//
-	// The header `traceparent` (W3C Trace Context) is stored with the task and passed to its handler. A malformed or
-	// repeated one counts as absent.
+	// The headers `traceparent` and `tracestate` (W3C Trace Context) are stored with the task and passed to its handler.
+	// A malformed or repeated `traceparent` counts as absent.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -2921,8 +2921,8 @@ type ClientWithResponsesInterface interface {
 	// response is sent. If the queue server is unavailable, the task is accepted all the same, and queued once the
 	// server is back.
 	//
-	// The header `traceparent` (W3C Trace Context) is stored with the task and passed to its handler. A malformed or
-	// repeated one counts as absent.
+	// The headers `traceparent` and `tracestate` (W3C Trace Context) are stored with the task and passed to its handler.
+	// A malformed or repeated `traceparent` counts as absent.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -5477,8 +5477,8 @@ func (c *ClientWithResponses) ListTasksWithResponse(ctx context.Context, params 
 // response is sent. If the queue server is unavailable, the task is accepted all the same, and queued once the
 // server is back.
 //
-// The header `traceparent` (W3C Trace Context) is stored with the task and passed to its handler. A malformed or
-// repeated one counts as absent.
+// The headers `traceparent` and `tracestate` (W3C Trace Context) are stored with the task and passed to its handler.
+// A malformed or repeated `traceparent` counts as absent.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -5497,8 +5497,8 @@ func (c *ClientWithResponses) SubmitTaskWithBodyWithResponse(ctx context.Context
 // response is sent. If the queue server is unavailable, the task is accepted all the same, and queued once the
 // server is back.
 //
-// The header `traceparent` (W3C Trace Context) is stored with the task and passed to its handler. A malformed or
-// repeated one counts as absent.
+// The headers `traceparent` and `tracestate` (W3C Trace Context) are stored with the task and passed to its handler.
+// A malformed or repeated `traceparent` counts as absent.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //

@@ -139,7 +139,7 @@ func checkCounters(t *rapid.T, method string, before, after domain.TaskState) {
 func fixed(s domain.TaskState) domain.TaskState {
 	return domain.TaskState{
 		ID: s.ID, Message: s.Message, MaxAttempts: s.MaxAttempts, CreatedAt: s.CreatedAt,
-		Queue: s.Queue, Priority: s.Priority, Timeout: s.Timeout, Metadata: s.Metadata, TraceParent: s.TraceParent,
+		Queue: s.Queue, Priority: s.Priority, Timeout: s.Timeout, Metadata: s.Metadata, TraceParent: s.TraceParent, TraceState: s.TraceState,
 	}
 }
 

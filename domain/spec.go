@@ -18,6 +18,7 @@ const (
 	MaxMetadata      = 32  // pairs
 	MaxMetadataKey   = 64  // bytes
 	MaxMetadataValue = 512 // bytes
+	MaxTraceState    = 512 // bytes
 )
 
 // TaskSpec is what a client asks for in a new task. A pointer is nil for what the
@@ -32,6 +33,7 @@ type TaskSpec struct {
 	Timeout     *time.Duration    // of an attempt; nil: the worker's setting
 	Metadata    map[string]string // for whoever looks the task up
 	TraceParent string            // of the request, for the handler (W3C Trace Context); one that is malformed counts as none
+	TraceState  string            // that goes with TraceParent; so does one that is longer than MaxTraceState
 }
 
 // check names everything that is wrong with the spec.
@@ -150,9 +152,7 @@ func NewTask(spec TaskSpec, now time.Time) (*Task, error) {
 	if len(spec.Metadata) > 0 {
 		s.Metadata = maps.Clone(spec.Metadata)
 	}
-	if validTraceParent(spec.TraceParent) {
-		s.TraceParent = spec.TraceParent
-	}
+	s.TraceParent, s.TraceState = traceContext(spec.TraceParent, spec.TraceState)
 	if at := spec.runAt(now); at.After(now) {
 		s.RunAt, s.QueuedAt = at, time.Time{}
 	}
@@ -168,6 +168,19 @@ func (s TaskSpec) runAt(now time.Time) time.Time {
 		return Moment(now.Add(*s.Delay))
 	}
 	return now
+}
+
+// traceContext is what a task keeps of a trace context: nothing without a parent, and no
+// state that is too long or no header could carry.
+func traceContext(parent, state string) (keptParent, keptState string) {
+	if !validTraceParent(parent) {
+		return "", ""
+	}
+	notPrintable := func(c rune) bool { return c < ' ' || c > '~' }
+	if len(state) > MaxTraceState || strings.ContainsFunc(state, notPrintable) {
+		return parent, ""
+	}
+	return parent, state
 }
 
 // validTraceParent reports whether s is a traceparent of version 00 (W3C Trace

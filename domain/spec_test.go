@@ -201,6 +201,33 @@ func TestNewTask_KeepsATraceParentThatIsOne(t *testing.T) {
 	}
 }
 
+func TestNewTask_KeepsATraceStateThatAHeaderCanCarry(t *testing.T) {
+	const parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+	longest := "a=" + strings.Repeat("b", domain.MaxTraceState-2)
+	for _, c := range []struct{ parent, state, want string }{
+		{parent, "a=b, c@d=e", "a=b, c@d=e"},
+		{parent, longest, longest},
+		{parent, longest + "b", ""},
+		{parent, "a=b\nc: d", ""},
+		{parent, "a=é", ""},
+		{parent, "a=\x00", ""},
+		{"", "a=b", ""}, // there is no trace
+		{"none", "a=b", ""},
+	} {
+		task, err := made(func(s *domain.TaskSpec) { s.TraceParent, s.TraceState = c.parent, c.state })
+		must(t, err)
+		if got := task.State().TraceState; got != c.want {
+			t.Errorf("of %q with %q the task keeps %q", c.state, c.parent, got)
+		}
+		other, err := made(func(s *domain.TaskSpec) { s.TraceParent, s.TraceState = parent, "x=y" })
+		must(t, err)
+		other.Follow(c.parent, c.state)
+		if got := other.State(); got.TraceState != c.want || (got.TraceParent == parent) != (c.parent == parent) {
+			t.Errorf("a task that follows %q with %q keeps %q with %q", c.state, c.parent, got.TraceState, got.TraceParent)
+		}
+	}
+}
+
 func TestTask_ClaimGivesTheTaskItsOwnTimeoutIfItHasOne(t *testing.T) {
 	for name, c := range map[string]struct {
 		own  *time.Duration

@@ -45,7 +45,8 @@ type TaskState struct {
 	MaxAttempts int               // failures that make the task failed
 	Timeout     time.Duration     // of an attempt; 0: the worker's setting
 	Metadata    map[string]string // never written to; nil: none
-	TraceParent string            // of the request that made it (W3C Trace Context); empty: none
+	TraceParent string            // of what made it (W3C Trace Context); empty: none
+	TraceState  string            // that goes with TraceParent; empty: none
 
 	Attempt  int // counts claims, only grows: the fencing token
 	Failures int // attempts that ended in the handler's own error or its deadline
@@ -171,6 +172,13 @@ func (t *Task) MarkStored() { t.stored, t.marked, t.ended = t.s, false, nil }
 
 // Dirty reports whether there is anything for the store to do.
 func (t *Task) Dirty() bool { return t.marked || t.deleted || t.stored.Version != t.s.Version }
+
+// Follow puts the task into another trace, for who stores a new task, or hands one to a
+// handler. A malformed context counts as none. No rule asks for it, and a store keeps the
+// one that the task was added with.
+func (t *Task) Follow(traceParent, traceState string) {
+	t.s.TraceParent, t.s.TraceState = traceContext(traceParent, traceState)
+}
 
 // FinishedAt is when the task ended, false if it has not: a task that has ended
 // does not change any more.

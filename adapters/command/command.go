@@ -110,8 +110,11 @@ func (h *Handler) command(ctx context.Context, t *domain.Task) *exec.Cmd {
 	cmd.Env = append(cmd.Env, h.cfg.Env...)
 	cmd.Env = append(cmd.Env, "MILLRACE_TASK_ID="+t.ID().String(), "MILLRACE_ATTEMPT="+strconv.Itoa(t.Attempt()),
 		"MILLRACE_QUEUE="+string(t.Queue()))
-	if parent := t.State().TraceParent; parent != "" {
-		cmd.Env = append(cmd.Env, "TRACEPARENT="+parent) // as OpenTelemetry's tools read it
+	if s := t.State(); s.TraceParent != "" { // by the names that OpenTelemetry's tools read
+		cmd.Env = append(cmd.Env, "TRACEPARENT="+s.TraceParent)
+		if s.TraceState != "" {
+			cmd.Env = append(cmd.Env, "TRACESTATE="+s.TraceState)
+		}
 	}
 	if deadline, ok := ctx.Deadline(); ok {
 		// By this machine's clock, which is the program's too.

@@ -24,7 +24,7 @@ func (e *endpoints) SubmitBatch(w http.ResponseWriter, r *http.Request, _ api.Su
 		if err != nil {
 			return err
 		}
-		if err := decodeBatch(body, traceParent(r), &in); err != nil {
+		if err := decodeBatch(body, traceContextOf(r), &in); err != nil {
 			return err
 		}
 		done, err := e.submit(w, r, in)

@@ -145,7 +145,7 @@ func BenchmarkDecode(b *testing.B) {
 			bodies := differing(1000, c.body)
 			b.ReportAllocs()
 			for i := 0; b.Loop(); i++ {
-				if _, err := decodeTask([]byte(bodies[i%len(bodies)]), ""); err != nil {
+				if _, err := decodeTask([]byte(bodies[i%len(bodies)]), traceContext{}); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -157,7 +157,7 @@ func BenchmarkDecode(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				var in usecase.SubmitTasksInput
-				if err := decodeBatch(body, "", &in); len(in.Tasks) != n || len(in.Unreadable) > 0 || err != nil {
+				if err := decodeBatch(body, traceContext{}, &in); len(in.Tasks) != n || len(in.Unreadable) > 0 || err != nil {
 					b.Fatal(in.Unreadable, err)
 				}
 			}

@@ -33,7 +33,7 @@ func FuzzDecodeTask(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		spec, err := decodeTask(body, "")
+		spec, err := decodeTask(body, traceContext{})
 		if err != nil {
 			p, ok := errors.AsType[*problem](err)
 			if !ok || p.kind.status != 400 && p.kind.status != 422 {
@@ -99,9 +99,9 @@ func FuzzDecodeBatch(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, task []byte) {
-		alone, aloneErr := decodeTask(task, "trace")
+		alone, aloneErr := decodeTask(task, traceContext{parent: "trace"})
 		var in usecase.SubmitTasksInput
-		err := decodeBatch(fmt.Appendf(nil, `{"tasks":[{"message":"first"},%s,{"message":"last"}]}`, task), "trace", &in)
+		err := decodeBatch(fmt.Appendf(nil, `{"tasks":[{"message":"first"},%s,{"message":"last"}]}`, task), traceContext{parent: "trace"}, &in)
 		if err != nil {
 			if p := problemOf(err); p.kind.code != malformed.code || aloneErr == nil || problemOf(aloneErr).kind.code != malformed.code {
 				return // the text ends the array, or is several tasks, or none

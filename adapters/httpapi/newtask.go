@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"math"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/millrace/millrace/adapters/httpapi/internal/api"
 	"github.com/millrace/millrace/application/usecase"
@@ -15,7 +17,7 @@ import (
 )
 
 // decodeTask reads the body of a request for one task.
-func decodeTask(body []byte, trace string) (domain.TaskSpec, error) {
+func decodeTask(body []byte, trace traceContext) (domain.TaskSpec, error) {
 	var in api.NewTask
 	if err := decodeObject(body, &in); err != nil {
 		return domain.TaskSpec{}, err
@@ -28,7 +30,7 @@ func decodeTask(body []byte, trace string) (domain.TaskSpec, error) {
 
 // decodeBatch reads the body of a request for many into in. If anything is wrong with
 // a task, it reads the tasks again one by one, to name what is wrong with each.
-func decodeBatch(body []byte, trace string, in *usecase.SubmitTasksInput) error {
+func decodeBatch(body []byte, trace traceContext, in *usecase.SubmitTasksInput) error {
 	tasks, err := decodeTasks(body, newTasks{trace: trace})
 	if err != nil {
 		tasks, err = decodeTasks(body, newTasks{trace: trace, oneByOne: true})
@@ -56,7 +58,7 @@ func decodeTasks(body []byte, tasks newTasks) (newTasks, error) {
 // newTasks is the array of a batch. Tasks over the limit are only counted: many small
 // ones must not take more memory than the body did.
 type newTasks struct {
-	trace    string
+	trace    traceContext
 	oneByOne bool // an error about a task is noted, and ends the reading of that one only
 
 	given      bool
@@ -141,18 +143,28 @@ func submission(r *http.Request) (usecase.SubmitTasksInput, error) {
 	return usecase.SubmitTasksInput{Owner: CredentialName(r.Context()), Key: key}, err
 }
 
-// traceParent is the trace that the request belongs to. Two of them count as none.
-func traceParent(r *http.Request) string {
-	if values := r.Header.Values("Traceparent"); len(values) == 1 {
-		return values[0]
+// traceContext is the trace that a request belongs to (W3C Trace Context).
+type traceContext struct{ parent, state string }
+
+// traceContextOf is that of the request. Two of Traceparent count as none; of Tracestate
+// there may be many, which are one list. One that is malformed counts as none, too: the
+// domain checks the parent.
+func traceContextOf(r *http.Request) traceContext {
+	parents := r.Header.Values("Traceparent")
+	if len(parents) != 1 {
+		return traceContext{}
 	}
-	return ""
+	state := strings.Join(r.Header.Values("Tracestate"), ",")
+	if _, err := trace.ParseTraceState(state); err != nil {
+		state = ""
+	}
+	return traceContext{parents[0], state}
 }
 
-func taskSpec(in *api.NewTask, trace string) domain.TaskSpec {
+func taskSpec(in *api.NewTask, trace traceContext) domain.TaskSpec {
 	spec := domain.TaskSpec{
 		Message: in.Message.Value, Priority: in.Priority.Value, RunAt: in.RunAt.Pointer(), MaxAttempts: in.MaxAttempts.Pointer(),
-		Metadata: in.Metadata.Value, TraceParent: trace,
+		Metadata: in.Metadata.Value, TraceParent: trace.parent, TraceState: trace.state,
 	}
 	if in.Queue.Given {
 		spec.Queue = new(domain.QueueName(in.Queue.Value))

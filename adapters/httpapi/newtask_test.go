@@ -197,8 +197,10 @@ func TestSubmit_KeepsTheTraceOfTheRequest(t *testing.T) {
 	const trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 	s := newService(t)
 	for want, headers := range map[string][]string{
-		trace: {"traceparent: " + trace},
-		"":    {"traceparent: " + trace, "traceparent: " + trace},
+		trace:              {"traceparent: " + trace},
+		"":                 {"traceparent: " + trace, "traceparent: " + trace, "tracestate: a=b"},
+		trace + " a=b,c=d": {"traceparent: " + trace, "tracestate: a=b", "tracestate: c=d"},
+		trace + " ":        {"traceparent: " + trace, "tracestate: a=b, no state"},
 	} {
 		single := s.call(http.MethodPost, "/tasks", `{"message":"x"}`, headers...)
 		batch := s.call(http.MethodPost, "/tasks/batch", `{"tasks":[{"message":"x"}]}`, headers...)
@@ -212,8 +214,9 @@ func TestSubmit_KeepsTheTraceOfTheRequest(t *testing.T) {
 				t.Fatal(err)
 			}
 			task, err := s.store.Get(t.Context(), taskID)
-			if err != nil || task.State().TraceParent != want {
-				t.Errorf("%q: %v, %v", headers, task.State().TraceParent, err)
+			parent, state, _ := strings.Cut(want, " ")
+			if got := task.State(); err != nil || got.TraceParent != parent || got.TraceState != state {
+				t.Errorf("%q: %v with %q, %v", headers, got.TraceParent, got.TraceState, err)
 			}
 		}
 	}

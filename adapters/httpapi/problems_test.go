@@ -222,6 +222,14 @@ func TestFail_SaysWhatIsDamagedOrRefused(t *testing.T) {
 	if n := strings.Count(log, "hunter2"); n != 3 {
 		t.Errorf("the refusals were logged %d times: %s", n, log)
 	}
+	const id = "0190b9a7-7b7b-7000-8000-000000000000"
+	s.store.set(func(context.Context) error {
+		return domain.Errorf(domain.CodeDamaged, "task 2 is in an impossible state")
+	})
+	s.call("GET", "/tasks/"+id, "")
+	if log := s.log.String(); !strings.Contains(log, `"task":"`+id+`"`) {
+		t.Errorf("the line does not name the task: %s", log)
+	}
 }
 
 func TestFail_TellsNothingOfADefectAndLogsItOnce(t *testing.T) {

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"strings"
 	"sync"
 
 	"github.com/go-json-experiment/json/jsontext"
+	"github.com/gorilla/mux"
 
 	"github.com/millrace/millrace/adapters/httpapi/internal/api"
 )
@@ -58,20 +60,29 @@ func (p responder) fail(w http.ResponseWriter, r *http.Request, err error) {
 	found := problemOf(err)
 	switch found.kind.code {
 	case refused.code:
-		p.log.ErrorContext(r.Context(), "the database refused a request", "method", r.Method, "route", route(r), "error", err)
+		p.log.ErrorContext(r.Context(), "the database refused a request", about(r, err)...)
 	case damaged.code:
 		if p.told.isNew(found.detail) {
-			p.log.ErrorContext(r.Context(), "a record in the database is damaged", "method", r.Method, "route", route(r), "error", err)
+			p.log.ErrorContext(r.Context(), "a record in the database is damaged", about(r, err)...)
 		}
 	case internal.code:
 		if errors.Is(err, context.Canceled) && r.Context().Err() != nil {
 			found = unavailable.errorf("the client has disconnected") // and reads no response
 		} else {
-			p.log.ErrorContext(r.Context(), "request failed", "method", r.Method, "route", route(r), "error", err)
+			p.log.ErrorContext(r.Context(), "request failed", about(r, err)...)
 			found = internal.errorf("internal error") // even if a defect has a message of its own
 		}
 	}
 	p.writeProblem(w, found)
+}
+
+// about is what a line of the log says of a request, and of the task that it is about.
+func about(r *http.Request, err error) []any {
+	attrs := []any{"method", r.Method, "route", route(r), "error", err}
+	if id, ok := mux.Vars(r)["id"]; ok && strings.HasPrefix(r.URL.Path, "/tasks/") {
+		attrs = append(attrs, "task", id)
+	}
+	return attrs
 }
 
 func (p responder) writeProblem(w http.ResponseWriter, found *problem) {

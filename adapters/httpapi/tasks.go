@@ -22,7 +22,7 @@ func (e *endpoints) SubmitTask(w http.ResponseWriter, r *http.Request, _ api.Sub
 		if err != nil {
 			return err
 		}
-		spec, err := decodeTask(body, traceParent(r))
+		spec, err := decodeTask(body, traceContextOf(r))
 		if err != nil {
 			return err
 		}

@@ -18,7 +18,7 @@ import (
 // follows from the rest (see domain.RestoreClaimed). A time that is what it most often is,
 // that of the claim or of the creation, is NULL. The rest of them, and the id, come in
 // binary, which the driver would ask for as text.
-const returned = ` RETURNING uuid_send(t.id), t.message, t.queue, t.priority, t.timeout, t.metadata, t.trace_parent,
+const returned = ` RETURNING uuid_send(t.id), t.message, t.queue, t.priority, t.timeout, t.metadata, t.trace_parent, t.trace_state,
 	timestamptz_send(t.created_at), timestamptz_send(nullif(t.updated_at, $4)), t.version,
 	timestamptz_send(nullif(t.run_at, t.created_at)), t.max_attempts, t.attempt, t.failures, t.rescues, nullif(t.last_error, '')`
 
@@ -76,7 +76,7 @@ func (r *rowReader) dest() []any {
 	s := &r.state
 	return []any{
 		scanInto(&s.ID, idOf), scanInto(&s.Message, textOf), scanInto((*string)(&s.Queue), textOf), scanInto(&s.Priority, numberOf[int]),
-		scanInto(&s.Timeout, microsecondsOf), &r.metadata, scanInto(&s.TraceParent, textOf),
+		scanInto(&s.Timeout, microsecondsOf), &r.metadata, scanInto(&s.TraceParent, textOf), scanInto(&s.TraceState, textOf),
 		scanInto(&s.CreatedAt, timeOf), scanInto(&s.UpdatedAt, timeOf), scanInto(&s.Version, numberOf[int64]),
 		scanInto(&s.RunAt, timeOf), scanInto(&s.MaxAttempts, numberOf[int]), scanInto(&s.Attempt, numberOf[int]),
 		scanInto(&s.Failures, numberOf[int]), scanInto(&s.Rescues, numberOf[int]), scanInto(&s.LastError, textOf),

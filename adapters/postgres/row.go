@@ -21,6 +21,7 @@ type row struct {
 	Timeout         sql.NullInt64  `db:"timeout"` // microseconds
 	Metadata        sql.NullString `db:"metadata"`
 	TraceParent     sql.NullString `db:"trace_parent"`
+	TraceState      sql.NullString `db:"trace_state"`
 	Status          string         `db:"status"`
 	CreatedAt       instant        `db:"created_at"`
 	UpdatedAt       instant        `db:"updated_at"`
@@ -56,7 +57,7 @@ func (r row) restore(restore func(domain.TaskState) (*domain.Task, error)) (*dom
 	return restore(domain.TaskState{
 		ID: domain.TaskID(r.ID), Message: r.Message, Status: domain.Status(r.Status),
 		Queue: domain.QueueName(r.Queue), Priority: r.Priority, Timeout: time.Duration(r.Timeout.Int64) * time.Microsecond,
-		Metadata: metadata, TraceParent: r.TraceParent.String,
+		Metadata: metadata, TraceParent: r.TraceParent.String, TraceState: r.TraceState.String,
 		CreatedAt: r.CreatedAt.Time, UpdatedAt: r.UpdatedAt.Time, Version: r.Version,
 		RunAt: r.RunAt.Time, QueuedAt: r.QueuedAt.Time,
 		MaxAttempts: r.MaxAttempts, Attempt: r.Attempt, Failures: r.Failures, Rescues: r.Rescues,

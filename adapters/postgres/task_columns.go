@@ -38,6 +38,7 @@ var (
 		pgenc.ColumnOf("timeout", pgenc.IntOrNull, func(s *written) int64 { return s.Timeout.Microseconds() }),
 		pgenc.ColumnOf("metadata", pgenc.PairsOrNull, func(s *written) map[string]string { return s.Metadata }),
 		pgenc.ColumnOf("trace_parent", pgenc.TextOrNull, func(s *written) string { return s.TraceParent }),
+		pgenc.ColumnOf("trace_state", pgenc.TextOrNull, func(s *written) string { return s.TraceState }),
 		pgenc.PerRow(pgenc.ColumnOf("created_at", pgenc.TimeOrNull, func(s *written) time.Time { return s.CreatedAt })),
 	}
 	mutableColumns = slices.Concat(alwaysUpdated, []pgenc.Column[written]{

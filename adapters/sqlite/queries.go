@@ -22,7 +22,7 @@ func aliveSQL(name, before string) string { return name + ".seen_at > " + before
 // What transactions run.
 var (
 	insertTask = `INSERT INTO tasks (` + taskColumns + `)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 	insertMetadata = `INSERT INTO task_metadata (key, value, task_id) SELECT key, value, ?1 FROM json_each(?2)`
 	// What never changes in a task's life is not written again.
 	updateTask = `UPDATE tasks SET status = ?, updated_at = ?, version = ?, run_at = ?, queued_at = ?, attempt = ?, failures = ?,

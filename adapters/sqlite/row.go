@@ -162,6 +162,7 @@ type taskRow struct {
 	ResultTruncated bool             `db:"result_truncated"`
 	ResultAltered   bool             `db:"result_altered"`
 	TraceParent     optional         `db:"trace_parent"`
+	TraceState      optional         `db:"trace_state"`
 	Metadata        pairs            `db:"metadata"`
 	LastError       string           `db:"last_error"`
 	Result          string           `db:"result"`
@@ -178,7 +179,7 @@ func (row *taskRow) size() int {
 }
 
 // taskColumns are the columns of a taskRow.
-const taskColumns = decidingColumns + `, result, message`
+const taskColumns = decidingColumns + `, result, message, trace_state`
 
 // decidingColumns are those that a rule may ask for: see taskRow.withoutTexts.
 const decidingColumns = `id, status, queue, priority, created_at, updated_at, version, run_at, queued_at, timeout, max_attempts,
@@ -193,7 +194,7 @@ func insertArgs(t *domain.Task) []any {
 		taskID(s.ID), s.Status, s.Queue, s.Priority, instant{s.CreatedAt}, instant{s.UpdatedAt}, s.Version, instant{s.RunAt},
 		instant{s.QueuedAt}, span(s.Timeout), s.MaxAttempts, s.Attempt, s.Failures, s.Rescues, optional(s.Worker), s.ClaimBeat,
 		instant{s.Deadline}, instant{s.StartedAt}, instant{s.StopRequestedAt}, s.ResultTruncated, s.ResultAltered,
-		optional(s.TraceParent), pairs{of: s.Metadata}, s.LastError, s.Result, s.Message,
+		optional(s.TraceParent), pairs{of: s.Metadata}, s.LastError, s.Result, s.Message, optional(s.TraceState),
 	}
 }
 
@@ -223,7 +224,7 @@ func (row *taskRow) restore(restore func(domain.TaskState) (*domain.Task, error)
 		ID: domain.TaskID(row.ID), Message: row.Message, Queue: row.Queue, Priority: row.Priority, Status: row.Status,
 		CreatedAt: row.CreatedAt.Time, UpdatedAt: row.UpdatedAt.Time, Version: row.Version, RunAt: row.RunAt.Time,
 		QueuedAt: row.QueuedAt.Time, MaxAttempts: row.MaxAttempts, Timeout: time.Duration(row.Timeout), Metadata: row.Metadata.of,
-		TraceParent: string(row.TraceParent), Attempt: row.Attempt, Failures: row.Failures, Rescues: row.Rescues,
+		TraceParent: string(row.TraceParent), TraceState: string(row.TraceState), Attempt: row.Attempt, Failures: row.Failures, Rescues: row.Rescues,
 		Worker: domain.WorkerID(row.Worker), ClaimBeat: row.ClaimBeat, Deadline: row.Deadline.Time, StartedAt: row.StartedAt.Time,
 		LastError: row.LastError, StopRequestedAt: row.StopRequestedAt.Time,
 		Result: row.Result, ResultTruncated: row.ResultTruncated, ResultAltered: row.ResultAltered,

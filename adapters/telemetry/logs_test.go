@@ -55,7 +55,7 @@ func TestLogs_TellOfAnAttemptAtTheLevelThatItDeserves(t *testing.T) {
 }
 
 // claimed makes a task in its first attempt.
-func claimed(t *testing.T) *domain.Task {
+func claimed(t testing.TB) *domain.Task {
 	t.Helper()
 	task, err := domain.NewTask(domain.TaskSpec{Message: "m", MaxAttempts: new(3)}, time.Now())
 	if err == nil {

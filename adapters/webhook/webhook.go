@@ -26,7 +26,8 @@ var _ application.Handler = (*Handler)(nil)
 const (
 	headerAttempt   = "Millrace-Attempt"   // counts from 1
 	headerQueue     = "Millrace-Queue"     // which queue the task was on
-	headerTrace     = "Traceparent"        // of the request that made the task (W3C Trace Context), if it had one
+	headerTrace     = "Traceparent"        // of the attempt, or of what made the task (W3C Trace Context), if there is one
+	headerState     = "Tracestate"         // that goes with it
 	headerDeadline  = "Millrace-Deadline"  // RFC 3339: an answer after it is not read
 	headerPermanent = "Millrace-Permanent" // in an answer that is not 2xx, "true": no retry can help
 )
@@ -131,8 +132,11 @@ func (h *Handler) request(ctx context.Context, t *domain.Task) (*http.Request, e
 	}
 	header.Set(headerAttempt, strconv.Itoa(t.Attempt()))
 	header.Set(headerQueue, string(t.Queue()))
-	if parent := t.State().TraceParent; parent != "" {
-		header.Set(headerTrace, parent)
+	if s := t.State(); s.TraceParent != "" {
+		header.Set(headerTrace, s.TraceParent)
+		if s.TraceState != "" {
+			header.Set(headerState, s.TraceState)
+		}
 	}
 	// Both times are the store's, on which all processes agree: a receiver compares them
 	// with its own clock, and the clock of this machine may be wrong.

@@ -24,6 +24,7 @@ var outsiders = []string{
 	"database/sql", "net/http",
 	"github.com/jmoiron/sqlx", "github.com/lib/pq", "modernc.org/sqlite",
 	"github.com/gomodule/redigo", "github.com/gorilla/mux", "github.com/google/wire",
+	"go.opentelemetry.io", // who follows tasks decorates a port
 }
 
 // pkg is a package and what it imports outside its tests.

@@ -78,9 +78,12 @@ func (s *store) count(b *bench, status string) int {
 // stay, and nothing left to do in the background.
 func (s *store) empty(b *bench) {
 	b.emptyRedis()
+	// The tables of Millrace's own have rows of its migrations, by which one worker sweeps for all.
 	tables := b.text(s.db, `SELECT string_agg(quote_ident(tablename), ', ') FROM pg_tables
-		WHERE schemaname = 'public' AND tablename <> 'millrace_schema_version' AND ($1 OR tablename NOT IN ('tasks', 'attempts'))`, s.finished == "")
+		WHERE schemaname = 'public' AND tablename NOT LIKE 'millrace\_%' AND ($1 OR tablename NOT IN ('tasks', 'attempts'))`,
+		s.finished == "")
 	b.exec(s.db, "TRUNCATE "+tables)
+	b.exec(s.db, "UPDATE millrace_sweeps SET until = to_timestamp(0)") // a worker that was killed may have one
 	if s.finished != "" {
 		b.exec(s.db, "DELETE FROM tasks WHERE created_at > $1::timestamptz", s.finished)
 	}

@@ -43,6 +43,7 @@ func claimIsTheDomains(t *testing.T, s Store) {
 		addMade(t, s, func(s *domain.TaskState) { s.Timeout = time.Hour + 3*time.Microsecond }), // before that of the claim
 		addMade(t, s, func(s *domain.TaskState) {
 			s.Queue, s.Priority, s.Metadata, s.TraceParent = "mail", 7, map[string]string{"customer": `"7"`}, "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+			s.TraceState = "rojo=00f067aa0ba902b7"
 		}),
 		addMade(t, s, func(s *domain.TaskState) { s.CreatedAt = s.CreatedAt.Add(-time.Hour) }),
 	}

@@ -86,6 +86,7 @@ func addKeepsEveryField(t *testing.T, s Store) {
 				"controls": "\x01\b\t\n\x7f\u2028", "space": " padded ",
 			},
 			TraceParent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+			TraceState:  "rojo=00f067aa0ba902b7, " + strings.Repeat("z", domain.MaxTraceState-23),
 		},
 		"the shortest timeout": {
 			Message: "m", Status: domain.StatusPending, CreatedAt: at, UpdatedAt: at, Version: 1, RunAt: at, MaxAttempts: 1, Timeout: time.Microsecond,

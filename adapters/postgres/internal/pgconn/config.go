@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/lib/pq"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // Config says which database to use and how.
@@ -26,6 +27,8 @@ type Config struct {
 	// server; 0: 5 s. It bounds the wait for a lock and for a synchronous standby
 	// too, so it is not to be short.
 	CallTimeout time.Duration
+	// Traces gets a span of each statement that runs in a trace; nil: there are no traces.
+	Traces trace.TracerProvider
 }
 
 // WithDefaults is c with every setting that is zero set to its default.

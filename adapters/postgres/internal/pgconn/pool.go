@@ -2,7 +2,6 @@ package pgconn
 
 import (
 	"context"
-	"database/sql"
 	"database/sql/driver"
 	"errors"
 	"fmt"
@@ -40,7 +39,7 @@ func Open(cfg Config, sizes ...int) ([]*Pool, error) {
 		}
 	}
 	for i, size := range sizes {
-		conns := sql.OpenDB(&connector{server: server, sessions: make(chan struct{}, size)})
+		conns := openDB(&connector{server: server, sessions: make(chan struct{}, size)}, cfg.Traces)
 		conns.SetMaxOpenConns(size)
 		conns.SetMaxIdleConns(size)
 		conns.SetConnMaxIdleTime(5 * time.Minute)
