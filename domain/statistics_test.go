@@ -48,7 +48,7 @@ func TestHistogram_HasBucketsFromNothingToForEver(t *testing.T) {
 			t.Errorf("%v is in bucket %d, want %d", d, got, want)
 		}
 	}
-	if _, any := (domain.Histogram{}).Quantile(0.5); any {
+	if _, ok := (domain.Histogram{}).Quantile(0.5); ok {
 		t.Error("nothing has a quantile")
 	}
 	if got, _ := histogramOf(1 << 62).Quantile(0.5); got < 80*time.Hour || got > 90*time.Hour {

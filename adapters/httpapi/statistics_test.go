@@ -1,6 +1,7 @@
 package httpapi_test
 
 import (
+	"maps"
 	"net/http"
 	"net/url"
 	"testing"
@@ -33,9 +34,7 @@ func TestStatistics_AreASeriesWithPercentiles(t *testing.T) {
 				for _, name := range []string{"submitted", "started", "completed", "failed_attempts", "failed", "canceled", "rescued"} {
 					p[name] = 0.0
 				}
-				for name, value := range counts {
-					p[name] = value
-				}
+				maps.Copy(p, counts)
 				return p
 			}
 			others := map[string]any{"failed": 2.0, "failed_attempts": 4.0, "rescued": 1.0, "canceled": 5.0, "completed": 6.0}

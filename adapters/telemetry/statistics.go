@@ -228,8 +228,8 @@ func (s *Statistics) drain() {
 
 // take adds what the counters have to what is to be stored.
 func (s *Statistics) take(key minuteKey, q *queueCounters) {
-	counts, any := q.take()
-	if !any {
+	counts, some := q.take()
+	if !some {
 		q.idle++
 		return
 	}
@@ -269,8 +269,8 @@ type queueCounters struct {
 	idle                                                                     int // drains that found nothing
 }
 
-// take returns what was counted, and begins anew; any: there was something.
-func (q *queueCounters) take() (c domain.QueueCounts, any bool) {
+// take returns what was counted, and begins anew; some: there was something.
+func (q *queueCounters) take() (c domain.QueueCounts, some bool) {
 	for _, n := range []struct {
 		from *atomic.Int64
 		to   *int64
@@ -279,12 +279,12 @@ func (q *queueCounters) take() (c domain.QueueCounts, any bool) {
 		{&q.failed, &c.Failed}, {&q.canceled, &c.Canceled}, {&q.rescued, &c.Rescued},
 	} {
 		*n.to = n.from.Swap(0)
-		any = any || *n.to != 0
+		some = some || *n.to != 0
 	}
 	var waited, ran bool
 	c.Wait, waited = takeHistogram(&q.wait)
 	c.Run, ran = takeHistogram(&q.run)
-	return c, any || waited || ran
+	return c, some || waited || ran
 }
 
 // takeHistogram returns the counts up to the last that is not zero.

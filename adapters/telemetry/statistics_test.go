@@ -71,8 +71,8 @@ func newStatistics(store application.StatisticsRepository) *telemetry.Statistics
 	return telemetry.NewStatistics(store, machineTime{}, slog.New(slog.DiscardHandler))
 }
 
-// taskIn makes a task of the queue.
-func taskIn(t testing.TB, queue domain.QueueName) *domain.Task {
+// madeIn makes a task of the queue.
+func madeIn(t testing.TB, queue domain.QueueName) *domain.Task {
 	t.Helper()
 	task, err := domain.NewTask(domain.TaskSpec{Message: "m", MaxAttempts: new(3), Queue: new(queue)}, time.Now())
 	if err != nil {
@@ -183,7 +183,7 @@ func TestStatistics_TellSoManyQueuesApartAndLetGoOfThoseThatAreIdle(t *testing.T
 	s := newStatistics(store)
 	submit := func(from, to int) {
 		for i := from; i < to; i++ {
-			s.TasksSubmitted(t.Context(), []*domain.Task{taskIn(t, domain.QueueName(fmt.Sprint("q", i)))})
+			s.TasksSubmitted(t.Context(), []*domain.Task{madeIn(t, domain.QueueName(fmt.Sprint("q", i)))})
 		}
 		s.Flush(t.Context())
 	}
@@ -227,7 +227,7 @@ func TestStatistics_LoseNothingThatIsCountedMeanwhile(t *testing.T) {
 
 // BenchmarkStatistics is what the statistics of one task cost those who submit and run it.
 func BenchmarkStatistics(b *testing.B) {
-	s, task, ctx := newStatistics(new(statisticsStore)), taskIn(b, domain.DefaultQueue), b.Context()
+	s, task, ctx := newStatistics(new(statisticsStore)), madeIn(b, domain.DefaultQueue), b.Context()
 	one, end := []*domain.Task{task}, application.AttemptEnd{Outcome: domain.OutcomeCompleted, Began: true, Took: time.Second}
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
