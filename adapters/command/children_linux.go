@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"sync"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -61,6 +62,9 @@ func (c *children) start(cmd *exec.Cmd) error {
 			c.own[cmd.Process.Pid] = true
 		}
 		c.mu.Unlock()
+		if errors.Is(err, syscall.EAGAIN) {
+			time.Sleep(threadWait) // the runtime may need a thread, and gets none while withLess starts programs
+		}
 		started <- err
 	}
 	if err := <-started; err != nil {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -25,6 +26,9 @@ const (
 	// reserve is how many more are left to this process, for its store and its API; where
 	// there are few in all, a quarter of what is not its own already.
 	reserve = 16
+	// threadWait is for how long no program is started once there was no room for one. The
+	// runtime asks for a thread every 20 ms at most, and this long it finds the reserve.
+	threadWait = 25 * time.Millisecond
 )
 
 // usable is how many of all processes there may be when a program starts.

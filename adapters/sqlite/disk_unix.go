@@ -15,6 +15,6 @@ func (db *DB) Disk() (free, size uint64, ok bool) {
 	if err := unix.Statfs(filepath.Dir(db.file.path), &disk); err != nil {
 		return 0, 0, false
 	}
-	block := uint64(disk.Bsize) //nolint:gosec,unconvert // no block is negative; its type differs between systems
+	block := uint64(disk.Bsize)                                           //nolint:gosec // no block is negative; its type differs between systems
 	return uint64(disk.Bavail) * block, uint64(disk.Blocks) * block, true //nolint:gosec,unconvert // as above
 }

@@ -61,7 +61,7 @@ var (
 	metricName = regexp.MustCompile(`\bmillrace_[a-z_]+`)
 	alertName  = regexp.MustCompile(`(?m)^ *- alert: (\w+)$`)
 	// tables are what documents call by such a name and is no metric.
-	tables = []string{"millrace_schema_version", "millrace_sweeps", "millrace_installation"}
+	tables = []string{"millrace_schema_version", "millrace_sweeps", "millrace_purges", "millrace_installation"}
 )
 
 func TestDocuments_NameMetricsThatAreServedAndEachOfThem(t *testing.T) {

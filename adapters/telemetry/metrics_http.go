@@ -26,13 +26,13 @@ const noRoute = "none"
 func (m *Metrics) HTTP(next http.Handler) http.Handler {
 	m.registry.MustRegister(m.requests)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		begun, answer := time.Now(), &codeWriter{ResponseWriter: w, code: http.StatusOK}
+		ctx, begun, answer := r.Context(), time.Now(), &codeWriter{ResponseWriter: w, code: http.StatusOK}
 		defer func() {
 			method := r.Method
 			if !slices.Contains(methods, method) {
 				method = "other"
 			}
-			observe(r.Context(), m.requests.WithLabelValues(method, cmp.Or(r.Pattern, noRoute), strconv.Itoa(answer.code)), time.Since(begun).Seconds())
+			observe(ctx, m.requests.WithLabelValues(method, cmp.Or(r.Pattern, noRoute), strconv.Itoa(answer.code)), time.Since(begun).Seconds())
 		}()
 		next.ServeHTTP(answer, r)
 	})

@@ -61,7 +61,7 @@ func TestShared_AnOldSampleIsShownForAWhileAndThenNone(t *testing.T) {
 		for begun := time.Now(); time.Since(begun) < time.Minute; time.Sleep(100 * time.Millisecond) {
 			asked, old := time.Now(), time.Since(begun)+sampleAge
 			got, ok := s.get()
-			if waited := time.Since(asked); waited > sampleWait || waited > 0 && asked != begun {
+			if waited := time.Since(asked); waited > sampleWait || waited > 0 && !asked.Equal(begun) {
 				t.Fatalf("who asked after %v has waited for %v", old, waited)
 			}
 			if want := old+time.Since(asked) <= sampleKept; ok != want || ok && got != first {

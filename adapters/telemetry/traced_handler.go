@@ -41,7 +41,7 @@ func (e tracedEvents) AttemptStarting(ctx context.Context, t *domain.Task, wait 
 // AttemptEnded tells in the trace of the task, if not in that of the attempt.
 func (e tracedEvents) AttemptEnded(ctx context.Context, t *domain.Task, end application.AttemptEnd) {
 	if !trace.SpanContextFromContext(ctx).IsValid() {
-		ctx = trace.ContextWithRemoteSpanContext(ctx, e.traces.creationOf(t))
+		ctx = trace.ContextWithRemoteSpanContext(ctx, e.traces.creationOf(ctx, t))
 	}
 	e.Events.AttemptEnded(ctx, t, end)
 }

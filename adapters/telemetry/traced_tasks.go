@@ -69,7 +69,7 @@ func (r tracedTasks) Claim(ctx context.Context, c application.ClaimRequest) (app
 			span.SetAttributes(semconv.MessagingDestinationName(queue))
 		}
 		for _, task := range result.Tasks {
-			if created := r.traces.creationOf(task); created.IsValid() {
+			if created := r.traces.creationOf(ctx, task); created.IsValid() {
 				span.AddLink(trace.Link{SpanContext: created})
 			}
 		}

@@ -129,7 +129,7 @@ func commonQueue(tasks []*domain.Task) (queue string) {
 func (t *Traces) ofAttempt(ctx context.Context, o operation, kind trace.SpanKind, task *domain.Task, held domain.TaskState) (context.Context, trace.Span) {
 	attrs := append(about(o.attributes(), []*domain.Task{task}), keyAttempt.Int(held.Attempt), keyWorker.String(string(held.Worker)))
 	opts := []trace.SpanStartOption{trace.WithSpanKind(kind), trace.WithAttributes(attrs...)}
-	if created := t.creationOf(task); created.IsValid() {
+	if created := t.creationOf(ctx, task); created.IsValid() {
 		ctx = trace.ContextWithRemoteSpanContext(ctx, created)
 		opts = append(opts, trace.WithLinks(trace.Link{SpanContext: created}))
 	}
@@ -137,9 +137,10 @@ func (t *Traces) ofAttempt(ctx context.Context, o operation, kind trace.SpanKind
 }
 
 // creationOf is the context that the task was created in; it may be none.
-func (t *Traces) creationOf(task *domain.Task) trace.SpanContext {
+func (t *Traces) creationOf(ctx context.Context, task *domain.Task) trace.SpanContext {
 	s := task.State()
-	return trace.SpanContextFromContext(t.context.Extract(context.Background(), carrier{&s.TraceParent, &s.TraceState}))
+	ctx = trace.ContextWithSpanContext(ctx, trace.SpanContext{}) // so that nothing else is found
+	return trace.SpanContextFromContext(t.context.Extract(ctx, carrier{&s.TraceParent, &s.TraceState}))
 }
 
 // follow puts the tasks into the context.
