@@ -162,7 +162,7 @@ func changedColumns(tasks []*domain.Task, now []written) []pgenc.Column[written]
 			columns = append(columns, c)
 		}
 	}
-	return append(columns, messageColumn)
+	return columns
 }
 
 // storeOurs is storeChanged for tasks that are locked, so that all are stored. Those that
