@@ -125,7 +125,7 @@ func TestProblems_NameWhatIsWrong(t *testing.T) {
 		{"GET", "/docs/other.js", "", "", 404, "no_such_path", ""},
 		{"GET", "/problems/none", "", "", 404, "no_such_path", "no problem with this code"},
 		{"GET", "/tasks%2F" + id, "", "", 404, "no_such_path", ""},
-		{"DELETE", "/tasks/" + id, "", "", 405, "method_not_allowed", `method "DELETE" not allowed; allowed: GET, HEAD, OPTIONS, PATCH`},
+		{"PUT", "/tasks/" + id, "", "", 405, "method_not_allowed", `method "PUT" not allowed; allowed: DELETE, GET, HEAD, OPTIONS, PATCH`},
 		{"PUT", "/tasks", ok, "", 405, "method_not_allowed", ""},
 		{"BREW", "/tasks", ok, "", 405, "method_not_allowed", ""},
 		{"GET", "/tasks", "", "Accept: text/html", 406, "not_acceptable", "application/json"},

@@ -20,7 +20,8 @@ func TestStrictQueries_AreThoseOfTheDocument(t *testing.T) {
 		"GET /stats":      {"queue": false, "from": false, "to": false, "step": false},
 	}
 	for _, without := range []string{
-		"POST /tasks", "POST /tasks/batch", "POST /tasks/bulk", "PATCH /tasks/{id}", "GET /tasks/{id}/attempts",
+		"POST /tasks", "POST /tasks/batch", "POST /tasks/bulk", "PATCH /tasks/{id}", "DELETE /tasks/{id}",
+		"GET /tasks/{id}/attempts",
 		"GET /tasks/{id}/explain", "GET /bulk/{id}", "PATCH /bulk/{id}", "GET /queues/{name}", "PATCH /queues/{name}",
 	} {
 		want[without] = map[string]bool{}

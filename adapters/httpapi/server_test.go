@@ -53,7 +53,7 @@ func TestRouter_TellsTheMethodsOfEveryPath(t *testing.T) {
 	id := s.submit("x")
 	for path, want := range map[string]string{
 		"/tasks":               "GET, HEAD, OPTIONS, POST",
-		"/tasks/" + id:         "GET, HEAD, OPTIONS, PATCH",
+		"/tasks/" + id:         "DELETE, GET, HEAD, OPTIONS, PATCH",
 		"/tasks/batch":         "OPTIONS, POST",
 		"/tasks/bulk":          "OPTIONS, POST",
 		"/queues":              "GET, HEAD, OPTIONS",
@@ -71,10 +71,10 @@ func TestRouter_TellsTheMethodsOfEveryPath(t *testing.T) {
 		if a := s.call("OPTIONS", path, ""); a.status != http.StatusNoContent || a.header.Get("Allow") != want {
 			t.Errorf("OPTIONS %s: %d, Allow %q", path, a.status, a.header.Get("Allow"))
 		}
-		a := s.call("DELETE", path, "")
+		a := s.call("PUT", path, "")
 		wantProblem(t, a, http.StatusMethodNotAllowed, "method_not_allowed", "")
 		if a.header.Get("Allow") != want {
-			t.Errorf("DELETE %s: Allow %q", path, a.header.Get("Allow"))
+			t.Errorf("PUT %s: Allow %q", path, a.header.Get("Allow"))
 		}
 		get, head := s.call("GET", path, ""), s.call("HEAD", path, "")
 		if head.status != get.status || head.header.Get("Content-Type") != get.header.Get("Content-Type") {
