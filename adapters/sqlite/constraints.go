@@ -16,8 +16,10 @@ import (
 // refusals.
 var constraints = []string{
 	"attempts_count_from_one", "attempts_ended_after_started", "attempts_outcome_known", "attempts_worker_not_empty",
-	"bulks_action_known", "bulks_filter_is_an_object", "bulks_ids_are_uuids", "idempotency_keys_fingerprint_whole",
-	"idempotency_keys_ids_whole", "queues_limits_in_range", "queues_named", "queues_paused_is_a_bool",
+	"bulks_action_known", "bulks_filter_is_an_object", "bulks_ids_are_uuids", "bulks_outcome_known",
+	"bulks_search_window_in_range", "bulks_tries_in_range", "idempotency_keys_fingerprint_whole",
+	"idempotency_keys_ids_whole", "queue_minutes_counts_in_range", "queue_minutes_minute_in_range", "queue_minutes_queue_named",
+	"queues_limits_in_range", "queues_named", "queues_paused_is_a_bool",
 	"queues_rate_whole", "queues_retention_canceled_in_range", "queues_retention_completed_in_range",
 	"queues_retention_failed_in_range", "tasks_counters_in_range", "tasks_failures_and_rescues_within_attempts",
 	"tasks_id_is_a_uuid", "tasks_keyed_until_in_range", "tasks_message_not_empty_without_nul", "tasks_metadata_is_an_object",

@@ -3,18 +3,26 @@
 -- What happened to the tasks of a queue in a minute. The arrays count durations by bucket
 -- (domain.Histogram). Rows are only added to for a few seconds; HOT updates need room.
 CREATE TABLE queue_minutes (
-    queue           text        NOT NULL COLLATE "C" CHECK (octet_length(queue) BETWEEN 1 AND 64),
-    minute          timestamptz NOT NULL CHECK (isfinite(minute)),
-    submitted       bigint      NOT NULL CHECK (submitted >= 0),
-    started         bigint      NOT NULL CHECK (started >= 0),
-    completed       bigint      NOT NULL CHECK (completed >= 0),
-    failed_attempts bigint      NOT NULL CHECK (failed_attempts >= 0),
-    failed          bigint      NOT NULL CHECK (failed >= 0),
-    canceled        bigint      NOT NULL CHECK (canceled >= 0),
-    rescued         bigint      NOT NULL CHECK (rescued >= 0),
-    wait            bigint[]    NOT NULL CHECK (cardinality(wait) <= 65),
-    run             bigint[]    NOT NULL CHECK (cardinality(run) <= 65),
-    PRIMARY KEY (queue, minute)
+    queue           text        NOT NULL COLLATE "C",
+    minute          timestamptz NOT NULL,
+    submitted       bigint      NOT NULL,
+    started         bigint      NOT NULL,
+    completed       bigint      NOT NULL,
+    failed_attempts bigint      NOT NULL,
+    failed          bigint      NOT NULL,
+    canceled        bigint      NOT NULL,
+    rescued         bigint      NOT NULL,
+    wait            bigint[]    NOT NULL,
+    run             bigint[]    NOT NULL,
+    PRIMARY KEY (queue, minute),
+
+    CONSTRAINT queue_minutes_queue_named CHECK (octet_length(queue) BETWEEN 1 AND 64),
+    CONSTRAINT queue_minutes_minute_in_range CHECK (minute BETWEEN '0001-01-02 00:00:00+00' AND '9999-12-31 00:00:00+00'),
+    CONSTRAINT queue_minutes_counts_in_range CHECK (
+        submitted >= 0 AND started >= 0 AND completed >= 0 AND failed_attempts >= 0 AND failed >= 0 AND canceled >= 0
+        AND rescued >= 0
+    ),
+    CONSTRAINT queue_minutes_histograms_bounded CHECK (cardinality(wait) <= 65 AND cardinality(run) <= 65)
 ) WITH (fillfactor = 70);
 CREATE INDEX queue_minutes_by_minute ON queue_minutes (minute);
 

@@ -12,9 +12,9 @@ CREATE TABLE bulks_moved (
     created_at    INTEGER NOT NULL,
     updated_at    INTEGER NOT NULL,
     done_at       INTEGER,
-    search_window INTEGER NOT NULL DEFAULT 0 CHECK (search_window >= 0),
-    tries         INTEGER NOT NULL DEFAULT 0 CHECK (tries >= 0),
-    outcome       TEXT    NOT NULL DEFAULT '' CHECK (outcome IN ('', 'canceled', 'failed')),
+    search_window INTEGER NOT NULL DEFAULT 0 CONSTRAINT bulks_search_window_in_range CHECK (search_window >= 0),
+    tries         INTEGER NOT NULL DEFAULT 0 CONSTRAINT bulks_tries_in_range CHECK (tries >= 0),
+    outcome       TEXT    NOT NULL DEFAULT '' CONSTRAINT bulks_outcome_known CHECK (outcome IN ('', 'canceled', 'failed')),
     reason        TEXT    NOT NULL DEFAULT '',
 
     CONSTRAINT bulks_ids_are_uuids CHECK (length(id) = 16 AND length(cursor) = 16),
