@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"database/sql"
 	"errors"
 	"io/fs"
 	"log/slog"
@@ -11,6 +12,8 @@ import (
 	"testing/fstest"
 	"time"
 
+	"github.com/google/uuid"
+	"github.com/lib/pq"
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
 
@@ -152,6 +155,74 @@ func TestMigrate_AdoptsWhatTheFirstMillraceHasMigrated(t *testing.T) {
 	wantVersions(t, db, theirs, 0, 1) // for programs of before
 	if _, err := NewTaskRepository(db).Get(t.Context(), task.ID()); err != nil {
 		t.Error(err)
+	}
+}
+
+// migratedTo migrates as the version did whose last migration this is.
+func migratedTo(t *testing.T, db *DB, version int64) {
+	t.Helper()
+	d, err := dialect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	provider, err := d.Provider(db.calls.SQL.DB)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := provider.UpTo(t.Context(), version); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// No task is purged while its key is remembered: not even one of the version before.
+func TestMigrate_KnowsUntilWhenTheKeysOfBeforeAreRemembered(t *testing.T) {
+	db := open(t, Config{})
+	migratedTo(t, db, 7)
+	live := time.Now().Add(time.Hour).UTC().Truncate(time.Microsecond)
+	insert := func() string {
+		id := newTask(t).ID().String()
+		db.calls.SQL.MustExec(`INSERT INTO tasks (id, message, queue, priority, status, created_at, updated_at, version, run_at, queued_at,
+			max_attempts, attempt, failures, rescues, claim_beat, last_error, result, result_truncated)
+			VALUES ($1, 'm', 'default', 0, 'pending', now(), now(), 3, now(), now(), 5, 0, 0, 0, 0, '', '', false)`, id)
+		return id
+	}
+	remember := func(key, until string, ids ...string) {
+		db.calls.SQL.MustExec("INSERT INTO idempotency_keys VALUES ('', $1, '', $2, $3)", key, pq.Array(ids), until)
+	}
+	want := map[string]time.Time{}
+	var batch []string
+	for range 120 { // several portions
+		id := insert()
+		batch, want[id] = append(batch, id), live
+	}
+	old, none, odd, last := insert(), insert(), insert(), insert()
+	want[old], want[none], want[odd], want[last] = time.Time{}, time.Time{}, time.Time{}, live
+	remember("batch", live.Format(time.RFC3339Nano), batch...)
+	remember("expired", "yesterday", old)
+	remember("one", live.Format(time.RFC3339Nano), last, uuid.NewString())
+	remember("damaged", live.Format(time.RFC3339Nano), odd)
+	db.calls.SQL.MustExec("ALTER TABLE idempotency_keys DROP CONSTRAINT idempotency_keys_expiry_in_range")
+	remember("infinite", "infinity", none)
+	db.calls.SQL.MustExec("ALTER TABLE tasks DROP CONSTRAINT tasks_timeout_readable")
+	db.calls.SQL.MustExec("UPDATE tasks SET timeout = 9223372036854775807 WHERE id = $1", odd)
+	db.calls.SQL.MustExec("ALTER TABLE tasks ADD CONSTRAINT tasks_timeout_readable CHECK (timeout <= 9223372036854775) NOT VALID")
+
+	if err := Migrate(t.Context(), db, slog.New(slog.DiscardHandler)); err != nil {
+		t.Fatal(err)
+	}
+
+	var rows []struct {
+		ID      string
+		Until   sql.NullTime
+		Version int
+	}
+	if err := db.calls.SQL.Select(&rows, "SELECT id, keyed_until AS until, version FROM tasks"); err != nil || len(rows) != len(want) {
+		t.Fatalf("%d tasks, %v; want %d", len(rows), err, len(want))
+	}
+	for _, row := range rows {
+		if !row.Until.Time.Equal(want[row.ID]) || row.Version != 3 {
+			t.Errorf("task %s: remembered until %v, version %d; want %s, 3", row.ID, row.Until, row.Version, want[row.ID])
+		}
 	}
 }
 

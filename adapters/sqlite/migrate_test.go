@@ -8,9 +8,11 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"github.com/pressly/goose/v3"
 
+	"github.com/millrace/millrace/adapters/internal/schema"
 	"github.com/millrace/millrace/adapters/sqlite"
 	"github.com/millrace/millrace/domain"
 	"github.com/millrace/millrace/migrations"
@@ -95,6 +97,72 @@ func TestMigrate_AdoptsWhatTheFirstMillraceHasMigrated(t *testing.T) {
 	addTask(t, storeOn(db))
 	if err := db.Probe(t.Context()); err != nil {
 		t.Error(err)
+	}
+}
+
+// migratedTo migrates as the version did whose last migration this is.
+func migratedTo(t *testing.T, db *sqlite.DB, version int64) {
+	t.Helper()
+	files, err := fs.Sub(migrations.SQLite, "sqlite")
+	if err != nil {
+		t.Fatal(err)
+	}
+	writer, _ := sqlite.Pools(db)
+	provider, err := schema.Dialect{Name: goose.DialectSQLite3, Files: files, RelationsSQL: "SELECT name FROM sqlite_master"}.Provider(writer.DB)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := provider.UpTo(t.Context(), version); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// No task is purged while its key is remembered: not even one of the version before.
+func TestMigrate_KnowsUntilWhenTheKeysOfBeforeAreRemembered(t *testing.T) {
+	db := opened(t)
+	migratedTo(t, db, 7)
+	writer, _ := sqlite.Pools(db)
+	live, expired := time.Now().Add(time.Hour).UnixMicro(), time.Now().Add(-time.Hour).UnixMicro()
+	insert := func(long bool) (id []byte) {
+		made, message := domain.NewTaskID(time.Now()), "m"
+		if long {
+			message = strings.Repeat("m", 100_000)
+		}
+		writer.MustExec(`INSERT INTO tasks (id, message, queue, priority, status, created_at, updated_at, version, run_at, queued_at,
+			max_attempts, attempt, failures, rescues, claim_beat, last_error, result, result_truncated)
+			VALUES (?, ?, 'default', 0, 'pending', 1, 1, 3, 1, 1, 5, 0, 0, 0, 0, '', '', 0)`, made[:], message)
+		return made[:]
+	}
+	remember := func(key string, until int64, ids ...[]byte) {
+		writer.MustExec("INSERT INTO idempotency_keys VALUES ('', ?, zeroblob(32), ?, ?)", key, append([]byte{}, slices.Concat(ids...)...), until)
+	}
+	a, b, c, old, none, odd := insert(false), insert(true), insert(false), insert(false), insert(false), insert(false)
+	remember("batch", live, a, b)
+	remember("one", live, c)
+	remember("expired", expired, old)
+	remember("damaged", live, odd, make([]byte, 16))
+	remember("empty", live)
+	writer.MustExec("DROP TRIGGER tasks_readable_update")
+	writer.MustExec("UPDATE tasks SET updated_at = 9223372036854775807 WHERE id = ?", odd)
+	writer.MustExec("CREATE TRIGGER tasks_readable_update BEFORE UPDATE ON tasks WHEN NEW.updated_at > 253402214400000000 BEGIN SELECT RAISE(ABORT, 'no'); END")
+
+	if err := sqlite.Migrate(t.Context(), db, slog.New(slog.DiscardHandler)); err != nil {
+		t.Fatal(err)
+	}
+
+	for _, c := range []struct {
+		name string
+		id   []byte
+		want int64 // 0: NULL
+	}{
+		{"of a batch", a, live}, {"of a batch, long", b, live}, {"alone", c, live}, {"expired", old, 0}, {"without a key", none, 0},
+		{"out of range", odd, 0},
+	} {
+		var got struct{ Until, Version int64 }
+		must(t, writer.Get(&got, "SELECT coalesce(keyed_until, 0) AS until, version FROM tasks WHERE id = ?", c.id))
+		if got.Until != c.want || got.Version != 3 {
+			t.Errorf("%s: remembered until %d, version %d; want %d, 3", c.name, got.Until, got.Version, c.want)
+		}
 	}
 }
 

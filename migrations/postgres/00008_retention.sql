@@ -5,7 +5,8 @@
 -- +goose Up
 
 -- How long a task is kept after its end, and until when its idempotency key is remembered.
--- Programs of the version before leave both NULL.
+-- Programs of the version before leave both NULL: for how long their keys are remembered is
+-- found at the end of this migration.
 ALTER TABLE tasks
     ADD COLUMN IF NOT EXISTS retention   bigint,      -- microseconds; NULL: as the settings of its queue say
     ADD COLUMN IF NOT EXISTS keyed_until timestamptz, -- NULL: it has no key
@@ -63,6 +64,34 @@ ALTER TABLE idempotency_keys SET (autovacuum_vacuum_scale_factor = 0.05);
 -- old ones (fillfactor), so there is little to do.
 ALTER TABLE workers SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 200);
 ALTER TABLE queues SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 200);
+
+-- No task is purged while its key is remembered, also one that is there already: programs
+-- that purge wait for this migration. As the table may be large and programs work on it, few
+-- rows are locked at a time, and their version stays. A try that fails keeps what is done. A
+-- row that breaks a rule from after it was written stays as it is.
+-- +goose StatementBegin
+DO $$
+DECLARE
+    remembered record;
+    portion    int := 0;
+BEGIN
+    FOR remembered IN
+        SELECT unnest(task_ids) AS id, expires_at FROM idempotency_keys
+        WHERE expires_at > now() AND expires_at <= '9999-12-31 00:00:00+00' ORDER BY id
+    LOOP
+        BEGIN
+            UPDATE tasks SET keyed_until = remembered.expires_at WHERE id = remembered.id AND keyed_until IS NULL;
+        EXCEPTION WHEN integrity_constraint_violation OR raise_exception THEN
+            RAISE NOTICE 'task % is left as it is: %', remembered.id, SQLERRM;
+        END;
+        portion := portion + 1;
+        IF portion = 50 THEN
+            COMMIT;
+            portion := 0;
+        END IF;
+    END LOOP;
+END $$;
+-- +goose StatementEnd
 
 -- +goose Down
 ALTER TABLE queues RESET (autovacuum_vacuum_scale_factor, autovacuum_vacuum_threshold);

@@ -8,6 +8,22 @@ ALTER TABLE tasks ADD COLUMN retention INTEGER
 ALTER TABLE tasks ADD COLUMN keyed_until INTEGER
     CONSTRAINT tasks_keyed_until_in_range CHECK (keyed_until BETWEEN -62135510400000000 AND 253402214400000000);
 
+-- No task is purged while its key is remembered, also one that is there already. What a
+-- trigger refuses stays as it is.
+UPDATE tasks SET keyed_until = remembered.expires_at FROM (
+    WITH RECURSIVE each(task_ids, at, expires_at) AS (
+        SELECT task_ids, 1, expires_at FROM idempotency_keys
+        WHERE expires_at > unixepoch() * 1000000 AND expires_at <= 253402214400000000
+        UNION ALL SELECT task_ids, at + 16, expires_at FROM each WHERE at + 16 < length(task_ids)
+    )
+    SELECT substr(task_ids, at, 16) AS id, expires_at FROM each
+) AS remembered
+WHERE tasks.id = remembered.id AND coalesce(timeout, 0) <= 9223372036854775
+    AND min(created_at, updated_at, run_at, coalesce(queued_at, 0), coalesce(deadline, 0), coalesce(started_at, 0),
+        coalesce(stop_requested_at, 0)) >= -62135510400000000
+    AND max(created_at, updated_at, run_at, coalesce(queued_at, 0), coalesce(deadline, 0), coalesce(started_at, 0),
+        coalesce(stop_requested_at, 0)) <= 253402214400000000;
+
 -- The purge: tasks that say themselves how long they are kept.
 CREATE INDEX tasks_retained ON tasks (id) WHERE retention IS NOT NULL;
 
