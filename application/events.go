@@ -51,7 +51,8 @@ type AttemptEvents interface {
 	// AttemptEnded: the end of an attempt is stored, and t shows the task after it: one
 	// that has ended (domain.Status.Ended) has done so now. It is told by the worker whose
 	// handler returned, or which gave the task back without having called one; by the
-	// worker whose beat gave the task back; and by the dispatcher that rescued it.
+	// worker whose beat gave the task back; by the dispatcher that rescued it; and by the
+	// embedded program that rescued it at its start.
 	AttemptEnded(ctx context.Context, t *domain.Task, end AttemptEnd)
 	// AttemptLost: the attempt was no longer the one that holds the task, so its
 	// outcome was dropped. AttemptEnded was or will be told, by whoever took the task.

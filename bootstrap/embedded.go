@@ -9,6 +9,7 @@ import (
 	"github.com/millrace/millrace/adapters/sqlite"
 	"github.com/millrace/millrace/adapters/telemetry"
 	"github.com/millrace/millrace/application"
+	"github.com/millrace/millrace/domain"
 )
 
 // Embedded is cmd/millrace, assembled: API and worker in one process.
@@ -61,6 +62,7 @@ func (e *Embedded) Run(ctx context.Context, ready func(net.Addr)) error {
 	if err := sqlite.Migrate(ctx, e.db, e.log); err != nil {
 		return fmt.Errorf("migrate the store: %w", err)
 	}
+	defer e.statistics.Flush(ctx)
 	if err := e.recover(ctx); err != nil {
 		return fmt.Errorf("recover the tasks of the last process: %w", err)
 	}
@@ -71,7 +73,6 @@ func (e *Embedded) Run(ctx context.Context, ready func(net.Addr)) error {
 		case <-ctx.Done():
 		}
 	}()
-	defer e.statistics.Flush(ctx)
 	return runAll(ctx, e.admin.beside(e.server.run), func(ctx context.Context) { runWithBackground(ctx, e.statistics.Run, e.group.run) })
 }
 
@@ -79,14 +80,18 @@ func (e *Embedded) Run(ctx context.Context, ready func(net.Addr)) error {
 // fills the queue, which is empty. The lock on the file guarantees that no other process
 // holds a task.
 func (e *Embedded) recover(ctx context.Context) error {
-	rescued, err := sqlite.Recover(ctx, e.db, e.group.Dispatcher.Rescue)
-	if err != nil {
-		return err
-	}
+	dispatcher, rescued := e.group.Dispatcher, 0
+	err := sqlite.Recover(ctx, e.db, dispatcher.Rescue, func(tasks []*domain.Task) {
+		rescued += len(tasks)
+		dispatcher.TellRescued(ctx, tasks)
+	})
 	if rescued > 0 {
 		e.log.Info("rescued the tasks of the previous process", "tasks", rescued)
 	}
-	return e.group.Dispatcher.Refill(ctx)
+	if err != nil {
+		return err
+	}
+	return dispatcher.Refill(ctx)
 }
 
 var _ application.Clock = systemClock{}

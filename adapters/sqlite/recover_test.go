@@ -22,12 +22,13 @@ func TestRecover_RescuesWhatAnEarlierProcessHeld(t *testing.T) {
 		t.Fatalf("claim: %d tasks, %v", len(claimed.Tasks), err)
 	}
 
-	taken, err := sqlite.Recover(t.Context(), db, func(task *domain.Task) error {
+	var rescued []*domain.Task
+	err := sqlite.Recover(t.Context(), db, func(task *domain.Task) error {
 		return task.Rescue(domain.RetryPolicy{MaxRescues: 3}, time.Now())
-	})
+	}, func(some []*domain.Task) { rescued = append(rescued, some...) })
 
-	if err != nil || taken != 1 {
-		t.Fatalf("recover: %d tasks, %v; want 1", taken, err)
+	if err != nil || len(rescued) != 1 || rescued[0].ID() != held.ID() || rescued[0].LastOutcome() != domain.OutcomeLost {
+		t.Fatalf("recover: rescued %v, %v; want the one that was held, its attempt lost", rescued, err)
 	}
 	for _, task := range []*domain.Task{held, waiting} {
 		if got, err := store.Tasks.Get(t.Context(), task.ID()); err != nil || got.Status() != domain.StatusPending {

@@ -70,6 +70,12 @@ func (d *Dispatcher) Refill(ctx context.Context) error { return d.stranded.Refil
 // Rescue takes a task from a worker that was lost.
 func (d *Dispatcher) Rescue(t *domain.Task) error { return d.orphaned.Rescue(t) }
 
+// TellRescued tells of the attempts that ended as Rescue took these tasks, once they are
+// stored: for whoever rescues them in place of the sweep.
+func (d *Dispatcher) TellRescued(ctx context.Context, tasks []*domain.Task) {
+	d.orphaned.tellEnds(ctx, tasks)
+}
+
 // retryInterval is the longest pause after a sweep that has failed. /readyz tells what the
 // last sweep experienced: one that runs once a minute would make a worker unready for a
 // minute after an outage.

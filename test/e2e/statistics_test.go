@@ -68,3 +68,27 @@ func TestService_CountsWhatHappenedExactly(t *testing.T) {
 		}
 	}
 }
+
+// What a process that was killed had not stored is not counted; what its successor takes
+// from it is.
+func TestMillrace_CountsWhatItRescuesAtItsStart(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	first := embed(t, dir, "HANDLER=sleep:1h", "MAX_RESCUES=1")
+	id := first.submit("m").ID
+	first.becomes(id, "processing")
+	first.api.Kill()
+
+	second := embed(t, dir, "HANDLER=sleep:1h", "MAX_RESCUES=1") // to lose one worker is enough
+	if got := second.get(id); got.Status != "failed" {
+		t.Errorf("rescued, it is %s, want failed", got.Status)
+	}
+	second.api.Stop() // it stores what it has counted
+
+	third := embed(t, dir)
+	got := third.statistics("default")
+	if got["rescued"] != 1 || got["failed"] != 1 || got["failed_attempts"] != 0 {
+		t.Errorf("counted: %v, want one attempt that was rescued, and its task as failed", got)
+	}
+	third.api.Stop()
+}
