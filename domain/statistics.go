@@ -126,9 +126,31 @@ type QueueCounts struct {
 	FailedAttempts int64 // that ended in the handler's own error or its deadline
 	Failed         int64 // tasks
 	Canceled       int64
-	Rescued        int64     // attempts whose worker, or whose outcome, was lost
-	Wait           Histogram // from due to the start of the handler, of Started
-	Run            Histogram // of handlers that completed their attempt, failed or were stopped
+	// Rescued are the attempts that ended as OutcomeLost: their worker, or their outcome, was
+	// lost. One that was asked to stop is OutcomeStopped and not counted.
+	Rescued int64
+	Wait    Histogram // from due to the start of the handler, of Started
+	Run     Histogram // of handlers that completed their attempt, failed or were stopped
+}
+
+// CountsOf is what the end of an attempt counts as, of a task that has this status after it.
+// An attempt may count, its task, or both.
+func CountsOf(outcome AttemptOutcome, after Status) (c QueueCounts) {
+	switch outcome {
+	case OutcomeFailed:
+		c.FailedAttempts = 1
+	case OutcomeLost:
+		c.Rescued = 1
+	}
+	switch after {
+	case StatusCompleted:
+		c.Completed = 1
+	case StatusFailed:
+		c.Failed = 1
+	case StatusCanceled:
+		c.Canceled = 1
+	}
+	return c
 }
 
 // Plus is the sum of both.

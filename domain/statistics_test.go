@@ -1,6 +1,7 @@
 package domain_test
 
 import (
+	"reflect"
 	"slices"
 	"testing"
 	"time"
@@ -73,6 +74,26 @@ func TestHistogram_AddsUpAndIsReadAsItWasWritten(t *testing.T) {
 	for _, bad := range []string{"-1", "1 x", "9223372036854775808", "1.5"} {
 		if h, err := domain.ParseHistogram(bad); err == nil {
 			t.Errorf("%q is read as %v", bad, h)
+		}
+	}
+}
+
+func TestCountsOf_TheEndOfAnAttempt(t *testing.T) {
+	for _, c := range []struct {
+		outcome domain.AttemptOutcome
+		after   domain.Status
+		want    domain.QueueCounts
+	}{
+		{domain.OutcomeCompleted, domain.StatusCompleted, domain.QueueCounts{Completed: 1}},
+		{domain.OutcomeFailed, domain.StatusPending, domain.QueueCounts{FailedAttempts: 1}},
+		{domain.OutcomeFailed, domain.StatusFailed, domain.QueueCounts{FailedAttempts: 1, Failed: 1}},
+		{domain.OutcomeLost, domain.StatusPending, domain.QueueCounts{Rescued: 1}},
+		{domain.OutcomeLost, domain.StatusFailed, domain.QueueCounts{Rescued: 1, Failed: 1}},
+		{domain.OutcomeStopped, domain.StatusCanceled, domain.QueueCounts{Canceled: 1}},
+		{domain.OutcomeReleased, domain.StatusPending, domain.QueueCounts{}},
+	} {
+		if got := domain.CountsOf(c.outcome, c.after); !reflect.DeepEqual(got, c.want) {
+			t.Errorf("%s, the task %s: %+v, want %+v", c.outcome, c.after, got, c.want)
 		}
 	}
 }

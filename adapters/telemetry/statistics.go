@@ -100,20 +100,7 @@ func (s *Statistics) AttemptStarting(ctx context.Context, t *domain.Task, wait t
 // that was cut short by the worker's end says nothing.
 func (s *Statistics) AttemptEnded(_ context.Context, t *domain.Task, end application.AttemptEnd) {
 	q := s.of(t.Queue())
-	switch end.Outcome {
-	case domain.OutcomeFailed:
-		q.failedAttempts.Add(1)
-	case domain.OutcomeLost:
-		q.rescued.Add(1)
-	}
-	switch t.Status() {
-	case domain.StatusCompleted:
-		q.completed.Add(1)
-	case domain.StatusFailed:
-		q.failed.Add(1)
-	case domain.StatusCanceled:
-		q.canceled.Add(1)
-	}
+	q.add(domain.CountsOf(end.Outcome, t.Status()))
 	if end.Began && end.Outcome != domain.OutcomeReleased {
 		q.run[domain.BucketOf(end.Took)].Add(1)
 	}
@@ -267,6 +254,21 @@ type queueCounters struct {
 	submitted, started, completed, failedAttempts, failed, canceled, rescued atomic.Int64
 	wait, run                                                                [domain.HistogramBuckets]atomic.Int64
 	idle                                                                     int // drains that found nothing
+}
+
+// add counts the end of an attempt.
+func (q *queueCounters) add(c domain.QueueCounts) {
+	for _, n := range []struct {
+		to   *atomic.Int64
+		more int64
+	}{
+		{&q.completed, c.Completed}, {&q.failedAttempts, c.FailedAttempts}, {&q.failed, c.Failed}, {&q.canceled, c.Canceled},
+		{&q.rescued, c.Rescued},
+	} {
+		if n.more != 0 {
+			n.to.Add(n.more)
+		}
+	}
 }
 
 // take returns what was counted, and begins anew; some: there was something.
