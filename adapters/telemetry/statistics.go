@@ -66,7 +66,7 @@ type retired struct {
 // NewStatistics makes a Statistics that adds to store.
 func NewStatistics(store application.StatisticsRepository, clock application.Clock, log *slog.Logger) *Statistics {
 	s := &Statistics{
-		store: store, clock: clock, log: log, away: newOutages(log, "statistics cannot be stored, keeping them", "statistics are stored again"),
+		store: store, clock: clock, log: log, away: newOutages(log, "statistics failing, kept in memory", "statistics working again"),
 		since: clock.Now(), unstored: map[minuteKey]domain.QueueCounts{},
 		batch: application.StatisticsBatch{Source: domain.NewWorkerID()},
 	}

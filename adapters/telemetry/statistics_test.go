@@ -173,7 +173,7 @@ func TestStatistics_WaitForAStoreThatIsAwayAndSendTheSameBatchAgain(t *testing.T
 	if got := store.total(domain.DefaultQueue).Submitted; got != 3 || store.last.Number != first.Number+1 {
 		t.Errorf("%d are stored, with batch %d after %d", got, store.last.Number, first.Number)
 	}
-	if n := strings.Count(out.String(), "statistics cannot be stored"); n != 1 {
+	if n := strings.Count(out.String(), "statistics failing"); n != 1 {
 		t.Errorf("the outage is told %d times:\n%s", n, out.String())
 	}
 }
