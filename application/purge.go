@@ -16,11 +16,12 @@ type PurgeRepository interface {
 	// ids. It locks nothing, and its cost is that of the window's limit, however many tasks
 	// there are. A row that cannot be read comes as one that does not expire.
 	PurgeCandidates(ctx context.Context, walk PurgeWalk, w PurgeWindow) ([]domain.PurgeCandidate, error)
-	// Purge deletes exactly those of the tasks that still have their version and have ended,
-	// together with their attempts and with what finds them by their metadata, and moves the
-	// cursor, in one transaction. A task that somebody has locked is passed over. One that
-	// the store refuses to delete is named, and does not stop the rest. If the walk has not
-	// come to s.From, as another worker has moved it, nothing is done.
+	// Purge deletes exactly those of the tasks that still have their version and status
+	// and have ended, together with their attempts and with what finds them by their
+	// metadata, and moves the cursor, in one transaction. A task of which somebody has locked
+	// a row is passed over. One that the store refuses to delete is named, and does not stop
+	// the rest. If the walk has not come to s.From, as another worker has moved it, nothing
+	// is done.
 	Purge(ctx context.Context, s PurgeStep) (PurgeResult, error)
 }
 

@@ -15,21 +15,23 @@ import (
 // deletionOf is a statement that removes the tasks t of which the condition is true, with
 // the pairs that they are found by, and returns how many they were. Their attempts go with
 // them, by the foreign key. It waits Briefly for each row that somebody else has locked:
-// those of attempts and task_metadata too. (With = in place of ANY, or without pairs, it
+// those of attempts and task_metadata too.
+func deletionOf(condition string) string {
+	return "WITH gone AS (DELETE FROM tasks AS t WHERE " + condition + " AND " + pgconn.Briefly + " RETURNING t.id, t.metadata), " +
+		pairsOfGone + " SELECT count(*) FROM gone"
+}
+
+// pairsOfGone removes the pairs that the tasks of the query gone were found by. They are
+// in the task; what is no object has none. (With = in place of ANY, or without pairs, it
 // would be planned as a join of all of task_metadata: the planner takes each task for one
 // with a hundred pairs.)
-func deletionOf(condition string) string {
-	return `
-WITH gone AS (
-	DELETE FROM tasks AS t WHERE ` + condition + ` AND ` + pgconn.Briefly + ` RETURNING t.id, t.metadata
-), pairs AS MATERIALIZED (
-	SELECT pair.key, pair.value, gone.id FROM gone, jsonb_each_text(gone.metadata) AS pair
+const pairsOfGone = `pairs AS MATERIALIZED (
+	SELECT pair.key, pair.value, gone.id
+	FROM gone, jsonb_each_text(CASE WHEN jsonb_typeof(gone.metadata) = 'object' THEN gone.metadata END) AS pair
 ), found_by AS (
 	DELETE FROM task_metadata AS m USING pairs AS p
 	WHERE m.key = ANY(ARRAY[p.key]) AND m.value = ANY(ARRAY[p.value]) AND m.task_id = ANY(ARRAY[p.id])
-)
-SELECT count(*) FROM gone`
-}
+)`
 
 var (
 	// deleteSQL removes a task that is as it was loaded. The status is compared too: after

@@ -46,7 +46,7 @@ func TestSweeps_UseTheirIndexes(t *testing.T) {
 		{"forget keys", forgetKeysSQL, false, "idempotency_keys_expired", []any{now, 10}},
 		{"purge", candidatesSQL(application.PurgeAll), false, "tasks_pkey", walk},
 		{"purge of the own", candidatesSQL(application.PurgeOwn), false, "tasks_retained", walk},
-		{"delete what has expired", purgeSQL.String(), false, "tasks_pkey task_metadata_pkey", []any{pgenc.UUIDs(ids), pgenc.Int.Array(make([]int64, len(ids))), pq.Array([]string{"failed"})}},
+		{"delete what has expired", purgeSQL.String(), false, "tasks_pkey task_metadata_pkey", []any{pgenc.UUIDs(ids), pgenc.Int.Array(make([]int64, len(ids))), pq.Array(make([]string, len(ids))), pq.Array([]string{"failed"})}},
 		{"get many", getPortionSQL, false, "tasks_pkey", []any{pgenc.UUIDs(ids)}},
 		{"tasks of a key", storedWithSQL, false, "tasks_pkey", []any{pgenc.UUIDs(ids)}},
 		{"others of a key", checkStoredSQL, false, "tasks_pkey", []any{pgenc.UUIDs(ids)}},

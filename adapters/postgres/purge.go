@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/google/uuid"
@@ -78,33 +79,27 @@ var (
 	moveCursorSQL = `INSERT INTO millrace_purges AS p (walk, cursor) VALUES ($1, $2::uuid)
 		ON CONFLICT (walk) DO UPDATE SET cursor = excluded.cursor WHERE p.cursor = $3::uuid`
 
-	// purgeSQL deletes those of the tasks ($1, with their versions in $2) that have one of
-	// the statuses ($3) and that nobody has locked. Records of attempts go by their foreign
-	// key. The rows of task_metadata are found by the pairs, which are in the task; what is
-	// no object has none. With = in place of ANY the joins could be planned over whole tables.
+	// purgeSQL deletes those of the tasks ($1) that have ended ($4), still have their version
+	// ($2) and status ($3), and that nobody has locked. It waits Briefly for the rows that go
+	// with them. With = in place of ANY the joins could be planned over whole tables.
 	purgeSQL = pgconn.Prepared(`WITH expired AS MATERIALIZED (
-			SELECT t.id FROM unnest((SELECT $1::uuid[]), (SELECT $2::bigint[])) AS n(id, version), tasks AS t
-			WHERE t.id = ANY(ARRAY[n.id]) AND t.version = n.version AND t.status = ANY($3::text[])
+			SELECT t.id FROM unnest((SELECT $1::uuid[]), (SELECT $2::bigint[]), (SELECT $3::text[])) AS n(id, version, status), tasks AS t
+			WHERE t.id = ANY(ARRAY[n.id]) AND t.version = n.version AND t.status = n.status AND t.status = ANY($4::text[])
+				AND ` + pgconn.Briefly + `
 			FOR UPDATE OF t SKIP LOCKED
-		), purged AS (
+		), gone AS (
 			DELETE FROM tasks AS t USING expired WHERE t.id = ANY(ARRAY[expired.id]) RETURNING t.id, t.metadata
-		), pairs AS MATERIALIZED (
-			SELECT purged.id, pair.key, pair.value
-			FROM purged, jsonb_each_text(CASE WHEN jsonb_typeof(purged.metadata) = 'object' THEN purged.metadata END) AS pair
-		), unlisted AS (
-			DELETE FROM task_metadata AS m USING pairs
-			WHERE m.key = ANY(ARRAY[pairs.key]) AND m.value = ANY(ARRAY[pairs.value]) AND m.task_id = ANY(ARRAY[pairs.id])
-		)
-		SELECT uuid_send(id) FROM purged`)
+		), ` + pairsOfGone + `
+		SELECT uuid_send(id) FROM gone`)
 )
 
-// Purge deletes the tasks and moves the cursor. If the server refuses the statement
-// because of one of them, as a table of the operator's refers to it, it is done again,
-// task by task where it has to be.
+// Purge deletes the tasks and moves the cursor. If one of them keeps the statement from
+// being done, as a table of the operator's refers to it, or somebody has locked a row that
+// goes with it, it is done again, task by task where it has to be.
 func (r *PurgeRepository) Purge(ctx context.Context, s application.PurgeStep) (application.PurgeResult, error) {
-	result, err := r.purge(ctx, s, deleteTogether)
-	if pgconn.AboutData(err) {
-		result, err = r.purge(ctx, s, deleteApart)
+	result, err := r.purge(ctx, s, purging.together)
+	if aboutOne(err) {
+		result, err = r.purge(ctx, s, purging.apart)
 	}
 	if err != nil {
 		return application.PurgeResult{}, err
@@ -112,10 +107,9 @@ func (r *PurgeRepository) Purge(ctx context.Context, s application.PurgeStep) (a
 	return result, nil
 }
 
-// deleting deletes tasks. What the server refuses it names in the result.
-type deleting func(ctx context.Context, tx *sqlx.Tx, tasks []domain.PurgeCandidate, to *application.PurgeResult) error
-
-func (r *PurgeRepository) purge(ctx context.Context, s application.PurgeStep, del deleting) (result application.PurgeResult, err error) {
+func (r *PurgeRepository) purge(ctx context.Context, s application.PurgeStep,
+	del func(purging, context.Context, []domain.PurgeCandidate) error,
+) (result application.PurgeResult, err error) {
 	err = r.db.calls.Write(ctx, func(ctx context.Context, c *sqlx.Conn) error {
 		result = application.PurgeResult{Refused: map[domain.TaskID]error{}}
 		return pgconn.Transact(ctx, c, func(tx *sqlx.Tx) error {
@@ -124,7 +118,7 @@ func (r *PurgeRepository) purge(ctx context.Context, s application.PurgeStep, de
 				return err
 			}
 			result.Moved = true
-			return del(ctx, tx, s.Expired, &result)
+			return del(purging{r.db.calls, tx, time.Now(), &result}, ctx, s.Expired)
 		})
 	})
 	return result, err
@@ -141,53 +135,72 @@ func moveCursor(ctx context.Context, tx *sqlx.Tx, s application.PurgeStep) (bool
 	return n == 1, err
 }
 
-// deleteTogether deletes all with one statement.
-func deleteTogether(ctx context.Context, tx *sqlx.Tx, tasks []domain.PurgeCandidate, to *application.PurgeResult) error {
+// purging deletes tasks in a transaction, and says in the result which.
+type purging struct {
+	pool  pool
+	tx    *sqlx.Tx
+	begun time.Time
+	to    *application.PurgeResult
+}
+
+// together deletes all with one statement.
+func (p purging) together(ctx context.Context, tasks []domain.PurgeCandidate) error {
 	if len(tasks) == 0 {
 		return nil
 	}
-	ids, versions := make([]domain.TaskID, len(tasks)), make([]int64, len(tasks))
+	ids, versions, statuses := make([]domain.TaskID, len(tasks)), make([]int64, len(tasks)), make([]domain.Status, len(tasks))
 	for i, t := range tasks {
-		ids[i], versions[i] = t.ID, t.Version
+		ids[i], versions[i], statuses[i] = t.ID, t.Version, t.Status
 	}
 	purged := make([]domain.TaskID, 0, len(tasks))
 	var id domain.TaskID
-	scan := scanInto(&id, idOf)
-	err := purgeSQL.Each(ctx, tx, func(row *sql.Rows) error {
+	scan, begun := scanInto(&id, idOf), time.Now()
+	err := purgeSQL.Each(ctx, p.tx, func(row *sql.Rows) error {
 		err := row.Scan(scan)
 		purged = append(purged, id)
 		return err
-	}, pgenc.UUIDs(ids), pgenc.Int.Array(versions), pgenc.Texts(domain.EndedStatuses()))
+	}, pgenc.UUIDs(ids), pgenc.Int.Array(versions), pgenc.Texts(statuses), pgenc.Texts(domain.EndedStatuses()))
+	if p.pool.RowLocked(err, begun) {
+		return fmt.Errorf("%w: %w", errRowsLocked, err)
+	}
 	if err == nil {
-		to.Purged = append(to.Purged, purged...)
+		p.to.Purged = append(p.to.Purged, purged...)
 	}
 	return err
 }
 
-// deleteApart deletes the tasks in halves where it has to, so that one which the server
-// refuses does not keep the others.
-func deleteApart(ctx context.Context, tx *sqlx.Tx, tasks []domain.PurgeCandidate, to *application.PurgeResult) error {
-	if _, err := tx.ExecContext(ctx, "SAVEPOINT part"); err != nil {
+// apartFor is how long tasks of which rows are locked are looked for. What is left then,
+// as somebody has locked the whole of attempts, is left to the next round.
+const apartFor = 2 * time.Second
+
+// apart deletes the tasks in halves where it has to, so that one which cannot be deleted
+// does not keep the others. One that the server refuses it names.
+func (p purging) apart(ctx context.Context, tasks []domain.PurgeCandidate) error {
+	if _, err := p.tx.ExecContext(ctx, "SAVEPOINT part"); err != nil {
 		return err
 	}
-	refused := deleteTogether(ctx, tx, tasks, to)
-	if refused != nil && !pgconn.AboutData(refused) {
-		return refused
+	kept := p.together(ctx, tasks)
+	if kept != nil && !aboutOne(kept) {
+		return kept
 	}
-	if refused == nil {
-		_, err := tx.ExecContext(ctx, "RELEASE SAVEPOINT part")
+	if kept == nil {
+		_, err := p.tx.ExecContext(ctx, "RELEASE SAVEPOINT part")
 		return err
 	}
-	if _, err := tx.ExecContext(ctx, "ROLLBACK TO SAVEPOINT part; RELEASE SAVEPOINT part"); err != nil {
+	if _, err := p.tx.ExecContext(ctx, "ROLLBACK TO SAVEPOINT part; RELEASE SAVEPOINT part"); err != nil {
 		return err
 	}
-	if len(tasks) == 1 {
-		to.Refused[tasks[0].ID] = refused
+	locked := errors.Is(kept, errRowsLocked)
+	switch {
+	case locked && (len(tasks) == 1 || time.Since(p.begun) > apartFor):
+		return nil
+	case len(tasks) == 1:
+		p.to.Refused[tasks[0].ID] = kept
 		return nil
 	}
 	half := len(tasks) / 2
-	if err := deleteApart(ctx, tx, tasks[:half], to); err != nil {
+	if err := p.apart(ctx, tasks[:half]); err != nil {
 		return err
 	}
-	return deleteApart(ctx, tx, tasks[half:], to)
+	return p.apart(ctx, tasks[half:])
 }

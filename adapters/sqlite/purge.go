@@ -83,7 +83,7 @@ func (r *PurgeRepository) Purge(ctx context.Context, s application.PurgeStep) (a
 // that SQLite refuses to delete keeps everything.
 func (tx *tx) purge(t domain.PurgeCandidate, to *application.PurgeResult) error {
 	var metadata sql.NullString
-	found, err := tx.get(&metadata, deleteExpired, taskID(t.ID), t.Version)
+	found, err := tx.get(&metadata, deleteExpired, taskID(t.ID), t.Version, string(t.Status))
 	switch {
 	case aboutData(err):
 		to.Refused[t.ID] = err

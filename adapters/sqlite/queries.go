@@ -79,7 +79,7 @@ var (
 	moveCursor = `INSERT INTO millrace_purges (walk, cursor) VALUES (?1, ?2)
 		ON CONFLICT (walk) DO UPDATE SET cursor = excluded.cursor WHERE cursor = ?3`
 	// The attempts of the task go by their foreign key.
-	deleteExpired = `DELETE FROM tasks WHERE id = ? AND version = ? AND status IN ('completed', 'canceled', 'failed')
+	deleteExpired = `DELETE FROM tasks WHERE id = ? AND version = ? AND status = ? AND status IN ('completed', 'canceled', 'failed')
 		RETURNING CASE WHEN json_valid(metadata) THEN metadata END`
 
 	selectHeartbeat = `SELECT seen_at, beating_since, beat_interval FROM workers WHERE id = ?`

@@ -46,9 +46,10 @@ func newTaskMetrics(queues *queueLabels) *taskMetrics {
 		purged: prometheus.NewCounter(prometheus.CounterOpts{
 			Namespace: namespace, Name: "purged_tasks_total", Help: "Tasks that were deleted because their time was over.",
 		}),
-		lag: saidLately{desc: describe("dispatch_lag_seconds",
+		lag: saidLately{kept: 2 * time.Minute, desc: describe("dispatch_lag_seconds",
 			"How long the longest due task that is not queued has been due, as this worker's last sweep saw it.")},
-		purgeLag: saidLately{desc: describe("purge_lag_seconds",
+		// A purge rests for up to 19 times as long as a step has taken, and may then fail.
+		purgeLag: saidLately{kept: 15 * time.Minute, desc: describe("purge_lag_seconds",
 			"How long ago the time of the longest expired task was over, as this worker's last purge saw it.")},
 	}
 }
@@ -116,14 +117,13 @@ func forQueues(tasks []*domain.Task, add func(queue domain.QueueName, n int)) {
 	}
 }
 
-// saidKept is how long what was said last counts. A sweep that one worker does for all may
-// become another's, and what the first one has seen is not so for ever.
-const saidKept = 2 * time.Minute
-
 // saidLately is a gauge of what was said last, if that was lately. It is safe for
 // concurrent use.
 type saidLately struct {
 	desc *prometheus.Desc
+	// kept is how long what was said last counts. A sweep that one worker does for all may
+	// become another's, and what the first one has seen is not so for ever.
+	kept time.Duration
 	mu   sync.Mutex
 	what time.Duration
 	when time.Time
@@ -142,7 +142,7 @@ func (s *saidLately) Describe(out chan<- *prometheus.Desc) { out <- s.desc }
 func (s *saidLately) Collect(out chan<- prometheus.Metric) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.when.IsZero() && time.Since(s.when) <= saidKept {
+	if !s.when.IsZero() && time.Since(s.when) <= s.kept {
 		out <- gauge(s.desc, s.what.Seconds())
 	}
 }

@@ -69,15 +69,21 @@ func TestMetrics_CountWhatHappensToTasks(t *testing.T) {
 func TestMetrics_ForgetALagThatNobodyHasSeenForLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := telemetry.NewMetrics("v1")
-		if _, there := value(scrape(t, m), "millrace_purge_lag_seconds"); there {
-			t.Error("a lag that nobody has seen")
+		say := func() {
+			m.Events().DispatchLag(t.Context(), time.Hour)
+			m.Events().Purged(t.Context(), 0, time.Hour)
 		}
-		m.Events().Purged(t.Context(), 0, time.Hour)
-		time.Sleep(2 * time.Minute)
-		want(t, scrape(t, m), 3600, "millrace_purge_lag_seconds")
-		time.Sleep(time.Second) // the purge is another worker's now
-		if _, there := value(scrape(t, m), "millrace_purge_lag_seconds"); there {
-			t.Error("a lag of long ago")
+		for name, kept := range map[string]time.Duration{"millrace_dispatch_lag_seconds": 2 * time.Minute, "millrace_purge_lag_seconds": 15 * time.Minute} {
+			if _, there := value(scrape(t, telemetry.NewMetrics("v1")), name); there {
+				t.Errorf("%s: a lag that nobody has seen", name)
+			}
+			say()
+			time.Sleep(kept)
+			want(t, scrape(t, m), 3600, name)
+			time.Sleep(time.Second) // the sweep is another worker's now
+			if _, there := value(scrape(t, m), name); there {
+				t.Errorf("%s: a lag of long ago", name)
+			}
 		}
 	})
 }

@@ -14,6 +14,9 @@ const (
 	purgeLimit = 2000             // tasks that one step looks at, and deletes
 	purgePause = 15 * time.Second // between two rounds
 	purgeShare = 20               // it works a twentieth of the time: 5 % of a connection
+	// slowPurge is for how long a step may delete: in a store with one writer, submissions
+	// wait for as long.
+	slowPurge = 250 * time.Millisecond
 	// holdPurge is how long a worker keeps the purge from the others after a step, and
 	// renewPurge how often it says so while it rests.
 	holdPurge  = 45 * time.Second
@@ -34,9 +37,12 @@ var purgeWalks = []application.PurgeWalk{application.PurgeOwn, application.Purge
 // pause. What is too young to have expired it does not read: nothing expires that was made
 // after now less the shortest time for which any task is kept; tasks that say that
 // themselves have a walk of their own. So a round costs what may have expired, however much
-// is kept. Ids of another making are in any order: those of times to come are looked at, too.
+// is too young, but reads anew what is kept for longer than the shortest time: by default
+// failed tasks between 7 and 30 days of age. Ids of another making are in any order: those
+// of times to come are looked at, too.
 //
-// One worker purges for all. Each step is followed by a rest of 19 times its length.
+// One worker purges for all. Each step is followed by a rest of 19 times its length. One
+// that deleted for longer than slowPurge is followed by a smaller one.
 type Purge struct {
 	Deps
 	worker    domain.WorkerID
@@ -47,6 +53,7 @@ type Purge struct {
 	walk   int  // of purgeWalks
 	known  bool // the cursor of the walk is
 	cursor domain.TaskID
+	took   time.Duration // by the deletion of the last step
 	// The earliest time at which a task had expired that this round has met, or the last
 	// one has left behind; and what this one leaves behind, as it is locked or refused.
 	met, left time.Time
@@ -66,7 +73,9 @@ func (s *Purge) Run(ctx context.Context) {
 		if ctx.Err() != nil {
 			break
 		}
-		s.Events.LoopRan(ctx, application.SweepPurge, err)
+		if err != nil || s.mine { // another worker's purge says nothing of this one's
+			s.Events.LoopRan(ctx, application.SweepPurge, err)
+		}
 		wait = (purgeShare - 1) * time.Since(begun)
 		switch {
 		case err != nil && !application.TookTooLong(err): // another worker may have better luck
@@ -102,21 +111,32 @@ func (s *Purge) release(ctx context.Context) {
 	_ = s.Tasks.ReleaseSweep(ctx, application.SweepPurge, s.worker)
 }
 
-// forget begins a round, from the cursors as they are stored then.
-func (s *Purge) forget() {
-	s.mine, s.walk, s.known, s.met, s.left = false, 0, false, time.Time{}, time.Time{}
-}
+// forget begins a round, from the cursors as they are stored then. How late it is stays
+// known: after a failure that is so until somebody has purged.
+func (s *Purge) forget() { s.mine, s.walk, s.known = false, 0, false }
 
 // Step looks at the next tasks of the walk and deletes those that have expired. It reports
 // whether the round is done, or another worker has the sweep. After one that took too long
-// the next is smaller. It is not safe for concurrent use.
+// the next is smaller. After a failure it tells how late it is, as one that succeeds does.
+// It is not safe for concurrent use.
 func (s *Purge) Step(ctx context.Context) (done bool, err error) {
 	mine, err := s.Tasks.AcquireSweep(ctx, application.SweepPurge, s.worker, holdPurge)
 	if err != nil || !mine {
 		s.forget()
+		if err == nil {
+			s.met, s.left = time.Time{}, time.Time{}
+		}
 		return true, err
 	}
 	s.mine = true
+	if done, err = s.next(ctx); err != nil && !s.met.IsZero() {
+		s.Events.Purged(ctx, 0, s.late(s.Clock.Now()))
+	}
+	return done, err
+}
+
+// next is Step for the worker that has the sweep.
+func (s *Purge) next(ctx context.Context) (done bool, err error) {
 	rules := domain.RetentionRules{Default: s.retention}
 	if rules.Queues, err = s.Queues.Retentions(ctx); err != nil {
 		return false, err
@@ -128,7 +148,11 @@ func (s *Purge) Step(ctx context.Context) (done bool, err error) {
 	}
 	limit := s.portion.Size()
 	found, ended, err := s.step(ctx, rules, limit)
-	s.portion.Note(limit, found, err)
+	if err == nil && s.took > slowPurge {
+		s.portion.NoteSlow(limit)
+	} else {
+		s.portion.Note(limit, found, err)
+	}
 	if err != nil || !ended {
 		return false, err
 	}
@@ -146,7 +170,7 @@ func (s *Purge) Step(ctx context.Context) (done bool, err error) {
 // whether the walk has come to its end.
 func (s *Purge) step(ctx context.Context, rules domain.RetentionRules, limit int) (found int, ended bool, err error) {
 	now := s.Clock.Now()
-	s.known = false // after an error nobody knows what became of the step
+	s.known, s.took = false, 0 // after an error nobody knows what became of the step
 	candidates, to, err := s.candidates(ctx, rules.Shortest(), now, limit)
 	if err != nil {
 		return 0, false, err
@@ -159,17 +183,34 @@ func (s *Purge) step(ctx context.Context, rules domain.RetentionRules, limit int
 		}
 	}
 	if len(step.Expired) > 0 || step.From != step.To {
-		result, err := s.Purges.Purge(ctx, step)
-		if err != nil {
+		moved, err := s.purge(ctx, step, expiredAt, now)
+		if err != nil || !moved { // another worker has
 			return len(candidates), false, err
 		}
-		if !result.Moved { // another worker has
-			return len(candidates), false, nil
-		}
-		s.tell(ctx, result, expiredAt, now)
 	}
 	s.cursor, s.known = to, true
 	return len(candidates), to == domain.TaskID{}, nil
+}
+
+// purge deletes what has expired, and tells of it. It notes how late that is before: a
+// purge that fails is as late.
+func (s *Purge) purge(ctx context.Context, step application.PurgeStep, expiredAt map[domain.TaskID]time.Time, now time.Time) (moved bool, err error) {
+	met := s.met
+	for _, at := range expiredAt {
+		s.met = earlier(s.met, at)
+	}
+	begun := s.Clock.Now()
+	result, err := s.Purges.Purge(ctx, step)
+	s.took = s.Clock.Now().Sub(begun)
+	switch {
+	case err != nil:
+		return false, err
+	case !result.Moved:
+		s.met = met
+		return false, nil
+	}
+	s.tell(ctx, result, expiredAt, now)
+	return true, nil
 }
 
 // candidates are the next tasks that may have expired, and how far the walk comes with them:
@@ -213,9 +254,6 @@ func below(a, b domain.TaskID) bool { return slices.Compare(a[:], b[:]) < 0 }
 func (s *Purge) tell(ctx context.Context, r application.PurgeResult, expiredAt map[domain.TaskID]time.Time, now time.Time) {
 	for id, err := range r.Refused {
 		s.Events.TaskPassed(ctx, application.SweepPurge, id, err)
-	}
-	for _, at := range expiredAt {
-		s.met = earlier(s.met, at)
 	}
 	for _, id := range r.Purged {
 		delete(expiredAt, id)

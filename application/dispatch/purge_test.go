@@ -28,6 +28,10 @@ type purging struct {
 	queues  map[domain.QueueName]domain.Retention
 	slow    int // more candidates than this take too long; 0: none do
 	locked  map[domain.TaskID]bool
+	blind   error           // to what is set of the queues
+	err     error           // of each deletion
+	takes   time.Duration   // the deletion of a task
+	others  bool            // another worker has the sweep
 	read    int             // candidates
 	limits  []int           // of windows
 	told    []time.Duration // how late it is, step by step
@@ -41,10 +45,13 @@ func newPurging(t *testing.T) *purging {
 		queues: map[domain.QueueName]domain.Retention{}, locked: map[domain.TaskID]bool{},
 	}
 	p := s.ports
-	p.Dispatch.EXPECT().AcquireSweep(apptest.Any, application.SweepPurge, domain.WorkerID("w"), apptest.Any).Return(true, nil).AnyTimes()
+	p.Dispatch.EXPECT().AcquireSweep(apptest.Any, application.SweepPurge, domain.WorkerID("w"), apptest.Any).DoAndReturn(
+		func(context.Context, application.Loop, domain.WorkerID, time.Duration) (bool, error) {
+			return !s.others, nil
+		}).AnyTimes()
 	p.Dispatch.EXPECT().ReleaseSweep(apptest.Any, application.SweepPurge, domain.WorkerID("w")).AnyTimes()
 	p.Queues.EXPECT().Retentions(apptest.Any).DoAndReturn(func(context.Context) (map[domain.QueueName]domain.Retention, error) {
-		return s.queues, nil
+		return s.queues, s.blind
 	}).AnyTimes()
 	p.Purges.EXPECT().PurgeCursor(apptest.Any, apptest.Any).DoAndReturn(
 		func(_ context.Context, walk application.PurgeWalk) (domain.TaskID, error) {
@@ -75,9 +82,10 @@ func (s *purging) candidates(_ context.Context, walk application.PurgeWalk, w ap
 }
 
 func (s *purging) purge(_ context.Context, step application.PurgeStep) (r application.PurgeResult, _ error) {
-	if s.cursors[step.Walk] != step.From {
-		return r, nil
+	if s.cursors[step.Walk] != step.From || s.err != nil {
+		return r, s.err
 	}
+	time.Sleep(s.takes * time.Duration(len(step.Expired)))
 	s.cursors[step.Walk], r.Moved = step.To, true
 	for _, c := range step.Expired {
 		if !s.locked[c.ID] {
@@ -198,6 +206,70 @@ func TestPurge_TellsHowLateItIs(t *testing.T) {
 		s.told = nil
 		s.round(t)
 		apptest.Equal(t, "late with nothing expired", s.told, []time.Duration{0})
+	})
+}
+
+// failing takes a step that fails.
+func (s *purging) failing(t *testing.T) {
+	t.Helper()
+	_, err := s.sweep.Step(t.Context())
+	apptest.WantError(t, err, apptest.ErrBroken)
+}
+
+func TestPurge_TellsHowLateItIsWhileItFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newPurging(t)
+		s.add(1, keepTime+time.Hour, func(c *domain.PurgeCandidate) { c.Retention = keepTime })
+		s.err = apptest.ErrBroken
+		s.failing(t)
+		time.Sleep(time.Minute)
+		s.failing(t)
+		apptest.Equal(t, "late", s.told, []time.Duration{time.Hour, 61 * time.Minute})
+
+		s.blind, s.told = apptest.ErrBroken, nil
+		s.failing(t)
+		apptest.Equal(t, "late if it cannot begin", s.told, []time.Duration{61 * time.Minute})
+
+		s.blind, s.err, s.told = nil, nil, nil
+		s.round(t)
+		apptest.Equal(t, "late once it works", s.told, []time.Duration{61 * time.Minute, 0})
+	})
+}
+
+func TestPurge_ForgetsHowLateItWasOnceAnotherWorkerPurges(t *testing.T) {
+	s := newPurging(t)
+	s.add(1, keepTime+time.Hour, func(c *domain.PurgeCandidate) { c.Retention = keepTime })
+	s.err = apptest.ErrBroken
+	s.failing(t)
+	s.others = true
+	s.round(t)
+	s.others, s.tasks, s.err, s.told = false, nil, nil, nil
+	s.round(t)
+	apptest.Equal(t, "late", s.told, []time.Duration{0})
+}
+
+// It says nothing of its own purge, which may have failed.
+func TestPurge_DoesNotTellThatItRanWhileAnotherWorkerPurges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newPurging(t)
+		s.others = true
+		ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+		defer stop()
+		s.sweep.Run(ctx) // there is no call of LoopRan to be expected
+	})
+}
+
+func TestPurge_TakesSmallerStepsAfterOneThatDeletedForLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newPurging(t)
+		s.add(2*dispatch.PurgeLimit, keepTime+time.Hour)
+		s.takes = 200 * time.Microsecond
+		for range 4 { // the walk of the own, and three of the other
+			_, err := s.sweep.Step(t.Context())
+			apptest.Must(t, err)
+		}
+		const all = dispatch.PurgeLimit
+		apptest.Equal(t, "limits", s.limits[:4], []int{all, all, all / 2, all})
 	})
 }
 

@@ -44,15 +44,28 @@ func (p *Portion) Note(size, found int, err error) (smaller bool) {
 	defer p.mu.Unlock()
 	switch {
 	case application.TookTooLong(err):
-		if p.grown {
-			p.pause = min(2*p.pause, maxPause)
-		}
-		p.size, p.full, p.grown = max(1, min(p.size, size/2)), 0, false
+		p.shrink(size)
 		return size > 1
 	case err == nil && found >= size && size >= p.size:
 		p.grow()
 	}
 	return false
+}
+
+// NoteSlow notes a step of that size that was done, and took longer than it should: the
+// next is half of it, as after one that took too long.
+func (p *Portion) NoteSlow(size int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.shrink(size)
+}
+
+// shrink notes a step that took too long, while the caller has the lock.
+func (p *Portion) shrink(size int) {
+	if p.grown {
+		p.pause = min(2*p.pause, maxPause)
+	}
+	p.size, p.full, p.grown = max(1, min(p.size, size/2)), 0, false
 }
 
 // grow notes a full step, while the caller has the lock.

@@ -37,6 +37,20 @@ func TestPortion_IsHalvedDownToOneAndGrowsBack(t *testing.T) {
 	}
 }
 
+func TestPortion_IsHalvedByAStepThatWasSlow(t *testing.T) {
+	p := loop.NewPortion(500)
+	var sizes []int
+	for range 3 {
+		sizes = append(sizes, p.Size())
+		p.NoteSlow(p.Size())
+	}
+	p.NoteSlow(500) // of another, which began before
+	p.Note(p.Size(), p.Size(), nil)
+	if sizes = append(sizes, p.Size()); !slices.Equal(sizes, []int{500, 250, 125, 124}) {
+		t.Errorf("steps are of %v", sizes)
+	}
+}
+
 // A store that stays slow must not fail every other step.
 func TestPortion_GrowsEverMoreSeldomWhileTheLargerStepTakesTooLong(t *testing.T) {
 	const steps, most = 1000, 64

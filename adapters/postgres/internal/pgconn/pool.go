@@ -108,10 +108,16 @@ func (p *Pool) WriteBriefly(ctx context.Context, change, free func(ctx context.C
 func (p *Pool) WriteUnlocked(ctx context.Context, change func(ctx context.Context, c *sqlx.Conn) error) (locked bool, err error) {
 	begun := time.Now()
 	err = p.Write(ctx, change)
-	if Locked(err) && time.Since(begun) < p.limits.Lock/2 {
+	if p.RowLocked(err, begun) {
 		return true, nil
 	}
 	return false, err
+}
+
+// RowLocked reports whether a statement that waits Briefly, and began then, has failed as
+// somebody has locked a row. Behind the lock of a whole table it has waited for long.
+func (p *Pool) RowLocked(err error, begun time.Time) bool {
+	return Locked(err) && time.Since(begun) < p.limits.Lock/2
 }
 
 // Exec runs one statement that changes rows, and returns how many they were.
