@@ -117,9 +117,8 @@ type settling struct {
 }
 
 // settle lets the rules of the beat decide about what the worker owns, portion by
-// portion. What
-// cannot be given back is still owned, and no more is tried with this beat: that would
-// fail, too.
+// portion. What cannot be given back is still owned, and no more is tried with this beat:
+// that would fail, too.
 func (r *WorkerRepository) settle(ctx context.Context, s *settling) error {
 	for last := uuid.Nil; ; {
 		var rows []ownedRow

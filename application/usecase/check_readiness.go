@@ -35,9 +35,9 @@ type Readiness struct {
 }
 
 // CheckReadiness tells whether a program can do its work. It cannot while it is held,
-// or a probe fails that it Needs: a server's, a worker's own, or one of Experience, which
-// says what work has to fail for how long. Each program has its list of probes where it is
-// assembled.
+// or a probe fails that it Needs: a server's, a worker's own, or one of Experience
+// (experience.go), which says what work has to fail for how long. Each program has its list
+// of probes in bootstrap/providers.go.
 type CheckReadiness struct {
 	probes   []NamedProbe
 	held     atomic.Bool

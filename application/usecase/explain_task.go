@@ -244,7 +244,7 @@ func refused(q application.QueueInfo, now time.Time) (Explanation, bool) {
 	}
 }
 
-// stranded decides as the dispatcher does, which looks twice.
+// stranded decides as the dispatcher does, but looks once.
 func (uc *ExplainTask) stranded(ctx context.Context, t *domain.Task, now time.Time) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, ExplainWait)
 	defer cancel()
