@@ -56,8 +56,12 @@ func (a *API) Migrate(ctx context.Context) error {
 // Run waits for PostgreSQL, migrates the schema if MIGRATE_ON_START is set, and serves
 // until ctx ends. Health and readiness are served from the start.
 func (a *API) Run(ctx context.Context) error {
+	return a.admin.around(ctx, a.run)
+}
+
+func (a *API) run(ctx context.Context) error {
 	started := false
-	err := onceReady(ctx, a.ready, a.admin.beside(a.server.run), func(ctx context.Context) error {
+	err := onceReady(ctx, a.ready, a.server.run, func(ctx context.Context) error {
 		return prepare(ctx, a.log, a.db, a.clock, a.queue, func(ctx context.Context) error {
 			if a.migrateOnStart {
 				return postgres.Migrate(ctx, a.db, a.log)

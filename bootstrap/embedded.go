@@ -71,8 +71,12 @@ func (e *Embedded) Run(ctx context.Context, ready func(net.Addr)) error {
 		case <-ctx.Done():
 		}
 	}()
+	return e.admin.around(ctx, e.run)
+}
+
+func (e *Embedded) run(ctx context.Context) error {
 	defer e.statistics.Flush(ctx)
-	return runAll(ctx, e.admin.beside(e.server.run), func(ctx context.Context) { runWithBackground(ctx, e.statistics.Run, e.group.run) })
+	return runAll(ctx, e.server.run, func(ctx context.Context) { runWithBackground(ctx, e.statistics.Run, e.group.run) })
 }
 
 // recover rescues the tasks that an earlier process was processing when it died, and

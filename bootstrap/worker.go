@@ -69,7 +69,11 @@ func provideWorker(admin *adminServer, db *postgres.DB, clock *postgres.Clock, q
 // Run waits for PostgreSQL and for the schema that it needs, and works until ctx
 // ends. Health and readiness are served from the start.
 func (w *Worker) Run(ctx context.Context) error {
-	return onceReady(ctx, w.ready, w.admin.beside(untilDone), func(ctx context.Context) error {
+	return w.admin.around(ctx, w.run)
+}
+
+func (w *Worker) run(ctx context.Context) error {
+	return onceReady(ctx, w.ready, untilDone, func(ctx context.Context) error {
 		return prepare(ctx, w.log, w.db, w.clock, w.queue, func(ctx context.Context) error { return postgres.CheckSchema(ctx, w.db) })
 	}, func(ctx context.Context) {
 		runWithBackground(ctx, w.clock.Run, func(ctx context.Context) {
