@@ -23,6 +23,7 @@ type API struct {
 	ready          *usecase.CheckReadiness
 	log            *slog.Logger
 	startLine      []any
+	traces         *telemetry.Traces
 }
 
 // NewAPI assembles the API; the returned function closes what it holds.
@@ -30,7 +31,7 @@ func NewAPI(cfg APIConfig, log *slog.Logger) (*API, func(), error) {
 	return withTraces(cfg.TraceConfig, "millrace-api", log, func(traces *telemetry.Traces, log *slog.Logger) (*API, func(), error) {
 		a, closeAll, err := newAPI(cfg, traces, log, time.Now)
 		if err == nil {
-			a.startLine = cfg.startLine()
+			a.startLine, a.traces = cfg.startLine(), traces
 		}
 		return a, closeAll, err
 	})
@@ -74,7 +75,7 @@ func (a *API) run(ctx context.Context) error {
 		runWithBackground(ctx, a.statistics.Run, a.clock.Run)
 	})
 	if started {
-		a.statistics.Flush(ctx)
+		lastWords(ctx, a.statistics, a.traces)
 		a.log.Info("API stopped")
 	}
 	return err

@@ -19,6 +19,7 @@ type Embedded struct {
 	statistics *telemetry.Statistics
 	log        *slog.Logger
 	admin      *adminServer
+	traces     *telemetry.Traces
 }
 
 // NewEmbedded assembles API and worker on the embedded store, with the handler
@@ -44,7 +45,7 @@ const serviceEmbedded = "millrace"
 func newEmbeddedOf(cfg EmbeddedConfig, traces *telemetry.Traces, handler application.Handler, log *slog.Logger) (*Embedded, func(), error) {
 	e, closeAll, err := newEmbedded(cfg, traces, traces.Handler(handler), log)
 	if err == nil {
-		e.group.startLine = cfg.startLine()
+		e.group.startLine, e.traces = cfg.startLine(), traces
 	}
 	return e, closeAll, err
 }
@@ -75,7 +76,7 @@ func (e *Embedded) Run(ctx context.Context, ready func(net.Addr)) error {
 }
 
 func (e *Embedded) run(ctx context.Context) error {
-	defer e.statistics.Flush(ctx)
+	defer lastWords(ctx, e.statistics, e.traces)
 	return runAll(ctx, e.server.run, func(ctx context.Context) { runWithBackground(ctx, e.statistics.Run, e.group.run) })
 }
 

@@ -24,6 +24,7 @@ type Worker struct {
 	ready      *usecase.CheckReadiness
 	log        *slog.Logger
 	statistics *telemetry.Statistics
+	traces     *telemetry.Traces
 }
 
 // NewWorker assembles the worker with the handler that the settings name; the
@@ -55,7 +56,7 @@ const serviceWorker = "millrace-worker"
 func newWorkerOf(cfg WorkerConfig, traces *telemetry.Traces, handler application.Handler, log *slog.Logger, local postgres.LocalTime) (*Worker, func(), error) {
 	w, closeAll, err := newWorker(cfg, traces, traces.Handler(handler), log, local)
 	if err == nil {
-		w.group.startLine = cfg.startLine()
+		w.group.startLine, w.traces = cfg.startLine(), traces
 	}
 	return w, closeAll, err
 }
@@ -78,7 +79,7 @@ func (w *Worker) run(ctx context.Context) error {
 	}, func(ctx context.Context) {
 		runWithBackground(ctx, w.clock.Run, func(ctx context.Context) {
 			runWithBackground(ctx, w.statistics.Run, w.group.run)
-			w.statistics.Flush(ctx)
+			lastWords(ctx, w.statistics, w.traces)
 		})
 	})
 }
