@@ -27,6 +27,7 @@ func (c AdminConfig) FixedAddr() (string, error) {
 // adminServer serves operators. Without a server, as ADMIN_ADDR=off wants it, it does nothing.
 type adminServer struct {
 	server *httpapi.Server
+	ready  *usecase.CheckReadiness
 	log    *slog.Logger
 }
 
@@ -40,20 +41,25 @@ func provideAdmin(cfg AdminConfig, metrics scrapes, ready *usecase.CheckReadines
 	server := httpapi.NewAdminServer(httpapi.AdminConfig{
 		ListenAddr: cfg.AdminAddr, Loopback: onLoopback(cfg.AdminAddr), Metrics: metrics,
 	}, ready, log)
-	return &adminServer{server: server, log: log}
+	return &adminServer{server: server, ready: ready, log: log}
 }
 
-// beside makes a serve that serves operators, too. When either fails, it ends the other.
-func (a *adminServer) beside(serve func(context.Context) error) func(context.Context) error {
+// around runs run, and serves operators until it has returned: long after the end of ctx
+// for a worker with tasks, whose metrics and profiles are wanted then, too. At the end of
+// ctx only readiness changes. If the server fails, that ends run.
+func (a *adminServer) around(ctx context.Context, run func(context.Context) error) error {
 	if a.server == nil {
-		return serve
+		return run(ctx)
 	}
-	return func(ctx context.Context) error {
-		both, ctx := errgroup.WithContext(ctx)
-		both.Go(func() error { return a.run(ctx) })
-		both.Go(func() error { return serve(ctx) })
-		return both.Wait()
-	}
+	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer context.AfterFunc(ctx, a.ready.Stop)()
+	both, ctx := errgroup.WithContext(ctx)
+	both.Go(func() error { return a.run(serving) })
+	both.Go(func() error {
+		defer stop()
+		return run(ctx)
+	})
+	return both.Wait()
 }
 
 // run serves until ctx ends, and logs the address, whose port may be any free one.

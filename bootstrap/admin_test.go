@@ -2,11 +2,16 @@ package bootstrap
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/millrace/millrace/application/usecase"
 )
@@ -79,18 +84,73 @@ func TestAdminServer_ThatCannotListenEndsItsProgram(t *testing.T) {
 	t.Cleanup(func() { _ = taken.Close() })
 	log := slog.New(slog.DiscardHandler)
 	admin := provideAdmin(AdminConfig{taken.Addr().String()}, nil, usecase.NewCheckReadiness(), log)
-	err = admin.beside(untilDone)(t.Context())
+	err = admin.around(t.Context(), untilDone)
 	if err == nil || !strings.Contains(err.Error(), taken.Addr().String()) || strings.Contains(err.Error(), "\n") {
 		t.Errorf("serve: %v", err)
 	}
 }
 
-func TestAdminServer_EndsWhenWhatItIsBesideFails(t *testing.T) {
+func TestAdminServer_EndsWhenWhatItIsAroundFails(t *testing.T) {
 	failed := errors.New("failed")
 	for _, addr := range []string{"127.0.0.1:0", adminOff} {
 		admin := provideAdmin(AdminConfig{addr}, nil, usecase.NewCheckReadiness(), slog.New(slog.DiscardHandler))
-		if err := admin.beside(func(context.Context) error { return failed })(t.Context()); !errors.Is(err, failed) {
+		if err := admin.around(t.Context(), func(context.Context) error { return failed }); !errors.Is(err, failed) {
 			t.Errorf("%s: %v", addr, err)
 		}
 	}
+}
+
+func TestAdminServer_ServesUntilTheWorkIsDone(t *testing.T) {
+	metrics := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "metrics") })
+	ready := usecase.NewCheckReadiness()
+	admin := provideAdmin(AdminConfig{"127.0.0.1:0"}, metrics, ready, slog.New(slog.DiscardHandler))
+	lines := make(logLines, 1)
+	admin.log = slog.New(slog.NewJSONHandler(lines, nil))
+	ctx, stop := context.WithCancel(t.Context())
+	address := ""
+	get := func(path string) (int, string) {
+		res, err := http.Get("http://" + address + path)
+		if err != nil {
+			return 0, err.Error()
+		}
+		defer func() { _ = res.Body.Close() }()
+		body, err := io.ReadAll(res.Body)
+		return res.StatusCode, fmt.Sprint(string(body), err)
+	}
+	want := func(when, path string, want int) {
+		t.Helper()
+		if got, body := get(path); got != want {
+			t.Errorf("%s %s: %d %s, want %d", when, path, got, body, want)
+		}
+	}
+	if err := admin.around(ctx, func(ctx context.Context) error {
+		address = (<-lines)["address"].(string)
+		want("at work", "/readyz", http.StatusOK)
+		stop()
+		<-ctx.Done()
+		for begun := time.Now(); ready.Run(t.Context()).Health != usecase.HealthStopping && time.Since(begun) < 5*time.Second; {
+			time.Sleep(time.Millisecond)
+		}
+		want("at the stop", "/readyz", http.StatusServiceUnavailable)
+		want("at the stop", "/metrics", http.StatusOK)
+		want("at the stop", "/debug/pprof/cmdline", http.StatusOK)
+		return nil
+	}); err != nil {
+		t.Error(err)
+	}
+	if code, _ := get("/metrics"); code != 0 {
+		t.Error("it serves after the end")
+	}
+}
+
+// logLines are the lines of a log.
+type logLines chan map[string]any
+
+func (l logLines) Write(line []byte) (int, error) {
+	var fields map[string]any
+	if err := json.Unmarshal(line, &fields); err != nil {
+		return 0, err
+	}
+	l <- fields
+	return len(line), nil
 }

@@ -23,6 +23,7 @@ type API struct {
 	ready          *usecase.CheckReadiness
 	log            *slog.Logger
 	startLine      []any
+	traces         *telemetry.Traces
 }
 
 // NewAPI assembles the API; the returned function closes what it holds.
@@ -30,7 +31,7 @@ func NewAPI(cfg APIConfig, log *slog.Logger) (*API, func(), error) {
 	return withTraces(cfg.TraceConfig, "millrace-api", log, func(traces *telemetry.Traces, log *slog.Logger) (*API, func(), error) {
 		a, closeAll, err := newAPI(cfg, traces, log, time.Now)
 		if err == nil {
-			a.startLine = cfg.startLine()
+			a.startLine, a.traces = cfg.startLine(), traces
 		}
 		return a, closeAll, err
 	})
@@ -56,8 +57,12 @@ func (a *API) Migrate(ctx context.Context) error {
 // Run waits for PostgreSQL, migrates the schema if MIGRATE_ON_START is set, and serves
 // until ctx ends. Health and readiness are served from the start.
 func (a *API) Run(ctx context.Context) error {
+	return a.admin.around(ctx, a.run)
+}
+
+func (a *API) run(ctx context.Context) error {
 	started := false
-	err := onceReady(ctx, a.ready, a.admin.beside(a.server.run), func(ctx context.Context) error {
+	err := onceReady(ctx, a.ready, a.server.run, func(ctx context.Context) error {
 		return prepare(ctx, a.log, a.db, a.clock, a.queue, func(ctx context.Context) error {
 			if a.migrateOnStart {
 				return postgres.Migrate(ctx, a.db, a.log)
@@ -70,7 +75,7 @@ func (a *API) Run(ctx context.Context) error {
 		runWithBackground(ctx, a.statistics.Run, a.clock.Run)
 	})
 	if started {
-		a.statistics.Flush(ctx)
+		lastWords(ctx, a.statistics, a.traces)
 		a.log.Info("API stopped")
 	}
 	return err

@@ -20,6 +20,7 @@ type Embedded struct {
 	statistics *telemetry.Statistics
 	log        *slog.Logger
 	admin      *adminServer
+	traces     *telemetry.Traces
 }
 
 // NewEmbedded assembles API and worker on the embedded store, with the handler
@@ -45,7 +46,7 @@ const serviceEmbedded = "millrace"
 func newEmbeddedOf(cfg EmbeddedConfig, traces *telemetry.Traces, handler application.Handler, log *slog.Logger) (*Embedded, func(), error) {
 	e, closeAll, err := newEmbedded(cfg, traces, traces.Handler(handler), log)
 	if err == nil {
-		e.group.startLine = cfg.startLine()
+		e.group.startLine, e.traces = cfg.startLine(), traces
 	}
 	return e, closeAll, err
 }
@@ -62,8 +63,8 @@ func (e *Embedded) Run(ctx context.Context, ready func(net.Addr)) error {
 	if err := sqlite.Migrate(ctx, e.db, e.log); err != nil {
 		return fmt.Errorf("migrate the store: %w", err)
 	}
-	defer e.statistics.Flush(ctx)
 	if err := e.recover(ctx); err != nil {
+		lastWords(ctx, e.statistics, e.traces) // of what it has rescued before
 		return fmt.Errorf("recover the tasks of the last process: %w", err)
 	}
 	go func() {
@@ -73,7 +74,12 @@ func (e *Embedded) Run(ctx context.Context, ready func(net.Addr)) error {
 		case <-ctx.Done():
 		}
 	}()
-	return runAll(ctx, e.admin.beside(e.server.run), func(ctx context.Context) { runWithBackground(ctx, e.statistics.Run, e.group.run) })
+	return e.admin.around(ctx, e.run)
+}
+
+func (e *Embedded) run(ctx context.Context) error {
+	defer lastWords(ctx, e.statistics, e.traces)
+	return runAll(ctx, e.server.run, func(ctx context.Context) { runWithBackground(ctx, e.statistics.Run, e.group.run) })
 }
 
 // recover rescues the tasks that an earlier process was processing when it died, and

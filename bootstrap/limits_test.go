@@ -34,12 +34,13 @@ func TestLimits_EveryInnerOneEndsBeforeTheOuter(t *testing.T) {
 		t.Fatal(err)
 	}
 	const (
-		httpProbe  = 2 * time.Second  // of adapters/httpapi, for /readyz
-		httpAnswer = 90 * time.Second // of adapters/httpapi, for a whole request
-		migration  = 30 * time.Minute // of adapters/postgres, for a call of a migration
-		portPull   = 10 * time.Second // of the port application.Queue, for a pull
-		queueLasts = 10 * time.Second // of adapters/redis, for a worker without it
-		puller     = 15 * time.Second // of application/worker, for a pull and a claim
+		httpDrain  = 500 * time.Millisecond // of adapters/httpapi, for balancers to turn away
+		httpProbe  = 2 * time.Second        // of adapters/httpapi, for /readyz
+		httpAnswer = 90 * time.Second       // of adapters/httpapi, for a whole request
+		migration  = 30 * time.Minute       // of adapters/postgres, for a call of a migration
+		portPull   = 10 * time.Second       // of the port application.Queue, for a pull
+		queueLasts = 10 * time.Second       // of adapters/redis, for a worker without it
+		puller     = 15 * time.Second       // of application/worker, for a pull and a claim
 	)
 	for _, call := range []time.Duration{time.Second, callTimeout, migration} {
 		l := postgres.Config{CallTimeout: call}.Limits()
@@ -67,9 +68,19 @@ func TestLimits_EveryInnerOneEndsBeforeTheOuter(t *testing.T) {
 			{"an explanation, before the end of a request", usecase.ExplainWait, httpAnswer},
 		})
 	}
+	work, err := cfg.worker(cfg.StopConfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const (
+		adminStop = 250 * time.Millisecond // of adapters/httpapi, for requests of operators
+		killed    = 30 * time.Second       // of docs/operations.md, docker-compose.yml and Kubernetes, from SIGTERM to SIGKILL
+	)
 	l, q := postgres.Config{CallTimeout: callTimeout}.Limits(), redis.Config{CallTimeout: callTimeout}.Limits()
 	wantWithin(t, "all", []within{
 		{"a heartbeat, before the worker's last one is too old to claim", callTimeout, domain.FreshBeats * cfg.Lease / 10},
+		{"a stop, before its program is killed", work.StopLimit() + lastWordsTimeout + adminStop, killed},
+		{"a stop of an API, before it is killed", httpDrain + cfg.ShutdownTimeout + lastWordsTimeout + adminStop, killed},
 		{"a session that was given up, before the lease of its worker", l.Call + l.Orphan, cfg.Lease},
 		{"a call, before the end of a stop", callTimeout, cfg.ShutdownTimeout},
 		{"a wait for a connection and for three statements, before the end of a request", 4 * callTimeout, httpAnswer},

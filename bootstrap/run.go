@@ -13,6 +13,7 @@ import (
 	"github.com/millrace/millrace/adapters/httpapi"
 	"github.com/millrace/millrace/adapters/postgres"
 	"github.com/millrace/millrace/adapters/redis"
+	"github.com/millrace/millrace/adapters/telemetry"
 	"github.com/millrace/millrace/application"
 	"github.com/millrace/millrace/application/dispatch"
 	"github.com/millrace/millrace/application/usecase"
@@ -134,6 +135,21 @@ func runWithBackground(ctx context.Context, background, main func(context.Contex
 	defer wait.Wait()
 	defer stop()
 	main(ctx)
+}
+
+// lastWordsTimeout bounds what a program that ends still tells of itself: who has stopped
+// it waits, and kills it in the end.
+const lastWordsTimeout = time.Second
+
+// lastWords stores the statistics and exports the spans that are left, one beside the
+// other, and gives up what takes too long. ctx may have ended.
+func lastWords(ctx context.Context, statistics *telemetry.Statistics, traces *telemetry.Traces) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWordsTimeout)
+	defer cancel()
+	var wait sync.WaitGroup
+	wait.Go(traces.Close)
+	statistics.Flush(ctx)
+	wait.Wait()
 }
 
 // workerGroup is a worker and its dispatcher.

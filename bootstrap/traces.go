@@ -40,22 +40,22 @@ func withTraces[T any](cfg TraceConfig, service string, log *slog.Logger,
 	assemble func(traces *telemetry.Traces, log *slog.Logger) (T, func(), error),
 ) (T, func(), error) {
 	var none T
-	traces, closeTraces := (*telemetry.Traces)(nil), func() {}
+	var traces *telemetry.Traces
 	switch {
 	case cfg.TracerProvider != nil:
 		traces = telemetry.NewTraces(cfg.TracerProvider)
 	case cfg.wantsTraces():
 		var err error
-		if traces, closeTraces, err = telemetry.OpenTraces(context.Background(), service, Version(), log); err != nil {
+		if traces, err = telemetry.OpenTraces(context.Background(), service, Version(), log); err != nil {
 			return none, nil, &SettingError{"OTEL_TRACES_EXPORTER", cfg.TracesExporter, "otlp, console or none: " + err.Error()}
 		}
 	}
 	all, closeAll, err := assemble(traces, traces.Log(log))
 	if err != nil {
-		closeTraces()
+		traces.Close()
 		return none, nil, err
 	}
-	return all, func() { closeAll(); closeTraces() }, nil
+	return all, func() { closeAll(); traces.Close() }, nil
 }
 
 func provideServerTasks(tasks *postgres.TaskRepository, traces *telemetry.Traces) application.TaskRepository {

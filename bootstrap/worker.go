@@ -24,6 +24,7 @@ type Worker struct {
 	ready      *usecase.CheckReadiness
 	log        *slog.Logger
 	statistics *telemetry.Statistics
+	traces     *telemetry.Traces
 }
 
 // NewWorker assembles the worker with the handler that the settings name; the
@@ -55,7 +56,7 @@ const serviceWorker = "millrace-worker"
 func newWorkerOf(cfg WorkerConfig, traces *telemetry.Traces, handler application.Handler, log *slog.Logger, local postgres.LocalTime) (*Worker, func(), error) {
 	w, closeAll, err := newWorker(cfg, traces, traces.Handler(handler), log, local)
 	if err == nil {
-		w.group.startLine = cfg.startLine()
+		w.group.startLine, w.traces = cfg.startLine(), traces
 	}
 	return w, closeAll, err
 }
@@ -69,12 +70,16 @@ func provideWorker(admin *adminServer, db *postgres.DB, clock *postgres.Clock, q
 // Run waits for PostgreSQL and for the schema that it needs, and works until ctx
 // ends. Health and readiness are served from the start.
 func (w *Worker) Run(ctx context.Context) error {
-	return onceReady(ctx, w.ready, w.admin.beside(untilDone), func(ctx context.Context) error {
+	return w.admin.around(ctx, w.run)
+}
+
+func (w *Worker) run(ctx context.Context) error {
+	return onceReady(ctx, w.ready, untilDone, func(ctx context.Context) error {
 		return prepare(ctx, w.log, w.db, w.clock, w.queue, func(ctx context.Context) error { return postgres.CheckSchema(ctx, w.db) })
 	}, func(ctx context.Context) {
 		runWithBackground(ctx, w.clock.Run, func(ctx context.Context) {
 			runWithBackground(ctx, w.statistics.Run, w.group.run)
-			w.statistics.Flush(ctx)
+			lastWords(ctx, w.statistics, w.traces)
 		})
 	})
 }

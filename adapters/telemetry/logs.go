@@ -116,14 +116,14 @@ func (l *Logs) HandlerAbandoned(ctx context.Context, _ domain.QueueName, ref app
 	l.log.ErrorContext(ctx, "handler ignored the end of its context and was abandoned", "task", ref.Task.String(), "attempt", ref.Attempt)
 }
 
-// Swept logs what a sweep has changed. Tasks that are due and keys that expire are normal.
+// Swept logs what a sweep has changed: tasks, or rows of what it is named after. Tasks that are due and keys that expire are normal.
 func (l *Logs) Swept(ctx context.Context, sweep application.Loop, n int) {
 	level := slog.LevelInfo
 	switch sweep {
 	case application.SweepDue, application.SweepKeys, application.SweepWorkers, application.SweepStatistics:
 		level = slog.LevelDebug
 	}
-	l.log.Log(ctx, level, "swept", "sweep", string(sweep), "tasks", n)
+	l.log.Log(ctx, level, "swept", "sweep", string(sweep), "n", n)
 }
 
 // Purged logs that tasks were deleted, which is normal.

@@ -78,3 +78,13 @@ func TestLogs_TellOfATaskThatIsPassedOverOnce(t *testing.T) {
 		t.Errorf("%d lines, want one for each task:\n%s", n, out.String())
 	}
 }
+
+// Not all that sweeps change are tasks.
+func TestLogs_CallKeysNoTasks(t *testing.T) {
+	var out bytes.Buffer
+	logs := telemetry.NewLogs(slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	logs.Swept(t.Context(), application.SweepKeys, 3)
+	if !strings.HasSuffix(out.String(), "level=DEBUG msg=swept sweep=keys n=3\n") {
+		t.Error(out.String())
+	}
+}

@@ -42,7 +42,7 @@ func newTaskMetrics(queues *queueLabels) *taskMetrics {
 			"How long after it was due an attempt began.", taskBuckets), []string{labelQueue}),
 		run: prometheus.NewHistogramVec(histogram("task_run_seconds",
 			"How long handlers ran.", taskBuckets), []string{labelQueue, labelOutcome}),
-		actions: counter("dispatch_actions_total", "What sweeps have changed: tasks, or rows of keys and workers.", "action"),
+		actions: counter("dispatch_actions_total", "What sweeps have changed: tasks, or rows of keys, workers and minutes of statistics.", "action"),
 		purged: prometheus.NewCounter(prometheus.CounterOpts{
 			Namespace: namespace, Name: "purged_tasks_total", Help: "Tasks that were deleted because their time was over.",
 		}),

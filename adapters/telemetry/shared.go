@@ -15,8 +15,9 @@ const (
 	sampleWait = time.Second
 	// sampleTimeout ends the taking of a sample.
 	sampleTimeout = 5 * time.Second
-	// sampleKept is how long a sample is shown when there comes no other.
-	sampleKept = 30 * time.Second
+	// sampleOverdue is how long a sample is shown once it is time for another: until somebody
+	// asks for that, and it has come.
+	sampleOverdue = 25 * time.Second
 )
 
 // shared takes a sample when somebody asks for one, at most one in sampleAge however
@@ -26,7 +27,7 @@ type shared[T any] struct {
 
 	mu     sync.Mutex
 	last   T
-	taken  time.Time     // when last was asked for; zero: there is none
+	shown  time.Time     // until when last is shown; zero: there is none
 	next   time.Time     // no sample is taken before
 	taking chan struct{} // closed when the sample that is being taken has come, or failed; nil: none is
 	late   bool          // the last one was, or failed
@@ -47,7 +48,7 @@ func (s *shared[T]) get() (T, bool) {
 	if !came && s.taking != nil { // nobody else is to wait for it
 		s.late = true
 	}
-	if s.taken.IsZero() || time.Since(s.taken) > sampleKept {
+	if time.Now().After(s.shown) {
 		var none T
 		return none, false
 	}
@@ -80,6 +81,6 @@ func (s *shared[T]) sample(done chan struct{}) {
 	s.next = begun.Add(max(sampleAge, sampleShare*time.Since(begun)))
 	s.taking, s.late = nil, err != nil || time.Since(begun) > sampleWait
 	if err == nil {
-		s.last, s.taken = got, begun
+		s.last, s.shown = got, s.next.Add(sampleOverdue)
 	}
 }

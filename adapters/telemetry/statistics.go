@@ -167,18 +167,22 @@ func (s *Statistics) Run(ctx context.Context) {
 	}
 }
 
-// Flush stores what was counted so far. What cannot be stored waits for the next one.
+// Flush stores what was counted so far. What cannot be stored waits for the next one, as
+// does all once ctx has ended.
 func (s *Statistics) Flush(ctx context.Context) {
 	s.flushing.Lock()
 	defer s.flushing.Unlock()
 	s.drain()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), addTimeout)
+	adding, cancel := context.WithTimeout(ctx, addTimeout)
 	defer cancel()
 	for s.next() {
-		err := s.store.Add(ctx, s.batch)
+		err := s.store.Add(adding, s.batch)
 		if errors.Is(err, domain.ErrRefused) { // it always will be
 			s.log.ErrorContext(ctx, "statistics refused by the store and dropped", "error", err)
 			err = nil
+		}
+		if err != nil && errors.Is(ctx.Err(), context.Canceled) { // which says nothing of the store
+			return
 		}
 		s.away.report(ctx, "statistics", err)
 		if err != nil {

@@ -27,16 +27,21 @@ func (machineTime) Now() time.Time { return time.Now().UTC() }
 type statisticsStore struct {
 	mu    sync.Mutex
 	err   error
+	hangs bool
 	calls int
 	last  application.StatisticsBatch
 	sums  map[domain.QueueName]map[time.Time]domain.QueueCounts
 }
 
-func (s *statisticsStore) Add(_ context.Context, b application.StatisticsBatch) error {
+func (s *statisticsStore) Add(ctx context.Context, b application.StatisticsBatch) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.calls++
 	s.last = b
+	if s.hangs {
+		<-ctx.Done()
+		return domain.ErrUnavailable
+	}
 	if s.err != nil {
 		return s.err
 	}
@@ -176,6 +181,39 @@ func TestStatistics_WaitForAStoreThatIsAwayAndSendTheSameBatchAgain(t *testing.T
 	if n := strings.Count(out.String(), "statistics failing"); n != 1 {
 		t.Errorf("the outage is told %d times:\n%s", n, out.String())
 	}
+}
+
+// Who has stopped a program waits for it.
+func TestStatistics_AStoreThatHangsHoldsUpNoStop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &statisticsStore{hangs: true}
+		s := newStatistics(store)
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan time.Time, 1)
+		go func() {
+			s.Run(ctx)
+			ended <- time.Now()
+		}()
+		s.TasksSubmitted(ctx, []*domain.Task{claimed(t)})
+		time.Sleep(application.StatisticsInterval + time.Second) // it is being stored
+		begun := time.Now()
+		stop()
+		if took := (<-ended).Sub(begun); took != 0 || store.calls != 1 {
+			t.Errorf("it ends after %v, with %d calls", took, store.calls)
+		}
+		patience, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		begun = time.Now()
+		s.Flush(patience)
+		if took := time.Since(begun); took != time.Second {
+			t.Errorf("a flush of a second takes %v", took)
+		}
+		store.hangs = false
+		s.Flush(t.Context())
+		if got := store.total(domain.DefaultQueue).Submitted; got != 1 {
+			t.Errorf("%d are stored of what was given up", got)
+		}
+	})
 }
 
 func TestStatistics_TellSoManyQueuesApartAndLetGoOfThoseThatAreIdle(t *testing.T) {

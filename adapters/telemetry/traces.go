@@ -24,6 +24,7 @@ type Traces struct {
 	provider trace.TracerProvider
 	tracer   trace.Tracer
 	context  propagation.TraceContext
+	export   func() // what is left; nil: its spans are somebody else's
 }
 
 // scope is the name by which the spans say who has made them.
@@ -32,6 +33,14 @@ const scope = "github.com/millrace/millrace"
 // NewTraces makes a Traces whose spans go to provider.
 func NewTraces(provider trace.TracerProvider) *Traces {
 	return &Traces{provider: provider, tracer: provider.Tracer(scope, trace.WithSchemaURL(semconv.SchemaURL))}
+}
+
+// Close exports the spans that are left, for up to a second, and ends the export. Further
+// calls wait for that, and do nothing.
+func (t *Traces) Close() {
+	if t != nil && t.export != nil {
+		t.export()
+	}
 }
 
 // Provider is for libraries that make spans of their own; nil: they are not to.

@@ -24,10 +24,12 @@ var (
 	// sweeps repeat at least every minute, whatever became of the last one.
 	sweeps = []application.Loop{application.SweepDue, application.SweepStranded, application.SweepOrphaned,
 		application.SweepWorkers, application.SweepKeys, application.SweepBulk}
-	// helpful is the work without which tasks run all the same: outcomes are kept while they
+	// tidying is the sweeps without which tasks run all the same: what is purged late is kept
+	// for longer.
+	tidying = []application.Loop{application.SweepPurge, application.SweepStatistics}
+	// helpful is the other work without which tasks run all the same: outcomes are kept while they
 	// cannot be saved, and signals are hints. What is saved may be one task whose row is locked.
-	// What is purged late is kept for longer.
-	helpful = []application.Loop{application.LoopSave, application.LoopGiveBack, application.LoopListen, application.LoopWait, application.SweepPurge}
+	helpful = []application.Loop{application.LoopSave, application.LoopGiveBack, application.LoopListen, application.LoopWait}
 )
 
 // Experience is what the work of a program has last experienced: the time since when each
@@ -67,9 +69,14 @@ func (x *Experience) Note(loop application.Loop, err error) {
 	x.failing[loop] = f
 }
 
-// stale reports whether the failure says nothing of now. A sweep is always repeated.
+// isSweep reports whether the loop is a sweep, which is always repeated.
+func isSweep(loop application.Loop) bool {
+	return slices.Contains(sweeps, loop) || slices.Contains(tidying, loop)
+}
+
+// stale reports whether the failure says nothing of now.
 func stale(loop application.Loop, f failing, now time.Time) bool {
-	return !slices.Contains(sweeps, loop) && now.Sub(f.last) > experienceAge
+	return !isSweep(loop) && now.Sub(f.last) > experienceAge
 }
 
 // Needed fails while work fails without which the program is not ready.
@@ -78,7 +85,9 @@ func (x *Experience) Needed() application.Probe {
 }
 
 // Helpful fails while other work fails.
-func (x *Experience) Helpful() application.Probe { return experienceOf{x, helpful} }
+func (x *Experience) Helpful() application.Probe {
+	return experienceOf{x, slices.Concat(helpful, tidying)}
+}
 
 // experienceOf is a probe of some loops.
 type experienceOf struct {
@@ -94,7 +103,7 @@ func (x experienceOf) Probe(context.Context) error {
 	for _, loop := range x.loops {
 		f, ok := x.failing[loop]
 		tolerance := workTolerance
-		if slices.Contains(sweeps, loop) {
+		if isSweep(loop) {
 			tolerance = sweepTolerance
 		}
 		if !ok || stale(loop, f, now) || f.times < 2 || now.Sub(f.since) < tolerance {
@@ -116,6 +125,7 @@ var workInWords = map[application.Loop]string{
 	application.SweepStranded: "the sweep of stranded tasks", application.SweepOrphaned: "the sweep of orphaned tasks",
 	application.SweepWorkers: "the sweep of silent workers", application.SweepKeys: "the sweep of expired idempotency keys",
 	application.SweepBulk: "the sweep of bulk actions", application.SweepPurge: "the purge of expired tasks",
+	application.SweepStatistics: "the sweep of old statistics",
 }
 
 // inWords names the work for operators.

@@ -42,6 +42,9 @@ func TestExperience_FailsWhenWorkHasFailedForTooLong(t *testing.T) {
 		"ASweepForHalfAMinute": {application.SweepDue, time.Second, 30 * time.Second, apptest.ErrBroken, false, "", ""},
 		"ASweepForAMinute":     {application.SweepDue, time.Second, time.Minute, apptest.ErrBroken, false, "the sweep of due tasks has failed for 1m0s", ""},
 		"ARareSweep":           {application.SweepKeys, time.Minute, 2 * time.Minute, apptest.ErrBroken, false, "the sweep of expired idempotency keys has failed for 2m0s", ""},
+		"APurgeForHalfAMinute": {application.SweepPurge, 5 * time.Second, 30 * time.Second, apptest.ErrBroken, false, "", ""},
+		"APurgeThatIsRare":     {application.SweepPurge, 85 * time.Second, 170 * time.Second, full, false, "", "the purge of expired tasks has failed for 2m50s: the disk is full"},
+		"OldStatistics":        {application.SweepStatistics, time.Minute, 2 * time.Minute, apptest.ErrBroken, false, "", "the sweep of old statistics has failed for 2m0s"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

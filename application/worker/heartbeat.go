@@ -113,9 +113,9 @@ func (h *heartbeat) beat(ctx context.Context) error {
 }
 
 // leave removes the worker from the record. A last beat, which lists nothing, gives
-// back a claim whose answer was lost.
-func (h *heartbeat) leave(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, saveTimeout)
+// back a claim whose answer was lost. If that takes too long, its lease runs out.
+func (h *heartbeat) leave(ctx context.Context, timeout time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	if err := h.beat(ctx); err != nil {
 		return err

@@ -51,7 +51,7 @@ func (r *runner) Run(ctx context.Context) {
 func (r *runner) drain(endSaving func()) {
 	stop := time.AfterFunc(r.cfg.ShutdownTimeout, func() { r.leases.endAll(errShutdown) })
 	defer stop.Stop()
-	limit := time.AfterFunc(r.cfg.ShutdownTimeout+r.cfg.HandlerGrace+saveTimeout, endSaving)
+	limit := time.AfterFunc(r.cfg.drainLimit(), endSaving)
 	defer limit.Stop()
 	r.attempts.Wait()
 }

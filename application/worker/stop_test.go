@@ -138,6 +138,31 @@ func TestWorker_EndsAfterTheShutdownTimeoutWhatStillRunsAndReleasesIt(t *testing
 	})
 }
 
+// Whoever stops a program kills it in the end.
+func TestWorker_AStoreThatHangsHoldsUpTheStopNoLongerThanItsLimit(t *testing.T) {
+	withHarness(t, func(t *testing.T, h *harness) {
+		freed, hangs := make(chan struct{}), false
+		defer close(freed)
+		h.handles(func(context.Context, *domain.Task) error { <-freed; return nil })
+		h.Workers.EXPECT().Beat(apptest.Any, apptest.Any).DoAndReturn(func(ctx context.Context, b application.Beat) (application.BeatAnswer, error) {
+			if hangs {
+				return hangingBeat(ctx, b)
+			}
+			return h.beat(ctx, b)
+		}).AnyTimes()
+		h.Tasks.EXPECT().Save(apptest.Any, apptest.Any).DoAndReturn(func(ctx context.Context, _ *domain.Task) error {
+			return apptest.UntilEnded(ctx)
+		}).MinTimes(1)
+		h.Events.EXPECT().HandlerAbandoned(apptest.Any, apptest.Any, apptest.Any)
+		h.Events.EXPECT().OutcomeUnsaved(apptest.Any, apptest.Any, apptest.Any, apptest.Any)
+		h.enqueueOne()
+		h.start()
+		hangs = true
+
+		apptest.Same(t, "time taken", h.stopAndWait(), h.cfg.StopLimit())
+	})
+}
+
 func TestWorker_LeavesAHandlerBehindThatIgnoresTheStop(t *testing.T) {
 	withHarness(t, func(t *testing.T, h *harness) {
 		freed := make(chan struct{})

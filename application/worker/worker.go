@@ -40,6 +40,15 @@ func (c Config) claimGrace() time.Duration { return 2 * c.HandlerGrace }
 // saveTimeout bounds how long a worker that ends tries to store outcomes.
 const saveTimeout = 5 * time.Second
 
+// leaveTimeout is how long a worker whose stop has taken as long as it may tries to leave.
+const leaveTimeout = 500 * time.Millisecond
+
+// drainLimit bounds the part of a stop in which tasks end and are stored.
+func (c Config) drainLimit() time.Duration { return c.ShutdownTimeout + c.HandlerGrace + saveTimeout }
+
+// StopLimit bounds a stop, whatever becomes of the handlers and of the store.
+func (c Config) StopLimit() time.Duration { return c.drainLimit() + leaveTimeout }
+
 // Why a handler's context ends; domain.ErrAttemptLost is another reason.
 var (
 	errStopRequested = errors.New("stop requested")
@@ -63,16 +72,17 @@ type Deps struct {
 // and the heartbeat keeps the lease of all that the worker holds. Any number of
 // workers run side by side. A Worker runs once.
 type Worker struct {
-	puller    *puller
-	runner    *runner
-	heartbeat *heartbeat
-	slots     *slots
-	leases    *leases
-	grace     time.Duration
-	shortage  *shortage
-	watchdog  *watchdog
-	clock     application.Clock
-	events    application.Events
+	puller     *puller
+	runner     *runner
+	heartbeat  *heartbeat
+	slots      *slots
+	leases     *leases
+	grace      time.Duration
+	drainLimit time.Duration
+	shortage   *shortage
+	watchdog   *watchdog
+	clock      application.Clock
+	events     application.Events
 }
 
 // New makes a worker; info says who it is.
@@ -99,7 +109,7 @@ func New(deps Deps, info application.WorkerInfo, cfg Config) *Worker {
 			Deps: deps, cfg: cfg, slots: slots, schedule: schedule, leases: leases, shortage: shortage, claimed: claimed, starting: starting,
 		},
 		heartbeat: newHeartbeat(deps, cfg, info, leases, slots, watchdog),
-		slots:     slots, leases: leases, grace: cfg.HandlerGrace, shortage: shortage, watchdog: watchdog, clock: deps.Clock, events: deps.Events,
+		slots:     slots, leases: leases, grace: cfg.HandlerGrace, drainLimit: cfg.drainLimit(), shortage: shortage, watchdog: watchdog, clock: deps.Clock, events: deps.Events,
 	}
 }
 
@@ -117,13 +127,16 @@ func (w *Worker) Run(ctx context.Context) {
 	case <-ctx.Done():
 	}
 
+	stopped := sync.OnceValue(time.Now)
+	defer context.AfterFunc(ctx, func() { stopped() })()
 	go w.puller.Run(ctx)
 	w.runner.Run(ctx)
 	endBeats()
 	beats.Wait()
 
 	if registered {
-		w.events.LoopRan(ctx, application.LoopLeave, w.heartbeat.leave(context.WithoutCancel(ctx)))
+		left := time.Until(stopped().Add(w.drainLimit))
+		w.events.LoopRan(ctx, application.LoopLeave, w.heartbeat.leave(context.WithoutCancel(ctx), min(max(left, leaveTimeout), saveTimeout)))
 	}
 }
 
