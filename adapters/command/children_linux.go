@@ -62,16 +62,15 @@ func (c *children) start(cmd *exec.Cmd) error {
 			c.own[cmd.Process.Pid] = true
 		}
 		c.mu.Unlock()
-		if errors.Is(err, syscall.EAGAIN) {
+		switch {
+		case err == nil:
+			c.guard.add(cmd.Process.Pid) // at once: until then nobody would end its children
+		case errors.Is(err, syscall.EAGAIN):
 			time.Sleep(threadWait) // the runtime may need a thread, and gets none while withLess starts programs
 		}
 		started <- err
 	}
-	if err := <-started; err != nil {
-		return err
-	}
-	c.guard.add(cmd.Process.Pid)
-	return nil
+	return <-started
 }
 
 // collect collects the exit code of a program that has ended, and whose group has.
