@@ -45,6 +45,7 @@ func TestShared_ASampleThatTakesLongIsTakenMoreSeldom(t *testing.T) {
 			s.get()
 			time.Sleep(100 * time.Millisecond)
 		}
+		synctest.Wait()
 		if n < 6 || n > 7 {
 			t.Errorf("%d samples in a minute, want one in 10 s: a twentieth of the time", n)
 		}
@@ -64,10 +65,11 @@ func TestShared_ASampleThatTakesLongIsShownUntilTheNextHasCome(t *testing.T) {
 					t.Errorf("takes %v: none after %v", takes, time.Since(begun))
 				}
 			}
+			time.Sleep(sampleTimeout) // for the last one
+			synctest.Wait()
 			if most := int(time.Since(begun)/(sampleShare*takes)) + 1; n < 2 || n > most {
 				t.Errorf("takes %v: %d samples, want up to %d", takes, n, most)
 			}
-			time.Sleep(sampleTimeout) // for the last one
 		})
 	}
 }
